@@ -1,0 +1,71 @@
+package ranges
+
+import (
+	"context"
+
+	"github.com/meridian-db/meridian/mvcc"
+	"github.com/meridian-db/meridian/truetime"
+)
+
+// Machine is the replicated state machine of one range replica: what the transaction layer puts on top
+// of consensus. The store creates one per replica through Config.NewMachine and calls it as follows.
+//
+// Apply is called in log order, by one goroutine at a time, on every replica. The other methods may be
+// called concurrently with Apply and with each other unless they say otherwise.
+type Machine interface {
+	// Apply adds the effects of one committed command to b. It must be deterministic: it may read only
+	// b (which reads through to the applied state) and cmd. An error is a broken invariant or a failed
+	// disk; the replica stops serving.
+	//
+	// The returned value is handed to the waiting proposer on the replica that proposed the command.
+	Apply(b *mvcc.Batch, index uint64, cmd []byte) (result any, err error)
+
+	// Applied is called after b, holding every command up to index, has become visible to readers.
+	// closed is the closed timestamp that came with the last of them.
+	Applied(index uint64, closed truetime.Timestamp)
+
+	// LeaseAcquired is called once for each lease (term), after every entry of earlier terms has been
+	// applied and before the first request can see Replica.Lease() valid. handoff is what LeaseHandoff
+	// returned on the previous leader when the lease came by a planned transfer, else nil. The machine
+	// rebuilds the locks of prepared transactions from the replica's state.
+	LeaseAcquired(lease Lease, handoff []byte)
+
+	// LeaseLost is called when this replica stops being leader, or its lease has run out. Waiters on
+	// locks are answered with ErrNotLeader.
+	LeaseLost()
+
+	// LeaseHandoff freezes the machine for a planned transfer and returns its volatile state (the lock
+	// table) for the next leader. If the transfer fails LeaseLost follows.
+	LeaseHandoff() []byte
+
+	// PrepareSplit is called on the leader before it proposes a split at key. It blocks new prepares,
+	// waits until no prepared transaction is undecided, and returns a function that lifts the block.
+	PrepareSplit(ctx context.Context, key []byte) (release func(), err error)
+
+	// Split is called on every replica when a split applies, within the apply of that command, after
+	// the range's descriptor has shrunk to [start, key). The right-hand machine has been created through
+	// NewMachine. On the leader, locks at and above key move to right, with their owners and epochs.
+	Split(key []byte, right Machine)
+
+	// PreparedFloor returns the smallest prepare timestamp of the undecided transactions prepared here,
+	// or MaxTimestamp. Safe time is min(closed, PreparedFloor()-1) (I5).
+	PreparedFloor() truetime.Timestamp
+
+	// Reset is called after a snapshot replaced the replica's state.
+	Reset()
+
+	// Close is called once, when the replica is removed or the store closes.
+	Close()
+}
+
+// Lease says which replica may serve a range as leader, and until when (I4).
+type Lease struct {
+	// Epoch identifies this uninterrupted leadership: raft term of the leader. Lock state taken under
+	// one epoch is void under another unless it was handed over.
+	Epoch uint64
+	// Holder is the leader's node as far as this replica knows, zero when unknown.
+	Holder NodeID
+	// Until is the lease's end, exclusive: no timestamp at or after it may be assigned or promised. It
+	// is zero on a replica that is not the leader.
+	Until truetime.Timestamp
+}

@@ -1,0 +1,193 @@
+// Package kv is the interface of the transaction layer to the layers above it: ordered keys, read-write
+// transactions with locks, and lock-free snapshots. Package txn implements it.
+package kv
+
+import (
+	"context"
+	"errors"
+
+	"github.com/meridian-db/meridian/truetime"
+)
+
+// LockMode says which lock a read takes. Snapshot transactions always read without locks.
+type LockMode uint8
+
+const (
+	LockNone      LockMode = iota // Snapshot read at the transaction's read timestamp.
+	LockShared                    // Held to the end of the transaction; others may read.
+	LockExclusive                 // Held to the end of the transaction; for a write that will follow.
+)
+
+// WaitPolicy says what a read does when another transaction holds a conflicting lock.
+type WaitPolicy uint8
+
+const (
+	WaitBlock      WaitPolicy = iota // Wait, or wound a younger holder.
+	WaitError                        // NOWAIT: fail with ErrLockNotAvailable.
+	WaitSkipLocked                   // SKIP LOCKED: leave the key out of the answer.
+)
+
+// Isolation is how a transaction reads.
+type Isolation uint8
+
+const (
+	// Serializable: reads take locks, strict two-phase locking.
+	Serializable Isolation = iota
+	// Snapshot: reads at one timestamp fixed by the first read, writes lock and fail with
+	// ErrWriteConflict when the row changed after that timestamp (REPEATABLE READ).
+	Snapshot
+	// ReadCommitted: each statement reads at a fresh timestamp (Txn.Step); locking reads see the latest.
+	ReadCommitted
+)
+
+// Key and value sizes the layer accepts, in bytes; past them Put fails with ErrTooLarge.
+const (
+	MaxKeySize   = 16 << 10
+	MaxValueSize = 64 << 20
+)
+
+// Errors that sql maps to SQLSTATEs. They arrive wrapped; use errors.Is.
+var (
+	// ErrRetry: the transaction was aborted (wounded, lock lost, conflict) and holds nothing; running
+	// it again from its first statement may succeed. 40001.
+	ErrRetry = errors.New("transaction aborted, retry")
+	// ErrWriteConflict is the ErrRetry of snapshot isolation: "could not serialize access due to
+	// concurrent update". 40001.
+	ErrWriteConflict = errors.New("could not serialize access due to concurrent update")
+	// ErrLockNotAvailable answers WaitError. 55P03.
+	ErrLockNotAvailable = errors.New("could not obtain lock")
+	// ErrAmbiguous: the commit's outcome could not be learned before the deadline. 40003.
+	ErrAmbiguous = errors.New("commit outcome unknown")
+	// ErrReadTooOld: the read timestamp is below the GC threshold. 72000.
+	ErrReadTooOld = errors.New("read timestamp is below the garbage collection threshold")
+	// ErrUnavailable: no quorum or no leader could be reached before the deadline. 57P03.
+	ErrUnavailable = errors.New("range unavailable")
+	// ErrClock: the node has fenced itself because its clock is not trustworthy. 57P03.
+	ErrClock = errors.New("clock uncertainty too large")
+	// ErrTooLarge: key or value over the limit. 54000.
+	ErrTooLarge = errors.New("key or value too large")
+	// ErrReadOnly: a write in a read-only transaction. 25006.
+	ErrReadOnly = errors.New("cannot write in a read-only transaction")
+)
+
+// Staleness chooses a read-only transaction's timestamp, in Spanner's words.
+type Staleness struct {
+	Kind StalenessKind
+	Age  int64              // nanoseconds, for ExactStaleness and MaxStaleness
+	At   truetime.Timestamp // for ReadTimestamp and MinReadTimestamp
+}
+
+// StalenessKind names the five forms of a read-only transaction's timestamp bound.
+type StalenessKind uint8
+
+const (
+	Strong StalenessKind = iota
+	ExactStaleness
+	MaxStaleness
+	ReadTimestamp
+	MinReadTimestamp
+)
+
+// TxnOptions configure a transaction. The zero value is a serializable read-write transaction.
+type TxnOptions struct {
+	Isolation Isolation
+	ReadOnly  bool
+	Staleness Staleness // ReadOnly only
+	// Age is the wound-wait priority carried over from an aborted attempt, zero on the first (then the
+	// transaction's start time is taken). Smaller is older and wins.
+	Age truetime.Timestamp
+	// Name is shown in system views and traces.
+	Name string
+}
+
+// DB begins transactions.
+type DB interface {
+	Begin(ctx context.Context, opts TxnOptions) (Txn, error)
+}
+
+// Span is the keys k with Start <= k < End.
+type Span struct{ Start, End []byte }
+
+// KeyValue is one pair. The slices are valid until the next call on the object that returned it and
+// must not be modified.
+type KeyValue struct{ Key, Value []byte }
+
+// ScanOptions configure a scan.
+type ScanOptions struct {
+	Lock    LockMode
+	Wait    WaitPolicy
+	Reverse bool
+	// Limit is the number of pairs the caller is going to need, 0 for all: a hint that bounds how much
+	// is fetched, and locked, ahead.
+	Limit int64
+}
+
+// Scanner iterates over pairs in key order. It fetches in bounded batches.
+type Scanner interface {
+	// Next advances; false at the end or on an error, which Err returns.
+	Next(ctx context.Context) bool
+	Pair() KeyValue
+	Err() error
+	Close()
+}
+
+// Txn is one transaction. It is not safe for concurrent use, except that several Scanners and Gets may
+// run at once while no write does. After an error that is ErrRetry or ErrWriteConflict only Rollback
+// is allowed. Reads see the transaction's own writes.
+type Txn interface {
+	// Get returns the value of key, nil when there is none.
+	Get(ctx context.Context, key []byte, lock LockMode, wait WaitPolicy) ([]byte, error)
+	// GetBatch is Get for many keys in as few round trips as there are ranges. values[i] is nil when
+	// keys[i] has none; skipped[i] is set when WaitSkipLocked left it out (skipped may be nil).
+	GetBatch(ctx context.Context, keys [][]byte, lock LockMode, wait WaitPolicy) (values [][]byte, skipped []bool, err error)
+	// Scan reads span in order.
+	Scan(ctx context.Context, span Span, opts ScanOptions) (Scanner, error)
+	// Put and Delete buffer a write. Slices are copied. The lock is taken at commit, or earlier when
+	// the transaction grows large, unless a read has taken it already.
+	Put(key, value []byte) error
+	Delete(key []byte) error
+	// Insert buffers a write that requires key to be absent, to be called after the key was found
+	// absent under LockExclusive or when uniqueness is certain (a fresh row id).
+	Insert(key, value []byte) error
+	// DeleteSpan deletes every key of span with an exclusive lock on the span (TRUNCATE, DROP).
+	DeleteSpan(ctx context.Context, span Span) error
+	// Flush sends buffered writes past the memory budget to the ranges as staged pieces. Statements
+	// that write many rows call it between batches.
+	Flush(ctx context.Context) error
+
+	// Step begins a new statement: under ReadCommitted it takes a fresh read timestamp.
+	Step(ctx context.Context) error
+	// Savepoint marks a point that RollbackTo returns to, undoing buffered writes after it. Locks stay.
+	Savepoint() Savepoint
+	RollbackTo(ctx context.Context, sp Savepoint) error
+
+	// Commit makes the writes durable and visible and returns the commit timestamp after commit wait.
+	Commit(ctx context.Context) (truetime.Timestamp, error)
+	// Rollback releases everything. It is idempotent and may be called after any error.
+	Rollback(ctx context.Context)
+	// CommitBefore adds a bound on the commit timestamp: Commit fails with ErrRetry when it would be later.
+	CommitBefore(ts truetime.Timestamp)
+
+	// ReadTimestamp is the snapshot's timestamp, zero for serializable read-write transactions and
+	// before a snapshot transaction's first read.
+	ReadTimestamp() truetime.Timestamp
+	// Age is the wound-wait priority to carry into the next attempt.
+	Age() truetime.Timestamp
+	// Stats says what the transaction did so far, for EXPLAIN ANALYZE and traces.
+	Stats() Stats
+}
+
+// Savepoint is a mark in a transaction's write buffer.
+type Savepoint struct{ Seq uint64 }
+
+// Stats are a transaction's counters. Durations are nanoseconds.
+type Stats struct {
+	Ranges       int // distinct ranges touched
+	RPCs         int // requests that left this node
+	LocalReads   int // requests answered by a replica on this node
+	LockWait     int64
+	CommitWait   int64
+	Replication  int64
+	Retries      int
+	FollowerRead bool
+}
