@@ -1,0 +1,55 @@
+# Everything a developer runs. `make demo` and `make test` are all a new user needs.
+GO      ?= go
+BIN     := bin/meridian
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+FUZZTIME ?= 20s
+
+.PHONY: build demo test test-race test-sim test-fuzz test-compose bench microbench lint fmt generate image clean
+
+build: ## bin/meridian: one static binary, no cgo
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/meridian
+
+demo: build ## a three-region cluster in one process; flags through ARGS="--latency wan"
+	@$(BIN) demo $(ARGS)
+
+test: ## all tests
+	CGO_ENABLED=0 $(GO) test -timeout 11m ./...
+
+test-race: ## all tests under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race -tags pebblegozstd -timeout 30m ./...
+
+test-sim: ## whole clusters on virtual time with seeded faults; SEEDS=n runs more of them
+	CGO_ENABLED=0 MERIDIAN_SIM_SEEDS=$(or $(SEEDS),50) $(GO) test -timeout 60m -run 'Sim' -v ./server/...
+
+test-fuzz: ## every fuzz target for FUZZTIME
+	@set -e; for pkg in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$pkg 2>/dev/null | grep '^Fuzz' || true); do \
+	    echo "fuzz $$pkg $$f"; CGO_ENABLED=0 $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; done
+
+test-compose: image ## three regions in containers: build, start, query, lose a region
+	deploy/compose/test.sh
+
+bench: build ## pgbench against three Meridian nodes and against PostgreSQL with two synchronous standbys
+	CGO_ENABLED=0 $(GO) run ./cmd/meridian-bench -meridian $(BIN) $(ARGS)
+
+microbench: ## testing.B benchmarks of every package
+	CGO_ENABLED=0 $(GO) test -run '^$$' -bench . -benchmem ./...
+
+lint:
+	$(GO) vet ./...
+	$(GO) tool -modfile=.ci/tools/go.mod staticcheck ./...
+
+fmt:
+	gofmt -w $$(git ls-files '*.go')
+
+generate:
+	$(GO) generate ./...
+
+image: ## meridian:dev, FROM scratch with just the binary
+	CGO_ENABLED=0 GOOS=linux $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o deploy/image/meridian ./cmd/meridian
+	docker build -q -t meridian:dev -f deploy/Dockerfile deploy/image
+
+clean:
+	rm -rf bin deploy/image

@@ -1,0 +1,291 @@
+// Package proc runs a cluster of real meridian processes on loopback, with real time servers, for tests
+// and benchmarks that must be able to kill -9 a node. It owns the processes it starts: Close ends them.
+package proc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Config configures a Cluster.
+type Config struct {
+	Binary      string    // Path of the meridian binary. Required.
+	Dir         string    // Holds the stores and one log file per process. Required.
+	Nodes       int       // Default 3; node i is in region r<i+1>.
+	TimeServers int       // Default 3.
+	Args        []string  // Further flags for every `meridian start`.
+	Log         io.Writer // Progress lines; nil for none.
+}
+
+// Cluster is a set of running processes.
+type Cluster struct {
+	cfg   Config
+	times []*exec.Cmd
+	addrs []string // of the time servers
+	Nodes []*Node
+}
+
+// Node is one `meridian start` process. Its addresses and store outlive a kill.
+type Node struct {
+	Index    int
+	Region   string
+	Store    string
+	SQLAddr  string
+	RPCAddr  string
+	HTTPAddr string
+
+	cluster *Cluster
+	cmd     *exec.Cmd
+	done    chan struct{} // closed when the process has been reaped
+}
+
+// Start brings up the time servers and all nodes and returns when every node is ready.
+func Start(ctx context.Context, cfg Config) (*Cluster, error) {
+	if cfg.Binary == "" || cfg.Dir == "" {
+		return nil, errors.New("proc: Config.Binary and Config.Dir are required")
+	}
+	if cfg.Nodes == 0 {
+		cfg.Nodes = 3
+	}
+	if cfg.TimeServers == 0 {
+		cfg.TimeServers = 3
+	}
+	if cfg.Log == nil {
+		cfg.Log = io.Discard
+	}
+	c := &Cluster{cfg: cfg}
+	for i := range cfg.TimeServers {
+		addr, err := freeAddr("udp")
+		if err != nil {
+			return nil, err
+		}
+		cmd, err := c.spawn(fmt.Sprintf("time%d", i+1), "timeserver", "--listen", addr)
+		if err != nil {
+			c.Close()
+			return nil, err
+		}
+		c.times = append(c.times, cmd)
+		c.addrs = append(c.addrs, addr)
+	}
+	for i := range cfg.Nodes {
+		n := &Node{Index: i, Region: "r" + strconv.Itoa(i+1), Store: filepath.Join(cfg.Dir, fmt.Sprintf("n%d", i+1)), cluster: c}
+		for _, a := range []*string{&n.SQLAddr, &n.RPCAddr, &n.HTTPAddr} {
+			addr, err := freeAddr("tcp")
+			if err != nil {
+				c.Close()
+				return nil, err
+			}
+			*a = addr
+		}
+		c.Nodes = append(c.Nodes, n)
+	}
+	for _, n := range c.Nodes {
+		if err := n.Start(); err != nil {
+			c.Close()
+			return nil, err
+		}
+		if err := n.WaitReady(ctx); err != nil {
+			c.Close()
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// URL is the node's connection string.
+func (n *Node) URL() string { return "postgres://postgres@" + n.SQLAddr + "/postgres?sslmode=disable" }
+
+// Start starts the process; node 0 founds the cluster on its first start, the others join.
+func (n *Node) Start() error {
+	args := []string{"start", "--insecure", "--store", n.Store, "--sql-addr", n.SQLAddr, "--rpc-addr", n.RPCAddr,
+		"--http-addr", n.HTTPAddr, "--region", n.Region, "--zone", "a"}
+	for _, a := range n.cluster.addrs {
+		args = append(args, "--time-source", "ntp://"+a)
+	}
+	if n.Index > 0 {
+		var seeds []string
+		for _, o := range n.cluster.Nodes {
+			if o != n {
+				seeds = append(seeds, o.RPCAddr)
+			}
+		}
+		args = append(args, "--join", strings.Join(seeds, ","))
+	}
+	cmd, err := n.cluster.spawn(fmt.Sprintf("node%d", n.Index+1), append(args, n.cluster.cfg.Args...)...)
+	if err != nil {
+		return err
+	}
+	n.cmd, n.done = cmd, make(chan struct{})
+	go func(cmd *exec.Cmd, done chan struct{}) {
+		_ = cmd.Wait()
+		close(done)
+	}(cmd, n.done)
+	return nil
+}
+
+// Kill ends the process with SIGKILL and waits until it is gone.
+func (n *Node) Kill() { n.stop(syscall.SIGKILL) }
+
+// Stop ends the process with SIGTERM, which drains it, and waits until it is gone.
+func (n *Node) Stop() { n.stop(syscall.SIGTERM) }
+
+// Signal sends sig, as SIGSTOP and SIGCONT to pause a node.
+func (n *Node) Signal(sig syscall.Signal) error { return n.cmd.Process.Signal(sig) }
+
+func (n *Node) stop(sig syscall.Signal) {
+	if n.cmd == nil {
+		return
+	}
+	_ = n.cmd.Process.Signal(sig)
+	<-n.done
+	n.cmd = nil
+}
+
+// WaitReady returns when /readyz answers 200, the process has died, or ctx is over.
+func (n *Node) WaitReady(ctx context.Context) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if _, err := n.HTTP(ctx, "/readyz"); err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-n.done:
+			return fmt.Errorf("node %d ended before it was ready; see %s", n.Index+1, n.cluster.logPath(fmt.Sprintf("node%d", n.Index+1)))
+		case <-ctx.Done():
+			return fmt.Errorf("node %d not ready: %w", n.Index+1, ctx.Err())
+		}
+	}
+}
+
+// HTTP fetches a page of the node's admin port.
+func (n *Node) HTTP(ctx context.Context, path string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.HTTPAddr+path, nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", path, resp.Status)
+	}
+	return string(body), err
+}
+
+// Metric returns the sum of the samples of a Prometheus metric.
+func (n *Node) Metric(ctx context.Context, name string) (float64, error) {
+	page, err := n.HTTP(ctx, "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	var sum float64
+	found := false
+	for line := range strings.Lines(page) {
+		series, value, ok := strings.Cut(strings.TrimSpace(line), " ")
+		if base, _, _ := strings.Cut(series, "{"); !ok || base != name {
+			continue
+		}
+		v, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			return 0, fmt.Errorf("metric %s: %w", name, err)
+		}
+		sum, found = sum+v, true
+	}
+	if !found {
+		return 0, fmt.Errorf("metric %s: no sample", name)
+	}
+	return sum, nil
+}
+
+// CPU returns the user and system time the process has used.
+func (n *Node) CPU() (time.Duration, error) { return ProcessCPU(n.cmd.Process.Pid) }
+
+// ProcessCPU reads a process's user and system time from /proc.
+func ProcessCPU(pid int) (time.Duration, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	// The command name is in parentheses and may hold blanks: count fields after the last one.
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	f := strings.Fields(rest)
+	if len(f) < 13 {
+		return 0, fmt.Errorf("/proc/%d/stat: short line", pid)
+	}
+	var ticks int64
+	for _, s := range f[11:13] {
+		v, err := strconv.ParseInt(s, 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		ticks += v
+	}
+	const userHz = 100 // fixed on Linux for what /proc prints
+	return time.Duration(ticks) * time.Second / userHz, nil
+}
+
+// Close kills what still runs.
+func (c *Cluster) Close() {
+	for _, n := range c.Nodes {
+		n.Kill()
+	}
+	for _, cmd := range c.times {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
+	c.times = nil
+}
+
+func (c *Cluster) logPath(name string) string { return filepath.Join(c.cfg.Dir, name+".log") }
+
+func (c *Cluster) spawn(name string, args ...string) (*exec.Cmd, error) {
+	log, err := os.OpenFile(c.logPath(name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	cmd := exec.Command(c.cfg.Binary, args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	// A test that is killed must not leave its cluster behind.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	fmt.Fprintf(c.cfg.Log, "start %s: %s\n", name, strings.Join(args, " "))
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	return cmd, nil
+}
+
+// freeAddr asks the kernel for a loopback port. Another process may take it before it is used; the
+// process started on it then fails with a clear error.
+func freeAddr(network string) (string, error) {
+	if network == "udp" {
+		c, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			return "", err
+		}
+		defer c.Close()
+		return c.LocalAddr().String(), nil
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
