@@ -214,31 +214,7 @@ func (n *Node) Metric(ctx context.Context, name string) (float64, error) {
 }
 
 // CPU returns the user and system time the process has used.
-func (n *Node) CPU() (time.Duration, error) { return ProcessCPU(n.cmd.Process.Pid) }
-
-// ProcessCPU reads a process's user and system time from /proc.
-func ProcessCPU(pid int) (time.Duration, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	// The command name is in parentheses and may hold blanks: count fields after the last one.
-	_, rest, _ := strings.Cut(string(stat), ") ")
-	f := strings.Fields(rest)
-	if len(f) < 13 {
-		return 0, fmt.Errorf("/proc/%d/stat: short line", pid)
-	}
-	var ticks int64
-	for _, s := range f[11:13] {
-		v, err := strconv.ParseInt(s, 10, 64)
-		if err != nil {
-			return 0, err
-		}
-		ticks += v
-	}
-	const userHz = 100 // fixed on Linux for what /proc prints
-	return time.Duration(ticks) * time.Second / userHz, nil
-}
+func (n *Node) CPU() (time.Duration, error) { return TreeCPU(n.cmd.Process.Pid) }
 
 // Close kills what still runs.
 func (c *Cluster) Close() {
@@ -269,6 +245,16 @@ func (c *Cluster) spawn(name string, args ...string) (*exec.Cmd, error) {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	return cmd, nil
+}
+
+// FreePort asks the kernel for a free loopback TCP port.
+func FreePort() (string, error) {
+	addr, err := freeAddr("tcp")
+	if err != nil {
+		return "", err
+	}
+	_, port, err := net.SplitHostPort(addr)
+	return port, err
 }
 
 // freeAddr asks the kernel for a loopback port. Another process may take it before it is used; the
