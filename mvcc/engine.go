@@ -1,0 +1,195 @@
+package mvcc
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/cockroachkvs"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Config configures an Engine. A zero field takes the default named in its comment.
+type Config struct {
+	FS  vfs.FS // Required. vfs.Default for a real disk.
+	Dir string // Required. Created when missing.
+
+	CacheBytes        int64  // Block cache. Default 256 MiB. Ignored when Cache is set.
+	Cache             *Cache // Shared block cache; the engine takes its own reference.
+	MemTableBytes     uint64 // One memtable. Default 64 MiB.
+	MaxCompactions    int    // Most compactions at once. Default 2.
+	MaxOpenFiles      int    // Default 4096.
+	SSTBytes          int64  // Size at which an Ingester starts a new file. Default 64 MiB.
+	ReadOnly          bool
+	Logger            *slog.Logger                      // Default slog.Default().
+	Fatal             func(format string, args ...any)  // Called when the disk lies (failed sync). Default panics.
+	OnCorruption      func(err error)                   // Told of corrupt files found in the background. Optional.
+	OnWriteStall      func(stalled bool, reason string) // Told when writes stall and when they resume. Optional.
+	TuneOptionsForDev func(opts *pebble.Options)        // Tests: last word on Pebble's options. Optional.
+}
+
+// Cache is a block cache that several engines share.
+type Cache = pebble.Cache
+
+// NewCache returns a block cache; the caller releases its reference with Unref.
+func NewCache(bytes int64) *Cache { return pebble.NewCache(bytes) }
+
+// Engine is one node's versioned state. It is safe for concurrent use.
+type Engine struct {
+	db   *pebble.DB
+	opts *pebble.Options
+	cfg  Config
+}
+
+// ErrClosed is returned by operations on a closed engine where Pebble reports it as an error.
+var ErrClosed = pebble.ErrClosed
+
+// Open opens the engine in cfg.Dir, creating it when the directory holds none.
+func Open(cfg Config) (*Engine, error) {
+	switch {
+	case cfg.FS == nil:
+		return nil, errors.New("mvcc: Config.FS is required")
+	case cfg.Dir == "":
+		return nil, errors.New("mvcc: Config.Dir is required")
+	}
+	cfg.CacheBytes = cmp.Or(cfg.CacheBytes, 256<<20)
+	cfg.MemTableBytes = cmp.Or(cfg.MemTableBytes, 64<<20)
+	cfg.MaxCompactions = cmp.Or(cfg.MaxCompactions, 2)
+	cfg.MaxOpenFiles = cmp.Or(cfg.MaxOpenFiles, 4096)
+	cfg.SSTBytes = cmp.Or(cfg.SSTBytes, 64<<20)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	if cfg.Fatal == nil {
+		cfg.Fatal = func(format string, args ...any) { panic("mvcc: " + fmt.Sprintf(format, args...)) }
+	}
+	cache := cfg.Cache
+	if cache == nil {
+		cache = pebble.NewCache(cfg.CacheBytes)
+		defer cache.Unref()
+	}
+	opts := &pebble.Options{
+		FS:                          cfg.FS,
+		Cache:                       cache,
+		Comparer:                    &cockroachkvs.Comparer,
+		KeySchema:                   cockroachkvs.KeySchema.Name,
+		KeySchemas:                  sstable.MakeKeySchemas(&cockroachkvs.KeySchema),
+		BlockPropertyCollectors:     cockroachkvs.BlockPropertyCollectors,
+		FormatMajorVersion:          pebble.FormatNewest,
+		DisableWAL:                  true,
+		ReadOnly:                    cfg.ReadOnly,
+		MemTableSize:                cfg.MemTableBytes,
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       2,
+		L0StopWritesThreshold:       1000,
+		LBaseMaxBytes:               64 << 20,
+		MaxOpenFiles:                cfg.MaxOpenFiles,
+		CompactionConcurrencyRange:  func() (int, int) { return 1, cfg.MaxCompactions },
+		Logger:                      engineLogger{cfg.Logger, cfg.Fatal},
+	}
+	opts.EventListener = &pebble.EventListener{
+		BackgroundError: func(err error) { cfg.Logger.Error("storage background error", "err", err) },
+		DataCorruption: func(info pebble.DataCorruptionInfo) {
+			cfg.Logger.Error("storage file corrupt", "path", info.Path, "err", info.Details)
+			if cfg.OnCorruption != nil {
+				cfg.OnCorruption(&CorruptError{Cause: fmt.Errorf("%s: %w", info.Path, info.Details)})
+			}
+		},
+		DiskSlow: func(info pebble.DiskSlowInfo) {
+			cfg.Logger.Warn("disk slow", "path", info.Path, "took", info.Duration)
+		},
+		WriteStallBegin: func(info pebble.WriteStallBeginInfo) {
+			cfg.Logger.Warn("storage writes stall", "reason", info.Reason)
+			if cfg.OnWriteStall != nil {
+				cfg.OnWriteStall(true, info.Reason)
+			}
+		},
+		WriteStallEnd: func() {
+			if cfg.OnWriteStall != nil {
+				cfg.OnWriteStall(false, "")
+			}
+		},
+	}
+	for i := range opts.Levels {
+		opts.Levels[i].BlockSize = 32 << 10
+		opts.Levels[i].IndexBlockSize = 256 << 10
+		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	// Ingestion "as a flushable" is made durable through the WAL, which this engine does not have: a crash
+	// would forget a range that IngestAndExcise has reported as installed.
+	opts.Experimental.DisableIngestAsFlushable = func() bool { return true }
+	if cfg.TuneOptionsForDev != nil {
+		cfg.TuneOptionsForDev(opts)
+	}
+	opts.EnsureDefaults()
+	if !cfg.ReadOnly {
+		if err := cfg.FS.MkdirAll(cfg.Dir, 0o755); err != nil {
+			return nil, fmt.Errorf("mvcc: create %s: %w", cfg.Dir, err)
+		}
+	}
+	db, err := pebble.Open(cfg.Dir, opts)
+	if err != nil {
+		return nil, fmt.Errorf("mvcc: open %s: %w", cfg.Dir, err)
+	}
+	return &Engine{db: db, opts: opts, cfg: cfg}, nil
+}
+
+// Close flushes nothing: what is not flushed is in the raft log. All iterators, snapshots and batches
+// must have been closed.
+func (e *Engine) Close() error { return e.db.Close() }
+
+// Flush makes everything committed so far durable.
+func (e *Engine) Flush() error { return e.db.Flush() }
+
+// FlushAsync starts a flush and returns a channel closed when it is done. A flush that fails is retried
+// by the engine and reported to the log.
+func (e *Engine) FlushAsync() (<-chan struct{}, error) { return e.db.AsyncFlush() }
+
+// Compact compacts the engine's keys of span, for tests and after large deletions.
+func (e *Engine) Compact(ctx context.Context, span Span) error {
+	return e.db.Compact(ctx, appendVersionKey(nil, span.Start, 0), appendVersionKey(nil, span.End, 0), false)
+}
+
+// Checkpoint writes a consistent copy of the engine to dir, which must not exist, by hard links.
+func (e *Engine) Checkpoint(dir string) error {
+	// With no WAL to copy, what is in memory must reach a file first.
+	if err := e.db.Flush(); err != nil {
+		return fmt.Errorf("mvcc: checkpoint %s: %w", dir, err)
+	}
+	if err := e.db.Checkpoint(dir); err != nil {
+		return fmt.Errorf("mvcc: checkpoint %s: %w", dir, err)
+	}
+	return nil
+}
+
+// Metrics returns Pebble's counters.
+func (e *Engine) Metrics() *pebble.Metrics { return e.db.Metrics() }
+
+// Dir returns the directory the engine lives in, FS the file system.
+func (e *Engine) Dir() string { return e.cfg.Dir }
+
+// FS returns the file system the engine lives in.
+func (e *Engine) FS() vfs.FS { return e.cfg.FS }
+
+// engineLogger hands Pebble's log lines to slog.
+type engineLogger struct {
+	log   *slog.Logger
+	fatal func(format string, args ...any)
+}
+
+func (l engineLogger) Infof(format string, args ...any) {
+	if l.log.Enabled(context.Background(), slog.LevelDebug) {
+		l.log.Debug(fmt.Sprintf(format, args...), "from", "pebble")
+	}
+}
+
+func (l engineLogger) Errorf(format string, args ...any) {
+	l.log.Error(fmt.Sprintf(format, args...), "from", "pebble")
+}
+
+func (l engineLogger) Fatalf(format string, args ...any) { l.fatal(format, args...) }
