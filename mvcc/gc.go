@@ -1,0 +1,169 @@
+package mvcc
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// ErrBelowGC reports a read below the range's GC threshold: the versions it would need may be gone (I3).
+var ErrBelowGC = errors.New("mvcc: read timestamp is below the garbage collection threshold")
+
+// BelowGCError is the ErrBelowGC of one read.
+type BelowGCError struct{ TS, Threshold Timestamp }
+
+func (e *BelowGCError) Error() string {
+	return fmt.Sprintf("%v: read at %s, threshold %s", ErrBelowGC, e.TS, e.Threshold)
+}
+
+// Is makes every *BelowGCError match ErrBelowGC.
+func (e *BelowGCError) Is(target error) bool { return target == ErrBelowGC }
+
+// CheckGC returns a *BelowGCError when a read at ts may not be answered under threshold. A reader calls it
+// after it has opened its iterator or snapshot: GC raises the threshold before it removes anything, so a
+// reader that finds itself at or above it then has all it needs.
+func CheckGC(ts, threshold Timestamp) error {
+	if ts < threshold {
+		return &BelowGCError{TS: ts, Threshold: threshold}
+	}
+	return nil
+}
+
+func gcThresholdKey(rangeID uint64) []byte { return LocalKey(rangeID, []byte("gc-threshold")) }
+
+// SetGCThreshold records the timestamp below which range rangeID answers no reads. It is applied from the
+// log, so all replicas agree on it, and never goes back: a smaller threshold than the stored one is ignored.
+func (b *Batch) SetGCThreshold(rangeID uint64, threshold Timestamp) error {
+	old, err := GCThreshold(b, rangeID)
+	if err != nil {
+		return err
+	}
+	if threshold > old {
+		b.PutLocal(gcThresholdKey(rangeID), binary.BigEndian.AppendUint64(nil, uint64(threshold)))
+	}
+	return nil
+}
+
+// GCThreshold returns the range's threshold, zero when none was ever set.
+func GCThreshold(r Reader, rangeID uint64) (Timestamp, error) {
+	v, found, err := GetLocal(r, gcThresholdKey(rangeID))
+	if err != nil || !found {
+		return 0, err
+	}
+	if len(v) != 8 {
+		return 0, &CorruptError{Key: gcThresholdKey(rangeID), Cause: errShortValue}
+	}
+	return Timestamp(binary.BigEndian.Uint64(v)), nil
+}
+
+// GCStats says what a GC pass did.
+type GCStats struct {
+	Scanned int   // versions looked at
+	Removed int   // versions removed
+	Bytes   int64 // their size
+}
+
+// GC adds to b the removal of every version in span that no read at or above threshold can see: versions
+// older than another one at or below threshold, and tombstones at or below it that have become the only
+// thing left of their key. It stops after about maxBytes of removed versions (0: no limit) and returns the
+// key to go on from, nil at the end. The result depends on the state of span alone, so replicas that apply
+// it at the same index make the same batch.
+func (b *Batch) GC(span Span, threshold Timestamp, maxBytes int64) (resume []byte, stats GCStats, err error) {
+	resume, stats, err = collect(b, span, threshold, maxBytes, func(k []byte, valueLen int) { b.remove(k, valueLen) })
+	b.grown -= stats.Bytes
+	return resume, stats, err
+}
+
+// GC does the same in small batches of its own, for a store that collects on its own time once the raised
+// threshold has been applied: what it removes is invisible to every permitted read, so replicas need not
+// collect in step. It ends early with ctx's error.
+func (e *Engine) GC(ctx context.Context, span Span, threshold Timestamp) (stats GCStats, err error) {
+	const batchBytes = 1 << 20
+	for start := span.Start; start != nil; {
+		if err := ctx.Err(); err != nil {
+			return stats, err
+		}
+		b := e.NewBatch()
+		resume, s, err := collect(e, Span{start, span.End}, threshold, batchBytes, func(k []byte, valueLen int) { b.remove(k, valueLen) })
+		if err == nil && !b.Empty() {
+			err = b.Commit(false)
+		}
+		b.Close()
+		stats.Scanned += s.Scanned
+		stats.Removed += s.Removed
+		stats.Bytes += s.Bytes
+		if err != nil {
+			return stats, err
+		}
+		start = resume
+	}
+	return stats, nil
+}
+
+func collect(r Reader, span Span, threshold Timestamp, maxBytes int64, remove func(engineKey []byte, valueLen int)) (resume []byte, stats GCStats, err error) {
+	if span.Empty() {
+		return nil, stats, nil
+	}
+	it, err := r.newIter(&pebble.IterOptions{
+		LowerBound: appendVersionKey(nil, span.Start, 0),
+		UpperBound: appendVersionKey(nil, span.End, 0),
+	})
+	if err != nil {
+		return nil, stats, err
+	}
+	var (
+		last     []byte // the current key
+		shadowed bool   // a version at or below threshold was seen: all older ones are dead
+	)
+	for ok := it.First(); ok; ok = it.Next() {
+		k := it.Key()
+		key, ts, derr := decodeVersionKey(k)
+		if derr != nil {
+			err = corrupt(k, derr)
+			break
+		}
+		if last == nil || !bytes.Equal(key, last) {
+			if maxBytes > 0 && stats.Bytes >= maxBytes {
+				resume = bytes.Clone(key)
+				break
+			}
+			last, shadowed = append(last[:0], key...), false
+		}
+		stats.Scanned++
+		if ts > threshold {
+			continue
+		}
+		raw, verr := it.ValueAndErr()
+		if verr != nil {
+			err = verr
+			break
+		}
+		dead := shadowed
+		if !shadowed {
+			_, tombstone, verr := openValue(k, raw)
+			if verr != nil {
+				err = verr
+				break
+			}
+			// A tombstone that is the newest at the threshold reads as "nothing", and so does its
+			// absence, as everything below it goes as well.
+			dead, shadowed = tombstone, true
+		}
+		if dead {
+			remove(k, len(raw))
+			stats.Removed++
+			stats.Bytes += int64(len(k) + len(raw))
+		}
+	}
+	if err == nil {
+		err = it.Error()
+	}
+	if cerr := it.Close(); err == nil {
+		err = cerr
+	}
+	return resume, stats, err
+}
