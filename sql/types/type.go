@@ -20,4 +20,67 @@ type T struct {
 	// resolution.
 	Category  byte
 	Preferred bool
+	// Class is pg_type's typtype: 'b' base, 'p' pseudo, 'd' domain, 'e' enum, 'c' composite.
+	Class byte
+	// Delim separates the elements of an array of this type, ',' for all but box.
+	Delim byte
+	// Schema is the schema of a user-defined type, "" for pg_catalog.
+	Schema string
+	// Def describes a user-defined type, nil for built-in ones.
+	Def *Def
+}
+
+// Def is what a user-defined type has beyond T. It is immutable once its T is in use.
+type Def struct {
+	Base    *T       // of a domain
+	NotNull bool     // of a domain
+	Labels  []string // of an enum, in sort order
+	Fields  []Field  // of a composite type
+}
+
+// Field is one attribute of a composite type.
+type Field struct {
+	Name string
+	Type *T
+}
+
+// WithTypmod returns t with a modifier; of an array type the modifier is its elements'.
+func (t *T) WithTypmod(typmod int32) *T {
+	if t.Typmod == typmod {
+		return t
+	}
+	c := *t
+	c.Typmod = typmod
+	if c.Elem != nil {
+		c.Elem = c.Elem.WithTypmod(typmod)
+	}
+	return &c
+}
+
+// BaseType returns the type under any number of domains, t itself if it is no domain.
+func (t *T) BaseType() *T {
+	for t.Class == 'd' && t.Def != nil && t.Def.Base != nil {
+		t = t.Def.Base
+	}
+	return t
+}
+
+// IsArray reports whether t is a true array type (int2vector and oidvector are not).
+func (t *T) IsArray() bool {
+	return t.Kind == KindArray && t.Elem != nil && t.OID != OIDInt2Vector && t.OID != OIDOidVector
+}
+
+// String returns the type as format_type prints it.
+func (t *T) String() string { return FormatType(t) }
+
+// ArrayOf returns the array type over elem, nil if it has none.
+func ArrayOf(elem *T) *T {
+	if elem.Array == 0 {
+		return nil
+	}
+	if t := ByOID(elem.Array); t != nil {
+		return t.WithTypmod(elem.Typmod)
+	}
+	return &T{OID: elem.Array, Typmod: elem.Typmod, Name: "_" + elem.Name, Kind: KindArray, Size: -1, Elem: elem,
+		Category: 'A', Class: 'b', Delim: ',', Schema: elem.Schema}
 }
