@@ -1,0 +1,179 @@
+package plan
+
+import (
+	"context"
+	"math"
+
+	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/types"
+)
+
+// TableKind says what a name in FROM stands for.
+type TableKind uint8
+
+const (
+	BaseTable TableKind = iota
+	View
+	VirtualTable // rows come from a generator: pg_catalog and its relatives
+	Sequence
+	OtherRelation // indexes, composite types: exist, but cannot be read
+)
+
+// Table is a relation as the planner and the executor see it, made once per catalog version. It is
+// immutable.
+type Table struct {
+	ID           uint32
+	Schema, Name string
+	Kind         TableKind
+	// Columns are the live columns in attnum order; an ordinal below indexes this slice.
+	Columns []*TableColumn
+	Primary *Index
+	// Indexes are the secondary indexes.
+	Indexes []*Index
+	Checks  []*Check
+	// FKs point from this table, Inbound at it.
+	FKs, Inbound []*ForeignKey
+	// View is the query of a view.
+	View *ast.SelectStmt
+	// ViewPath is the search path under which the view's names resolve.
+	ViewPath []string
+	// Rows generates the rows of a virtual table, in column order.
+	Rows func(ctx context.Context, env any, emit func([]types.Datum) error) error
+	// RowCount is the estimated number of rows; negative when unknown.
+	RowCount float64
+	// ReadOnlyReason is set for relations that cannot be written.
+	NotUpdatable string
+	// Children are partitions; Parent the partitioned table. See partition.go in package catalog.
+	Descriptor any
+
+	byName map[string]int
+}
+
+// TableColumn is one live column.
+type TableColumn struct {
+	ID     uint32 // stable, tags the value in stored rows
+	AttNum int16
+	Name   string
+	T      *types.T
+	// Array-of-domain checks are part of T.
+	NotNull   bool
+	Default   ast.Expr // nil: NULL
+	Identity  byte     // 'a' always, 'd' by default, 0
+	Generated ast.Expr // stored generated column
+	Hidden    bool     // the row id of a table without primary key: not in *, not assignable
+	// Stats: NDistinct as pg_stats has it (negative: a share of the rows), 0 unknown.
+	NDistinct float64
+	NullFrac  float64
+	AvgWidth  float64
+}
+
+// Index is a primary or secondary index. Its entries are in encode.go of package exec.
+type Index struct {
+	ID      uint32 // within the table's key space
+	Name    string
+	Primary bool
+	Unique  bool
+	// NullsNotDistinct makes NULLs collide in a unique index.
+	NullsNotDistinct bool
+	Keys             []IndexKey
+	Include          []int    // ordinals
+	Where            ast.Expr // partial index
+	// Constraint is the name of the constraint the index implements, empty if none.
+	Constraint string
+	// WriteOnly: being built; maintained by writes, not read.
+	WriteOnly bool
+	// Deferrable unique constraints are checked at the end of the statement.
+	Deferrable bool
+}
+
+// IndexKey is one part of an index key.
+type IndexKey struct {
+	Col        int      // ordinal, -1 for an expression
+	Expr       ast.Expr // when Col is -1
+	T          *types.T
+	Desc       bool
+	NullsFirst bool
+}
+
+// Check is a CHECK constraint.
+type Check struct {
+	Name string
+	Expr ast.Expr
+}
+
+// FKAction is what happens to referencing rows.
+type FKAction uint8
+
+const (
+	FKNoAction FKAction = iota
+	FKRestrict
+	FKCascade
+	FKSetNull
+	FKSetDefault
+)
+
+// ForeignKey is a foreign key between Child's columns and Parent's.
+type ForeignKey struct {
+	Name          string
+	ChildID       uint32
+	ParentID      uint32
+	ChildCols     []uint32 // column ids
+	ParentCols    []uint32
+	OnDelete      FKAction
+	OnUpdate      FKAction
+	SetCols       []uint32 // ON DELETE SET NULL (columns)
+	MatchFull     bool
+	Deferrable    bool
+	InitDeferred  bool
+	NotEnforced   bool
+	ChildSchema   string
+	ChildName     string
+	ParentSchema  string
+	ParentName    string
+	ParentIdxName string
+}
+
+// Finish completes a table whose exported fields are set. It must be called once before use.
+func (t *Table) Finish() *Table {
+	t.byName = make(map[string]int, len(t.Columns))
+	for i, c := range t.Columns {
+		t.byName[c.Name] = i
+	}
+	return t
+}
+
+// Column returns the ordinal of a column, -1 if there is none.
+func (t *Table) Column(name string) int {
+	if i, ok := t.byName[name]; ok {
+		return i
+	}
+	return -1
+}
+
+// ColumnByID returns the ordinal of a column by its stable id, -1 if there is none.
+func (t *Table) ColumnByID(id uint32) int {
+	for i, c := range t.Columns {
+		if c.ID == id {
+			return i
+		}
+	}
+	return -1
+}
+
+// AllIndexes returns the primary index followed by the secondary ones.
+func (t *Table) AllIndexes() []*Index {
+	out := make([]*Index, 0, 1+len(t.Indexes))
+	if t.Primary != nil {
+		out = append(out, t.Primary)
+	}
+	return append(out, t.Indexes...)
+}
+
+// rowEstimate is the row count the planner uses: PostgreSQL assumes about ten pages for a table that was
+// never analysed; ours stands for "not tiny, not huge".
+func (t *Table) rowEstimate() float64 {
+	if t.RowCount >= 0 {
+		return math.Max(1, t.RowCount)
+	}
+	return 1000
+}
