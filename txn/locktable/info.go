@@ -1,0 +1,64 @@
+package locktable
+
+import (
+	"bytes"
+	"slices"
+)
+
+// LockInfo describes one held or awaited lock, for system views and tests.
+type LockInfo struct {
+	Txn     TxnID
+	Age     int64
+	Gateway int32
+	State   State
+	Start   []byte
+	End     []byte // nil: a point
+	Mode    Mode
+	Waiting bool
+}
+
+// Locks returns up to limit locks (0 = all), ordered by start key, holders before waiters, then by age.
+func (t *Table) Locks(limit int) []LockInfo {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var out []LockInfo
+	info := func(x *Txn, start, end []byte, mode Mode, waiting bool) {
+		out = append(out, LockInfo{x.ID, x.Age, x.Gateway, x.State(), bytes.Clone(start), bytes.Clone(end), mode, waiting})
+	}
+	for _, x := range t.txns {
+		for _, h := range x.points {
+			info(x, h.p.key, nil, h.mode, false)
+		}
+		for _, s := range x.spans {
+			info(x, s.start, s.end, s.mode, false)
+		}
+		for _, r := range x.queue {
+			info(x, r.start, r.end, r.mode, true)
+		}
+	}
+	slices.SortFunc(out, func(a, b LockInfo) int {
+		if c := bytes.Compare(a.Start, b.Start); c != 0 {
+			return c
+		}
+		if a.Waiting != b.Waiting {
+			if b.Waiting {
+				return -1
+			}
+			return 1
+		}
+		if a.Age != b.Age {
+			if a.Age < b.Age {
+				return -1
+			}
+			return 1
+		}
+		if c := bytes.Compare(a.Txn[:], b.Txn[:]); c != 0 {
+			return c
+		}
+		return bytes.Compare(a.End, b.End)
+	})
+	if limit > 0 && len(out) > limit {
+		out = out[:limit]
+	}
+	return out
+}

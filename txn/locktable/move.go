@@ -1,0 +1,299 @@
+package locktable
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/RaduBerinde/btreemap"
+
+	"github.com/meridian-db/meridian/truetime"
+)
+
+// SplitOff moves every lock at and above key to right, a new table; locks on spans around key are cut in
+// two. Transactions with locks on both sides have an entry with the same token in both. Requests
+// that wait for something at or above key fail with ErrMoved.
+func (t *Table) SplitOff(key []byte, right *Table) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	defer t.settle()
+	right.mu.Lock()
+	defer right.mu.Unlock()
+
+	right.token = max(right.token, t.token)
+	var moved []*Request
+	for _, x := range t.txns {
+		for _, r := range slices.Clone(x.queue) {
+			if bytes.Compare(r.start, key) >= 0 || r.end != nil && bytes.Compare(r.end, key) > 0 {
+				t.dequeue(r)
+				t.finish(r, ErrMoved)
+				moved = append(moved, r)
+			}
+		}
+	}
+	twin := func(x *Txn) *Txn {
+		y := right.txns[x.ID]
+		if y == nil {
+			y = &Txn{ID: x.ID, Age: x.Age, Gateway: x.Gateway, Token: x.Token, Payload: x.Payload, ts: x.ts, seen: right.sweep}
+			y.state.Store(x.state.Load())
+			if s := x.State(); s == Committing || s == Prepared {
+				right.unsettled.Add(1)
+			}
+			y.points = y.pointsBuf[:0]
+			right.txns[x.ID] = y
+		}
+		return y
+	}
+	for _, x := range t.txns {
+		x.points = slices.DeleteFunc(x.points, func(h held) bool {
+			if bytes.Compare(h.p.key, key) < 0 {
+				return false
+			}
+			h.p.remove(x)
+			y := twin(x)
+			_, p, _ := right.points.Get(h.p.key)
+			right.grantPoint(y, p, h.p.key, h.mode)
+			return true
+		})
+		x.spans = slices.DeleteFunc(x.spans, func(s *span) bool {
+			if bytes.Compare(s.end, key) <= 0 {
+				return false
+			}
+			start := s.start
+			if bytes.Compare(start, key) < 0 {
+				start = bytes.Clone(key)
+			}
+			right.grantSpan(twin(x), start, s.end, s.mode)
+			if bytes.Compare(s.start, key) >= 0 {
+				t.removeSpan(s)
+				return true
+			}
+			s.end = bytes.Clone(key)
+			return false
+		})
+	}
+	var empty []*point
+	for _, p := range t.points.Ascend(btreemap.GE(key), btreemap.Max[[]byte]()) {
+		empty = append(empty, p)
+	}
+	for _, p := range empty {
+		t.reap(p)
+	}
+	for _, r := range moved {
+		t.freeSpan(r.start, r.end)
+	}
+}
+
+// The handoff format: version 1, token counter, transactions, each with its locks. Everything is
+// length-prefixed with uvarints.
+const handoffVersion = 1
+
+var errHandoff = errors.New("locktable: malformed handoff")
+
+// Encode returns the table's entries for the next leader. payload encodes what belongs to the user in an
+// entry; nil means nothing. The table should have been closed.
+func (t *Table) Encode(payload func(*Txn) []byte) []byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	b := []byte{handoffVersion}
+	b = binary.AppendUvarint(b, uint64(t.token))
+	var live []*Txn
+	for _, x := range t.txns {
+		if s := x.State(); s != Aborted && s != Done {
+			live = append(live, x)
+		}
+	}
+	slices.SortFunc(live, func(a, b *Txn) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	bytesField := func(v []byte) {
+		b = binary.AppendUvarint(b, uint64(len(v)))
+		b = append(b, v...)
+	}
+	b = binary.AppendUvarint(b, uint64(len(live)))
+	for _, x := range live {
+		b = append(b, x.ID[:]...)
+		b = binary.AppendVarint(b, x.Age)
+		b = binary.AppendUvarint(b, uint64(uint32(x.Gateway)))
+		b = binary.AppendUvarint(b, uint64(x.Token))
+		b = append(b, byte(x.State()))
+		b = binary.AppendVarint(b, int64(x.ts))
+		var pl []byte
+		if payload != nil {
+			pl = payload(x)
+		}
+		bytesField(pl)
+		b = binary.AppendUvarint(b, uint64(len(x.points)))
+		for _, h := range x.points {
+			b = append(b, byte(h.mode))
+			bytesField(h.p.key)
+		}
+		b = binary.AppendUvarint(b, uint64(len(x.spans)))
+		for _, s := range x.spans {
+			b = append(b, byte(s.mode))
+			bytesField(s.start)
+			bytesField(s.end)
+		}
+	}
+	return b
+}
+
+// Decode fills an empty table with what Encode returned. payload decodes what belongs to the user; it is
+// called for entries that have a payload. On an error the table is unusable.
+func (t *Table) Decode(b []byte, payload func(*Txn, []byte) error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d := decoder{b: b}
+	if d.byte() != handoffVersion {
+		return fmt.Errorf("%w: unknown version", errHandoff)
+	}
+	t.token = max(t.token, int64(d.uvarint()))
+	n := d.count(20)
+	for i := 0; i < n && d.err == nil; i++ {
+		x := &Txn{seen: t.sweep}
+		x.points = x.pointsBuf[:0]
+		copy(x.ID[:], d.take(16))
+		x.Age = d.varint()
+		x.Gateway = int32(d.uvarint())
+		x.Token = int64(d.uvarint())
+		state := State(d.byte())
+		x.ts = truetime.Timestamp(d.varint())
+		pl := d.bytes()
+		if d.err != nil {
+			break
+		}
+		if state > Prepared || t.txns[x.ID] != nil {
+			return errHandoff
+		}
+		x.state.Store(uint32(state))
+		if state != Active {
+			t.unsettled.Add(1)
+		}
+		if len(pl) > 0 && payload != nil {
+			if err := payload(x, pl); err != nil {
+				return err
+			}
+		}
+		t.txns[x.ID] = x
+		for j, m := 0, d.count(2); j < m && d.err == nil; j++ {
+			mode, key := Mode(d.byte()), d.bytes()
+			if d.err != nil || mode != Shared && mode != Exclusive {
+				return errHandoff
+			}
+			_, p, _ := t.points.Get(key)
+			if p != nil && (p.covers(x, mode) || p.excl != nil && p.excl != x) {
+				return errHandoff
+			}
+			t.grantPoint(x, p, key, mode)
+		}
+		for j, m := 0, d.count(3); j < m && d.err == nil; j++ {
+			mode, start, end := Mode(d.byte()), d.bytes(), d.bytes()
+			if d.err != nil || mode != Shared && mode != Exclusive || bytes.Compare(start, end) >= 0 {
+				return errHandoff
+			}
+			t.grantSpan(x, bytes.Clone(start), bytes.Clone(end), mode)
+		}
+	}
+	if d.err != nil || len(d.b) != 0 {
+		return errHandoff
+	}
+	return nil
+}
+
+// Restore adds a prepared transaction from the range's replicated state, with exclusive locks on keys
+// and spans (pairs of start and end), or adds the locks to the entry that a handoff brought.
+func (t *Table) Restore(id TxnID, age int64, gateway int32, token int64, ts truetime.Timestamp, payload any, keys [][]byte, spans [][2][]byte) *Txn {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	x := t.txns[id]
+	if x == nil {
+		if token == 0 {
+			t.token++
+			token = t.token
+		}
+		x = &Txn{ID: id, Age: age, Gateway: gateway, Token: token, seen: t.sweep}
+		x.points = x.pointsBuf[:0]
+		t.txns[id] = x
+	}
+	if x.State() == Active {
+		t.unsettled.Add(1)
+	}
+	x.state.Store(uint32(Prepared))
+	x.ts = ts
+	x.Payload = payload
+	for _, k := range keys {
+		if _, p, ok := t.points.Get(k); !ok || !p.covers(x, Exclusive) {
+			t.grantPoint(x, p, k, Exclusive)
+		}
+	}
+	for _, s := range spans {
+		if !x.spanCovers(s[0], s[1], Exclusive) {
+			t.grantSpan(x, bytes.Clone(s[0]), bytes.Clone(s[1]), Exclusive)
+		}
+	}
+	return x
+}
+
+type decoder struct {
+	b   []byte
+	err error
+}
+
+func (d *decoder) fail() { d.b, d.err = nil, errHandoff }
+
+func (d *decoder) take(n int) []byte {
+	if n < 0 || n > len(d.b) {
+		d.fail()
+		return nil
+	}
+	v := d.b[:n]
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) byte() byte {
+	if v := d.take(1); v != nil {
+		return v[0]
+	}
+	return 0
+}
+
+func (d *decoder) uvarint() uint64 {
+	v, n := binary.Uvarint(d.b)
+	if n <= 0 {
+		d.fail()
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) varint() int64 {
+	v, n := binary.Varint(d.b)
+	if n <= 0 {
+		d.fail()
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) bytes() []byte {
+	n := d.uvarint()
+	if n > uint64(len(d.b)) {
+		d.fail()
+		return nil
+	}
+	return d.take(int(n))
+}
+
+// count reads a number of elements of at least size bytes each, so that a hostile one cannot make us
+// allocate more than the input is worth.
+func (d *decoder) count(size int) int {
+	n := d.uvarint()
+	if n > uint64(len(d.b)/size) {
+		d.fail()
+		return 0
+	}
+	return int(n)
+}
