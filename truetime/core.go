@@ -110,14 +110,14 @@ func (c *core) sample(raw int64, i int, s Sample) {
 	src.samples++
 	src.good++
 	src.lastErr = ""
-	c.step(raw, i)
+	c.step(raw)
 }
 
 // fail records that polling source i failed.
 func (c *core) fail(raw int64, i int, err error) {
 	c.src[i].failed++
 	c.src[i].lastErr = err.Error()
-	c.step(raw, i)
+	c.step(raw)
 }
 
 // pause forgets everything measured before: the local clock stood still for an unknown time.
@@ -125,7 +125,7 @@ func (c *core) pause(raw int64) {
 	c.pauses++
 	c.synced, c.paused = false, true
 	for i := range c.src {
-		c.src[i].n, c.src[i].verdict = 0, VerdictWaiting
+		c.src[i].n, c.src[i].verdict, c.src[i].lastErr = 0, VerdictWaiting, ""
 	}
 	clear(c.peers)
 	c.peerFence = ""
@@ -162,15 +162,18 @@ func (c *core) judgePeers(raw int64) {
 	}
 }
 
-// step recomputes the estimate after an event of source changed.
-func (c *core) step(raw int64, changed int) {
+// step recomputes the estimate after an event.
+func (c *core) step(raw int64) {
 	c.judgePeers(raw)
 	ivs := make([]Interval, 0, len(c.src))
+	waiting := 0
 	for i := range c.src {
 		src := &c.src[i]
 		if src.n == 0 {
 			if src.lastErr != "" {
 				src.verdict = VerdictUnreachable
+			} else {
+				waiting++
 			}
 			continue
 		}
@@ -189,6 +192,11 @@ func (c *core) step(raw int64, changed int) {
 	hull, ok := majorityInterval(ivs, c.need())
 	if !ok {
 		return // An estimate we have goes on growing until it passes the ceiling.
+	}
+	if !c.synced && waiting > 0 {
+		// A source not yet heard counts like a liar: hear every one before the first estimate, so that
+		// sources that are up and honest are not outvoted by being a few milliseconds slower.
+		return
 	}
 	agree := 0
 	for i := range c.src {

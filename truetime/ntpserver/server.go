@@ -173,14 +173,16 @@ func AnchoredClock(local truetime.LocalClock) func() time.Time {
 	return func() time.Time {
 		mu.Lock()
 		defer mu.Unlock()
-		b := local.Boot()
 		raw := local.Raw()
-		// BOOTTIME may be slewed against RAW by a daemon, a little at a time; a suspend is a jump.
-		if b-raw-boot > int64(5*time.Millisecond) {
-			off, boot = anchor()
-			raw = local.Raw()
-		} else {
-			boot = b - raw
+		b := local.Boot()
+		if after := local.Raw(); after-raw < int64(200*time.Microsecond) { // Else we were descheduled; the next call will see.
+			// BOOTTIME may be slewed against RAW by a daemon, a little at a time; a suspend is a jump.
+			if b-after-boot > int64(5*time.Millisecond) {
+				off, boot = anchor()
+			} else {
+				boot = b - after
+			}
+			raw = after
 		}
 		return time.Unix(0, off+raw)
 	}
