@@ -304,11 +304,10 @@ const (
 	WriteOp_WRITE_INSERT WriteOp = 2
 	// WRITE_DELETE_SPAN deletes every key from write_keys[i] to write_values[i] (exclusive), under an
 	// exclusive lock on the span. It acts before all puts and deletes of the same request, and drops
-	// what the transaction has staged in the span so far. Costs one small log entry and a background
-	// pass in bounded pieces, whatever the number of keys.
+	// what the transaction has staged in the span so far; staged writes that come later count. Reads with
+	// txn_id see it once it is staged. Costs one small log entry and a background pass in bounded
+	// pieces, whatever the number of keys.
 	WriteOp_WRITE_DELETE_SPAN WriteOp = 3
-	// WRITE_UNSTAGE (STAGE only) forgets the staged write of the key, for ROLLBACK TO SAVEPOINT.
-	WriteOp_WRITE_UNSTAGE WriteOp = 4
 )
 
 // Enum value maps for WriteOp.
@@ -318,14 +317,12 @@ var (
 		1: "WRITE_DELETE",
 		2: "WRITE_INSERT",
 		3: "WRITE_DELETE_SPAN",
-		4: "WRITE_UNSTAGE",
 	}
 	WriteOp_value = map[string]int32{
 		"WRITE_PUT":         0,
 		"WRITE_DELETE":      1,
 		"WRITE_INSERT":      2,
 		"WRITE_DELETE_SPAN": 3,
-		"WRITE_UNSTAGE":     4,
 	}
 )
 
@@ -584,7 +581,14 @@ type BatchRequest struct {
 	// HEARTBEAT.
 	TxnIds [][]byte `protobuf:"bytes,37,rep,name=txn_ids,json=txnIds,proto3" json:"txn_ids,omitempty"`
 	// SAFE_TIME.
-	RangeIds      []int64 `protobuf:"varint,38,rep,packed,name=range_ids,json=rangeIds,proto3" json:"range_ids,omitempty"`
+	RangeIds []int64 `protobuf:"varint,38,rep,packed,name=range_ids,json=rangeIds,proto3" json:"range_ids,omitempty"`
+	// STAGE: write i is staged with sequence number stage_seq+i; of several at a key the highest counts.
+	StageSeq int64 `protobuf:"varint,39,opt,name=stage_seq,json=stageSeq,proto3" json:"stage_seq,omitempty"`
+	// READ with txn_id, COMMIT_ONE, PREPARE, DECIDE: staged writes with ignore_from[i] <= seq <
+	// ignore_to[i] do not exist (they were rolled back to a savepoint). Staged writes count before the
+	// writes of the commit request itself: on the same key the latter win.
+	IgnoreFrom    []int64 `protobuf:"varint,40,rep,packed,name=ignore_from,json=ignoreFrom,proto3" json:"ignore_from,omitempty"`
+	IgnoreTo      []int64 `protobuf:"varint,41,rep,packed,name=ignore_to,json=ignoreTo,proto3" json:"ignore_to,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -885,6 +889,27 @@ func (x *BatchRequest) GetRangeIds() []int64 {
 	return nil
 }
 
+func (x *BatchRequest) GetStageSeq() int64 {
+	if x != nil {
+		return x.StageSeq
+	}
+	return 0
+}
+
+func (x *BatchRequest) GetIgnoreFrom() []int64 {
+	if x != nil {
+		return x.IgnoreFrom
+	}
+	return nil
+}
+
+func (x *BatchRequest) GetIgnoreTo() []int64 {
+	if x != nil {
+		return x.IgnoreTo
+	}
+	return nil
+}
+
 type BatchResponse struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
 	Error        ErrorCode              `protobuf:"varint,1,opt,name=error,proto3,enum=meridian.txn.ErrorCode" json:"error,omitempty"`
@@ -1135,7 +1160,7 @@ var File_txn_proto protoreflect.FileDescriptor
 
 const file_txn_proto_rawDesc = "" +
 	"\n" +
-	"\ttxn.proto\x12\fmeridian.txn\"\x85\n" +
+	"\ttxn.proto\x12\fmeridian.txn\"\xe0\n" +
 	"\n" +
 	"\fBatchRequest\x12&\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x12.meridian.txn.KindR\x04kind\x12\x19\n" +
@@ -1182,7 +1207,11 @@ const file_txn_proto_rawDesc = "" +
 	"\tcommit_ts\x18# \x01(\x03R\bcommitTs\x12,\n" +
 	"\x12abort_if_undecided\x18$ \x01(\bR\x10abortIfUndecided\x12\x17\n" +
 	"\atxn_ids\x18% \x03(\fR\x06txnIds\x12\x1b\n" +
-	"\trange_ids\x18& \x03(\x03R\brangeIds\"\xb8\x06\n" +
+	"\trange_ids\x18& \x03(\x03R\brangeIds\x12\x1b\n" +
+	"\tstage_seq\x18' \x01(\x03R\bstageSeq\x12\x1f\n" +
+	"\vignore_from\x18( \x03(\x03R\n" +
+	"ignoreFrom\x12\x1b\n" +
+	"\tignore_to\x18) \x03(\x03R\bignoreTo\"\xb8\x06\n" +
 	"\rBatchResponse\x12-\n" +
 	"\x05error\x18\x01 \x01(\x0e2\x17.meridian.txn.ErrorCodeR\x05error\x12#\n" +
 	"\rerror_message\x18\x02 \x01(\tR\ferrorMessage\x12\x1f\n" +
@@ -1247,13 +1276,12 @@ const file_txn_proto_rawDesc = "" +
 	"WAIT_BLOCK\x10\x00\x12\x0e\n" +
 	"\n" +
 	"WAIT_ERROR\x10\x01\x12\r\n" +
-	"\tWAIT_SKIP\x10\x02*f\n" +
+	"\tWAIT_SKIP\x10\x02*S\n" +
 	"\aWriteOp\x12\r\n" +
 	"\tWRITE_PUT\x10\x00\x12\x10\n" +
 	"\fWRITE_DELETE\x10\x01\x12\x10\n" +
 	"\fWRITE_INSERT\x10\x02\x12\x15\n" +
-	"\x11WRITE_DELETE_SPAN\x10\x03\x12\x11\n" +
-	"\rWRITE_UNSTAGE\x10\x04*J\n" +
+	"\x11WRITE_DELETE_SPAN\x10\x03*J\n" +
 	"\aOutcome\x12\x13\n" +
 	"\x0fOUTCOME_UNKNOWN\x10\x00\x12\x15\n" +
 	"\x11OUTCOME_COMMITTED\x10\x01\x12\x13\n" +
