@@ -58,6 +58,13 @@ type Machine interface {
 	Close()
 }
 
+// StateSplitter is what a Machine implements besides when it keeps replicated records of its own in the
+// range's local key space. SplitState is called on every replica while a split applies, before Split, and
+// adds to b what the right-hand range starts with. The rules of Apply hold.
+type StateSplitter interface {
+	SplitState(b *mvcc.Batch, key []byte, right RangeID) error
+}
+
 // Lease says which replica may serve a range as leader, and until when (I4).
 type Lease struct {
 	// Epoch identifies this uninterrupted leadership: raft term of the leader. Lock state taken under
