@@ -308,8 +308,6 @@ type CreateViewStmt struct {
 	Replace     bool
 	Options     []*DefElem
 	CheckOption string // "", "LOCAL", "CASCADED"
-	// QueryStart and QueryEnd bound the query's text in the query string.
-	QueryStart, QueryEnd int32
 }
 
 // TruncateStmt is TRUNCATE.
