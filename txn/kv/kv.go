@@ -96,6 +96,9 @@ type TxnOptions struct {
 	// Age is the wound-wait priority carried over from an aborted attempt, zero on the first (then the
 	// transaction's start time is taken). Smaller is older and wins.
 	Age truetime.Timestamp
+	// OneShot promises that exactly one Get, GetBatch or Scan will be made (ReadOnly, Strong): a read of one
+	// range then takes its leader's newest finished timestamp instead of TT.now().latest and never waits.
+	OneShot bool
 	// Name is shown in system views and traces.
 	Name string
 }
