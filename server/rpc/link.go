@@ -1,0 +1,468 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/meridian-db/meridian/truetime"
+)
+
+// link is the connection of one class to one peer: a loop that dials, runs a session and backs off.
+type link struct {
+	n       *Network
+	peer    NodeID
+	class   class
+	ctx     context.Context
+	stop    context.CancelFunc
+	session atomic.Pointer[session] // nil while down
+	retry   chan struct{}           // capacity 1: dial now
+	bulkCC  atomic.Pointer[grpc.ClientConn]
+	mu      struct {
+		sync.Mutex
+		changed chan struct{} // closed and replaced when session or failing changes
+		failing bool          // the last attempt failed: callers are refused instead of waiting
+		err     error
+		since   time.Time
+	}
+}
+
+// session is one life of a link.
+type session struct {
+	l     *link
+	out   *outbox
+	next  atomic.Uint64
+	rtt   atomic.Int64
+	pongs atomic.Uint64
+	mu    struct {
+		sync.Mutex
+		calls map[uint64]*call
+		pings map[uint64]sentPing
+		down  bool
+	}
+}
+
+type sentPing struct {
+	at    time.Time
+	clock truetime.Interval
+	ok    bool
+}
+
+// call is a request in flight.
+type call struct {
+	done chan struct{} // capacity 1
+	resp []byte
+	err  error
+}
+
+var callPool = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
+
+func newLink(n *Network, peer NodeID, c class) *link {
+	l := &link{n: n, peer: peer, class: c, retry: make(chan struct{}, 1)}
+	l.ctx, l.stop = context.WithCancel(n.ctx)
+	l.mu.changed = make(chan struct{})
+	l.mu.since = time.Now()
+	return l
+}
+
+// nudge asks for a connection attempt now.
+func (l *link) nudge() {
+	select {
+	case l.retry <- struct{}{}:
+	default:
+	}
+}
+
+const (
+	minBackoff  = 20 * time.Millisecond
+	maxBackoff  = time.Second
+	dialTimeout = 3 * time.Second
+)
+
+func (l *link) run() {
+	wait := minBackoff
+	for l.ctx.Err() == nil {
+		start := time.Now()
+		err := l.connect()
+		if l.ctx.Err() != nil {
+			break
+		}
+		l.setDown(err)
+		if time.Since(start) > 2*maxBackoff {
+			wait = minBackoff // It had worked for a while.
+		}
+		t := time.NewTimer(wait/2 + rand.N(wait))
+		select {
+		case <-t.C:
+		case <-l.ctx.Done():
+		}
+		t.Stop()
+		wait = min(2*wait, maxBackoff)
+	}
+	l.setDown(ErrUnavailable)
+}
+
+func (l *link) setDown(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.mu.err == nil || !l.mu.failing {
+		l.mu.since = time.Now()
+		if l.n.ctx.Err() == nil && l.class == classRequest {
+			l.n.cfg.Logger.Info("peer is not reachable", "peer", l.peer, "err", err)
+		}
+	}
+	l.mu.failing, l.mu.err = true, err
+	close(l.mu.changed)
+	l.mu.changed = make(chan struct{})
+}
+
+func (l *link) setUp(s *session) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.session.Store(s)
+	l.mu.failing, l.mu.err, l.mu.since = false, nil, time.Now()
+	close(l.mu.changed)
+	l.mu.changed = make(chan struct{})
+	if l.class == classRequest {
+		l.n.cfg.Logger.Info("connected to peer", "peer", l.peer)
+	}
+}
+
+// ready waits for a session; it fails at once when the peer is known to be unreachable.
+func (l *link) ready(ctx context.Context) (*session, error) {
+	for {
+		if s := l.session.Load(); s != nil {
+			return s, nil
+		}
+		l.mu.Lock()
+		changed, failing, err := l.mu.changed, l.mu.failing, l.mu.err
+		l.mu.Unlock()
+		if failing {
+			return nil, fmt.Errorf("%w: %s: %w", ErrUnavailable, l.peer, err)
+		}
+		if l.session.Load() != nil {
+			continue
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %s: %w", ErrUnavailable, l.peer, ctx.Err())
+		case <-l.ctx.Done():
+			return nil, fmt.Errorf("%w: %s", ErrUnavailable, l.peer)
+		}
+	}
+}
+
+// dial makes a gRPC connection; it is established by its first use.
+func (n *Network) dial(addr string) (*grpc.ClientConn, error) {
+	creds := insecure.NewCredentials()
+	if n.cfg.ClientTLS != nil {
+		creds = credentials.NewTLS(n.cfg.ClientTLS)
+	}
+	opts := []grpc.DialOption{
+		grpc.WithTransportCredentials(creds),
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(rawCodec{}), grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
+		grpc.WithInitialWindowSize(4 << 20), grpc.WithInitialConnWindowSize(16 << 20),
+		grpc.WithWriteBufferSize(64 << 10), grpc.WithReadBufferSize(64 << 10), grpc.WithSharedWriteBuffer(true),
+		grpc.WithMaxHeaderListSize(16 << 10), grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true}),
+		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: dialTimeout, Backoff: backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 2, MaxDelay: maxBackoff}}),
+		grpc.WithContextDialer(func(ctx context.Context, a string) (net.Conn, error) {
+			if n.cfg.Dial != nil {
+				return n.cfg.Dial(ctx, a)
+			}
+			return (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "tcp", a)
+		}),
+	}
+	return grpc.NewClient("passthrough:///"+addr, opts...)
+}
+
+// hello is the handshake's metadata.
+func (n *Network) hello(to NodeID, c class) metadata.MD {
+	return metadata.Pairs(
+		mdVersion, strconv.Itoa(ProtocolVersion), mdCluster, n.cfg.ClusterID, mdClass, c.String(),
+		mdFrom, strconv.FormatUint(uint64(n.cfg.NodeID), 10), mdTo, strconv.FormatUint(uint64(to), 10))
+}
+
+// connect dials, shakes hands and serves one session until it breaks.
+func (l *link) connect() error {
+	addr, ok := l.n.cfg.Resolve(l.peer)
+	if !ok {
+		return errors.New("no address is known for it")
+	}
+	cc, err := l.n.dial(addr)
+	if err != nil {
+		return err
+	}
+	defer cc.Close()
+	ctx, cancel := context.WithCancel(metadata.NewOutgoingContext(l.ctx, l.n.hello(l.peer, l.class)))
+	defer cancel()
+	// Opening a stream waits for nothing; its header is the peer's half of the handshake.
+	guard := time.AfterFunc(dialTimeout, cancel)
+	stream, err := cc.NewStream(ctx, &serviceDesc.Streams[streamIndex(l.class)], streamName(l.class))
+	if err != nil {
+		return statusError(err)
+	}
+	md, err := stream.Header()
+	if err == nil && len(md.Get(mdFrom)) == 0 {
+		// A refused stream has no header but a status.
+		err = stream.RecvMsg(&message{})
+	}
+	if !guard.Stop() && err == nil {
+		err = context.DeadlineExceeded
+	}
+	if err != nil {
+		return statusError(err)
+	}
+	if got := md.Get(mdFrom); len(got) != 1 || got[0] != strconv.FormatUint(uint64(l.peer), 10) {
+		return fmt.Errorf("the node at %s is node %v, not %s", addr, got, l.peer)
+	}
+	if l.class == classBulk {
+		// The stream only proved the handshake; snapshots open their own on the same connection.
+		l.bulkCC.Store(cc)
+		defer l.bulkCC.Store(nil)
+	}
+	s := &session{l: l}
+	var latency func() time.Duration
+	if l.n.cfg.Latency != nil {
+		latency = func() time.Duration { return l.n.cfg.Latency(l.peer) }
+	}
+	s.out = newOutbox(latency)
+	s.mu.calls = map[uint64]*call{}
+	s.mu.pings = map[uint64]sentPing{}
+	l.setUp(s)
+	var wg sync.WaitGroup
+	wg.Add(2)
+	var writeErr error
+	go func() {
+		defer wg.Done()
+		defer cancel()
+		writeErr = s.out.run(ctx, func(m *message) error { return stream.SendMsg(m) })
+	}()
+	go func() {
+		defer wg.Done()
+		s.ping(ctx, cancel)
+	}()
+	err = s.read(stream)
+	l.session.Store(nil)
+	cancel()
+	s.out.close()
+	wg.Wait()
+	if err == nil || errors.Is(err, context.Canceled) && l.ctx.Err() == nil {
+		err = writeErr
+	}
+	err = statusError(err)
+	if errors.Is(err, io.EOF) || errors.Is(err, context.Canceled) {
+		err = errors.New("connection lost")
+	}
+	s.fail(err)
+	return err
+}
+
+// read handles what the peer sends until the stream ends.
+func (s *session) read(stream grpc.ClientStream) error {
+	var f frame
+	for {
+		var m message
+		if err := stream.RecvMsg(&m); err != nil {
+			return err
+		}
+		for rest := m.in; len(rest) > 0; {
+			var body []byte
+			var err error
+			if body, rest, err = nextFrame(rest); err != nil {
+				return err
+			}
+			if err := decodeFrame(body, &f); err != nil {
+				return err
+			}
+			switch f.kind {
+			case frameAnswer, frameFailure:
+				c := s.take(f.id)
+				if c == nil {
+					continue // Its caller has given up.
+				}
+				if f.kind == frameAnswer {
+					c.resp = f.payload
+				} else {
+					c.err = &RemoteError{Peer: s.l.peer, Code: f.code, Text: string(f.payload)}
+				}
+				c.done <- struct{}{}
+			case framePong:
+				s.pong(&f)
+			default:
+				return fmt.Errorf("%w: kind %d from an accepting node", errFrame, f.kind)
+			}
+		}
+	}
+}
+
+func (s *session) take(id uint64) *call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.mu.calls[id]
+	delete(s.mu.calls, id)
+	return c
+}
+
+// fail answers every call in flight: what has left may have been executed.
+func (s *session) fail(err error) {
+	s.mu.Lock()
+	calls := s.mu.calls
+	s.mu.calls, s.mu.down = nil, true
+	s.mu.Unlock()
+	for _, c := range calls {
+		c.err = fmt.Errorf("%w: %s: %w", ErrAmbiguous, s.l.peer, err)
+		c.done <- struct{}{}
+	}
+}
+
+// ping keeps asking for the peer's clock and notices when it has gone silent.
+func (s *session) ping(ctx context.Context, cancel context.CancelFunc) {
+	n := s.l.n
+	t := time.NewTicker(n.cfg.PingInterval)
+	defer t.Stop()
+	silent, seen := 0, uint64(0)
+	for {
+		p := sentPing{at: time.Now()}
+		if n.cfg.Clock != nil {
+			p.clock, p.ok = n.cfg.Clock.Peer()
+		}
+		id := s.next.Add(1)
+		s.mu.Lock()
+		s.mu.pings[id] = p
+		s.mu.Unlock()
+		s.out.put(&frame{kind: framePing, id: id})
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+		if now := s.pongs.Load(); now != seen {
+			seen, silent = now, 0
+		} else if silent++; silent >= 3 {
+			cancel()
+			return
+		}
+	}
+}
+
+func (s *session) pong(f *frame) {
+	s.mu.Lock()
+	p, ok := s.mu.pings[f.id]
+	delete(s.mu.pings, f.id)
+	s.mu.Unlock()
+	if !ok {
+		return
+	}
+	s.pongs.Add(1)
+	s.rtt.Store(int64(time.Since(p.at)))
+	if f.valid && p.ok {
+		s.l.n.cfg.Clock.ObservePeer(uint64(s.l.peer), f.clock, p.clock)
+	}
+}
+
+func (l *link) status() Peer {
+	p := Peer{ID: l.peer}
+	p.Addr, _ = l.n.cfg.Resolve(l.peer)
+	l.mu.Lock()
+	p.Since = l.mu.since
+	if l.mu.err != nil {
+		p.Err = l.mu.err.Error()
+	}
+	l.mu.Unlock()
+	if s := l.session.Load(); s != nil {
+		p.Connected, p.RTT = true, time.Duration(s.rtt.Load())
+		s.mu.Lock()
+		p.InFlight = len(s.mu.calls)
+		s.mu.Unlock()
+	}
+	return p
+}
+
+// Call sends a request and waits for its answer. payload must not change until Call returns; after ctx has
+// ended early, not at all.
+func (n *Network) Call(ctx context.Context, to NodeID, service Service, payload []byte) ([]byte, error) {
+	if len(payload) > MaxPayload {
+		return nil, fmt.Errorf("%w: %d bytes", ErrTooLarge, len(payload))
+	}
+	if to == n.cfg.NodeID {
+		return n.callLocal(ctx, service, payload)
+	}
+	l := n.link(to, classRequest)
+	if l == nil {
+		return nil, fmt.Errorf("%w: this node is shutting down", ErrUnavailable)
+	}
+	s := l.session.Load()
+	if s == nil {
+		var err error
+		if s, err = l.ready(ctx); err != nil {
+			return nil, err
+		}
+	}
+	f := frame{kind: frameRequest, id: s.next.Add(1), service: service, payload: payload}
+	if d, ok := ctx.Deadline(); ok {
+		if f.timeout = time.Until(d); f.timeout < time.Microsecond {
+			return nil, context.DeadlineExceeded
+		}
+	}
+	if sc := trace.SpanContextFromContext(ctx); sc.IsSampled() {
+		f.trace = sc
+	}
+	c := callPool.Get().(*call)
+	c.resp, c.err = nil, nil
+	s.mu.Lock()
+	if s.mu.down {
+		s.mu.Unlock()
+		callPool.Put(c)
+		return nil, fmt.Errorf("%w: %s: connection lost", ErrUnavailable, to)
+	}
+	s.mu.calls[f.id] = c
+	s.mu.Unlock()
+	if err := s.out.put(&f); err != nil {
+		if s.take(f.id) == nil {
+			<-c.done // fail has it already.
+		}
+		callPool.Put(c)
+		return nil, fmt.Errorf("%w: %s: %w", ErrUnavailable, to, err)
+	}
+	n.m.calls.Inc()
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+		if s.take(f.id) != nil {
+			s.out.put(&frame{kind: frameCancel, id: f.id})
+			callPool.Put(c)
+			return nil, ctx.Err()
+		}
+		<-c.done
+	}
+	resp, err := c.resp, c.err
+	c.resp = nil
+	callPool.Put(c)
+	return resp, err
+}
+
+// callLocal runs a handler of this node: callers need not care who they talk to.
+func (n *Network) callLocal(ctx context.Context, service Service, payload []byte) ([]byte, error) {
+	h := n.handlers[service]
+	if h == nil {
+		return nil, &RemoteError{Peer: n.cfg.NodeID, Code: CodeNoService, Text: fmt.Sprintf("no service %d", service)}
+	}
+	return h(ctx, n.cfg.NodeID, payload)
+}

@@ -1,0 +1,385 @@
+package rpc
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sort"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/status"
+
+	ranges "github.com/meridian-db/meridian/range"
+	"github.com/meridian-db/meridian/truetime"
+)
+
+// ProtocolVersion is what both ends of a connection must speak.
+const ProtocolVersion = 1
+
+// NodeID names a node.
+type NodeID = ranges.NodeID
+
+// Service says which handler a request is for.
+type Service uint8
+
+// The services of a node. Calls of package ranges use ServiceRanges plus their method.
+const (
+	ServiceTxn     Service = 1 // transaction batches
+	ServiceCatalog Service = 2 // catalog lease revocation
+	ServiceServer  Service = 3 // node registry, cancel requests
+	ServiceRanges  Service = 64
+)
+
+// Handler answers a request. payload belongs to the handler. An error reaches the caller as a *RemoteError;
+// errors that the caller must tell apart travel in the answer.
+type Handler func(ctx context.Context, from NodeID, payload []byte) ([]byte, error)
+
+// Errors of Call. Use errors.Is.
+var (
+	// ErrUnavailable: the peer could not be reached and the request was not executed. It may be repeated.
+	ErrUnavailable = errors.New("peer is unavailable")
+	// ErrAmbiguous: the connection was lost after the request left. It may have been executed.
+	ErrAmbiguous = errors.New("connection to the peer was lost, the request may have been executed")
+	// ErrTooLarge: the payload is larger than MaxPayload. Nothing was sent.
+	ErrTooLarge = errors.New("rpc: payload too large")
+)
+
+// RemoteError is an error that the peer's handler returned.
+type RemoteError struct {
+	Peer NodeID
+	Code uint64
+	Text string
+}
+
+// Codes of a RemoteError.
+const (
+	CodeHandler    = 1 // The handler failed.
+	CodeNoService  = 2 // The peer has no handler for the service.
+	CodeOverloaded = 3 // Too many requests of this peer are being handled; it was not executed.
+	CodePanic      = 4 // The handler broke; the request may have been executed in part.
+)
+
+func (e *RemoteError) Error() string { return fmt.Sprintf("%s: %s", e.Peer, e.Text) }
+
+// Is makes a refused request an unavailable peer.
+func (e *RemoteError) Is(target error) bool {
+	return target == ErrUnavailable && (e.Code == CodeOverloaded || e.Code == CodeNoService)
+}
+
+// Clock is the part of truetime that peers compare.
+type Clock interface {
+	// Peer returns this node's interval, false when it knows nothing.
+	Peer() (truetime.Interval, bool)
+	// ObservePeer compares a peer's interval, asked for after sent was read.
+	ObservePeer(id uint64, theirs, sent truetime.Interval)
+}
+
+// Config configures a Network. A zero field takes the default named in its comment.
+type Config struct {
+	NodeID    NodeID       // Required, unless SetIdentity is called before Start.
+	ClusterID string       // Required likewise.
+	Listener  net.Listener // Required. The Network closes it.
+	// Resolve returns a peer's address. Required.
+	Resolve func(NodeID) (addr string, ok bool)
+	// ServerTLS and ClientTLS switch on mutual TLS. Default: none, plain TCP.
+	ServerTLS, ClientTLS *tls.Config
+	Clock                Clock                                                 // Default: clock intervals are not exchanged.
+	Latency              func(peer NodeID) time.Duration                       // Simulated one-way latency. Default: none.
+	Join                 func(ctx context.Context, req []byte) ([]byte, error) // Answers Join. Default: refuses.
+	Raft                 func(from NodeID, frame []byte)                       // Receives Raft frames, in order per peer. Must not block long.
+	Bulk                 func(ctx context.Context, from NodeID, s ranges.BulkStream) error
+	Dial                 func(ctx context.Context, addr string) (net.Conn, error) // Default: TCP.
+	MaxHandlers          int                                                      // Requests of one peer handled at once. Default 16384.
+	PingInterval         time.Duration                                            // Default 1s. A peer silent for three of them is disconnected.
+	Logger               *slog.Logger                                             // Default: discards.
+}
+
+// Network is this node's end of the cluster's network. It implements ranges.Transport.
+type Network struct {
+	cfg      Config
+	srv      *grpc.Server
+	handlers [256]Handler // fixed before Start
+	ctx      context.Context
+	stop     context.CancelFunc
+	wg       sync.WaitGroup
+	work     workers
+	m        metrics
+	mu       struct {
+		sync.Mutex
+		links   map[linkKey]*link
+		closed  bool
+		started bool
+	}
+	reqLinks sync.Map // NodeID -> *link: the request links again, for reading without the lock
+	calls    atomic.Uint64
+}
+
+type linkKey struct {
+	peer  NodeID
+	class class
+}
+
+// class is what a connection carries.
+type class uint8
+
+const (
+	classRequest class = iota
+	classRaft
+	classBulk
+)
+
+func (c class) String() string { return [...]string{"request", "raft", "bulk"}[c] }
+
+// New makes a Network. Register handlers, then Start.
+func New(cfg Config) (*Network, error) {
+	if cfg.Listener == nil || cfg.Resolve == nil {
+		return nil, errors.New("rpc: Config.Listener and Config.Resolve are required")
+	}
+	cfg.MaxHandlers = cmp.Or(cfg.MaxHandlers, 16384)
+	cfg.PingInterval = cmp.Or(cfg.PingInterval, time.Second)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	n := &Network{cfg: cfg}
+	n.ctx, n.stop = context.WithCancel(context.Background())
+	n.mu.links = map[linkKey]*link{}
+	n.m.init()
+	return n, nil
+}
+
+// SetIdentity says who this node is, before Start.
+func (n *Network) SetIdentity(id NodeID, clusterID string) {
+	n.cfg.NodeID, n.cfg.ClusterID = id, clusterID
+}
+
+// NodeID returns this node's id.
+func (n *Network) NodeID() NodeID { return n.cfg.NodeID }
+
+// Register sets the handler of a service, before Start.
+func (n *Network) Register(s Service, h Handler) { n.handlers[s] = h }
+
+// SetRaft and SetBulk set the receivers of Raft frames and bulk streams, before Start.
+func (n *Network) SetRaft(f func(from NodeID, frame []byte)) { n.cfg.Raft = f }
+
+// SetBulk sets the receiver of bulk streams, before Start.
+func (n *Network) SetBulk(f func(ctx context.Context, from NodeID, s ranges.BulkStream) error) {
+	n.cfg.Bulk = f
+}
+
+// Start begins to accept connections.
+func (n *Network) Start() error {
+	if n.cfg.NodeID == 0 || n.cfg.ClusterID == "" {
+		return errors.New("rpc: node id and cluster id are required")
+	}
+	opts := []grpc.ServerOption{
+		grpc.ForceServerCodecV2(rawCodec{}),
+		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage),
+		grpc.InitialWindowSize(4 << 20), grpc.InitialConnWindowSize(16 << 20),
+		grpc.WriteBufferSize(64 << 10), grpc.ReadBufferSize(64 << 10), grpc.SharedWriteBuffer(true),
+		grpc.MaxConcurrentStreams(256), grpc.ConnectionTimeout(10 * time.Second), grpc.MaxHeaderListSize(16 << 10),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
+	}
+	if n.cfg.ServerTLS != nil {
+		opts = append(opts, grpc.Creds(credentials.NewTLS(n.cfg.ServerTLS)))
+	}
+	n.srv = grpc.NewServer(opts...)
+	n.srv.RegisterService(&serviceDesc, n)
+	n.mu.Lock()
+	n.mu.started = true
+	n.mu.Unlock()
+	n.wg.Add(1)
+	go func() {
+		defer n.wg.Done()
+		if err := n.srv.Serve(n.cfg.Listener); err != nil && n.ctx.Err() == nil {
+			n.cfg.Logger.Error("node-to-node listener failed", "err", err)
+		}
+	}()
+	return nil
+}
+
+// Close ends every connection and waits for all goroutines. Calls in flight fail.
+func (n *Network) Close() {
+	n.mu.Lock()
+	n.mu.closed = true
+	n.mu.Unlock()
+	n.stop()
+	if n.srv != nil {
+		n.srv.Stop()
+	} else {
+		n.cfg.Listener.Close()
+	}
+	n.wg.Wait()
+	n.work.wait()
+}
+
+// link returns the connection of a class to a peer, made on first use; nil after Close.
+func (n *Network) link(peer NodeID, c class) *link {
+	if c == classRequest {
+		if l, ok := n.reqLinks.Load(peer); ok {
+			return l.(*link)
+		}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.mu.closed {
+		return nil
+	}
+	key := linkKey{peer, c}
+	l := n.mu.links[key]
+	if l == nil {
+		l = newLink(n, peer, c)
+		n.mu.links[key] = l
+		if c == classRequest {
+			n.reqLinks.Store(peer, l)
+		}
+		n.wg.Add(1)
+		go func() {
+			defer n.wg.Done()
+			l.run()
+		}()
+	}
+	return l
+}
+
+// Connect opens the request connection to a peer, if it is not open, without waiting: clock intervals are
+// exchanged with every node, whether or not there is anything to ask.
+func (n *Network) Connect(peer NodeID) {
+	if peer != n.cfg.NodeID {
+		n.link(peer, classRequest)
+	}
+}
+
+// Disconnect ends the connections to a peer that has left the cluster.
+func (n *Network) Disconnect(peer NodeID) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, c := range []class{classRequest, classRaft, classBulk} {
+		if l := n.mu.links[linkKey{peer, c}]; l != nil {
+			l.stop()
+			delete(n.mu.links, linkKey{peer, c})
+		}
+	}
+	n.reqLinks.Delete(peer)
+}
+
+// SendRaft implements ranges.Transport.
+func (n *Network) SendRaft(to NodeID, body []byte) {
+	if to == n.cfg.NodeID || len(body) > MaxPayload {
+		return
+	}
+	l := n.link(to, classRaft)
+	if l == nil {
+		return
+	}
+	s := l.session.Load()
+	if s == nil {
+		n.m.raftDropped.Inc()
+		l.nudge()
+		return
+	}
+	if s.out.put(&frame{kind: frameRaft, payload: body}) != nil {
+		n.m.raftDropped.Inc()
+		return
+	}
+	n.m.raftSent.Inc()
+}
+
+// rangesTransport gives Network's Call the signature that package ranges wants.
+type rangesTransport struct{ *Network }
+
+// Call implements ranges.Transport.
+func (t rangesTransport) Call(ctx context.Context, to NodeID, m ranges.Method, payload []byte) ([]byte, error) {
+	return t.Network.Call(ctx, to, ServiceRanges+Service(m), payload)
+}
+
+// Ranges returns the network as package ranges sees it.
+func (n *Network) Ranges() ranges.Transport { return rangesTransport{n} }
+
+// RegisterRanges connects a store: every method of its calls, its Raft frames and snapshots.
+func (n *Network) RegisterRanges(s interface {
+	HandleRaft(from ranges.NodeID, frame []byte)
+	HandleCall(ctx context.Context, from ranges.NodeID, method ranges.Method, payload []byte) ([]byte, error)
+	HandleBulk(ctx context.Context, from ranges.NodeID, stream ranges.BulkStream) error
+}) {
+	n.SetRaft(s.HandleRaft)
+	n.SetBulk(s.HandleBulk)
+	for m := range 256 - int(ServiceRanges) {
+		n.Register(ServiceRanges+Service(m), func(ctx context.Context, from NodeID, payload []byte) ([]byte, error) {
+			return s.HandleCall(ctx, from, ranges.Method(m), payload)
+		})
+	}
+}
+
+// Peer is one row of Peers.
+type Peer struct {
+	ID        NodeID
+	Addr      string
+	Connected bool
+	Since     time.Time     // of the last change
+	RTT       time.Duration // of the last ping
+	InFlight  int
+	Err       string // why the last attempt failed
+}
+
+// Peers lists the peers this node has connections to, by id.
+func (n *Network) Peers() []Peer {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var ps []Peer
+	for key, l := range n.mu.links {
+		if key.class == classRequest {
+			ps = append(ps, l.status())
+		}
+	}
+	sort.Slice(ps, func(i, j int) bool { return ps[i].ID < ps[j].ID })
+	return ps
+}
+
+// Connected reports whether the request connection to a peer is up.
+func (n *Network) Connected(peer NodeID) bool {
+	l, ok := n.reqLinks.Load(peer)
+	return ok && l.(*link).session.Load() != nil
+}
+
+// Join asks the node at addr to let this one into its cluster; it needs no identity. The answer is what that
+// node's Config.Join returned.
+func (n *Network) Join(ctx context.Context, addr string, req []byte) ([]byte, error) {
+	cc, err := n.dial(addr)
+	if err != nil {
+		return nil, err
+	}
+	defer cc.Close()
+	var resp message
+	if err := cc.Invoke(ctx, methodJoin, &message{out: mem.SliceBuffer(req)}, &resp); err != nil {
+		return nil, fmt.Errorf("%s: %w", addr, statusError(err))
+	}
+	return resp.in, nil
+}
+
+// statusError strips gRPC's decoration from an error.
+func statusError(err error) error {
+	if s, ok := status.FromError(err); ok && s.Code() != codes.OK {
+		switch s.Code() {
+		case codes.Unavailable:
+			return fmt.Errorf("%w: %s", ErrUnavailable, s.Message())
+		case codes.Canceled:
+			return context.Canceled
+		case codes.DeadlineExceeded:
+			return context.DeadlineExceeded
+		}
+		return errors.New(s.Message())
+	}
+	return err
+}
