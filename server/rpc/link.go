@@ -48,7 +48,7 @@ type session struct {
 	out   *outbox
 	next  atomic.Uint64
 	rtt   atomic.Int64
-	pongs atomic.Uint64
+	heard atomic.Uint64 // messages received: any is a sign of life
 	mu    struct {
 		sync.Mutex
 		calls map[uint64]*call
@@ -282,6 +282,7 @@ func (s *session) read(stream grpc.ClientStream) error {
 		if err := stream.RecvMsg(&m); err != nil {
 			return err
 		}
+		s.heard.Add(1)
 		for rest := m.in; len(rest) > 0; {
 			var body []byte
 			var err error
@@ -353,7 +354,7 @@ func (s *session) ping(ctx context.Context, cancel context.CancelFunc) {
 		case <-ctx.Done():
 			return
 		}
-		if now := s.pongs.Load(); now != seen {
+		if now := s.heard.Load(); now != seen {
 			seen, silent = now, 0
 		} else if silent++; silent >= 3 {
 			cancel()
@@ -370,7 +371,6 @@ func (s *session) pong(f *frame) {
 	if !ok {
 		return
 	}
-	s.pongs.Add(1)
 	s.rtt.Store(int64(time.Since(p.at)))
 	if f.valid && p.ok {
 		s.l.n.cfg.Clock.ObservePeer(uint64(s.l.peer), f.clock, p.clock)

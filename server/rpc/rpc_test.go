@@ -39,7 +39,7 @@ func (c *cluster) add(id NodeID, edit func(*Config, *Network)) *Network {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	cfg := Config{NodeID: id, ClusterID: "c1", Listener: lis, PingInterval: 20 * time.Millisecond, Resolve: func(id NodeID) (string, bool) {
+	cfg := Config{NodeID: id, ClusterID: "c1", Listener: lis, Resolve: func(id NodeID) (string, bool) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		a, ok := c.addrs[id]
