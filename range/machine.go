@@ -75,4 +75,8 @@ type Lease struct {
 	// Until is the lease's end, exclusive: no timestamp at or after it may be assigned or promised. It
 	// is zero on a replica that is not the leader.
 	Until truetime.Timestamp
+	// First is set by LeaseAcquired's caller when the range was made by a split applied on this very
+	// replica and no other replica has ever led it: the locks that Split moved here are then still valid.
+	// When in doubt it is false, which costs those transactions a retry.
+	First bool
 }

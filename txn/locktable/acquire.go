@@ -381,7 +381,28 @@ func (t *Table) Blockers(r *Request) []*Txn {
 		return nil
 	}
 	out := t.blockers(r, nil)
-	return slices.DeleteFunc(out, func(y *Txn) bool { return y.State() == Active })
+	return slices.DeleteFunc(out, func(y *Txn) bool { return y.State() == Active || y.older(r.txn) })
+}
+
+// Committing returns the committing transactions, ordered by id.
+func (t *Table) Committing() []*Txn {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var out []*Txn
+	for _, x := range t.txns {
+		if x.State() == Committing {
+			out = append(out, x)
+		}
+	}
+	slices.SortFunc(out, func(a, b *Txn) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	return out
+}
+
+// Timestamp returns the lower bound of the commit timestamp of a committing or prepared transaction.
+func (t *Table) Timestamp(x *Txn) truetime.Timestamp {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return x.ts
 }
 
 // Unsettled reports whether any transaction is committing or prepared. When it is not, no snapshot read
