@@ -1,0 +1,229 @@
+package txn
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	ranges "github.com/meridian-db/meridian/range"
+	"github.com/meridian-db/meridian/truetime"
+	"github.com/meridian-db/meridian/txn/kv"
+	"github.com/meridian-db/meridian/txn/txnpb"
+)
+
+// pause waits before attempt n+1: 1 ms, doubling to 200 ms, each time a random half of it off, so that
+// gateways that lost the same leader do not come back in step.
+func (db *DB) pause(ctx context.Context, n int) error {
+	d := 200 * time.Millisecond
+	if n < 8 {
+		d = time.Millisecond << (n - 1)
+	}
+	db.rand.Lock()
+	d -= time.Duration(db.rand.Int64N(int64(d)/2 + 1))
+	db.rand.Unlock()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-db.stop.Done():
+		return wrap(kv.ErrUnavailable, "shutting down")
+	}
+}
+
+// sent says what happened to a request on its way.
+type sent struct {
+	node ranges.NodeID // who answered
+	// maybe is set when an attempt went unanswered: the request may have been executed even though the
+	// answer, or the error, is from a later attempt.
+	maybe bool
+	rpcs  int // attempts that left this node
+}
+
+// send sends req to the range of rt until it is answered, following leader hints. It sets range id and
+// generation. The answer's code is OK or a refusal that is not about routing, in which case err is nil too.
+// err is errReroute when the range does not hold the keys any more or cannot be found through rt, ctx's
+// error, or kv.ErrUnavailable.
+func (db *DB) send(ctx context.Context, rt *route, req *txnpb.BatchRequest) (*txnpb.BatchResponse, sent, error) {
+	req.RangeId = int64(rt.desc.ID)
+	req.DescGeneration = int64(rt.desc.Generation)
+	node := ranges.NodeID(rt.leader.Load())
+	if req.FollowerOk {
+		node = rt.order[0]
+	}
+	if node == db.cfg.NodeID {
+		// The common case, without any of the machinery below.
+		resp, err := db.local.Batch(ctx, req)
+		db.metrics.LocalCalls.Add(1)
+		if err == nil && len(resp.Descriptors) == 0 {
+			switch resp.Error {
+			case txnpb.ErrorCode_NOT_LEADER, txnpb.ErrorCode_RANGE_MISMATCH, txnpb.ErrorCode_RANGE_NOT_FOUND,
+				txnpb.ErrorCode_AMBIGUOUS, txnpb.ErrorCode_UNAVAILABLE, txnpb.ErrorCode_CLOCK:
+			default:
+				return resp, sent{node: node}, nil
+			}
+		}
+		return db.sendSlow(ctx, rt, req, node, resp, err)
+	}
+	return db.sendSlow(ctx, rt, req, node, nil, nil)
+}
+
+// sendSlow goes on from a first local answer (resp or err set), or from the start.
+func (db *DB) sendSlow(ctx context.Context, rt *route, req *txnpb.BatchRequest, node ranges.NodeID, resp *txnpb.BatchResponse, err error) (*txnpb.BatchResponse, sent, error) {
+	var (
+		s        sent
+		try      = db.newRetry()
+		next     = 0 // index into rt.order of the next replica to try without a hint
+		failed   = 0 // replicas in a row that knew nothing of the range
+		hintHops = 0 // hints followed without a pause
+	)
+	if len(rt.order) == 0 {
+		return nil, s, errReroute
+	}
+	if resp == nil && err == nil {
+		if node == 0 {
+			node, next = rt.order[0], 1
+		}
+		resp, err = db.call(ctx, node, req, &s)
+	}
+	for {
+		wait := false
+		switch {
+		case err != nil:
+			s.maybe = true
+			if ctx.Err() != nil {
+				return nil, s, ctx.Err()
+			}
+			try.cause = err.Error()
+			rt.leader.CompareAndSwap(uint32(node), 0)
+			node = rt.order[next%len(rt.order)]
+			next++
+			wait = next%len(rt.order) == 0 || len(rt.order) == 1
+		default:
+			db.learnAll(resp)
+			try.cause = fmt.Sprintf("range %d: %s %s", rt.desc.ID, resp.Error, resp.ErrorMessage)
+			switch resp.Error {
+			case txnpb.ErrorCode_NOT_LEADER:
+				hint := ranges.NodeID(resp.LeaderHint)
+				if hint != 0 && hint != node {
+					rt.leader.Store(uint32(hint))
+					node = hint
+					hintHops++
+					wait = hintHops > 3
+				} else {
+					rt.leader.CompareAndSwap(uint32(node), 0)
+					node = rt.order[next%len(rt.order)]
+					next++
+					wait = next%len(rt.order) == 0 || len(rt.order) == 1
+				}
+			case txnpb.ErrorCode_RANGE_NOT_FOUND:
+				if failed++; failed >= len(rt.order) {
+					// No replica where the descriptor says: a later one must exist.
+					db.routes.evict(rt)
+					db.metrics.Reroutes.Add(1)
+					return nil, s, errReroute
+				}
+				rt.leader.CompareAndSwap(uint32(node), 0)
+				node = rt.order[next%len(rt.order)]
+				next++
+				wait = next%len(rt.order) == 0
+			case txnpb.ErrorCode_RANGE_MISMATCH:
+				if !rt.stale.Load() && len(resp.Descriptors) == 0 {
+					db.routes.evict(rt)
+				}
+				db.metrics.Reroutes.Add(1)
+				return resp, s, errReroute
+			case txnpb.ErrorCode_AMBIGUOUS:
+				s.maybe = true
+				wait = true
+			case txnpb.ErrorCode_UNAVAILABLE:
+				wait = true
+				if req.FollowerOk {
+					req.FollowerOk = false
+				}
+			case txnpb.ErrorCode_CLOCK:
+				if node == db.cfg.NodeID && db.clock.Health() != nil {
+					return resp, s, nil
+				}
+				// Another node has fenced itself; its leases pass to others.
+				node = rt.order[next%len(rt.order)]
+				next++
+				wait = true
+			default:
+				if !req.FollowerOk {
+					rt.leader.Store(uint32(node))
+				}
+				s.node = node
+				return resp, s, nil
+			}
+		}
+		if wait {
+			hintHops = 0
+			if werr := try.wait(ctx); werr != nil {
+				return nil, s, werr
+			}
+			if rt.stale.Load() {
+				// Someone else learned better in the meantime.
+				return nil, s, errReroute
+			}
+		}
+		resp, err = db.call(ctx, node, req, &s)
+	}
+}
+
+// call makes one attempt.
+func (db *DB) call(ctx context.Context, node ranges.NodeID, req *txnpb.BatchRequest, s *sent) (*txnpb.BatchResponse, error) {
+	if node == db.cfg.NodeID {
+		db.metrics.LocalCalls.Add(1)
+		return db.local.Batch(ctx, req)
+	}
+	if db.cfg.Sender == nil {
+		return nil, fmt.Errorf("no way to reach %s", node)
+	}
+	db.metrics.RemoteCalls.Add(1)
+	s.rpcs++
+	return db.cfg.Sender.Send(ctx, node, req)
+}
+
+// learnAll caches the descriptors that came with an answer.
+func (db *DB) learnAll(resp *txnpb.BatchResponse) {
+	for _, b := range resp.Descriptors {
+		d, err := ranges.DecodeDescriptor(b)
+		if err != nil {
+			db.cfg.Logger.Warn("malformed descriptor in an answer", "err", err)
+			continue
+		}
+		db.learn(d)
+	}
+}
+
+// SendToRange sends req to the range that rangeID names and whose start key is, or was when it took part in
+// a commit, startKey: splits leave id and start key to the left half. It repeats until ctx ends, so the
+// request must be idempotent. It is how participants reach each other (RESOLVE, QUERY).
+func (db *DB) SendToRange(ctx context.Context, rangeID int64, startKey []byte, req *txnpb.BatchRequest) (*txnpb.BatchResponse, error) {
+	for n := 1; ; n++ {
+		rt, err := db.routeFor(ctx, startKey, false)
+		if err == nil {
+			if int64(rt.desc.ID) != rangeID {
+				// The cache is behind, or ahead in a way that needs an administrator: merges do not exist.
+				db.routes.evict(rt)
+				err = errReroute
+			} else {
+				var resp *txnpb.BatchResponse
+				if resp, _, err = db.send(ctx, rt, req); err == nil {
+					return resp, nil
+				}
+			}
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if werr := db.pause(ctx, n); werr != nil {
+			return nil, werr
+		}
+	}
+}
+
+func timestamp(ts int64) truetime.Timestamp { return truetime.Timestamp(ts) }

@@ -1,0 +1,368 @@
+package txn
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	ranges "github.com/meridian-db/meridian/range"
+	"github.com/meridian-db/meridian/truetime"
+	"github.com/meridian-db/meridian/txn/kv"
+	"github.com/meridian-db/meridian/txn/txnpb"
+)
+
+// Txn is one transaction. See kv.Txn for who may call what when.
+type Txn struct {
+	db    *DB
+	opts  kv.TxnOptions
+	id    [16]byte // read-write only
+	age   truetime.Timestamp
+	began truetime.Timestamp
+	bound truetime.Timestamp // commit timestamps must be below; zero: no bound
+
+	// lost is set by heartbeats when a range has aborted the transaction.
+	lost atomic.Bool
+
+	mu struct { // reads of one transaction may run at once
+		sync.Mutex
+		readTS  truetime.Timestamp
+		parts   []*part
+		failed  error // the error that left only Rollback
+		stats   kv.Stats
+		seen    map[ranges.RangeID]struct{} // for stats.Ranges, once parts do not tell
+		listed  bool                        // in db.active
+		scanner []*Scanner                  // open ones
+	}
+
+	// Below: touched by writes, Flush, savepoints and the end, which run alone.
+	done  bool
+	level uint64
+	buf   buffer
+	stage staging
+}
+
+var _ kv.Txn = (*Txn)(nil)
+
+// part is what a transaction holds in one range, as the range was when it was contacted.
+type part struct {
+	rt    *route
+	epoch int64
+	// All locks lie in [lo, hi], or [lo, hi) when hiOpen; nil lo: none.
+	lo, hi []byte
+	hiOpen bool
+	staged bool
+}
+
+func (p *part) extend(lo, hi []byte, hiOpen bool) {
+	if p.lo == nil {
+		p.lo, p.hi, p.hiOpen = bytes.Clone(lo), bytes.Clone(hi), hiOpen
+		return
+	}
+	if bytes.Compare(lo, p.lo) < 0 {
+		p.lo = bytes.Clone(lo)
+	}
+	if c := bytes.Compare(hi, p.hi); c > 0 {
+		p.hi, p.hiOpen = bytes.Clone(hi), hiOpen
+	} else if c == 0 && !hiOpen {
+		p.hiOpen = false
+	}
+}
+
+// reaches reports whether some lock of the part may lie in [start, end).
+func (p *part) reaches(start, end []byte) bool {
+	if p.lo == nil || bytes.Compare(p.lo, end) >= 0 {
+		return false
+	}
+	c := bytes.Compare(start, p.hi)
+	return c < 0 || (c == 0 && !p.hiOpen)
+}
+
+// epochFor returns the token to send to a range: that of the last contact, or of the range it was split from
+// when locks may have moved to it.
+func (t *Txn) epochFor(d *ranges.Descriptor) int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p := t.partLocked(d.ID); p != nil {
+		return p.epoch
+	}
+	for _, p := range t.mu.parts {
+		if p.epoch != 0 && p.reaches(d.Start, d.End) {
+			return p.epoch
+		}
+	}
+	return 0
+}
+
+func (t *Txn) partLocked(id ranges.RangeID) *part {
+	for _, p := range t.mu.parts {
+		if p.rt.desc.ID == id {
+			return p
+		}
+	}
+	return nil
+}
+
+// touched records the token that a range answered, and the extent of what may be locked there. A token other
+// than before means that the locks taken under that one are gone (I9).
+func (t *Txn) touched(rt *route, epoch int64, lo, hi []byte, hiOpen, staged bool) error {
+	t.mu.Lock()
+	p := t.partLocked(rt.desc.ID)
+	var old int64
+	if p == nil {
+		for _, q := range t.mu.parts {
+			if q.epoch != 0 && q.reaches(rt.desc.Start, rt.desc.End) {
+				old = q.epoch
+			}
+		}
+		p = &part{rt: rt}
+		t.mu.parts = append(t.mu.parts, p)
+		t.mu.stats.Ranges++
+	} else {
+		old = p.epoch
+		p.rt = rt
+	}
+	if epoch != 0 {
+		p.epoch = epoch
+	}
+	p.staged = p.staged || staged
+	if lo != nil {
+		p.extend(lo, hi, hiOpen)
+	}
+	list := !t.mu.listed
+	t.mu.listed = true
+	t.mu.Unlock()
+	if list {
+		t.db.active.Lock()
+		t.db.active.txns[t] = struct{}{}
+		t.db.active.Unlock()
+	}
+	if old != 0 && epoch != 0 && old != epoch {
+		return &reasonError{kv.ErrRetry, ErrLockLost, fmt.Sprintf("range %d", rt.desc.ID)}
+	}
+	return nil
+}
+
+// check returns why the transaction may not go on.
+func (t *Txn) check() error {
+	if t.done {
+		return ErrFinished
+	}
+	t.mu.Lock()
+	err := t.mu.failed
+	t.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if t.lost.Load() {
+		return t.fail(&reasonError{kv.ErrRetry, ErrWounded, "told by heartbeat"})
+	}
+	return nil
+}
+
+// fail records an error that leaves nothing but Rollback, and passes every error through.
+func (t *Txn) fail(err error) error {
+	if err == nil || !fatal(err) {
+		return err
+	}
+	t.mu.Lock()
+	if t.mu.failed == nil {
+		t.mu.failed = err
+	}
+	t.mu.Unlock()
+	return err
+}
+
+// ReadTimestamp implements kv.Txn.
+func (t *Txn) ReadTimestamp() truetime.Timestamp {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.mu.readTS
+}
+
+// Age implements kv.Txn.
+func (t *Txn) Age() truetime.Timestamp { return t.age }
+
+// CommitBefore implements kv.Txn: the commit timestamp will be below ts.
+func (t *Txn) CommitBefore(ts truetime.Timestamp) {
+	if t.bound == 0 || ts < t.bound {
+		t.bound = ts
+	}
+}
+
+// Stats implements kv.Txn.
+func (t *Txn) Stats() kv.Stats {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.mu.stats
+}
+
+// account adds an answer to the statistics.
+func (t *Txn) account(s sent, resp *txnpb.BatchResponse) {
+	t.mu.Lock()
+	t.mu.stats.RPCs += s.rpcs
+	if s.rpcs == 0 {
+		t.mu.stats.LocalReads++
+	}
+	if resp != nil {
+		t.mu.stats.LockWait += resp.LockWait
+		t.mu.stats.CommitWait += resp.CommitWait
+		t.mu.stats.Replication += resp.Replication
+		t.mu.stats.FollowerRead = t.mu.stats.FollowerRead || resp.Follower
+	}
+	t.mu.Unlock()
+}
+
+// Step implements kv.Txn.
+func (t *Txn) Step(ctx context.Context) error {
+	if err := t.check(); err != nil {
+		return err
+	}
+	if t.opts.Isolation == kv.ReadCommitted && !t.opts.ReadOnly {
+		t.mu.Lock()
+		t.mu.readTS = 0
+		t.mu.Unlock()
+	}
+	return nil
+}
+
+// Put implements kv.Txn.
+func (t *Txn) Put(key, value []byte) error { return t.write(txnpb.WriteOp_WRITE_PUT, key, value) }
+
+// Insert implements kv.Txn.
+func (t *Txn) Insert(key, value []byte) error { return t.write(txnpb.WriteOp_WRITE_INSERT, key, value) }
+
+// Delete implements kv.Txn.
+func (t *Txn) Delete(key []byte) error { return t.write(txnpb.WriteOp_WRITE_DELETE, key, nil) }
+
+func (t *Txn) write(op txnpb.WriteOp, key, value []byte) error {
+	if err := t.check(); err != nil {
+		return err
+	}
+	switch {
+	case t.opts.ReadOnly:
+		return kv.ErrReadOnly
+	case len(key) == 0 || key[0] == 0 || key[0] == 0xff:
+		return fmt.Errorf("%w: write of reserved key %x", ErrInternal, key)
+	case len(key) > kv.MaxKeySize:
+		return wrap(kv.ErrTooLarge, fmt.Sprintf("key of %d bytes, at most %d", len(key), kv.MaxKeySize))
+	case len(value) > kv.MaxValueSize:
+		return wrap(kv.ErrTooLarge, fmt.Sprintf("value of %d bytes, at most %d", len(value), kv.MaxValueSize))
+	case t.buf.bytes+len(key)+len(value) > t.db.cfg.MaxBufferBytes:
+		return wrap(kv.ErrTooLarge, fmt.Sprintf("%d bytes of writes are waiting to be flushed", t.buf.bytes))
+	}
+	if op == txnpb.WriteOp_WRITE_INSERT && t.stage.any {
+		// Whether the key is absent cannot be told by the range alone any more: what was staged counts.
+		op = txnpb.WriteOp_WRITE_PUT
+	}
+	t.buf.set(op, key, value, t.level)
+	return nil
+}
+
+// Savepoint implements kv.Txn.
+func (t *Txn) Savepoint() kv.Savepoint {
+	t.level++
+	t.stage.savepoint(t.level)
+	return kv.Savepoint{Seq: t.level}
+}
+
+// RollbackTo implements kv.Txn.
+func (t *Txn) RollbackTo(ctx context.Context, sp kv.Savepoint) error {
+	if err := t.check(); err != nil {
+		return err
+	}
+	if sp.Seq == 0 || sp.Seq > t.level {
+		return fmt.Errorf("%w: rollback to an unknown savepoint", ErrInternal)
+	}
+	if err := t.stage.rollback(sp.Seq); err != nil {
+		t.mu.Lock()
+		t.mu.failed = err
+		t.mu.Unlock()
+		return err
+	}
+	t.buf.rollback(sp.Seq)
+	t.level++
+	return nil
+}
+
+// Rollback implements kv.Txn.
+func (t *Txn) Rollback(ctx context.Context) {
+	if t.done {
+		return
+	}
+	t.finish()
+	t.db.metrics.RolledBack.Add(1)
+	t.release(ctx, nil)
+}
+
+// finish makes the transaction unusable and forgets it.
+func (t *Txn) finish() {
+	t.done = true
+	t.mu.Lock()
+	listed := t.mu.listed
+	t.mu.Unlock()
+	if listed {
+		t.db.active.Lock()
+		delete(t.db.active.txns, t)
+		t.db.active.Unlock()
+	}
+	t.buf.reset()
+}
+
+// release sends ROLLBACK wherever the transaction may hold something: to ranges led here at once, to others
+// in the background, for nobody waits for their answer. commitID is set when prepared state may exist.
+func (t *Txn) release(ctx context.Context, commitID []byte) {
+	t.mu.Lock()
+	parts := slices.Clone(t.mu.parts)
+	t.mu.Unlock()
+	for _, p := range parts {
+		req := &txnpb.BatchRequest{
+			Kind: txnpb.Kind_ROLLBACK, TxnId: t.id[:], Age: int64(t.age), Gateway: int32(t.db.cfg.NodeID),
+			LockEpoch: p.epoch, CommitId: commitID,
+			RangeId: int64(p.rt.desc.ID), DescGeneration: int64(p.rt.desc.Generation),
+		}
+		if ranges.NodeID(p.rt.leader.Load()) == t.db.cfg.NodeID {
+			resp, err := t.db.local.Batch(context.WithoutCancel(ctx), req)
+			if err == nil && resp.Error == txnpb.ErrorCode_OK {
+				continue
+			}
+		}
+		t.db.background(func(ctx context.Context) {
+			ctx, cancel := context.WithTimeout(ctx, t.db.cfg.CommitTimeout)
+			defer cancel()
+			t.rollbackPart(ctx, p, req)
+		})
+	}
+}
+
+// rollbackPart releases one part, wherever it has gone: a split may have divided it. What cannot be reached
+// expires.
+func (t *Txn) rollbackPart(ctx context.Context, p *part, req *txnpb.BatchRequest) {
+	_, _, err := t.db.send(ctx, p.rt, req)
+	if !errors.Is(err, errReroute) {
+		return
+	}
+	// The record of a commit stays with the left half, locks are in both.
+	pieces := []kv.Span{{Start: p.rt.desc.Start, End: p.rt.desc.End}}
+	for len(pieces) > 0 {
+		rt, err := t.db.routeFor(ctx, pieces[0].Start, false)
+		if err != nil {
+			return
+		}
+		if _, _, err = t.db.send(ctx, rt, req); err != nil && !errors.Is(err, errReroute) {
+			return
+		} else if err != nil {
+			if t.db.pause(ctx, 4) != nil {
+				return
+			}
+			continue
+		}
+		if bytes.Compare(rt.desc.End, pieces[0].End) >= 0 {
+			return
+		}
+		pieces[0].Start = rt.desc.End
+	}
+}
