@@ -1,0 +1,281 @@
+package pgwire
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/meridian-db/meridian/sql"
+	"github.com/meridian-db/meridian/sql/pgerr"
+)
+
+// AuthMethod says how clients prove who they are.
+type AuthMethod uint8
+
+const (
+	// AuthSCRAM asks for a password by SCRAM-SHA-256, bound to the TLS channel when there is one.
+	AuthSCRAM AuthMethod = iota
+	// AuthTrust believes every client. It serves loopback addresses only, unless TrustAnywhere is set.
+	AuthTrust
+)
+
+// Config configures a Server. A zero field takes the default named in its comment.
+type Config struct {
+	SQL  *sql.Server // Required.
+	Auth AuthMethod  // Default AuthSCRAM.
+	// TrustAnywhere lets AuthTrust listen beyond loopback, for networks that are closed by other means.
+	TrustAnywhere bool
+	// Credentials returns the stored keys of a role, false when it has none or does not exist. Required
+	// with AuthSCRAM.
+	Credentials func(ctx context.Context, user string) (Credentials, bool, error)
+	TLS         *tls.Config // nil: encryption is refused.
+	RequireTLS  bool
+
+	MaxConnections  int           // Authenticated sessions. Default 1000.
+	MaxPending      int           // Connections before authentication. Default 256.
+	MaxMessageBytes int           // Largest message from an authenticated client. Default 128 MiB.
+	AuthTimeout     time.Duration // From accept to the end of authentication. Default 60s.
+	Rand            io.Reader     // Of cancel keys. Default crypto/rand.
+	Log             *slog.Logger  // Default: discards.
+}
+
+const (
+	alpnProtocol      = "postgresql"
+	fatalWriteTimeout = time.Second
+	acceptBackoff     = 50 * time.Millisecond
+)
+
+// Server accepts PostgreSQL clients and runs each on a goroutine of its own, which lives until the client
+// leaves or Shutdown or Close ends it.
+type Server struct {
+	cfg     Config
+	log     *slog.Logger
+	mockKey [32]byte
+	workers sync.WaitGroup // one for each connection; waited for by Close
+
+	mu struct { // held for memory only
+		sync.Mutex
+		listeners map[net.Listener]struct{}
+		pending   map[*conn]struct{} // accepted
+		conns     map[int32]*conn    // with a session, by its PID
+		sessions  int                // admitted: conns and those still authenticating
+		closing   bool
+		empty     chan struct{} // closed when closing and the last connection is gone; made by Shutdown
+	}
+}
+
+// New returns a server that does not listen yet.
+func New(cfg Config) (*Server, error) {
+	if cfg.SQL == nil {
+		return nil, errors.New("pgwire: Config.SQL is required")
+	}
+	if cfg.Auth == AuthSCRAM && cfg.Credentials == nil {
+		return nil, errors.New("pgwire: Config.Credentials is required with SCRAM authentication")
+	}
+	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, 1000)
+	cfg.MaxPending = cmp.Or(cfg.MaxPending, 256)
+	cfg.MaxMessageBytes = cmp.Or(cfg.MaxMessageBytes, 128<<20)
+	cfg.AuthTimeout = cmp.Or(cfg.AuthTimeout, time.Minute)
+	if cfg.Rand == nil {
+		cfg.Rand = rand.Reader
+	}
+	s := &Server{cfg: cfg, log: cfg.Log}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if _, err := io.ReadFull(cfg.Rand, s.mockKey[:]); err != nil {
+		return nil, fmt.Errorf("pgwire: random key: %w", err)
+	}
+	s.mu.listeners = map[net.Listener]struct{}{}
+	s.mu.pending = map[*conn]struct{}{}
+	s.mu.conns = map[int32]*conn{}
+	return s, nil
+}
+
+// Serve accepts connections on l until Shutdown or Close, and closes l. It returns nil then.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	defer l.Close()
+	if s.cfg.Auth == AuthTrust && !s.cfg.TrustAnywhere && !isLoopback(l.Addr()) {
+		return fmt.Errorf("pgwire: trust authentication may listen on loopback only, not on %s", l.Addr())
+	}
+	s.mu.Lock()
+	if s.mu.closing {
+		s.mu.Unlock()
+		return nil
+	}
+	s.mu.listeners[l] = struct{}{}
+	s.mu.Unlock()
+	for {
+		nc, err := l.Accept()
+		if err != nil {
+			s.mu.Lock()
+			closing := s.mu.closing
+			s.mu.Unlock()
+			if closing || errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			// Out of descriptors, most likely: the clients that are there go on, new ones wait.
+			s.log.Warn("accept failed", "error", err)
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(acceptBackoff):
+			}
+			continue
+		}
+		s.ServeConn(ctx, nc)
+	}
+}
+
+// ServeConn serves one connection on a new goroutine. It takes nc over.
+func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
+	c := newConn(s, nc)
+	s.mu.Lock()
+	if s.mu.closing || len(s.mu.pending)-len(s.mu.conns) >= s.cfg.MaxPending {
+		s.mu.Unlock()
+		nc.Close()
+		return
+	}
+	s.mu.pending[c] = struct{}{}
+	s.workers.Add(1)
+	s.mu.Unlock()
+	go func() {
+		defer s.workers.Done()
+		defer s.forget(c)
+		c.serve(ctx)
+	}()
+}
+
+func (s *Server) forget(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.mu.pending, c)
+	if s.mu.empty != nil && len(s.mu.pending) == 0 {
+		close(s.mu.empty)
+		s.mu.empty = nil
+	}
+}
+
+// admitSession counts a session against MaxConnections; releaseSession gives the place back.
+func (s *Server) admitSession() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.sessions >= s.cfg.MaxConnections {
+		return false
+	}
+	s.mu.sessions++
+	return true
+}
+
+func (s *Server) releaseSession() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.sessions--
+}
+
+// register makes a connection known to cancel requests. It fails on a server that is stopping.
+func (s *Server) register(c *conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.closing {
+		s.mu.sessions--
+		return false
+	}
+	s.mu.conns[c.session.PID()] = c
+	return true
+}
+
+func (s *Server) unregister(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.mu.conns, c.session.PID())
+	s.mu.sessions--
+}
+
+func (s *Server) lookup(pid int32) *conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.conns[pid]
+}
+
+// Connections returns the number of clients with a session.
+func (s *Server) Connections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.mu.conns)
+}
+
+func (s *Server) shutdownError() *pgerr.Error {
+	return pgerr.New(pgerr.AdminShutdown, "terminating connection due to administrator command").
+		WithSeverity(pgerr.SeverityFatal)
+}
+
+// Shutdown stops accepting. Each client is told (57P01) and dropped as soon as it has no statement running;
+// when ctx ends, running statements are interrupted. It returns once every connection is gone.
+func (s *Server) Shutdown(ctx context.Context) {
+	empty := s.beginShutdown(false)
+	select {
+	case <-empty:
+	case <-ctx.Done():
+		s.interruptAll(true)
+	}
+	s.workers.Wait()
+}
+
+// Close is Shutdown without patience.
+func (s *Server) Close() {
+	s.beginShutdown(true)
+	s.workers.Wait()
+}
+
+func (s *Server) beginShutdown(now bool) <-chan struct{} {
+	empty := make(chan struct{})
+	s.mu.Lock()
+	s.mu.closing = true
+	for l := range s.mu.listeners {
+		l.Close()
+	}
+	clear(s.mu.listeners)
+	if len(s.mu.pending) == 0 {
+		close(empty)
+	} else {
+		s.mu.empty = empty
+	}
+	s.mu.Unlock()
+	s.interruptAll(now)
+	return empty
+}
+
+// interruptAll ends the connections with a session; those still authenticating lose their socket.
+func (s *Server) interruptAll(now bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	registered := make(map[*conn]bool, len(s.mu.conns))
+	for _, c := range s.mu.conns {
+		registered[c] = true
+		c.interrupt(s.shutdownError(), now)
+	}
+	for c := range s.mu.pending {
+		if !registered[c] {
+			c.net.SetDeadline(time.Unix(1, 0))
+		}
+	}
+}
+
+// Terminate ends the session with the given PID, as pg_terminate_backend does. It reports whether there is one.
+func (s *Server) Terminate(pid int32) bool {
+	c := s.lookup(pid)
+	if c == nil {
+		return false
+	}
+	c.interrupt(s.shutdownError(), true)
+	return true
+}

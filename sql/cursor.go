@@ -1,0 +1,388 @@
+package sql
+
+import (
+	"bytes"
+	"context"
+	"strings"
+
+	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/types"
+)
+
+// cursorState is what a portal made by DECLARE has in addition: the rows fetched so far, so that it can go
+// backwards, and its place among them.
+//
+// Positions count from 1; 0 is before the first row, and one past the last row known is after the end once
+// all is set.
+type cursorState struct {
+	cols     []Column
+	rows     [][]types.Datum
+	size     int64 // of rows, in bytes, roughly
+	pos      int64 // the row last returned
+	all      bool  // rows is complete
+	noScroll bool
+	held     bool // WITH HOLD
+	survives bool // its transaction has committed: rows is all there is
+	dropped  int64
+}
+
+// maxCursorBytes bounds the rows a cursor keeps.
+const maxCursorBytes = 64 << 20
+
+// runDeclare is DECLARE.
+func (s *Session) runDeclare(ctx context.Context, src *statement, n *ast.DeclareCursorStmt, params []types.Datum) error {
+	if s.txn.phase != phaseBlock && !n.Hold {
+		return pgerr.New(pgerr.NoActiveSQLTransaction, "DECLARE CURSOR can only be used in transaction blocks")
+	}
+	if !isPlanned(n.Query) {
+		return pgerr.New(pgerr.InvalidCursorDefinition, "DECLARE CURSOR must specify a query that returns rows")
+	}
+	if s.portals[n.Name] != nil {
+		return pgerr.New(pgerr.DuplicateCursor, "cursor \"%s\" already exists", n.Name)
+	}
+	if len(s.portals) >= maxPrepared {
+		return pgerr.New(pgerr.ProgramLimitExceeded, "too many portals")
+	}
+	s.openImplicit()
+	s.txn.replay.stop()
+	st := &statement{text: src.text, from: src.from, to: src.to, node: n.Query, numParams: src.numParams}
+	pl, err := s.ensurePlan(ctx, st)
+	if err != nil {
+		return err
+	}
+	p := &portal{name: n.Name, st: st, params: params, declared: &cursorState{cols: pl.Columns, noScroll: n.NoScroll, held: n.Hold}}
+	if n.Binary {
+		p.formats = []int16{FormatBinary}
+	}
+	if err := s.openCursor(ctx, p); err != nil {
+		return err
+	}
+	s.portals[n.Name] = p
+	if s.txn.phase == phaseImplicit && n.Hold {
+		if err := s.commit(ctx); err != nil {
+			return err
+		}
+	}
+	s.out.Complete("DECLARE CURSOR")
+	return nil
+}
+
+func (s *Session) portalColumns(p *portal) []Column {
+	if p.declared != nil {
+		return p.declared.cols
+	}
+	if p.st != nil && p.st.plan != nil {
+		return p.st.plan.Columns
+	}
+	return nil
+}
+
+// runFetch is FETCH and MOVE.
+func (s *Session) runFetch(ctx context.Context, n *ast.FetchStmt, formats []int16, describe bool) error {
+	p := s.portals[n.Cursor]
+	if p == nil {
+		return pgerr.New(pgerr.InvalidCursorName, "cursor \"%s\" does not exist", n.Cursor)
+	}
+	s.openImplicit()
+	s.txn.replay.stop()
+	if p.declared == nil {
+		if n.Dir != ast.FetchForward {
+			return errForwardOnly()
+		}
+		// A portal of the extended protocol, used by name.
+		if p.cursor == nil && !p.done {
+			if _, err := s.ensurePlan(ctx, p.st); err != nil {
+				return err
+			}
+			if err := s.openCursor(ctx, p); err != nil {
+				return err
+			}
+		}
+		p.declared = &cursorState{cols: p.st.plan.Columns, all: p.done, noScroll: true}
+	}
+	if len(p.formats) > 0 {
+		formats = p.formats
+	}
+	if !n.Move {
+		s.out.BeginRows(p.declared.cols, formats, s.format, describe)
+	}
+	count, err := s.fetch(ctx, p, n)
+	if err != nil {
+		return err
+	}
+	s.out.CompleteRows(n.Tag(), count)
+	return nil
+}
+
+func errForwardOnly() error {
+	return pgerr.New(pgerr.ObjectNotInPrerequisiteState, "cursor can only scan forward").
+		WithHint("Declare it with SCROLL option to enable backward scan.")
+}
+
+// fetch moves a cursor and sends the rows it passes, none for MOVE. It returns their number.
+func (s *Session) fetch(ctx context.Context, p *portal, n *ast.FetchStmt) (int64, error) {
+	c := p.declared
+	dir, count := n.Dir, n.Count
+	if dir == ast.FetchBackward {
+		if count == ast.FetchAll {
+			dir = ast.FetchBackward
+		} else if count < 0 {
+			dir, count = ast.FetchForward, -count
+		}
+	} else if dir == ast.FetchForward && count < 0 {
+		dir, count = ast.FetchBackward, -count
+	}
+	send := func(pos int64) error {
+		if n.Move {
+			return nil
+		}
+		return s.out.Row(c.rows[pos-1-c.dropped])
+	}
+	switch dir {
+	case ast.FetchForward:
+		if count == 0 {
+			return s.fetchAt(ctx, p, c.pos, send)
+		}
+		var sent int64
+		for sent < count {
+			ok, err := s.cursorAt(ctx, p, c.pos+1)
+			if err != nil {
+				return sent, err
+			}
+			c.pos++
+			if !ok {
+				break
+			}
+			if err := send(c.pos); err != nil {
+				return sent, err
+			}
+			sent++
+		}
+		return sent, nil
+	case ast.FetchBackward:
+		if count == 0 {
+			return s.fetchAt(ctx, p, c.pos, send)
+		}
+		if c.noScroll {
+			return 0, errForwardOnly()
+		}
+		var sent int64
+		for sent < count && c.pos > 0 {
+			c.pos--
+			if c.pos == 0 {
+				break
+			}
+			if err := send(c.pos); err != nil {
+				return sent, err
+			}
+			sent++
+		}
+		return sent, nil
+	case ast.FetchRelative:
+		count += c.pos
+	default:
+		if count < 0 {
+			// From the end: -1 is the last row.
+			for {
+				ok, err := s.cursorAt(ctx, p, int64(len(c.rows))+c.dropped+1)
+				if err != nil {
+					return 0, err
+				}
+				if !ok {
+					break
+				}
+			}
+			count += int64(len(c.rows)) + c.dropped + 1
+		}
+	}
+	if count < c.pos && c.noScroll {
+		return 0, errForwardOnly()
+	}
+	count = max(count, 0)
+	for at := min(c.pos+1, count); at <= count; at++ {
+		ok, err := s.cursorAt(ctx, p, at)
+		if err != nil {
+			return 0, err
+		}
+		if !ok {
+			break
+		}
+	}
+	c.pos = min(count, int64(len(c.rows))+c.dropped+1)
+	return s.fetchAt(ctx, p, c.pos, send)
+}
+
+// fetchAt sends the row at pos, if there is one.
+func (s *Session) fetchAt(ctx context.Context, p *portal, pos int64, send func(int64) error) (int64, error) {
+	if pos <= 0 {
+		return 0, nil
+	}
+	ok, err := s.cursorAt(ctx, p, pos)
+	if err != nil || !ok {
+		return 0, err
+	}
+	return 1, send(pos)
+}
+
+// cursorAt makes the row at pos available: it is kept already or the next to come.
+func (s *Session) cursorAt(ctx context.Context, p *portal, pos int64) (bool, error) {
+	c := p.declared
+	for pos > int64(len(c.rows))+c.dropped {
+		if c.all {
+			return false, nil
+		}
+		if p.cursor == nil {
+			return false, pgerr.New(pgerr.InvalidCursorState, "cursor \"%s\" cannot go on after an error", p.name)
+		}
+		p.env.Builtin.Context = ctx
+		row, err := p.cursor.Next(ctx)
+		if err != nil {
+			return false, err
+		}
+		if row == nil {
+			c.all = true
+			p.cursor.Close()
+			p.cursor = nil
+			return false, nil
+		}
+		if c.noScroll && len(c.rows) > 0 {
+			c.dropped += int64(len(c.rows))
+			c.rows, c.size = c.rows[:0], 0
+		}
+		kept := make([]types.Datum, len(row))
+		for i, d := range row {
+			kept[i] = cloneDatum(d)
+			c.size += 24
+			if k := d.Kind(); k == types.KindString || k == types.KindBytes {
+				c.size += int64(len(d.Bytes()))
+			}
+		}
+		if c.size > maxCursorBytes {
+			return false, pgerr.New(pgerr.OutOfMemory, "cursor \"%s\" holds more than %d bytes", p.name, maxCursorBytes).
+				WithHint("Declare it with NO SCROLL.")
+		}
+		c.rows = append(c.rows, kept)
+	}
+	return pos > c.dropped, nil
+}
+
+// holdCursors reads the cursors declared WITH HOLD to their ends, before their transaction commits.
+func (s *Session) holdCursors(ctx context.Context) error {
+	for _, p := range s.portals {
+		c := p.declared
+		if c == nil || !c.held || c.survives || c.all {
+			continue
+		}
+		for {
+			ok, err := s.cursorAt(ctx, p, int64(len(c.rows))+c.dropped+1)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// executeDeclared is Execute of a portal that is a cursor.
+func (s *Session) executeDeclared(ctx context.Context, p *portal, maxRows int64) error {
+	if maxRows <= 0 {
+		maxRows = ast.FetchAll
+	}
+	s.out.BeginRows(p.declared.cols, p.formats, s.format, false)
+	n, err := s.fetch(ctx, p, &ast.FetchStmt{Dir: ast.FetchForward, Count: maxRows})
+	if err != nil {
+		return err
+	}
+	if n == maxRows {
+		s.out.Suspended()
+		return nil
+	}
+	s.out.CompleteRows("SELECT", n)
+	return nil
+}
+
+// runClose is CLOSE.
+func (s *Session) runClose(n *ast.CloseStmt) error {
+	if n.Cursor == "" {
+		for name, p := range s.portals {
+			if p.declared != nil {
+				s.dropPortal(name)
+			}
+		}
+	} else if s.portals[n.Cursor] == nil {
+		return pgerr.New(pgerr.InvalidCursorName, "cursor \"%s\" does not exist", n.Cursor)
+	} else {
+		s.dropPortal(n.Cursor)
+	}
+	s.out.Complete(n.Tag())
+	return nil
+}
+
+// CursorInfo is a row of pg_cursors.
+type CursorInfo struct {
+	Name, Statement           string
+	Holdable, Binary, Scrolls bool
+}
+
+// Cursors lists the session's cursors, for pg_cursors.
+func (s *Session) Cursors() []CursorInfo {
+	var out []CursorInfo
+	for _, p := range s.portals {
+		if c := p.declared; c != nil {
+			out = append(out, CursorInfo{p.name, p.st.source(), c.held, len(p.formats) > 0, !c.noScroll})
+		}
+	}
+	return out
+}
+
+// PreparedInfo is a row of pg_prepared_statements.
+type PreparedInfo struct {
+	Name, Statement string
+	Params          []types.OID
+}
+
+// Prepared lists the session's prepared statements, for pg_prepared_statements.
+func (s *Session) Prepared() []PreparedInfo {
+	var out []PreparedInfo
+	for _, st := range s.sortedStatements() {
+		info := PreparedInfo{Name: st.name, Statement: st.source()}
+		if st.plan != nil {
+			for _, t := range st.plan.ParamTypes {
+				info.Params = append(info.Params, t.OID)
+			}
+		}
+		out = append(out, info)
+	}
+	return out
+}
+
+// cloneDatum copies what a datum shares with the row it was read from.
+func cloneDatum(d types.Datum) types.Datum {
+	switch d.Kind() {
+	case types.KindString:
+		return types.NewString(strings.Clone(d.Str()))
+	case types.KindBytes:
+		return types.NewBytes(bytes.Clone(d.Bytes()))
+	case types.KindArray:
+		a := *d.Array()
+		a.Elems = cloneDatums(a.Elems)
+		return types.NewArray(&a)
+	case types.KindTuple:
+		t := *d.Tuple()
+		t.Elems = cloneDatums(t.Elems)
+		return types.NewTuple(&t)
+	}
+	return d
+}
+
+func cloneDatums(in []types.Datum) []types.Datum {
+	out := make([]types.Datum, len(in))
+	for i, d := range in {
+		out[i] = cloneDatum(d)
+	}
+	return out
+}

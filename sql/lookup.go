@@ -1,0 +1,173 @@
+package sql
+
+import (
+	"context"
+
+	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/builtin"
+	"github.com/meridian-db/meridian/sql/exec"
+	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/plan"
+	"github.com/meridian-db/meridian/sql/types"
+)
+
+// These methods answer questions about the catalog in the open transaction, or through a view of their own
+// when none is open.
+
+// withCatalog calls f with the transaction's catalog view.
+func (s *Session) withCatalog(f func(CatalogTxn)) error {
+	if s.txn.catalog != nil {
+		f(s.txn.catalog)
+		return nil
+	}
+	ctx := s.stmtCtx.base
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	c, err := s.srv.cfg.Catalog.Begin(ctx, s)
+	if err != nil {
+		return err
+	}
+	f(c)
+	c.Release(false)
+	return nil
+}
+
+func (s *Session) schemaExists(name string) (ok bool) {
+	if s.withCatalog(func(c CatalogTxn) { ok = c.SchemaExists(name) }) != nil {
+		return false
+	}
+	return ok
+}
+
+func (s *Session) roleExists(name string) error {
+	ok := false
+	if err := s.withCatalog(func(c CatalogTxn) { _, ok = c.RoleExists(name) }); err != nil {
+		return err
+	}
+	if !ok {
+		return pgerr.New(pgerr.InvalidParameterValue, "role \"%s\" does not exist", name)
+	}
+	return nil
+}
+
+// resolveType finds a type by OID, nil for none.
+func (s *Session) resolveType(oid types.OID) *types.T {
+	if t := types.ByOID(oid); t != nil {
+		return t
+	}
+	var t *types.T
+	if s.withCatalog(func(c CatalogTxn) { t = c.TypeByOID(oid) }) != nil {
+		return nil
+	}
+	return t
+}
+
+// RegName implements types.RegResolver for the output of regclass and its relatives.
+func (s *Session) RegName(typ types.OID, oid uint32) (name string, ok bool) {
+	if s.withCatalog(func(c CatalogTxn) { name, ok = c.RegName(typ, oid) }) != nil {
+		return "", false
+	}
+	return name, ok
+}
+
+// RegLookup implements types.RegResolver.
+func (s *Session) RegLookup(typ types.OID, name string) (oid uint32, err error) {
+	if cerr := s.withCatalog(func(c CatalogTxn) { oid, err = c.RegLookup(typ, name) }); cerr != nil {
+		return 0, cerr
+	}
+	return oid, err
+}
+
+// builtinHook supplies functions that need the session, the catalog or sequences.
+func (s *Session) builtinHook(fn *builtin.Func) builtin.EvalFunc {
+	if f := sessionFunction(fn); f != nil {
+		return func(ctx *builtin.Ctx, args []types.Datum) (types.Datum, error) { return f(s, args) }
+	}
+	if s.txn.catalog == nil {
+		return nil
+	}
+	return s.txn.catalog.Function(fn)
+}
+
+// sessionFunction returns the functions that concern sessions.
+func sessionFunction(fn *builtin.Func) func(s *Session, args []types.Datum) (types.Datum, error) {
+	switch fn.Name {
+	case "pg_cancel_backend":
+		return func(s *Session, args []types.Datum) (types.Datum, error) {
+			return types.NewBool(s.srv.CancelSession(int32(args[0].Int()))), nil
+		}
+	case "pg_terminate_backend":
+		return func(s *Session, args []types.Datum) (types.Datum, error) {
+			target := s.srv.session(int32(args[0].Int()))
+			if target != nil {
+				target.Terminate(pgerr.New(pgerr.AdminShutdown, "terminating connection due to administrator command").
+					WithSeverity(pgerr.SeverityFatal))
+			}
+			return types.NewBool(target != nil), nil
+		}
+	case "pg_export_snapshot":
+		return func(s *Session, _ []types.Datum) (types.Datum, error) { return s.exportSnapshot() }
+	}
+	return nil
+}
+
+// exportSnapshot returns the transaction's read timestamp, which every node accepts in SET TRANSACTION
+// SNAPSHOT.
+func (s *Session) exportSnapshot() (types.Datum, error) {
+	if s.txn.phase != phaseBlock {
+		return types.Null, s.needsBlock("pg_export_snapshot")
+	}
+	tx, err := s.kvTxn(s.bctx.Context)
+	if err != nil {
+		return types.Null, err
+	}
+	ts := tx.ReadTimestamp()
+	if ts == 0 {
+		return types.Null, pgerr.New(pgerr.ObjectNotInPrerequisiteState, "only a read-only or repeatable read transaction that has read has a snapshot")
+	}
+	return types.NewString(itoa(int(ts))), nil
+}
+
+// query plans and runs a query in the open transaction, for the session's own needs.
+func (s *Session) query(ctx context.Context, node ast.Stmt, sink func([]types.Datum) error) error {
+	c, err := s.pinCatalog(ctx)
+	if err != nil {
+		return err
+	}
+	p, err := plan.Prepare(ctx, node, plan.Env{Catalog: c, SearchPath: s.path(), Builtin: &s.bctx})
+	if err != nil {
+		return err
+	}
+	var env exec.Env
+	if err := s.prepareEnv(ctx, &env, p, nil); err != nil {
+		return err
+	}
+	_, err = exec.Run(ctx, p, &env, sink)
+	return err
+}
+
+// Query runs a statement that package ddl or a system view needs, in the session's transaction, with names
+// resolved under its search path.
+func (s *Session) Query(ctx context.Context, node ast.Stmt, columns *[]Column, sink func([]types.Datum) error) (int64, error) {
+	c, err := s.pinCatalog(ctx)
+	if err != nil {
+		return 0, err
+	}
+	p, err := plan.Prepare(ctx, node, plan.Env{Catalog: c, SearchPath: s.path(), Builtin: &s.bctx})
+	if err != nil {
+		return 0, err
+	}
+	if columns != nil {
+		*columns = p.Columns
+	}
+	if sink == nil {
+		return 0, nil
+	}
+	var env exec.Env
+	if err := s.prepareEnv(ctx, &env, p, nil); err != nil {
+		return 0, err
+	}
+	res, err := exec.Run(ctx, p, &env, sink)
+	return res.Rows, err
+}

@@ -1,0 +1,395 @@
+package sql
+
+import (
+	"context"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/exec"
+	"github.com/meridian-db/meridian/sql/parser"
+	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/plan"
+	"github.com/meridian-db/meridian/sql/types"
+	"github.com/meridian-db/meridian/truetime"
+)
+
+// statement is a parsed statement and, once it has been needed, its plan. Both belong to one session; what
+// plan points to may be shared.
+type statement struct {
+	name      string
+	text      string   // the whole query string that positions refer to
+	node      ast.Stmt // nil: an empty query
+	from, to  int32    // the statement's own text
+	numParams int
+	declared  []*types.T // parameter types given by the client
+
+	plan    *plan.Plan
+	version uint64 // of the catalog, when plan was made
+	epoch   uint64 // Session.plannerEpoch then
+	fixed   bool   // result columns have been described: a new plan must have the same
+
+	shared *sharedPlan // made from the shared cache: parameters are its literals
+}
+
+// source is the statement's own text.
+func (st *statement) source() string { return st.text[st.from:st.to] }
+
+// isPlanned reports whether a statement goes through package plan.
+func isPlanned(node ast.Stmt) bool {
+	switch n := node.(type) {
+	case *ast.SelectStmt:
+		return n.Into == nil
+	case *ast.InsertStmt, *ast.UpdateStmt, *ast.DeleteStmt, *ast.MergeStmt:
+		return true
+	case *ast.ExplainStmt:
+		return isPlanned(n.Query)
+	}
+	return false
+}
+
+// completion is what a statement's CommandComplete says. It is sent after an implicit commit.
+type completion struct {
+	verb string
+	rows int64
+	tag  string // instead of verb and rows
+}
+
+func (s *Session) complete(c completion) {
+	if c.tag != "" {
+		s.out.Complete(c.tag)
+	} else {
+		s.out.CompleteRows(c.verb, c.rows)
+	}
+}
+
+// SimpleQuery runs the statements of one Query message. Several statements form one implicit transaction,
+// parts of which BEGIN and COMMIT among them may turn into blocks.
+func (s *Session) SimpleQuery(_ context.Context, text string) error {
+	ctx, span := s.beginStatement("query", text)
+	err := s.simpleQuery(ctx, text)
+	if err == nil && s.txn.phase == phaseImplicit {
+		err = s.commitBlock(ctx)
+	}
+	return s.endStatement(ctx, span, text, err)
+}
+
+func (s *Session) simpleQuery(ctx context.Context, text string) error {
+	s.unnamed = nil
+	s.dropPortal("")
+	if st, params := s.lookupShared(ctx, text); st != nil {
+		return s.runOne(ctx, st, params, nil, true)
+	}
+	if !utf8.ValidString(text) {
+		return errEncoding()
+	}
+	list, err := parser.Parse(text)
+	if err != nil {
+		return err
+	}
+	if len(list) == 0 {
+		s.out.EmptyQuery()
+		return nil
+	}
+	for i := range list {
+		st := &statement{text: text, node: list[i].Stmt, from: list[i].Start, to: list[i].End, numParams: list[i].NumParams}
+		if st.numParams > 0 {
+			return pgerr.New(pgerr.UndefinedParameter, "there is no parameter $%d", 1)
+		}
+		if s.txn.phase == phaseFailed && !endsTxn(st.node) {
+			return errFailedTxn()
+		}
+		switch {
+		case isPlanned(st.node) && len(list) == 1:
+			err = s.runOne(ctx, st, nil, nil, true)
+		case isPlanned(st.node):
+			s.openImplicit()
+			err = s.runInTxn(ctx, st, nil, nil, true)
+		default:
+			err = s.runUtility(ctx, st, nil, nil, true, len(list) == 1)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func errEncoding() error {
+	return pgerr.New(pgerr.CharacterNotInRepertoire, "invalid byte sequence for encoding \"UTF8\"")
+}
+
+// openImplicit starts an implicit transaction unless a transaction is open.
+func (s *Session) openImplicit() {
+	if s.txn.phase == phaseIdle {
+		s.startTxn(phaseImplicit)
+	}
+}
+
+// pristine reports whether nothing has happened in the transaction, so that a single statement may still be
+// the whole of it.
+func (t *txnState) pristine() bool {
+	return t.phase == phaseIdle || t.phase == phaseImplicit && t.kv == nil && !t.used
+}
+
+// runOne runs a planned statement: in the open block, or as an implicit transaction of its own.
+func (s *Session) runOne(ctx context.Context, st *statement, params []types.Datum, formats []int16, describe bool) error {
+	if !s.txn.pristine() {
+		return s.runInTxn(ctx, st, params, formats, describe)
+	}
+	mark := s.out.Mark()
+	var age truetime.Timestamp
+	for attempt := 0; ; attempt++ {
+		s.openImplicit()
+		s.txn.age = age
+		s.txn.replay.stop() // repeated as a whole below
+		s.describing = describe
+		done, err := s.runAlone(ctx, st, params, formats)
+		age = s.txn.age
+		if err == nil {
+			err = s.commit(ctx)
+		}
+		if err == nil {
+			s.complete(done)
+			return nil
+		}
+		if !retryable(err) || attempt >= s.maxRetries || ctx.Err() != nil || !s.out.Rewind(mark) {
+			return err
+		}
+		s.endTxn(ctx, false)
+	}
+}
+
+// runAlone runs the only statement of an implicit transaction. One that only reads needs no locks.
+func (s *Session) runAlone(ctx context.Context, st *statement, params []types.Datum, formats []int16) (completion, error) {
+	p, err := s.ensurePlan(ctx, st)
+	if err != nil {
+		return completion{}, err
+	}
+	s.txn.lone = p.ReadOnly
+	s.txn.oneShot = p.PointKey
+	return s.runPlan(ctx, p, params, formats)
+}
+
+// runInTxn runs a planned statement inside the open transaction and completes it. A conflict is hidden by
+// running the transaction's statements again (replay.go).
+func (s *Session) runInTxn(ctx context.Context, st *statement, params []types.Datum, formats []int16, describe bool) error {
+	t := &s.txn
+	mark := s.out.Mark()
+	for {
+		s.describing = describe
+		if t.replay.off {
+			err := s.runPlanned(ctx, st, params, formats)
+			if retryable(err) {
+				t.dead = true
+			}
+			return err
+		}
+		s.out.BeginDigest(false)
+		err := s.runPlanned(ctx, st, params, formats)
+		digest := s.out.EndDigest()
+		if err == nil {
+			t.replay.add(st, params, formats, describe, digest)
+			return nil
+		}
+		if !retryable(err) {
+			return err
+		}
+		if !s.out.Rewind(mark) {
+			t.dead = true
+			return err
+		}
+		if err := s.retryBlock(ctx, err); err != nil {
+			return err
+		}
+	}
+}
+
+// runPlanned plans, runs and completes a statement in the open transaction.
+func (s *Session) runPlanned(ctx context.Context, st *statement, params []types.Datum, formats []int16) error {
+	p, err := s.ensurePlan(ctx, st)
+	if err != nil {
+		return err
+	}
+	done, err := s.runPlan(ctx, p, params, formats)
+	if err != nil {
+		return err
+	}
+	s.complete(done)
+	return nil
+}
+
+// ensurePlan returns the statement's plan, made anew when the catalog or the planner's settings changed.
+func (s *Session) ensurePlan(ctx context.Context, st *statement) (*plan.Plan, error) {
+	c, err := s.pinCatalog(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Statement(ctx); err != nil {
+		return nil, err
+	}
+	version := c.Version()
+	if st.plan != nil && st.version == version && st.epoch == s.plannerEpoch {
+		return st.plan, nil
+	}
+	pctx, span := s.span(ctx, "plan")
+	p, err := plan.Prepare(pctx, st.node, s.planEnv(c, st))
+	endSpan(span, err)
+	if err != nil {
+		return nil, err
+	}
+	if st.fixed && !sameColumns(st.plan.Columns, p.Columns) {
+		return nil, pgerr.New(pgerr.FeatureNotSupported, "cached plan must not change result type")
+	}
+	st.plan, st.version, st.epoch = p, version, s.plannerEpoch
+	return p, nil
+}
+
+func (s *Session) planEnv(c CatalogTxn, st *statement) plan.Env {
+	return plan.Env{
+		Catalog:    c,
+		SearchPath: s.path(),
+		ParamTypes: st.declared,
+		NumParams:  st.numParams,
+		Builtin:    &s.bctx,
+	}
+}
+
+func sameColumns(a, b []plan.Column) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i].Name != b[i].Name || a[i].Type.OID != b[i].Type.OID || a[i].Type.Typmod != b[i].Type.Typmod {
+			return false
+		}
+	}
+	return true
+}
+
+// runPlan executes a plan to its end and sends its rows.
+func (s *Session) runPlan(ctx context.Context, p *plan.Plan, params []types.Datum, formats []int16) (completion, error) {
+	env := &s.env
+	if err := s.prepareEnv(ctx, env, p, params); err != nil {
+		return completion{}, err
+	}
+	var sink func([]types.Datum) error
+	if len(p.Columns) > 0 {
+		s.out.BeginRows(p.Columns, formats, s.format, s.describing)
+		sink = s.sink
+	}
+	ectx, span := s.span(ctx, "execute")
+	res, err := exec.Run(ectx, p, env, sink)
+	endSpan(span, err)
+	if err != nil {
+		return completion{}, err
+	}
+	return completionOf(p, res), nil
+}
+
+func completionOf(p *plan.Plan, res exec.Result) completion {
+	if p.Explain != nil {
+		return completion{tag: "EXPLAIN"}
+	}
+	return completion{verb: p.Verb, rows: res.Rows}
+}
+
+// prepareEnv makes ready what a plan runs in: the transaction, and its next statement.
+func (s *Session) prepareEnv(ctx context.Context, env *exec.Env, p *plan.Plan, params []types.Datum) error {
+	t := &s.txn
+	if t.readOnly && !p.ReadOnly {
+		return errReadOnly(p.Verb)
+	}
+	t.used = true
+	s.bctx.Context = ctx
+	*env = exec.Env{
+		Isolation: t.iso,
+		ReadOnly:  t.readOnly || t.lone,
+		Params:    params,
+		Builtin:   &s.bctx,
+		Catalog:   t.catalog,
+		RowID:     s.srv.cfg.RowID,
+		Virtual:   s,
+	}
+	if len(p.Tables) == 0 && p.ReadOnly {
+		return nil // touches no table
+	}
+	if err := t.catalog.Use(p.Tables); err != nil {
+		return err
+	}
+	tx, err := s.kvTxn(ctx)
+	if err != nil {
+		return err
+	}
+	if err := tx.Step(ctx); err != nil {
+		return err
+	}
+	env.Txn = tx
+	return nil
+}
+
+func errReadOnly(verb string) error {
+	verb, _, _ = strings.Cut(verb, " 0")
+	return pgerr.New(pgerr.ReadOnlySQLTransaction, "cannot execute %s in a read-only transaction", verb)
+}
+
+// commitBlock commits a block or a group of statements, running it again when the commit meets a conflict.
+func (s *Session) commitBlock(ctx context.Context) error {
+	t := &s.txn
+	if t.replay.off || t.kv == nil {
+		return s.commit(ctx)
+	}
+	for {
+		if err := s.holdCursors(ctx); err != nil {
+			s.endTxn(ctx, false)
+			return err
+		}
+		cctx, span := s.span(ctx, "commit")
+		err := s.commitKV(cctx)
+		endSpan(span, err)
+		if err == nil {
+			t.kv = nil
+			s.endTxn(ctx, true)
+			return nil
+		}
+		if retryable(err) {
+			if err = s.retryBlock(ctx, err); err == nil {
+				continue
+			}
+		}
+		s.endTxn(ctx, false)
+		return err
+	}
+}
+
+// beginStatement starts a message's work: its context with timeout and span, and its place in the views.
+func (s *Session) beginStatement(operation, text string) (context.Context, statementSpan) {
+	now := s.srv.cfg.Now()
+	s.bctx.StmtTime = pgMicros(now)
+	s.info.Lock()
+	s.info.State, s.info.StateSince = "active", now
+	s.info.Query, s.info.StmtStarted = text, now
+	s.info.Unlock()
+	span := s.rootSpan(operation, text)
+	return s.stmtCtx.begin(s.statementTimeout, span.span), span
+}
+
+// endStatement ends it and makes its error one for the client.
+func (s *Session) endStatement(ctx context.Context, span statementSpan, text string, err error) error {
+	if err != nil {
+		err = clientError(interrupted(ctx, err), text)
+	}
+	s.stmtCtx.end()
+	span.end(err)
+	state := "idle"
+	switch {
+	case s.txn.phase == phaseFailed, s.txn.phase == phaseBlock && err != nil:
+		state = "idle in transaction (aborted)"
+	case s.txn.phase == phaseBlock:
+		state = "idle in transaction"
+	}
+	s.info.Lock()
+	s.info.State = state
+	s.info.Unlock()
+	return err
+}

@@ -1,0 +1,150 @@
+package sql
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/txn/kv"
+)
+
+// Config configures a Server. A zero field takes the default named in its comment.
+type Config struct {
+	DB      kv.DB            // Required.
+	Catalog Catalog          // Required.
+	Now     func() time.Time // Wall clock of now() and of the views; default time.Now.
+	Seed    func() uint64    // Seeds random(); default crypto/rand.
+	RowID   func() int64     // Ids of rows without a primary key; default exec's.
+	Version string           // Of Meridian, in version(); default "devel".
+	NodeID  int32            // Makes PIDs unique in the cluster. Default 0.
+	Log     *slog.Logger     // Default: discards.
+	Tracer  trace.Tracer     // nil: no spans.
+
+	PlanCacheSize int // Entries of the shared plan cache; default 2000.
+	MaxSessions   int // Default 10000.
+}
+
+// Server is one node's SQL layer: what its sessions share. It owns no goroutines.
+type Server struct {
+	cfg   Config
+	plans planCache
+
+	mu struct {
+		sync.Mutex
+		sessions map[int32]*Session
+		nextPID  int32
+	}
+}
+
+// sessionsPerNode bounds the part of a PID that counts sessions.
+const sessionsPerNode = 1 << 20
+
+// NewServer returns a server without sessions.
+func NewServer(cfg Config) (*Server, error) {
+	if cfg.DB == nil || cfg.Catalog == nil {
+		return nil, errors.New("sql: Config.DB and Config.Catalog are required")
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Seed == nil {
+		cfg.Seed = func() uint64 {
+			var b [8]byte
+			rand.Read(b[:])
+			return binary.LittleEndian.Uint64(b[:])
+		}
+	}
+	cfg.Version = cmp.Or(cfg.Version, "devel")
+	cfg.PlanCacheSize = cmp.Or(cfg.PlanCacheSize, 2000)
+	cfg.MaxSessions = cmp.Or(cfg.MaxSessions, 10000)
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	srv := &Server{cfg: cfg}
+	srv.plans.init(cfg.PlanCacheSize)
+	srv.mu.sessions = map[int32]*Session{}
+	return srv, nil
+}
+
+// addSession gives a session its PID.
+func (srv *Server) addSession(s *Session) error {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if len(srv.mu.sessions) >= srv.cfg.MaxSessions {
+		return pgerr.New(pgerr.TooManyConnections, "sorry, too many clients already").WithSeverity(pgerr.SeverityFatal)
+	}
+	for {
+		srv.mu.nextPID = srv.mu.nextPID%(sessionsPerNode-1) + 1
+		pid := srv.cfg.NodeID*sessionsPerNode + srv.mu.nextPID
+		if srv.mu.sessions[pid] == nil {
+			s.pid = pid
+			srv.mu.sessions[pid] = s
+			return nil
+		}
+	}
+}
+
+func (srv *Server) removeSession(s *Session) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	delete(srv.mu.sessions, s.pid)
+}
+
+// Sessions returns what every session is doing, by PID, for pg_stat_activity.
+func (srv *Server) Sessions() []Info {
+	srv.mu.Lock()
+	list := make([]*Session, 0, len(srv.mu.sessions))
+	for _, s := range srv.mu.sessions {
+		list = append(list, s)
+	}
+	srv.mu.Unlock()
+	infos := make([]Info, len(list))
+	for i, s := range list {
+		infos[i] = s.Info()
+	}
+	slices.SortFunc(infos, func(a, b Info) int { return cmp.Compare(a.PID, b.PID) })
+	return infos
+}
+
+// CancelSession cancels the statement that a session runs, as pg_cancel_backend does, and reports whether
+// there is such a session.
+func (srv *Server) CancelSession(pid int32) bool {
+	s := srv.session(pid)
+	if s != nil {
+		s.Cancel()
+	}
+	return s != nil
+}
+
+func (srv *Server) session(pid int32) *Session {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	return srv.mu.sessions[pid]
+}
+
+// deliver sends a session its pending notifications.
+func (srv *Server) deliver(s *Session) { s.notices.Store(0) }
+
+// Exec runs SQL text on an internal session that is a superuser's, for tests and for the server's own
+// statements. Result rows go to out.
+func (srv *Server) Exec(ctx context.Context, database, text string, out Output) error {
+	s, err := srv.NewSession(ctx, SessionArgs{User: "postgres", Database: database, Output: out})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if err := s.SimpleQuery(ctx, text); err != nil {
+		s.Abort(ctx)
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,424 @@
+package sql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/builtin"
+	"github.com/meridian-db/meridian/sql/exec"
+	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/types"
+	"github.com/meridian-db/meridian/txn/kv"
+)
+
+// SessionArgs say who opens a session and where its answers go.
+type SessionArgs struct {
+	User     string
+	Database string
+	Settings map[string]string // of the start-up packet
+	Remote   net.Addr          // nil for internal sessions
+	TLS      bool
+	Output   Output // Required.
+}
+
+// Session is one client's state: settings, the transaction, prepared statements, portals. Its methods are
+// called by one goroutine, except Cancel, Terminate and Info.
+type Session struct {
+	srv       *Server
+	args      SessionArgs
+	out       Output
+	pid       int32
+	started   time.Time
+	user      string // current role; SET ROLE changes it
+	superuser bool
+	starting  bool // settings are being set up: nothing is reported or undone
+
+	vars             settings
+	format           *types.Settings // of results; replaced, never changed
+	statementTimeout time.Duration
+	lockTimeout      time.Duration
+	idleTimeout      time.Duration
+	idleTxnTimeout   time.Duration
+	maxRetries       int
+	minMessages      int
+	planCacheOff     bool
+	plannerEpoch     uint64   // counts changes of settings that plans depend on
+	searchPath       []string // resolved search_path; nil: not computed since it changed
+
+	txn        txnState
+	statements map[string]*statement // prepared, by name
+	unnamed    *statement
+	portals    map[string]*portal
+	unnamedP   portal // the unnamed portal, reused
+	seqValues  map[uint32]int64
+	lastSeq    uint32
+
+	bctx       builtin.Ctx
+	env        exec.Env
+	sink       func(row []types.Datum) error // sends a row; made once
+	staleness  kv.Staleness                  // of read-only transactions
+	describing bool                          // rows begin with their description (simple protocol)
+	keyBuf     []byte                        // scratch of the plan cache
+	stmtCtx    statementContext
+
+	info struct { // what other sessions see of this one
+		sync.Mutex
+		Info
+	}
+	notices atomic.Int32 // pending notifications
+}
+
+// Info is a session's row in pg_stat_activity.
+type Info struct {
+	PID         int32
+	User        string
+	Database    string
+	Application string
+	Remote      net.Addr
+	TLS         bool
+	Started     time.Time
+	TxnStarted  time.Time // zero outside a transaction
+	StmtStarted time.Time
+	State       string // "active", "idle", "idle in transaction", "idle in transaction (aborted)"
+	StateSince  time.Time
+	Query       string
+}
+
+// NewSession opens a session. Errors are what the client is refused with.
+func (srv *Server) NewSession(ctx context.Context, args SessionArgs) (*Session, error) {
+	s := &Session{
+		srv:        srv,
+		args:       args,
+		out:        args.Output,
+		user:       args.User,
+		started:    srv.cfg.Now(),
+		starting:   true,
+		vars:       newSettings(),
+		statements: map[string]*statement{},
+		portals:    map[string]*portal{},
+	}
+	s.sink = s.out.Row
+	s.bctx = builtin.Ctx{
+		Settings: types.DefaultSettings,
+		Clock:    srv.cfg.Now,
+		Rand:     rand.New(rand.NewPCG(srv.cfg.Seed(), srv.cfg.Seed())),
+		Session:  s,
+		Notice:   s.builtinNotice,
+	}
+	s.bctx.Hook = s.builtinHook
+	login, err := srv.cfg.Catalog.Login(ctx, args.User, args.Database)
+	if err != nil {
+		return nil, err
+	}
+	s.superuser = login.Superuser
+	s.setInternal("is_superuser", onOff(login.Superuser))
+	s.setInternal("session_authorization", args.User)
+	s.setInternal("ssl", onOff(args.TLS))
+	for _, set := range login.Settings {
+		if err := s.setSetting(set.Name, set.Value, false); err != nil {
+			return nil, err
+		}
+	}
+	names := make([]string, 0, len(args.Settings))
+	for name := range args.Settings {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if err := s.setSetting(name, args.Settings[name], false); err != nil {
+			return nil, err
+		}
+	}
+	assignFormat(s, "")
+	assignTimeouts(s, "")
+	assignMinMessages(s, s.setting("client_min_messages"))
+	assignStaleness(s, "")
+	s.starting = false
+	s.stmtCtx.init(context.WithoutCancel(ctx))
+	if err := srv.addSession(s); err != nil {
+		return nil, err
+	}
+	s.info.Info = Info{PID: s.pid, User: args.User, Database: args.Database, Remote: args.Remote, TLS: args.TLS,
+		Application: s.setting("application_name"), Started: s.started, State: "idle", StateSince: s.started}
+	return s, nil
+}
+
+// setInternal sets a setting that no client may set.
+func (s *Session) setInternal(name, value string) {
+	i := settingIndex[name]
+	s.assignSetting(i, value, false)
+}
+
+// ReportParameters sends the settings that clients are told about, as after authentication.
+func (s *Session) ReportParameters() {
+	for i := range settingTable {
+		if settingTable[i].report {
+			s.out.Parameter(settingTable[i].name, s.showSetting(i))
+		}
+	}
+}
+
+// PID returns the number that names the session, to pg_cancel_backend and in cancel requests.
+func (s *Session) PID() int32 { return s.pid }
+
+// Close ends the session: an open transaction is rolled back.
+func (s *Session) Close() {
+	s.endTxn(context.WithoutCancel(s.stmtCtx.base), false)
+	s.dropAllPortals()
+	s.stmtCtx.stop()
+	s.srv.removeSession(s)
+}
+
+// Cancel makes the statement that runs now, if one does, fail with 57014. Safe for concurrent use.
+func (s *Session) Cancel() {
+	s.stmtCtx.interrupt(pgerr.New(pgerr.QueryCanceled, "canceling statement due to user request"))
+}
+
+// Terminate makes the statement that runs now fail with reason. Safe for concurrent use.
+func (s *Session) Terminate(reason *pgerr.Error) { s.stmtCtx.interrupt(reason) }
+
+// Status is the transaction status of ReadyForQuery: 'I', 'T' or 'E'.
+func (s *Session) Status() byte {
+	switch s.txn.phase {
+	case phaseBlock:
+		return 'T'
+	case phaseFailed:
+		return 'E'
+	}
+	return 'I'
+}
+
+// IdleTimeout returns how long the session may wait for its client now, 0 for ever, and the error that
+// ends it then.
+func (s *Session) IdleTimeout() (time.Duration, error) {
+	switch {
+	case s.txn.phase == phaseIdle && s.idleTimeout > 0:
+		return s.idleTimeout, pgerr.New(pgerr.IdleSessionTimeout, "terminating connection due to idle-session timeout").
+			WithSeverity(pgerr.SeverityFatal)
+	case s.txn.phase != phaseIdle && s.idleTxnTimeout > 0:
+		return s.idleTxnTimeout, pgerr.New(pgerr.IdleInTransactionSessionTimeout, "terminating connection due to idle-in-transaction timeout").
+			WithSeverity(pgerr.SeverityFatal)
+	}
+	return 0, nil
+}
+
+// The methods of builtin.Session, besides Setting and SetSetting.
+
+// CurrentUser implements builtin.Session.
+func (s *Session) CurrentUser() string { return s.user }
+
+// SessionUser implements builtin.Session.
+func (s *Session) SessionUser() string { return s.args.User }
+
+// Database implements builtin.Session.
+func (s *Session) Database() string { return s.args.Database }
+
+// BackendPID implements builtin.Session.
+func (s *Session) BackendPID() int32 { return s.pid }
+
+// ServerVersion implements builtin.Session.
+func (s *Session) ServerVersion() string {
+	return fmt.Sprintf("PostgreSQL %s (Meridian %s)", serverVersion, s.srv.cfg.Version)
+}
+
+// CurrentSchemas implements builtin.Session.
+func (s *Session) CurrentSchemas(implicit bool) []string {
+	var out []string
+	for _, name := range s.path() {
+		if name == "pg_catalog" && !implicit && !s.pathNamesCatalog() {
+			continue
+		}
+		if s.schemaExists(name) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// path returns search_path as the planner takes it: "$user" replaced, pg_catalog in front unless named.
+func (s *Session) path() []string {
+	if s.searchPath == nil {
+		names, _ := splitIdentifiers(s.setting("search_path"))
+		path := make([]string, 0, len(names)+1)
+		if !slices.Contains(names, "pg_catalog") {
+			path = append(path, "pg_catalog")
+		}
+		for _, name := range names {
+			if name == "$user" {
+				name = s.user
+			}
+			path = append(path, name)
+		}
+		s.searchPath = path
+	}
+	return s.searchPath
+}
+
+func (s *Session) pathNamesCatalog() bool {
+	names, _ := splitIdentifiers(s.setting("search_path"))
+	return slices.Contains(names, "pg_catalog")
+}
+
+// notice sends a notice if client_min_messages lets it through.
+func (s *Session) notice(n *pgerr.Error) {
+	level := 6
+	switch n.Severity {
+	case pgerr.SeverityWarning:
+		level = 7
+	case pgerr.SeverityInfo:
+		level = 9
+	case pgerr.SeverityDebug:
+		level = 0
+	case pgerr.SeverityLog:
+		level = 5
+	}
+	if level >= s.minMessages {
+		s.out.Notice(n)
+	}
+}
+
+func (s *Session) warn(code, format string, args ...any) {
+	s.notice(pgerr.New(code, format, args...).WithSeverity(pgerr.SeverityWarning))
+}
+
+func (s *Session) builtinNotice(severity, code, message string) {
+	s.notice(pgerr.New(code, "%s", message).WithSeverity(severity))
+}
+
+// DeliverNotifications sends the notifications that arrived for the session. It is called between
+// statements.
+func (s *Session) DeliverNotifications() {
+	if s.notices.Load() != 0 {
+		s.srv.deliver(s)
+	}
+}
+
+// setActivity publishes what the session does. It costs a lock, so statements that take the short path
+// publish their text only.
+func (s *Session) setActivity(state, query string, now time.Time) {
+	s.info.Lock()
+	s.info.State, s.info.StateSince = state, now
+	if query != "" {
+		s.info.Query, s.info.StmtStarted = query, now
+	}
+	s.info.Unlock()
+}
+
+// Info returns what other sessions see of this one. Safe for concurrent use.
+func (s *Session) Info() Info {
+	s.info.Lock()
+	defer s.info.Unlock()
+	return s.info.Info
+}
+
+// statementContext is the context of a session's statements. One is made for many statements and replaced
+// only after an interrupt, so that a statement without trouble pays no more than a lock.
+type statementContext struct {
+	base context.Context
+
+	mu     sync.Mutex
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	active bool
+	timer  *time.Timer // of the statement timeout; made on first use
+	serial uint64      // of the statement, so that a late timer is recognised
+}
+
+func (c *statementContext) init(base context.Context) {
+	c.base = base
+	c.ctx, c.cancel = context.WithCancelCause(base)
+}
+
+// begin starts a statement and returns its context.
+func (c *statementContext) begin(timeout time.Duration, span trace.Span) context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.active = true
+	c.serial++
+	if timeout > 0 {
+		serial := c.serial
+		c.timer = time.AfterFunc(timeout, func() {
+			c.interruptSerial(serial, pgerr.New(pgerr.QueryCanceled, "canceling statement due to statement timeout"))
+		})
+	}
+	if span != nil {
+		return trace.ContextWithSpan(c.ctx, span)
+	}
+	return c.ctx
+}
+
+// end ends a statement.
+func (c *statementContext) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.active = false
+	if c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil
+	}
+	if c.ctx.Err() != nil {
+		c.ctx, c.cancel = context.WithCancelCause(c.base)
+	}
+}
+
+// interrupt cancels the running statement, if there is one.
+func (c *statementContext) interrupt(cause error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.active {
+		c.cancel(cause)
+	}
+}
+
+func (c *statementContext) interruptSerial(serial uint64, cause error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.active && c.serial == serial {
+		c.cancel(cause)
+	}
+}
+
+func (c *statementContext) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cancel(context.Canceled)
+}
+
+// interrupted replaces the error of a statement that was interrupted by the reason.
+func interrupted(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	var reason *pgerr.Error
+	if errors.As(context.Cause(ctx), &reason) {
+		return reason
+	}
+	return err
+}
+
+// quoteIdent quotes an identifier where SQL needs it.
+func quoteIdent(name string) string {
+	plain := name != ""
+	for i := 0; i < len(name) && plain; i++ {
+		b := name[i]
+		plain = b >= 'a' && b <= 'z' || b == '_' || i > 0 && b >= '0' && b <= '9'
+	}
+	if plain {
+		return name
+	}
+	return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
+}
+
+var _ builtin.Session = (*Session)(nil)
+var _ ast.Stmt = (*ast.SelectStmt)(nil)

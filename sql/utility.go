@@ -1,0 +1,406 @@
+package sql
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/types"
+)
+
+// runUtility runs a statement that does not go through the planner, and completes it. alone says that it is
+// the only statement of its message, so that one that cannot run inside a transaction block may run.
+func (s *Session) runUtility(ctx context.Context, st *statement, params []types.Datum, formats []int16, describe, alone bool) error {
+	switch n := st.node.(type) {
+	case nil:
+		s.out.EmptyQuery()
+		return nil
+	case *ast.TransactionStmt:
+		return s.runTxnStmt(ctx, n)
+	case *ast.SetStmt:
+		return s.runSet(n)
+	case *ast.ShowStmt:
+		return s.runShow(n, formats, describe)
+	case *ast.PrepareStmt:
+		return s.runPrepare(ctx, st, n)
+	case *ast.ExecuteStmt:
+		return s.runExecute(ctx, n, formats, describe, alone)
+	case *ast.DeallocateStmt:
+		return s.runDeallocate(n)
+	case *ast.DeclareCursorStmt:
+		return s.runDeclare(ctx, st, n, params)
+	case *ast.FetchStmt:
+		return s.runFetch(ctx, n, formats, describe)
+	case *ast.CloseStmt:
+		return s.runClose(n)
+	case *ast.DiscardStmt:
+		return s.runDiscard(ctx, n)
+	case *ast.CopyStmt:
+		return s.runCopy(ctx, st, n)
+	case *ast.ExplainStmt:
+		return s.runExplainUtility(ctx, st, n, formats, describe)
+	case *ast.LockStmt:
+		return s.runLock(ctx, n)
+	case *ast.ConstraintsSetStmt:
+		return s.runSetConstraints(n)
+	case *ast.CheckpointStmt, *ast.LoadStmt, *ast.ReindexStmt, *ast.ClusterStmt:
+		// Their work is done continuously, or not needed, by this storage.
+		s.out.Complete(st.node.Tag())
+		return nil
+	case *ast.VacuumStmt:
+		return s.runVacuum(ctx, st, n)
+	case *ast.ListenStmt, *ast.UnlistenStmt, *ast.NotifyStmt:
+		return s.runNotify(n)
+	case *ast.AlterSystemStmt:
+		return pgerr.Unsupported("ALTER SYSTEM is not supported").WithHint("Use the flags of meridian start.")
+	case *ast.DoStmt:
+		return pgerr.Unsupported("anonymous code blocks are not supported")
+	case *ast.UnsupportedStmt:
+		return pgerr.Unsupported("%s is not supported", n.Name)
+	case *ast.CreateDatabaseStmt, *ast.DropDatabaseStmt:
+		if s.txn.phase == phaseBlock || !alone {
+			return pgerr.New(pgerr.ActiveSQLTransaction, "%s cannot run inside a transaction block", st.node.Tag())
+		}
+	}
+	return s.runDDL(ctx, st, params)
+}
+
+// utilityColumns are the result columns of a statement that the planner does not see; nil for none.
+func (s *Session) utilityColumns(ctx context.Context, st *statement) ([]Column, error) {
+	switch n := st.node.(type) {
+	case *ast.ShowStmt:
+		return showColumns(n), nil
+	case *ast.FetchStmt:
+		if p, err := s.findPortal(n.Cursor); err == nil && !n.Move {
+			return s.portalColumns(p), nil
+		}
+	case *ast.ExecuteStmt:
+		if target := s.statements[n.Name]; target != nil {
+			return s.columnsOf(ctx, target)
+		}
+	case *ast.ExplainStmt:
+		return []Column{{Name: "QUERY PLAN", Type: types.Text}}, nil
+	}
+	return nil, nil
+}
+
+// runDDL runs a statement that changes the catalog, in the open transaction or in one of its own.
+func (s *Session) runDDL(ctx context.Context, st *statement, params []types.Datum) error {
+	if s.txn.readOnly && s.txn.phase != phaseIdle || s.txn.phase == phaseIdle && s.vars.cur[idxDefaultReadOnly] == "on" {
+		return errReadOnly(st.node.Tag())
+	}
+	own := s.txn.pristine()
+	mark := s.out.Mark()
+	for attempt := 0; ; attempt++ {
+		s.openImplicit()
+		tag, err := s.executeDDL(ctx, st, params)
+		if err == nil && own {
+			err = s.commit(ctx)
+		}
+		if err == nil {
+			s.out.Complete(tag)
+			return nil
+		}
+		if retryable(err) && !own {
+			s.txn.dead = true
+		}
+		if !own || !retryable(err) || attempt >= s.maxRetries || ctx.Err() != nil || !s.out.Rewind(mark) {
+			return err
+		}
+		age := s.txn.age
+		s.endTxn(ctx, false)
+		s.startTxn(phaseImplicit)
+		s.txn.age = age
+	}
+}
+
+func (s *Session) executeDDL(ctx context.Context, st *statement, params []types.Datum) (string, error) {
+	s.txn.replay.stop()
+	s.txn.used = true
+	s.bctx.Context = ctx
+	tx, err := s.kvTxn(ctx)
+	if err != nil {
+		return "", err
+	}
+	if err := tx.Step(ctx); err != nil {
+		return "", err
+	}
+	return s.txn.catalog.Execute(ctx, st.node, DDLEnv{Txn: tx, Session: s, Text: st.source(), Params: params})
+}
+
+// sendText answers with rows of text columns.
+func (s *Session) sendText(cols []Column, rows [][]string, formats []int16, describe bool) error {
+	s.out.BeginRows(cols, formats, s.format, describe)
+	row := make([]types.Datum, len(cols))
+	for _, r := range rows {
+		for i := range r {
+			row[i] = types.NewString(r[i])
+		}
+		if err := s.out.Row(row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runPrepare is PREPARE.
+func (s *Session) runPrepare(ctx context.Context, src *statement, n *ast.PrepareStmt) error {
+	if s.statements[n.Name] != nil {
+		return pgerr.New(pgerr.DuplicatePstatement, "prepared statement \"%s\" already exists", n.Name)
+	}
+	if len(s.statements) >= maxPrepared {
+		return pgerr.New(pgerr.ProgramLimitExceeded, "too many prepared statements")
+	}
+	st := &statement{name: n.Name, text: src.text, node: n.Query, from: src.from, to: src.to, numParams: src.numParams}
+	own := s.txn.pristine()
+	s.openImplicit()
+	c, err := s.pinCatalog(ctx)
+	if err != nil {
+		return err
+	}
+	for _, tn := range n.Types {
+		t, err := c.Type(s.path(), tn)
+		if err != nil {
+			return err
+		}
+		st.declared = append(st.declared, t)
+	}
+	// The largest $n is counted over the whole statement, which is right for its query.
+	st.numParams = max(st.numParams, len(st.declared))
+	if isPlanned(st.node) {
+		if _, err := s.ensurePlan(ctx, st); err != nil {
+			return err
+		}
+	}
+	s.statements[n.Name] = st
+	if own {
+		if err := s.commit(ctx); err != nil {
+			return err
+		}
+	}
+	s.out.Complete("PREPARE")
+	return nil
+}
+
+// runExecute is EXECUTE: its arguments are expressions, converted to the types of the parameters.
+func (s *Session) runExecute(ctx context.Context, n *ast.ExecuteStmt, formats []int16, describe, alone bool) error {
+	st := s.statements[n.Name]
+	if st == nil {
+		return pgerr.New(pgerr.InvalidSQLStatementName, "prepared statement \"%s\" does not exist", n.Name)
+	}
+	if s.txn.phase == phaseFailed && !endsTxn(st.node) {
+		return errFailedTxn()
+	}
+	own := alone && s.txn.pristine()
+	s.openImplicit()
+	var params []types.Datum
+	if isPlanned(st.node) {
+		p, err := s.ensurePlan(ctx, st)
+		if err != nil {
+			return err
+		}
+		if len(n.Args) != len(p.ParamTypes) {
+			return pgerr.New(pgerr.SyntaxError, "wrong number of parameters for prepared statement \"%s\"", n.Name).
+				WithDetail("Expected %d parameters but got %d.", len(p.ParamTypes), len(n.Args))
+		}
+		if params, err = s.evalArgs(ctx, n.Args, p.ParamTypes); err != nil {
+			return err
+		}
+	} else if len(n.Args) > 0 {
+		return pgerr.New(pgerr.SyntaxError, "wrong number of parameters for prepared statement \"%s\"", n.Name).
+			WithDetail("Expected %d parameters but got %d.", 0, len(n.Args))
+	}
+	if !isPlanned(st.node) {
+		return s.runUtility(ctx, st, params, formats, describe, alone)
+	}
+	if own {
+		return s.runOne(ctx, st, params, formats, describe)
+	}
+	return s.runInTxn(ctx, st, params, formats, describe)
+}
+
+// evalArgs evaluates expressions without tables, each converted to its type.
+func (s *Session) evalArgs(ctx context.Context, args []ast.Expr, to []*types.T) ([]types.Datum, error) {
+	if len(args) == 0 {
+		return nil, nil
+	}
+	sel := &ast.SelectStmt{Pos: ast.Pos{Off: -1}}
+	for i, arg := range args {
+		name := &ast.TypeName{Names: []string{"pg_catalog", to[i].Name}, Pos: ast.Pos{Off: -1}}
+		if to[i].Typmod >= 0 {
+			name = typeNameOf(to[i])
+		}
+		sel.Targets = append(sel.Targets, &ast.Target{Expr: &ast.TypeCast{Arg: arg, Type: name, Pos: ast.Pos{Off: arg.Position()}}, Pos: ast.Pos{Off: arg.Position()}})
+	}
+	var out []types.Datum
+	err := s.query(ctx, sel, func(row []types.Datum) error {
+		out = slices.Clone(row)
+		return nil
+	})
+	return out, err
+}
+
+func typeNameOf(t *types.T) *ast.TypeName {
+	return &ast.TypeName{Names: []string{"pg_catalog", t.Name}, Pos: ast.Pos{Off: -1}}
+}
+
+// runDeallocate is DEALLOCATE.
+func (s *Session) runDeallocate(n *ast.DeallocateStmt) error {
+	if n.Name == "" {
+		clear(s.statements)
+	} else if s.statements[n.Name] == nil {
+		return pgerr.New(pgerr.InvalidSQLStatementName, "prepared statement \"%s\" does not exist", n.Name)
+	} else {
+		delete(s.statements, n.Name)
+	}
+	s.out.Complete(n.Tag())
+	return nil
+}
+
+// runDiscard is DISCARD.
+func (s *Session) runDiscard(ctx context.Context, n *ast.DiscardStmt) error {
+	if n.Kind == ast.DiscardAll {
+		if s.txn.phase == phaseBlock {
+			return pgerr.New(pgerr.ActiveSQLTransaction, "DISCARD ALL cannot run inside a transaction block")
+		}
+		s.dropAllPortals()
+		clear(s.statements)
+		s.unnamed = nil
+		s.user = s.args.User
+		s.resetAllSettings()
+	}
+	if n.Kind == ast.DiscardAll || n.Kind == ast.DiscardSequences {
+		s.seqValues, s.lastSeq = nil, 0
+	}
+	if n.Kind == ast.DiscardAll || n.Kind == ast.DiscardPlans {
+		s.plannerEpoch++
+	}
+	s.endSettingsStatement()
+	s.out.Complete(n.Tag())
+	return nil
+}
+
+// runLock is LOCK TABLE: rows are locked as they are used, under two-phase locking, so the table lock has
+// nothing to add but the check that the tables exist and that a block is open.
+func (s *Session) runLock(ctx context.Context, n *ast.LockStmt) error {
+	if s.txn.phase != phaseBlock {
+		return s.needsBlock("LOCK TABLE")
+	}
+	c, err := s.pinCatalog(ctx)
+	if err != nil {
+		return err
+	}
+	for _, rv := range n.Tables {
+		t, err := c.Table(s.path(), rv.Schema, rv.Name)
+		if err != nil {
+			return err
+		}
+		if t == nil {
+			return pgerr.New(pgerr.UndefinedTable, "relation \"%s\" does not exist", rv.Name).WithPosition(int(ast.PgPos(rv.Off)))
+		}
+	}
+	s.out.Complete("LOCK TABLE")
+	return nil
+}
+
+func (s *Session) runSetConstraints(n *ast.ConstraintsSetStmt) error {
+	if s.txn.phase != phaseBlock {
+		s.warn(pgerr.NoActiveSQLTransaction, "SET CONSTRAINTS can only be used in transaction blocks")
+	}
+	s.out.Complete(n.Tag())
+	return nil
+}
+
+// runVacuum is VACUUM and ANALYZE. Old versions are collected in the background; ANALYZE goes to the
+// catalog, which keeps the statistics.
+func (s *Session) runVacuum(ctx context.Context, st *statement, n *ast.VacuumStmt) error {
+	if !n.Analyze && s.txn.phase == phaseBlock {
+		return pgerr.New(pgerr.ActiveSQLTransaction, "VACUUM cannot run inside a transaction block")
+	}
+	own := s.txn.pristine()
+	s.openImplicit()
+	c, err := s.pinCatalog(ctx)
+	if err != nil {
+		return err
+	}
+	for _, vt := range n.Tables {
+		t, err := c.Table(s.path(), vt.Table.Schema, vt.Table.Name)
+		if err != nil {
+			return err
+		}
+		if t == nil {
+			return pgerr.New(pgerr.UndefinedTable, "relation \"%s\" does not exist", vt.Table.Name).WithPosition(int(ast.PgPos(vt.Table.Off)))
+		}
+	}
+	if own {
+		if err := s.commit(ctx); err != nil {
+			return err
+		}
+	}
+	s.out.Complete(n.Tag())
+	return nil
+}
+
+func (s *Session) runNotify(n ast.Stmt) error {
+	if _, ok := n.(*ast.UnlistenStmt); ok {
+		s.out.Complete(n.Tag()) // nothing is ever listened to
+		return nil
+	}
+	return pgerr.Unsupported("%s is not supported", n.Tag())
+}
+
+// sendNotifies and dropNotifies end the notifications of a transaction.
+func (s *Session) sendNotifies() {}
+func (s *Session) dropNotifies() {}
+
+// runDeferred checks deferred constraints at commit.
+func (s *Session) runDeferred(context.Context) error { return nil }
+
+// runExplainUtility is EXPLAIN of a statement that the planner does not take.
+func (s *Session) runExplainUtility(ctx context.Context, st *statement, n *ast.ExplainStmt, formats []int16, describe bool) error {
+	switch q := n.Query.(type) {
+	case *ast.ExecuteStmt:
+		target := s.statements[q.Name]
+		if target == nil {
+			return pgerr.New(pgerr.InvalidSQLStatementName, "prepared statement \"%s\" does not exist", q.Name)
+		}
+		s.openImplicit()
+		p, err := s.ensurePlan(ctx, target)
+		if err != nil {
+			return err
+		}
+		params, err := s.evalArgs(ctx, q.Args, p.ParamTypes)
+		if err != nil {
+			return err
+		}
+		explained := &statement{text: st.text, from: st.from, to: st.to, node: &ast.ExplainStmt{Query: target.node, Options: n.Options},
+			numParams: target.numParams, declared: p.ParamTypes}
+		return s.runInTxn(ctx, explained, params, formats, describe)
+	case *ast.CreateTableAsStmt:
+		s.openImplicit()
+		return s.runInTxn(ctx, &statement{text: st.text, from: st.from, to: st.to, node: &ast.ExplainStmt{Query: q.Query, Options: n.Options}}, nil, formats, describe)
+	case *ast.DeclareCursorStmt:
+		s.openImplicit()
+		return s.runInTxn(ctx, &statement{text: st.text, from: st.from, to: st.to, node: &ast.ExplainStmt{Query: q.Query, Options: n.Options}}, nil, formats, describe)
+	}
+	if err := s.sendText([]Column{{Name: "QUERY PLAN", Type: types.Text}}, [][]string{{"Utility Statement"}}, formats, describe); err != nil {
+		return err
+	}
+	s.out.Complete("EXPLAIN")
+	return nil
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// plural is "s" unless n is one.
+func plural(n int64) string {
+	if n == 1 {
+		return ""
+	}
+	return "s"
+}
+
+var _ = strings.ToLower
