@@ -1,7 +1,6 @@
 package txn
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -140,22 +139,13 @@ func (t *Txn) plan(ctx context.Context) ([]piece, error) {
 	parts := slices.Clone(t.mu.parts)
 	t.mu.Unlock()
 	for _, part := range parts {
-		if !part.rt.stale.Load() {
-			p := find(part.rt)
+		err := t.ranges(ctx, part, func(rt *route) error {
+			p := find(rt)
 			p.staged = p.staged || part.staged
-			continue
-		}
-		// The range has split or moved since: locks and staged writes are where their keys are.
-		for cur := part.rt.desc.Start; bytes.Compare(cur, part.rt.desc.End) < 0; {
-			rt, err := t.db.routeFor(ctx, cur, false)
-			if err != nil {
-				return nil, err
-			}
-			if part.reaches(rt.desc.Start, rt.desc.End) {
-				p := find(rt)
-				p.staged = p.staged || part.staged
-			}
-			cur = rt.desc.End
+			return nil
+		})
+		if err != nil {
+			return nil, err
 		}
 	}
 	return pieces, nil

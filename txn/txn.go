@@ -97,6 +97,47 @@ func (t *Txn) epochFor(d *ranges.Descriptor) int64 {
 	return 0
 }
 
+// covered reports whether the range as now known holds all that was locked under the part. After a split the
+// same range id holds only the left half of it.
+func (p *part) covered() bool {
+	d := p.rt.desc
+	if p.rt.stale.Load() {
+		return false
+	}
+	if p.lo == nil {
+		return true
+	}
+	c := bytes.Compare(p.hi, d.End)
+	return bytes.Compare(d.Start, p.lo) <= 0 && (c < 0 || (c == 0 && p.hiOpen))
+}
+
+// ranges calls fn for each range that may hold something of the part.
+func (t *Txn) ranges(ctx context.Context, p *part, fn func(rt *route) error) error {
+	if p.covered() {
+		return fn(p.rt)
+	}
+	cur := p.lo
+	if cur == nil {
+		cur = p.rt.desc.Start
+	}
+	for {
+		rt, err := t.db.routeFor(ctx, cur, false)
+		if err != nil {
+			return err
+		}
+		if err := fn(rt); err != nil {
+			return err
+		}
+		if p.lo == nil || !p.reaches(rt.desc.End, maxKey) {
+			return nil
+		}
+		cur = rt.desc.End
+	}
+}
+
+// maxKey is above all keys.
+var maxKey = []byte{0xff, 0xff}
+
 func (t *Txn) partLocked(id ranges.RangeID) *part {
 	for _, p := range t.mu.parts {
 		if p.rt.desc.ID == id {
@@ -319,12 +360,15 @@ func (t *Txn) release(ctx context.Context, commitID []byte) {
 	parts := slices.Clone(t.mu.parts)
 	t.mu.Unlock()
 	for _, p := range parts {
+		t.mu.Lock()
+		p := *p // a copy: requests given up on may still be on their way back
+		t.mu.Unlock()
 		req := &txnpb.BatchRequest{
 			Kind: txnpb.Kind_ROLLBACK, TxnId: t.id[:], Age: int64(t.age), Gateway: int32(t.db.cfg.NodeID),
 			LockEpoch: p.epoch, CommitId: commitID,
 			RangeId: int64(p.rt.desc.ID), DescGeneration: int64(p.rt.desc.Generation),
 		}
-		if ranges.NodeID(p.rt.leader.Load()) == t.db.cfg.NodeID {
+		if ranges.NodeID(p.rt.leader.Load()) == t.db.cfg.NodeID && p.covered() {
 			resp, err := t.db.local.Batch(context.WithoutCancel(ctx), req)
 			if err == nil && resp.Error == txnpb.ErrorCode_OK {
 				continue
@@ -333,7 +377,7 @@ func (t *Txn) release(ctx context.Context, commitID []byte) {
 		t.db.background(func(ctx context.Context) {
 			ctx, cancel := context.WithTimeout(ctx, t.db.cfg.CommitTimeout)
 			defer cancel()
-			t.rollbackPart(ctx, p, req)
+			t.rollbackPart(ctx, &p, req)
 		})
 	}
 }
@@ -341,28 +385,13 @@ func (t *Txn) release(ctx context.Context, commitID []byte) {
 // rollbackPart releases one part, wherever it has gone: a split may have divided it. What cannot be reached
 // expires.
 func (t *Txn) rollbackPart(ctx context.Context, p *part, req *txnpb.BatchRequest) {
-	_, _, err := t.db.send(ctx, p.rt, req)
-	if !errors.Is(err, errReroute) {
-		return
-	}
-	// The record of a commit stays with the left half, locks are in both.
-	pieces := []kv.Span{{Start: p.rt.desc.Start, End: p.rt.desc.End}}
-	for len(pieces) > 0 {
-		rt, err := t.db.routeFor(ctx, pieces[0].Start, false)
-		if err != nil {
+	for n := 1; ; n++ {
+		err := t.ranges(ctx, p, func(rt *route) error {
+			_, _, err := t.db.send(ctx, rt, req)
+			return err
+		})
+		if !errors.Is(err, errReroute) || t.db.pause(ctx, n) != nil {
 			return
 		}
-		if _, _, err = t.db.send(ctx, rt, req); err != nil && !errors.Is(err, errReroute) {
-			return
-		} else if err != nil {
-			if t.db.pause(ctx, 4) != nil {
-				return
-			}
-			continue
-		}
-		if bytes.Compare(rt.desc.End, pieces[0].End) >= 0 {
-			return
-		}
-		pieces[0].Start = rt.desc.End
 	}
 }
