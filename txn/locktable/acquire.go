@@ -398,6 +398,18 @@ func (t *Table) Committing() []*Txn {
 	return out
 }
 
+// Prepared returns the number of prepared transactions.
+func (t *Table) Prepared() (n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, x := range t.txns {
+		if x.State() == Prepared {
+			n++
+		}
+	}
+	return n
+}
+
 // Timestamp returns the lower bound of the commit timestamp of a committing or prepared transaction.
 func (t *Table) Timestamp(x *Txn) truetime.Timestamp {
 	t.mu.Lock()

@@ -518,3 +518,27 @@ func (t *Table) Len() int {
 	defer t.mu.Unlock()
 	return len(t.txns)
 }
+
+// DropShared releases the shared locks of an active transaction before its end. It breaks two-phase locking
+// and exists for tests that show the anomaly.
+func (t *Table) DropShared(x *Txn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	defer t.settle()
+	x.points = slices.DeleteFunc(x.points, func(h held) bool {
+		if h.mode != Shared {
+			return false
+		}
+		h.p.remove(x)
+		t.freePoint(h.p)
+		return true
+	})
+	x.spans = slices.DeleteFunc(x.spans, func(s *span) bool {
+		if s.mode != Shared {
+			return false
+		}
+		t.removeSpan(s)
+		t.freeSpan(s.start, s.end)
+		return true
+	})
+}

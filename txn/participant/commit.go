@@ -1,0 +1,599 @@
+package participant
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	ranges "github.com/meridian-db/meridian/range"
+	"github.com/meridian-db/meridian/truetime"
+	"github.com/meridian-db/meridian/txn/locktable"
+	"github.com/meridian-db/meridian/txn/txnpb"
+)
+
+// inLog is a commit or prepare whose command has been proposed. Its steps are run by the request's goroutine;
+// should the request be canceled, by one of the server's. Each step is done once.
+type inLog struct {
+	m       *Machine
+	l       *leadership
+	x       *locktable.Txn
+	cmd     *command
+	at      *attempt
+	pending Pending
+	ts      truetime.Timestamp
+	tooLate bool
+
+	applied bool // the command is applied here
+	waited  bool // its commit wait is over
+}
+
+// errTooLate answers a commit that could have no timestamp below max_ts.
+var errTooLate = &Error{Code: txnpb.ErrorCode_COMMIT_TOO_LATE, Msg: "no commit timestamp below the bound can be had any more"}
+
+// commit serves COMMIT_ONE and DECIDE.
+func (m *Machine) commit(ctx context.Context, req *txnpb.BatchRequest, resp *txnpb.BatchResponse) error {
+	l, err := m.leader()
+	if err != nil {
+		return err
+	}
+	commit := CommitID(req.CommitId)
+	at, ok, err := m.beginAttempt(ctx, l, commit, resp)
+	if !ok {
+		return err
+	}
+	t := &inLog{m: m, l: l, at: at}
+	ended := false
+	defer func() {
+		if !ended {
+			l.endAttempt(commit, at)
+		}
+	}()
+	if !contains(m.rep.Desc(), req) {
+		return errMismatch
+	}
+	if err := m.srv.cfg.Clock.Health(); err != nil {
+		return &Error{Code: txnpb.ErrorCode_CLOCK, Msg: err.Error()}
+	}
+	x, err := l.begin(req, resp)
+	if err != nil {
+		return err
+	}
+	t.x = x
+	unpinned := false
+	unpin := func() {
+		if !unpinned {
+			unpinned = true
+			l.table.Unpin(x)
+		}
+	}
+	defer unpin()
+	if err := l.checkSplit(req, x, m); err != nil {
+		return err
+	}
+	st, head := m.stagedHead(req)
+	lk := m.locking(l, x, req, resp)
+	lk.abort = at.abort
+	if err := lk.lockWrites(ctx, st, head); err != nil {
+		return err
+	}
+	writes := writesOf(req)
+	decide := req.Kind == txnpb.Kind_DECIDE
+	if !decide && writes.len() == 0 && head == nil {
+		if err := m.commitReadOnly(l, x); err != nil {
+			return err
+		}
+		resp.Outcome, resp.LockEpoch = txnpb.Outcome_OUTCOME_COMMITTED, 0
+		return nil
+	}
+	if req.MaxTs != 0 && m.now() >= truetime.Timestamp(req.MaxTs) {
+		return errTooLate
+	}
+	c := &command{
+		kind: cmdCommit, commit: commit, txn: x.ID, age: x.Age, gateway: x.Gateway, token: x.Token,
+		staged: head != nil, writes: writes,
+	}
+	if decide {
+		c.kind, c.parts = cmdDecide, targetsOf(req)
+	}
+	if c.staged {
+		c.ignore = ignoreOf(req)
+	}
+	large := c.staged || writes.deletesSpans()
+	closedBy := gateAll
+	if large {
+		closedBy = gatePrepares
+	}
+	if err := l.enter(ctx, closedBy); err != nil {
+		return err
+	}
+	// The gate may have held us while a split went by.
+	if err := m.stillHere(l, req, x); err != nil {
+		l.exit()
+		return err
+	}
+	began := time.Now()
+	minTS := max(truetime.Timestamp(req.MinTs), m.now())
+	if err := l.table.BeginCommit(x, locktable.Committing, minTS); err != nil {
+		l.exit()
+		return err
+	}
+	if err := l.startLogging(at); err != nil {
+		l.table.Reopen(x)
+		l.exit()
+		return err
+	}
+	t.cmd = c
+	if err := t.propose(ctx, minTS, truetime.Timestamp(req.MaxTs), writes, large); err != nil {
+		l.table.Reopen(x)
+		l.exit()
+		return err
+	}
+	ended, unpinned = true, true // t does both
+	resp.LockEpoch = 0           // the entry ends with the commit
+	err = t.run(ctx, func(stage time.Time) { resp.Replication = int64(stage.Sub(began)) })
+	if err == errDetached {
+		m.srv.spawn(func() { _ = t.run(l.ctx, nil) })
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	resp.CommitWait = int64(time.Since(began)) - resp.Replication
+	resp.Outcome, resp.CommitTs = txnpb.Outcome_OUTCOME_COMMITTED, int64(t.ts)
+	return nil
+}
+
+// commitReadOnly ends a transaction that wrote nothing: it is serializable now, if every lock it ever took is
+// still held. The lease is looked at last, for only under it the table's word counts.
+func (m *Machine) commitReadOnly(l *leadership, x *locktable.Txn) error {
+	if s := x.State(); s != locktable.Active {
+		return locktable.ErrWounded
+	}
+	if now, err := m.leader(); err != nil {
+		return err
+	} else if now != l {
+		return m.notLeader()
+	}
+	l.table.Release(x)
+	return nil
+}
+
+// checkSplit refuses a commit by a gateway that does not know that the range has been split while the
+// transaction held locks: some may be in the other half, which must then take part.
+func (l *leadership) checkSplit(req *txnpb.BatchRequest, x *locktable.Txn, m *Machine) error {
+	l.mu.Lock()
+	gen := l.splitGen
+	l.mu.Unlock()
+	if gen != 0 && req.DescGeneration != 0 && uint64(req.DescGeneration) < gen && req.LockEpoch != 0 {
+		return errMismatch
+	}
+	return nil
+}
+
+func (m *Machine) stillHere(l *leadership, req *txnpb.BatchRequest, x *locktable.Txn) error {
+	if !contains(m.rep.Desc(), req) {
+		return errMismatch
+	}
+	return l.checkSplit(req, x, m)
+}
+
+// propose hands the command to the log. The timestamp is chosen there, in log order.
+func (t *inLog) propose(ctx context.Context, minTS, maxTS truetime.Timestamp, writes writeSet, large bool) error {
+	c := t.cmd
+	start, end := writes.bounds()
+	p := ranges.Proposal{
+		MinTS: minTS, Timed: true, Start: start, End: end,
+		Encode: func(ts truetime.Timestamp) []byte {
+			c.ts = ts
+			if maxTS != 0 && ts >= maxTS {
+				// Too late to leave the queue: log that the attempt is aborted.
+				t.tooLate = true
+				c = &command{kind: cmdCommit, commit: c.commit, outcome: txnpb.Outcome_OUTCOME_ABORTED}
+				if t.cmd.kind == cmdPrepare {
+					c = &command{kind: cmdAbort, commit: c.commit}
+				}
+			}
+			return c.encode(make([]byte, 0, c.sizeHint()))
+		},
+	}
+	pending, err := t.m.rep.Propose(ctx, p)
+	if err != nil {
+		return err
+	}
+	t.pending, t.ts = pending, pending.TS()
+	t.l.table.SetTimestamp(t.x, t.ts)
+	return nil
+}
+
+// run waits until the commit is applied and its timestamp has passed, releases the locks and starts what
+// follows. Commit wait overlaps replication: both began when the timestamp was chosen (I6, I7).
+func (t *inLog) run(ctx context.Context, onApplied func(time.Time)) error {
+	m, l := t.m, t.l
+	if !t.applied {
+		end := m.srv.phase(ctx, "replicate")
+		_, err := t.pending.Wait(ctx)
+		if end != nil {
+			end()
+		}
+		if err != nil {
+			if ctx.Err() != nil && !errors.Is(err, ranges.ErrDropped) {
+				return t.detach(ctx)
+			}
+			l.exit()
+			l.endAttempt(t.cmd.commit, t.at)
+			if errors.Is(err, ranges.ErrDropped) {
+				l.table.Reopen(t.x)
+				l.table.Unpin(t.x)
+				return err
+			}
+			// Nobody knows. The locks stay until this leadership ends, which is what made it ambiguous.
+			return &Error{Code: txnpb.ErrorCode_AMBIGUOUS, Msg: err.Error()}
+		}
+		t.applied = true
+		l.exit()
+		if t.tooLate {
+			m.srv.metrics.aborts.Inc()
+			l.endAttempt(t.cmd.commit, t.at)
+			l.table.Unpin(t.x)
+			l.table.Release(t.x)
+			m.dropStaged(l, t.x.ID)
+			return errTooLate
+		}
+		if t.cmd.kind == cmdDecide {
+			m.srv.metrics.decide.Inc()
+			m.push(l, t.cmd.commit, decision{txn: t.x.ID, ts: t.ts, parts: t.cmd.parts})
+		} else {
+			m.srv.metrics.commitOne.Inc()
+		}
+	}
+	if onApplied != nil {
+		onApplied(time.Now())
+	}
+	if !t.waited {
+		if err := m.commitWait(ctx, t.ts); err != nil {
+			return t.detach(ctx)
+		}
+		t.waited = true
+	}
+	if t.cmd.staged || t.cmd.writes.deletesSpans() {
+		// The decision is durable and its timestamp has passed: that is the answer. The rest is applied
+		// behind it, under the locks.
+		id, ts := t.x.ID, t.ts
+		m.srv.spawn(func() { _ = m.applyLarge(l.ctx, l, id, ts) })
+	} else {
+		m.finished(l, t.ts)
+		l.table.Release(t.x)
+	}
+	l.endAttempt(t.cmd.commit, t.at)
+	return nil
+}
+
+// detach leaves the rest to a goroutine of the server, unless the leadership is over.
+func (t *inLog) detach(ctx context.Context) error {
+	if t.l.ctx.Err() != nil {
+		if !t.applied {
+			t.l.exit()
+		}
+		t.l.endAttempt(t.cmd.commit, t.at)
+		return &Error{Code: txnpb.ErrorCode_AMBIGUOUS, Msg: "leader lost its lease"}
+	}
+	return errDetached
+}
+
+// commitWait waits until ts has passed everywhere.
+func (m *Machine) commitWait(ctx context.Context, ts truetime.Timestamp) error {
+	clock := m.srv.cfg.Clock
+	if m.srv.cfg.TestNoCommitWait || clock.Now().After(ts) {
+		m.srv.metrics.commitWait.Observe(0)
+		return nil
+	}
+	if end := m.srv.phase(ctx, "commit wait"); end != nil {
+		defer end()
+	}
+	began := time.Now()
+	err := clock.WaitAfter(ctx, ts)
+	m.srv.metrics.commitWait.Observe(time.Since(began).Seconds())
+	return err
+}
+
+// prepare serves PREPARE.
+func (m *Machine) prepare(ctx context.Context, req *txnpb.BatchRequest, resp *txnpb.BatchResponse) error {
+	l, err := m.leader()
+	if err != nil {
+		return err
+	}
+	commit := CommitID(req.CommitId)
+	at, ok, err := m.beginAttempt(ctx, l, commit, resp)
+	if !ok {
+		return err
+	}
+	ended := false
+	defer func() {
+		if !ended {
+			l.endAttempt(commit, at)
+		}
+	}()
+	if done, err := m.preparedAlready(l, req, resp); done || err != nil {
+		return err
+	}
+	if !contains(m.rep.Desc(), req) {
+		return errMismatch
+	}
+	if err := m.srv.cfg.Clock.Health(); err != nil {
+		return &Error{Code: txnpb.ErrorCode_CLOCK, Msg: err.Error()}
+	}
+	x, err := l.begin(req, resp)
+	if err != nil {
+		return err
+	}
+	unpinned := false
+	defer func() {
+		if !unpinned {
+			l.table.Unpin(x)
+		}
+	}()
+	if err := l.checkSplit(req, x, m); err != nil {
+		return err
+	}
+	st, head := m.stagedHead(req)
+	lk := m.locking(l, x, req, resp)
+	if err := lk.lockWrites(ctx, st, head); err != nil {
+		return err
+	}
+	if err := l.enter(ctx, gatePrepares); err != nil {
+		return err
+	}
+	if err := m.stillHere(l, req, x); err != nil {
+		l.exit()
+		return err
+	}
+	p := &part{commit: commit, coord: target{id: ranges.RangeID(req.CoordinatorRange), key: slices.Clone(req.CoordinatorKey)}}
+	x.Payload = p
+	writes := writesOf(req)
+	minTS := m.now()
+	if err := l.table.BeginCommit(x, locktable.Prepared, minTS); err != nil {
+		l.exit()
+		return err
+	}
+	if writes.len() == 0 && head == nil {
+		// Nothing to log: the locks live in memory, as long as this lease does. The coordinator picks a
+		// timestamp below its end, and a later leader's commits are all above it.
+		p.readOnly = true
+		l.exit()
+		if _, err := m.leader(); err != nil {
+			return err
+		}
+		m.srv.metrics.preparesRO.Inc()
+		resp.ReadOnly, resp.ValidUntil = true, int64(m.rep.Lease().Until)
+		return nil
+	}
+	t := &inLog{m: m, l: l, x: x, at: at, cmd: &command{
+		kind: cmdPrepare, commit: commit, txn: x.ID, age: x.Age, gateway: x.Gateway, token: x.Token,
+		coordRange: p.coord.id, coordKey: p.coord.key, staged: head != nil, writes: writes,
+	}}
+	if head != nil {
+		t.cmd.ignore = ignoreOf(req)
+	}
+	if err := l.startLogging(at); err != nil {
+		l.table.Reopen(x)
+		l.exit()
+		return err
+	}
+	began := time.Now()
+	if err := t.propose(ctx, minTS, truetime.Timestamp(req.MaxTs), writes, true); err != nil {
+		l.table.Reopen(x)
+		l.exit()
+		return err
+	}
+	ended, unpinned = true, true
+	err = t.runPrepare(ctx)
+	if err == errDetached {
+		m.srv.spawn(func() { _ = t.runPrepare(l.ctx) })
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	resp.Replication = int64(time.Since(began))
+	resp.PrepareTs = int64(t.ts)
+	m.srv.metrics.prepares.Inc()
+	return nil
+}
+
+// runPrepare waits until the prepare is applied. Its locks then stay until RESOLVE.
+func (t *inLog) runPrepare(ctx context.Context) error {
+	l := t.l
+	_, err := t.pending.Wait(ctx)
+	if err != nil && ctx.Err() != nil && !errors.Is(err, ranges.ErrDropped) {
+		return t.detach(ctx)
+	}
+	t.applied = true
+	l.exit()
+	l.endAttempt(t.cmd.commit, t.at)
+	l.table.Unpin(t.x)
+	switch {
+	case errors.Is(err, ranges.ErrDropped):
+		l.table.Reopen(t.x)
+		return err
+	case err != nil:
+		return &Error{Code: txnpb.ErrorCode_AMBIGUOUS, Msg: err.Error()}
+	case t.tooLate:
+		l.table.Release(t.x)
+		t.m.dropStaged(l, t.x.ID)
+		return errTooLate
+	}
+	return nil
+}
+
+// preparedAlready answers a repeated PREPARE.
+func (m *Machine) preparedAlready(l *leadership, req *txnpb.BatchRequest, resp *txnpb.BatchResponse) (bool, error) {
+	commit := CommitID(req.CommitId)
+	id := TxnID(req.TxnId)
+	m.mu.RLock()
+	rec := m.state.records[id]
+	m.mu.RUnlock()
+	if rec != nil {
+		if rec.cmd.commit != commit {
+			return true, invalid("transaction is prepared for another commit")
+		}
+		resp.PrepareTs = int64(rec.cmd.ts)
+		return true, nil
+	}
+	x := l.table.Lookup(id)
+	if x == nil || x.State() != locktable.Prepared {
+		return false, nil
+	}
+	if p, _ := x.Payload.(*part); p != nil && p.commit == commit && p.readOnly {
+		resp.LockEpoch = x.Token
+		resp.ReadOnly, resp.ValidUntil = true, int64(m.rep.Lease().Until)
+		return true, nil
+	}
+	return false, nil
+}
+
+// stage serves STAGE.
+func (m *Machine) stage(ctx context.Context, req *txnpb.BatchRequest, resp *txnpb.BatchResponse) error {
+	l, err := m.leader()
+	if err != nil {
+		return err
+	}
+	if !contains(m.rep.Desc(), req) {
+		return errMismatch
+	}
+	x, err := l.begin(req, resp)
+	if err != nil {
+		return err
+	}
+	defer l.table.Unpin(x)
+	st, head := m.stagedHead(req)
+	lk := m.locking(l, x, req, resp)
+	if err := lk.lockWrites(ctx, st, head); err != nil {
+		return err
+	}
+	writes := writesOf(req)
+	if writes.len() == 0 {
+		return nil
+	}
+	if err := l.enter(ctx, gatePrepares); err != nil {
+		return err
+	}
+	defer l.exit()
+	if err := m.stillHere(l, req, x); err != nil {
+		return err
+	}
+	if s := x.State(); s != locktable.Active {
+		return locktable.ErrWounded
+	}
+	c := &command{
+		kind: cmdStage, txn: x.ID, age: x.Age, gateway: x.Gateway, token: x.Token,
+		seq: uint64(req.StageSeq), writes: writes,
+	}
+	start, end := writes.bounds()
+	size := 0
+	pending, err := m.rep.Propose(ctx, ranges.Proposal{Start: start, End: end, Encode: func(truetime.Timestamp) []byte {
+		b := c.encode(make([]byte, 0, c.sizeHint()))
+		size = len(b)
+		return b
+	}})
+	if err != nil {
+		return err
+	}
+	if _, err = pending.Wait(ctx); err != nil {
+		if errors.Is(err, ranges.ErrAmbiguous) || errors.Is(err, ranges.ErrClosed) {
+			// Staging is idempotent, and this leader's locks are lost with its lease.
+			return m.notLeader()
+		}
+		return err
+	}
+	m.srv.metrics.stagedBytes.Add(float64(size))
+	return nil
+}
+
+// dropStaged removes what an aborted transaction has staged, in pieces, behind the caller's back.
+func (m *Machine) dropStaged(l *leadership, id TxnID) {
+	m.mu.RLock()
+	head := m.state.staged[id]
+	m.mu.RUnlock()
+	if head == nil || !l.claim(id) {
+		return
+	}
+	m.srv.spawn(func() {
+		defer l.unclaim(id)
+		for {
+			c := command{kind: cmdDropStaged, txn: id}
+			res, err := m.logged(l.ctx, &c)
+			if a, _ := res.(applied); err != nil || !a.more {
+				return
+			}
+		}
+	})
+}
+
+// logged proposes an untimed command and waits for its result.
+func (m *Machine) logged(ctx context.Context, c *command) (any, error) {
+	pending, err := m.rep.Propose(ctx, ranges.Proposal{Encode: func(truetime.Timestamp) []byte { return c.encode(nil) }})
+	if err != nil {
+		return nil, err
+	}
+	return pending.Wait(ctx)
+}
+
+// applyLarge drives a large committed transaction to its end and releases its locks.
+func (m *Machine) applyLarge(ctx context.Context, l *leadership, id TxnID, ts truetime.Timestamp) error {
+	if !l.claim(id) {
+		return nil
+	}
+	defer l.unclaim(id)
+	for {
+		c := command{kind: cmdContinue, txn: id}
+		res, err := m.logged(ctx, &c)
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, ranges.ErrNotLeader) || errors.Is(err, ranges.ErrAmbiguous) || errors.Is(err, ranges.ErrClosed) {
+				return err // the next leader goes on
+			}
+			select { // the lease lapsed for a moment, or the log is full
+			case <-time.After(m.srv.cfg.ResolveRetry):
+				continue
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		m.srv.metrics.pieces.Inc()
+		if a, _ := res.(applied); !a.more {
+			break
+		}
+	}
+	if err := m.commitWait(ctx, ts); err != nil {
+		return err
+	}
+	m.release(l, id, ts)
+	return nil
+}
+
+// release ends a transaction that committed here at ts: later commits, and promises to readers, are above.
+func (m *Machine) release(l *leadership, id TxnID, ts truetime.Timestamp) {
+	if m.rep.BumpFloor(ts) == nil {
+		m.finished(l, ts)
+	}
+	if x := l.table.Lookup(id); x != nil {
+		l.table.Release(x)
+	}
+}
+
+// claim makes the caller the only one to drive id; unclaim ends that.
+func (l *leadership) claim(id TxnID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.saving[id] {
+		return false
+	}
+	l.saving[id] = true
+	return true
+}
+
+func (l *leadership) unclaim(id TxnID) {
+	l.mu.Lock()
+	delete(l.saving, id)
+	l.mu.Unlock()
+}

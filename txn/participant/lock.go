@@ -1,0 +1,176 @@
+package participant
+
+import (
+	"context"
+	"time"
+
+	"github.com/meridian-db/meridian/mvcc"
+	"github.com/meridian-db/meridian/truetime"
+	"github.com/meridian-db/meridian/txn/locktable"
+	"github.com/meridian-db/meridian/txn/txnpb"
+)
+
+// locking is one request's way of taking locks.
+type locking struct {
+	m       *Machine
+	l       *leadership
+	x       *locktable.Txn
+	req     *txnpb.BatchRequest
+	resp    *txnpb.BatchResponse
+	timeout time.Duration   // left; 0 = none
+	abort   <-chan struct{} // ends a wait with errAborted
+}
+
+func (m *Machine) locking(l *leadership, x *locktable.Txn, req *txnpb.BatchRequest, resp *txnpb.BatchResponse) locking {
+	return locking{m: m, l: l, x: x, req: req, resp: resp, timeout: time.Duration(req.LockTimeout)}
+}
+
+// acquire takes one lock. skipped reports that WAIT_SKIP left it out.
+func (k *locking) acquire(ctx context.Context, start, end []byte, mode locktable.Mode) (skipped bool, err error) {
+	policy := locktable.Block
+	if k.req.Wait != txnpb.WaitPolicy_WAIT_BLOCK {
+		policy = locktable.Try
+	}
+	r, err := k.l.table.Acquire(k.x, start, end, mode, policy)
+	if r == nil {
+		if err == locktable.ErrWouldBlock {
+			if k.req.Wait == txnpb.WaitPolicy_WAIT_SKIP {
+				return true, nil
+			}
+			return false, &Error{Code: txnpb.ErrorCode_LOCK_NOT_AVAILABLE, Msg: "lock is held by another transaction", Key: start}
+		}
+		return false, err
+	}
+	return false, k.wait(ctx, r, start)
+}
+
+// wait waits for a queued lock. An older transaction that waits for a younger prepared one asks the coordinator
+// of the latter, after a while, to abort it: that one may itself be waiting, elsewhere, for us.
+func (k *locking) wait(ctx context.Context, r *locktable.Request, key []byte) (err error) {
+	srv := k.m.srv
+	srv.metrics.lockWaits.Inc()
+	if end := srv.phase(ctx, "lock wait"); end != nil {
+		defer end()
+	}
+	began := time.Now()
+	defer func() {
+		waited := time.Since(began)
+		k.resp.LockWait += int64(waited)
+		srv.metrics.lockWait.Observe(waited.Seconds())
+		if k.timeout > 0 {
+			k.timeout = max(k.timeout-waited, 1)
+		}
+	}()
+	patience := time.NewTimer(srv.cfg.WoundPatience)
+	defer patience.Stop()
+	var deadline <-chan time.Time
+	if k.timeout > 0 {
+		t := time.NewTimer(k.timeout)
+		defer t.Stop()
+		deadline = t.C
+	}
+	for {
+		select {
+		case <-r.Done():
+			return r.Err()
+		case <-patience.C:
+			for _, y := range k.l.table.Blockers(r) {
+				if y.State() == locktable.Prepared {
+					k.m.recover(k.l, y)
+				}
+			}
+			patience.Reset(srv.cfg.WoundPatience)
+		case <-deadline:
+			if err := k.l.table.Cancel(r); err != locktable.ErrCanceled {
+				return err
+			}
+			return &Error{Code: txnpb.ErrorCode_LOCK_NOT_AVAILABLE, Msg: "lock timeout", Key: key}
+		case <-k.abort:
+			_ = k.l.table.Cancel(r)
+			return errAborted
+		case <-ctx.Done():
+			if k.l.table.Cancel(r) == nil {
+				return nil // granted at the last moment
+			}
+			return ctx.Err()
+		}
+	}
+}
+
+// lockWrites locks what the request writes, exclusively, and checks the conditions of the writes: no version
+// newer than conflict_ts, no value under an insert.
+func (k *locking) lockWrites(ctx context.Context, st mvcc.Staged, head *stagedTxn) error {
+	w := writesOf(k.req)
+	eng := k.m.rep.Engine()
+	for i, key := range w.keys {
+		var end []byte
+		op := w.op(i)
+		if op == txnpb.WriteOp_WRITE_DELETE_SPAN {
+			end = w.values[i]
+		}
+		if _, err := k.acquire(ctx, key, end, locktable.Exclusive); err != nil {
+			return err
+		}
+		if ts := truetime.Timestamp(k.req.ConflictTs); ts != 0 {
+			var latest truetime.Timestamp
+			var err error
+			if end != nil {
+				latest, err = mvcc.LatestInSpan(eng, mvcc.Span{Start: key, End: end}, ts)
+			} else {
+				latest, err = mvcc.LatestTimestamp(eng, key)
+			}
+			if err != nil {
+				return err
+			}
+			if latest > ts {
+				return writeConflict(key)
+			}
+		}
+		if op == txnpb.WriteOp_WRITE_INSERT {
+			_, _, found, err := k.m.getOwn(eng, key, truetime.MaxTimestamp, st, head)
+			if err != nil {
+				return err
+			}
+			if found {
+				return &Error{Code: txnpb.ErrorCode_CONDITION_FAILED, Msg: "key exists", Key: key}
+			}
+		}
+	}
+	return nil
+}
+
+func writeConflict(key []byte) error {
+	return &Error{Code: txnpb.ErrorCode_WRITE_CONFLICT, Msg: "key changed after the transaction's snapshot", Key: key}
+}
+
+// getOwn reads key at ts with what the transaction has staged on top; head is nil when that is nothing.
+func (m *Machine) getOwn(r mvcc.Reader, key []byte, ts truetime.Timestamp, st mvcc.Staged, head *stagedTxn) ([]byte, truetime.Timestamp, bool, error) {
+	if head == nil {
+		return mvcc.Get(r, key, ts)
+	}
+	if head.deleted(key) {
+		v, tombstone, found, err := mvcc.GetStaged(r, st, key)
+		return v, 0, found && !tombstone, err
+	}
+	return mvcc.GetOverlay(r, key, ts, st)
+}
+
+// stagedHead returns the transaction's staged writes in this range, nil when it has none.
+func (m *Machine) stagedHead(req *txnpb.BatchRequest) (mvcc.Staged, *stagedTxn) {
+	if len(req.TxnId) == 0 {
+		return mvcc.Staged{}, nil
+	}
+	id := TxnID(req.TxnId)
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if len(m.state.staged) == 0 {
+		return mvcc.Staged{}, nil
+	}
+	st := m.state.staged[id]
+	if st == nil {
+		return mvcc.Staged{}, nil
+	}
+	// The head changes only by Apply of this transaction's own STAGE; its spans are only ever appended.
+	copied := *st
+	return mvcc.Staged{Txn: mvcc.TxnID(id), Ignore: ignoreOf(req)}, &copied
+}

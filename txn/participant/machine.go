@@ -1,0 +1,507 @@
+package participant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/meridian-db/meridian/mvcc"
+	ranges "github.com/meridian-db/meridian/range"
+	"github.com/meridian-db/meridian/truetime"
+	"github.com/meridian-db/meridian/txn/locktable"
+	"github.com/meridian-db/meridian/txn/txnpb"
+)
+
+// Machine is the transaction layer of one range replica. It implements ranges.Machine and
+// ranges.StateSplitter; Server.Batch calls it with requests.
+type Machine struct {
+	srv *Server
+	rep Replica
+	id  ranges.RangeID
+
+	// lead is set while this replica leads the range under a lease. frozen is the leadership that has been
+	// handed to another replica; what it had in the log still comes to its end.
+	lead   atomic.Pointer[leadership]
+	frozen atomic.Pointer[leadership]
+
+	// mu guards state. Apply changes it, on every replica in log order.
+	mu      sync.RWMutex
+	state   *replicated
+	leaving []*record // no longer in state, but their removal may not be visible to readers yet
+	// failed is why the replicated state could not be read; the machine then refuses everything.
+	failed error
+
+	// floor is PreparedFloor: the smallest record.floor of state and leaving.
+	floor     atomic.Int64
+	threshold atomic.Int64 // GC threshold: reads below it are refused (I3)
+
+	dirty atomic.Bool // something was written since the last garbage collection
+
+	stash atomic.Pointer[locktable.Table] // locks that a split moved here, for the range's first lease
+}
+
+var (
+	_ ranges.Machine       = (*Machine)(nil)
+	_ ranges.StateSplitter = (*Machine)(nil)
+)
+
+// leadership is a machine's volatile state for the duration of one lease.
+type leadership struct {
+	lease  ranges.Lease
+	table  *locktable.Table
+	ctx    context.Context // ends with the lease
+	cancel context.CancelFunc
+
+	// lastTS is the newest timestamp at which a commit has finished here (the paper's LastTS): everything
+	// at or below it is applied and past its commit wait, or holds locks. lastTS <= the range's floor.
+	lastTS atomic.Int64
+
+	mu       sync.Mutex
+	attempts map[CommitID]*attempt
+	// inflight counts the commits and prepares between their first look at the gate and their apply.
+	inflight int
+	blocked  gate
+	lifted   chan struct{} // closed when blocked changes
+	idle     chan struct{} // closed when inflight becomes 0 or a record goes, if somebody waits
+	splitGen uint64        // descriptor generation of the last split under this lease
+	right    [][]byte      // encoded descriptors of ranges split off
+	pushing  map[CommitID]bool
+	saving   map[TxnID]bool // transactions being recovered
+	forget   []CommitID     // decisions every participant knows, to be dropped from the state
+}
+
+// gate says what may begin while a split or a handoff is under way.
+type gate int
+
+const (
+	gateOpen     gate = iota
+	gatePrepares      // no new prepares and large commits: they would outlive the split
+	gateAll           // no new commits at all
+)
+
+// attempt is a commit attempt in progress on the leader.
+type attempt struct {
+	done    chan struct{}
+	abort   chan struct{} // closed when a QUERY aborts it before it is logged
+	logging bool          // it is being proposed: too late to abort it from outside
+	aborted bool
+}
+
+func newAttempt() *attempt {
+	return &attempt{done: make(chan struct{}), abort: make(chan struct{})}
+}
+
+func newMachine(srv *Server, rep Replica) *Machine {
+	m := &Machine{srv: srv, rep: rep, id: rep.ID()}
+	m.Reset()
+	return m
+}
+
+// Reset reads the replicated state from the engine.
+func (m *Machine) Reset() {
+	state, err := loadReplicated(m.rep.Engine(), m.id)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.leaving = nil
+	if m.failed = err; err != nil {
+		m.srv.cfg.Logger.Error("transaction state unreadable", "range", m.id, "err", err)
+		state = &replicated{}
+		m.state = state
+		m.floor.Store(0) // no safe time either
+		return
+	}
+	m.state = state
+	m.threshold.Store(int64(state.threshold))
+	m.refloorLocked()
+}
+
+func (m *Machine) refloorLocked() {
+	floor := int64(math.MaxInt64)
+	for _, r := range m.state.records {
+		floor = min(floor, int64(r.floor))
+	}
+	for _, r := range m.leaving {
+		floor = min(floor, int64(r.floor))
+	}
+	m.floor.Store(floor)
+}
+
+// PreparedFloor returns the smallest timestamp at which a transaction of this range may still commit
+// although later ones have: the smallest prepare timestamp of the undecided, and the commit timestamp of
+// large ones that are being applied (I5).
+func (m *Machine) PreparedFloor() truetime.Timestamp { return truetime.Timestamp(m.floor.Load()) }
+
+// LeaseAcquired makes the machine serve as leader.
+func (m *Machine) LeaseAcquired(lease ranges.Lease, handoff []byte) {
+	now := m.srv.cfg.Clock.Now().Latest
+	ctx, cancel := context.WithCancel(m.srv.ctx)
+	l := &leadership{
+		lease: lease, ctx: ctx, cancel: cancel,
+		attempts: make(map[CommitID]*attempt),
+		lifted:   make(chan struct{}),
+		pushing:  make(map[CommitID]bool),
+		saving:   make(map[TxnID]bool),
+	}
+	m.LeaseLost()
+	stash := m.stash.Swap(nil)
+	switch {
+	case stash != nil && lease.First:
+		l.table = stash
+	default:
+		// Leases do not overlap (I4), so tokens that start at the clock are above all earlier ones.
+		l.table = locktable.New(int64(now), m.srv.onWound)
+	}
+	if handoff != nil {
+		if err := l.table.Decode(handoff, decodePart); err != nil {
+			// The locks are lost as in an unplanned change of leaders: their owners will be told (I9).
+			m.srv.cfg.Logger.Error("lock table handoff refused", "range", m.id, "err", err)
+			l.table = locktable.New(int64(now), m.srv.onWound)
+		}
+	}
+	m.restore(l)
+	if m.rep.BumpFloor(now) == nil {
+		l.lastTS.Store(int64(now))
+	}
+	m.lead.Store(l)
+	m.resume(l)
+}
+
+// restore locks again what the records of the replicated state protect.
+func (m *Machine) restore(l *leadership) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for id, rec := range m.state.records {
+		keys, spans := m.recordLocks(id, rec)
+		ts := rec.floor
+		if rec.commitTS != 0 {
+			ts = rec.commitTS
+		}
+		l.table.Restore(id, rec.cmd.age, rec.cmd.gateway, rec.cmd.token, ts, partOf(&rec.cmd), keys, spans)
+	}
+}
+
+// maxPointLocks bounds the point locks restored for one transaction; past it, its staged keys are covered
+// by one span, which locks more than it wrote.
+const maxPointLocks = 10000
+
+func (m *Machine) recordLocks(id TxnID, rec *record) (keys [][]byte, spans [][2][]byte) {
+	w := &rec.cmd.writes
+	for i := range w.keys {
+		if w.op(i) == txnpb.WriteOp_WRITE_DELETE_SPAN {
+			spans = append(spans, [2][]byte{w.keys[i], w.values[i]})
+		} else {
+			keys = append(keys, w.keys[i])
+		}
+	}
+	if !rec.cmd.staged {
+		return keys, spans
+	}
+	if st := m.state.staged[id]; st != nil {
+		spans = append(spans, st.spans...)
+	}
+	desc := m.rep.Desc()
+	s := mvcc.NewStagedScanner(m.rep.Engine(), mvcc.Staged{Txn: mvcc.TxnID(id)}, mvcc.Span{Start: desc.Start, End: desc.End}, false)
+	defer s.Close()
+	var first, last []byte
+	n := len(keys)
+	for s.Next() {
+		if len(keys)-n < maxPointLocks {
+			keys = append(keys, append([]byte(nil), s.Key()...))
+			continue
+		}
+		if first == nil {
+			first = append([]byte(nil), s.Key()...)
+		}
+		last = append(last[:0], s.Key()...)
+	}
+	if s.Err() != nil {
+		// What cannot be read cannot be locked key by key: lock everything.
+		return keys, append(spans, [2][]byte{desc.Start, desc.End})
+	}
+	if first != nil {
+		spans = append(spans, [2][]byte{first, append(last, 0)})
+	}
+	return keys, spans
+}
+
+// resume picks up what the last leader has left unfinished.
+func (m *Machine) resume(l *leadership) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for id, rec := range m.state.records {
+		if rec.commitTS != 0 {
+			m.srv.spawn(func() { _ = m.applyLarge(l.ctx, l, id, rec.commitTS) })
+		}
+	}
+	for commit, d := range m.state.decisions {
+		m.push(l, commit, d)
+	}
+	for _, x := range l.table.Committing() {
+		if m.state.records[x.ID] == nil {
+			// Handed over between its apply and the end of its commit wait, which goes on here.
+			ts := l.table.Timestamp(x)
+			m.srv.spawn(func() {
+				if m.srv.cfg.Clock.WaitAfter(l.ctx, ts) == nil {
+					m.finished(l, ts)
+					l.table.Release(x)
+				}
+			})
+		}
+	}
+}
+
+// LeaseLost ends the leadership.
+func (m *Machine) LeaseLost() {
+	if l := m.frozen.Swap(nil); l != nil {
+		l.cancel()
+	}
+	if l := m.lead.Swap(nil); l != nil {
+		l.cancel()
+		l.table.Close()
+		l.mu.Lock()
+		l.liftLocked(gateOpen)
+		l.mu.Unlock()
+	}
+}
+
+// handoffPatience bounds how long LeaseHandoff waits for commits in the log to apply.
+const handoffPatience = 500 * time.Millisecond
+
+// LeaseHandoff freezes the machine and returns its lock table.
+func (m *Machine) LeaseHandoff() []byte {
+	l := m.lead.Load()
+	if l == nil {
+		return nil
+	}
+	l.mu.Lock()
+	l.liftLocked(gateAll)
+	l.mu.Unlock()
+	ctx, cancel := context.WithTimeout(l.ctx, handoffPatience)
+	defer cancel()
+	_ = l.waitIdle(ctx, func() bool { return l.inflight == 0 })
+	// Whatever waits for a lock asks the next leader. Commits that wait out their timestamp go on here as
+	// well: their answer needs no lease.
+	m.frozen.Store(l)
+	m.lead.CompareAndSwap(l, nil)
+	l.table.Close()
+	return l.table.Encode(encodePart)
+}
+
+// Close ends the machine.
+func (m *Machine) Close() {
+	m.LeaseLost()
+	m.srv.remove(m)
+}
+
+// leader returns the leadership if this replica leads and its lease holds now.
+func (m *Machine) leader() (*leadership, error) {
+	l := m.lead.Load()
+	if l == nil {
+		return nil, m.notLeader()
+	}
+	if m.srv.cfg.Clock.Now().Latest >= m.rep.Lease().Until {
+		return nil, &ranges.NotLeaderError{Range: m.id, Hint: 0}
+	}
+	return l, nil
+}
+
+func (m *Machine) notLeader() error {
+	hint := m.rep.LeaderHint()
+	if hint == m.srv.cfg.NodeID {
+		hint = 0 // it leads, but has not settled yet
+	}
+	return &ranges.NotLeaderError{Range: m.id, Hint: hint}
+}
+
+// enter passes the gate; exit must follow once the command has been applied or has failed.
+func (l *leadership) enter(ctx context.Context, closedBy gate) error {
+	for {
+		l.mu.Lock()
+		if l.ctx.Err() != nil {
+			l.mu.Unlock()
+			return locktable.ErrClosed
+		}
+		if l.blocked < closedBy {
+			l.inflight++
+			l.mu.Unlock()
+			return nil
+		}
+		lifted := l.lifted
+		l.mu.Unlock()
+		select {
+		case <-lifted:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-l.ctx.Done():
+			return locktable.ErrClosed
+		}
+	}
+}
+
+func (l *leadership) exit() {
+	l.mu.Lock()
+	l.inflight--
+	l.wakeLocked()
+	l.mu.Unlock()
+}
+
+func (l *leadership) liftLocked(g gate) {
+	l.blocked = g
+	close(l.lifted)
+	l.lifted = make(chan struct{})
+}
+
+// wakeLocked lets waitIdle look again.
+func (l *leadership) wakeLocked() {
+	if l.idle != nil {
+		close(l.idle)
+		l.idle = nil
+	}
+}
+
+// waitIdle waits until ok, called under l.mu, holds.
+func (l *leadership) waitIdle(ctx context.Context, ok func() bool) error {
+	for {
+		l.mu.Lock()
+		if ok() {
+			l.mu.Unlock()
+			return nil
+		}
+		if l.idle == nil {
+			l.idle = make(chan struct{})
+		}
+		idle := l.idle
+		l.mu.Unlock()
+		select {
+		case <-idle:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// finished notes that a commit at ts is applied here and past its commit wait.
+func (m *Machine) finished(l *leadership, ts truetime.Timestamp) {
+	for {
+		last := l.lastTS.Load()
+		if int64(ts) <= last || l.lastTS.CompareAndSwap(last, int64(ts)) {
+			return
+		}
+	}
+}
+
+// part is what a transaction's lock table entry knows about its commit, as Txn.Payload.
+type part struct {
+	commit   CommitID
+	coord    target
+	readOnly bool // prepared in memory only
+}
+
+func partOf(c *command) *part {
+	return &part{commit: c.commit, coord: target{id: c.coordRange, key: c.coordKey}}
+}
+
+func encodePart(x *locktable.Txn) []byte {
+	p, _ := x.Payload.(*part)
+	if p == nil {
+		return nil
+	}
+	c := command{kind: cmdPrepare, commit: p.commit, coordRange: p.coord.id, coordKey: p.coord.key, staged: p.readOnly}
+	return c.encode(nil)
+}
+
+func decodePart(x *locktable.Txn, b []byte) error {
+	c, err := decodeCommand(append([]byte(nil), b...))
+	if err != nil {
+		return err
+	}
+	p := partOf(&c)
+	p.readOnly = c.staged
+	x.Payload = p
+	return nil
+}
+
+// beginAttempt registers a commit attempt. When another request of the same commit id is in progress it
+// waits for that one. ok is false when the outcome is known already: it is in resp then.
+func (m *Machine) beginAttempt(ctx context.Context, l *leadership, commit CommitID, resp *txnpb.BatchResponse) (at *attempt, ok bool, err error) {
+	for {
+		l.mu.Lock()
+		if cur := l.attempts[commit]; cur != nil {
+			l.mu.Unlock()
+			select {
+			case <-cur.done:
+				continue
+			case <-ctx.Done():
+				return nil, false, ctx.Err()
+			case <-l.ctx.Done():
+				return nil, false, &Error{Code: txnpb.ErrorCode_AMBIGUOUS, Msg: "leader lost its lease"}
+			}
+		}
+		at = newAttempt()
+		l.attempts[commit] = at
+		l.mu.Unlock()
+		break
+	}
+	known, err := m.knownOutcome(ctx, commit, resp)
+	if err != nil || known {
+		l.endAttempt(commit, at)
+		return nil, false, err
+	}
+	return at, true, nil
+}
+
+func (l *leadership) endAttempt(commit CommitID, at *attempt) {
+	l.mu.Lock()
+	if l.attempts[commit] == at {
+		delete(l.attempts, commit)
+	}
+	l.mu.Unlock()
+	close(at.done)
+}
+
+// startLogging makes the attempt final: from now on only the log decides. It fails when a QUERY has aborted it.
+func (l *leadership) startLogging(at *attempt) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if at.aborted {
+		return errAborted
+	}
+	at.logging = true
+	return nil
+}
+
+// knownOutcome fills in resp what is on record about a commit attempt. A commit is answered only after its
+// timestamp has passed (I7).
+func (m *Machine) knownOutcome(ctx context.Context, commit CommitID, resp *txnpb.BatchResponse) (bool, error) {
+	outcome, ts, err := readOutcome(m.rep.Engine(), m.id, commit)
+	if err != nil {
+		return false, err
+	}
+	switch outcome {
+	case txnpb.Outcome_OUTCOME_COMMITTED:
+		if err := m.srv.cfg.Clock.WaitAfter(ctx, ts); err != nil {
+			return false, err
+		}
+		resp.Outcome, resp.CommitTs = outcome, int64(ts)
+		return true, nil
+	case txnpb.Outcome_OUTCOME_ABORTED:
+		resp.Outcome = outcome
+		return true, errAborted
+	}
+	m.mu.RLock()
+	horizon := m.state.horizon
+	m.mu.RUnlock()
+	if commit.time() <= horizon {
+		return false, &Error{Code: txnpb.ErrorCode_AMBIGUOUS, Msg: fmt.Sprintf("outcomes up to %s are no longer kept", horizon)}
+	}
+	return false, nil
+}
+
+var errAborted = &Error{Code: txnpb.ErrorCode_ABORTED, Msg: "commit attempt is aborted"}
+
+// errDetached ends a request whose work goes on without it.
+var errDetached = errors.New("participant: request canceled, its command is in the log")

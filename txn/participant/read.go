@@ -1,0 +1,529 @@
+package participant
+
+import (
+	"bytes"
+	"context"
+
+	"github.com/meridian-db/meridian/mvcc"
+	ranges "github.com/meridian-db/meridian/range"
+	"github.com/meridian-db/meridian/truetime"
+	"github.com/meridian-db/meridian/txn/locktable"
+	"github.com/meridian-db/meridian/txn/txnpb"
+)
+
+// Presence bytes of a response.
+const (
+	absent  = 0
+	present = 1
+	skipped = 2
+)
+
+// defaultPageBytes bounds a span page when the request does not.
+const defaultPageBytes = 1 << 20
+
+// Presence of a single key is shared between responses, which are not modified.
+var onePresence = [...][]byte{{absent}, {present}, {skipped}}
+
+func (m *Machine) read(ctx context.Context, req *txnpb.BatchRequest, resp *txnpb.BatchResponse) error {
+	if !contains(m.rep.Desc(), req) {
+		return errMismatch
+	}
+	if req.Lock != txnpb.LockMode_LOCK_NONE {
+		return m.readLocking(ctx, req, resp)
+	}
+	ts := truetime.Timestamp(req.ReadTs)
+	if ts == 0 && !req.Strong {
+		return invalid("snapshot read without timestamp")
+	}
+	if ts != 0 && ts <= m.rep.SafeTime() {
+		// Any replica may answer: nothing at or below its safe time changes any more.
+		resp.Follower = m.lead.Load() == nil
+		if resp.Follower && !req.FollowerOk {
+			return m.notLeader()
+		}
+		return m.readAt(ctx, req, resp, ts)
+	}
+	l, err := m.leader()
+	if err != nil {
+		if !req.FollowerOk || m.lead.Load() != nil {
+			return err
+		}
+		if ts == 0 {
+			ts = m.now()
+		}
+		if err := m.rep.WaitSafe(ctx, ts); err != nil {
+			return err
+		}
+		resp.Follower = true
+		return m.readAt(ctx, req, resp, ts)
+	}
+	if ts == 0 {
+		if ts, err = m.strongTimestamp(ctx, l, req); err != nil {
+			return err
+		}
+	} else if err := m.settle(ctx, l, req, resp, ts); err != nil {
+		return err
+	}
+	return m.readAt(ctx, req, resp, ts)
+}
+
+// strongTimestamp chooses the timestamp of a strong read on the leader. LastTS will do when nothing that
+// may commit holds the keys: whatever was answered before this request came is at or below it. Otherwise
+// it is now, and the read waits for what may still commit below that.
+func (m *Machine) strongTimestamp(ctx context.Context, l *leadership, req *txnpb.BatchRequest) (truetime.Timestamp, error) {
+	// First LastTS, then the conflicts: a commit that finishes in between is concurrent with this read.
+	last := truetime.Timestamp(l.lastTS.Load())
+	if last != 0 && !m.conflicts(l, req, truetime.MaxTimestamp) {
+		return last, nil
+	}
+	ts := m.now()
+	return ts, m.settle(ctx, l, req, nil, ts)
+}
+
+func (m *Machine) conflicts(l *leadership, req *txnpb.BatchRequest, ts truetime.Timestamp) bool {
+	if !l.table.Unsettled() {
+		return false
+	}
+	self := m.self(l, req)
+	for _, k := range req.Keys {
+		if y, _ := l.table.Conflict(k, nil, ts, self); y != nil {
+			return true
+		}
+	}
+	for i, k := range req.SpanStarts {
+		if y, _ := l.table.Conflict(k, req.SpanEnds[i], ts, self); y != nil {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *Machine) self(l *leadership, req *txnpb.BatchRequest) *locktable.Txn {
+	if len(req.TxnId) == 0 {
+		return nil
+	}
+	return l.table.Lookup(TxnID(req.TxnId))
+}
+
+// settle makes ts readable on the leader: no later commit gets a timestamp at or below ts (I5), and
+// those in flight or prepared that may, and that write what is read, have ended (I7: they keep their
+// locks through commit wait).
+func (m *Machine) settle(ctx context.Context, l *leadership, req *txnpb.BatchRequest, resp *txnpb.BatchResponse, ts truetime.Timestamp) error {
+	if err := m.rep.BumpFloor(ts); err != nil {
+		return err
+	}
+	if !l.table.Unsettled() {
+		return nil
+	}
+	self := m.self(l, req)
+	wait := func(start, end []byte) error {
+		for {
+			y, changed := l.table.Conflict(start, end, ts, self)
+			if y == nil {
+				return nil
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-l.ctx.Done():
+				return m.notLeader()
+			}
+		}
+	}
+	for _, k := range req.Keys {
+		if err := wait(k, nil); err != nil {
+			return err
+		}
+	}
+	for i, k := range req.SpanStarts {
+		if bytes.Compare(k, req.SpanEnds[i]) < 0 {
+			if err := wait(k, req.SpanEnds[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// readAt answers a snapshot read at ts, which has been made safe.
+func (m *Machine) readAt(ctx context.Context, req *txnpb.BatchRequest, resp *txnpb.BatchResponse, ts truetime.Timestamp) error {
+	resp.ReadTs = int64(ts)
+	if resp.Follower {
+		m.srv.metrics.readsFollower.Inc()
+	} else {
+		m.srv.metrics.readsLeader.Inc()
+	}
+	st, head := m.stagedHead(req)
+	if err := m.readPoints(req, resp, ts, st, head); err != nil {
+		return err
+	}
+	left := newPageLimit(req)
+	for i, start := range req.SpanStarts {
+		if err := m.readPage(ctx, req, resp, left, start, req.SpanEnds[i], ts, st, head); err != nil {
+			return err
+		}
+	}
+	// Checked last: what was read before the threshold rose is complete.
+	return mvcc.CheckGC(ts, truetime.Timestamp(m.threshold.Load()))
+}
+
+func (m *Machine) readPoints(req *txnpb.BatchRequest, resp *txnpb.BatchResponse, ts truetime.Timestamp, st mvcc.Staged, head *stagedTxn) error {
+	n := len(req.Keys)
+	if n == 0 {
+		return nil
+	}
+	eng := m.rep.Engine()
+	resp.Values = make([][]byte, n)
+	if n == 1 {
+		v, _, found, err := m.getOwn(eng, req.Keys[0], ts, st, head)
+		if err != nil {
+			return err
+		}
+		setPoint(req, resp, 0, v, found)
+		return nil
+	}
+	resp.Presence = make([]byte, n)
+	for i, k := range req.Keys {
+		v, _, found, err := m.getOwn(eng, k, ts, st, head)
+		if err != nil {
+			return err
+		}
+		setPoint(req, resp, i, v, found)
+	}
+	return nil
+}
+
+func setPoint(req *txnpb.BatchRequest, resp *txnpb.BatchResponse, i int, v []byte, found bool) {
+	state := byte(absent)
+	if found {
+		state = present
+		if !req.NoValues {
+			resp.Values[i] = v
+		}
+	}
+	if len(req.Keys) == 1 {
+		resp.Presence = onePresence[state]
+	} else {
+		resp.Presence[i] = state
+	}
+}
+
+// pageLimit is what is left of a request's limits over its spans.
+type pageLimit struct {
+	rows, bytes int64
+}
+
+func newPageLimit(req *txnpb.BatchRequest) *pageLimit {
+	p := &pageLimit{rows: req.MaxRows, bytes: req.MaxBytes}
+	if p.rows <= 0 {
+		p.rows = 1 << 40
+	}
+	if p.bytes <= 0 {
+		p.bytes = defaultPageBytes
+	}
+	return p
+}
+
+func (p *pageLimit) exhausted() bool { return p.rows <= 0 || p.bytes <= 0 }
+
+// take counts one pair, and reports whether there is room for another.
+func (p *pageLimit) take(k, v []byte) {
+	p.rows--
+	p.bytes -= int64(len(k) + len(v))
+}
+
+// rowScanner is mvcc.Scanner or mvcc.OverlayScanner.
+type rowScanner interface {
+	Next() bool
+	Key() []byte
+	Value() []byte
+	Timestamp() mvcc.Timestamp
+	Err() error
+	Close() error
+}
+
+func (m *Machine) scanner(span mvcc.Span, ts truetime.Timestamp, reverse bool, st mvcc.Staged, head *stagedTxn) rowScanner {
+	opts := mvcc.ScanOptions{Span: span, TS: ts, Reverse: reverse}
+	if head == nil {
+		return mvcc.NewScanner(m.rep.Engine(), opts)
+	}
+	return mvcc.NewOverlayScanner(m.rep.Engine(), opts, st)
+}
+
+// readPage answers one span of a snapshot read.
+func (m *Machine) readPage(ctx context.Context, req *txnpb.BatchRequest, resp *txnpb.BatchResponse, left *pageLimit, start, end []byte, ts truetime.Timestamp, st mvcc.Staged, head *stagedTxn) error {
+	rows, resume, err := m.scanRows(ctx, req, resp, left, mvcc.Span{Start: start, End: end}, ts, req.NoValues, st, head)
+	resp.SpanRows = append(resp.SpanRows, rows)
+	resp.ResumeKeys = append(resp.ResumeKeys, resume)
+	return err
+}
+
+// scanRows appends the pairs of span to resp up to the limits. resume is where to go on, nil when done.
+func (m *Machine) scanRows(ctx context.Context, req *txnpb.BatchRequest, resp *txnpb.BatchResponse, left *pageLimit, span mvcc.Span, ts truetime.Timestamp, keysOnly bool, st mvcc.Staged, head *stagedTxn) (rows int64, resume []byte, err error) {
+	if span.Empty() {
+		return 0, nil, nil
+	}
+	if left.exhausted() {
+		if req.Reverse {
+			return 0, span.End, nil
+		}
+		return 0, span.Start, nil
+	}
+	s := m.scanner(span, ts, req.Reverse, st, head)
+	var arena []byte
+	for s.Next() {
+		key := s.Key()
+		if head.deleted(key) && s.Timestamp() != 0 {
+			continue
+		}
+		if left.exhausted() {
+			if resume = bytes.Clone(key); req.Reverse {
+				resume = append(resume, 0) // exclusive end that still holds key
+			}
+			break
+		}
+		var value []byte
+		if !keysOnly {
+			value = s.Value()
+		}
+		left.take(key, value)
+		if cap(arena)-len(arena) < len(key)+len(value) {
+			arena = make([]byte, 0, max(4<<10, min(64<<10, 2*cap(arena)), len(key)+len(value)))
+		}
+		n := len(arena)
+		arena = append(append(arena, key...), value...)
+		resp.RowKeys = append(resp.RowKeys, arena[n:n+len(key):n+len(key)])
+		resp.RowValues = append(resp.RowValues, arena[n+len(key):len(arena):len(arena)])
+		if rows++; rows%256 == 0 && ctx.Err() != nil {
+			err = ctx.Err()
+			break
+		}
+	}
+	if err == nil {
+		err = s.Err()
+	}
+	if cerr := s.Close(); err == nil {
+		err = cerr
+	}
+	return rows, resume, err
+}
+
+// readLocking takes locks and reads the newest data under them.
+func (m *Machine) readLocking(ctx context.Context, req *txnpb.BatchRequest, resp *txnpb.BatchResponse) error {
+	l, err := m.leader()
+	if err != nil {
+		return err
+	}
+	x, err := l.begin(req, resp)
+	if err != nil {
+		return err
+	}
+	defer l.table.Unpin(x)
+	m.srv.metrics.readsLocking.Inc()
+	mode := locktable.Shared
+	if req.Lock == txnpb.LockMode_LOCK_EXCLUSIVE {
+		mode = locktable.Exclusive
+	}
+	lk := m.locking(l, x, req, resp)
+	st, head := m.stagedHead(req)
+	if n := len(req.Keys); n > 0 {
+		resp.Values = make([][]byte, n)
+		if n > 1 {
+			resp.Presence = make([]byte, n)
+		}
+		for i, key := range req.Keys {
+			skip, err := lk.acquire(ctx, key, nil, mode)
+			if err != nil {
+				return err
+			}
+			if skip {
+				if n == 1 {
+					resp.Presence = onePresence[skipped]
+				} else {
+					resp.Presence[i] = skipped
+				}
+				continue
+			}
+			v, vts, found, err := m.getOwn(m.rep.Engine(), key, truetime.MaxTimestamp, st, head)
+			if err != nil {
+				return err
+			}
+			if req.ConflictTs != 0 && vts > truetime.Timestamp(req.ConflictTs) {
+				return writeConflict(key)
+			}
+			setPoint(req, resp, i, v, found)
+		}
+	}
+	left := newPageLimit(req)
+	for i, start := range req.SpanStarts {
+		span := mvcc.Span{Start: start, End: req.SpanEnds[i]}
+		var rows int64
+		var resume []byte
+		var err error
+		if req.LockScope == txnpb.LockScope_LOCK_ROWS || req.Wait == txnpb.WaitPolicy_WAIT_SKIP {
+			rows, resume, err = m.lockRows(ctx, &lk, left, span, mode, st, head)
+		} else {
+			rows, resume, err = m.lockSpan(ctx, &lk, left, span, mode, st, head)
+		}
+		if err != nil {
+			return err
+		}
+		resp.SpanRows = append(resp.SpanRows, rows)
+		resp.ResumeKeys = append(resp.ResumeKeys, resume)
+	}
+	if m.srv.cfg.TestReleaseEarly && mode == locktable.Shared {
+		l.table.DropShared(x)
+	}
+	// Wounded while it was reading: what was read may be torn.
+	if x.State() == locktable.Aborted {
+		return locktable.ErrWounded
+	}
+	return nil
+}
+
+// lockSpan locks as much of span as one page answers, and reads it. The page's end is found by a look at the
+// data without a lock; under the lock only that part is read, whatever has changed in it meanwhile.
+func (m *Machine) lockSpan(ctx context.Context, lk *locking, left *pageLimit, span mvcc.Span, mode locktable.Mode, st mvcc.Staged, head *stagedTxn) (int64, []byte, error) {
+	req := lk.req
+	if span.Empty() {
+		return 0, nil, nil
+	}
+	if left.exhausted() {
+		if req.Reverse {
+			return 0, span.End, nil
+		}
+		return 0, span.Start, nil
+	}
+	locked := span
+	if req.MaxRows > 0 || m.mayExceed(span, left) {
+		var scratch txnpb.BatchResponse
+		look := *left
+		_, resume, err := m.scanRows(ctx, req, &scratch, &look, span, truetime.MaxTimestamp, true, st, head)
+		if err != nil {
+			return 0, nil, err
+		}
+		switch {
+		case resume == nil && look.rows > 0:
+		case resume == nil:
+			// Exactly the limit was there: lock up to the last pair and leave the rest for the next page.
+			last := scratch.RowKeys[len(scratch.RowKeys)-1]
+			if req.Reverse {
+				locked.Start = last
+			} else {
+				locked.End = append(bytes.Clone(last), 0)
+			}
+		case req.Reverse:
+			locked.Start = resume
+		default:
+			locked.End = resume
+		}
+	}
+	if _, err := lk.acquire(ctx, locked.Start, locked.End, mode); err != nil {
+		return 0, nil, err
+	}
+	if ts := truetime.Timestamp(req.ConflictTs); ts != 0 {
+		latest, err := mvcc.LatestInSpan(m.rep.Engine(), locked, ts)
+		if err != nil {
+			return 0, nil, err
+		}
+		if latest > ts {
+			return 0, nil, writeConflict(locked.Start)
+		}
+	}
+	rows, resume, err := m.scanRows(ctx, req, lk.resp, left, locked, truetime.MaxTimestamp, req.NoValues, st, head)
+	if resume == nil {
+		switch {
+		case req.Reverse && !bytes.Equal(locked.Start, span.Start):
+			resume = locked.Start
+		case !req.Reverse && !bytes.Equal(locked.End, span.End):
+			resume = locked.End
+		}
+	}
+	return rows, resume, err
+}
+
+// mayExceed reports whether a span could hold more than one page. Most locking scans are small ranges of an
+// index, where a second scan would double the cost for nothing: they are locked whole.
+func (m *Machine) mayExceed(span mvcc.Span, left *pageLimit) bool {
+	size, err := m.rep.Engine().EstimateSize(span)
+	return err != nil || int64(size) > left.bytes
+}
+
+// lockRows locks the existing keys of span one by one. With conflict_ts the rows are those of the snapshot.
+func (m *Machine) lockRows(ctx context.Context, lk *locking, left *pageLimit, span mvcc.Span, mode locktable.Mode, st mvcc.Staged, head *stagedTxn) (rows int64, resume []byte, err error) {
+	req, resp := lk.req, lk.resp
+	ts := truetime.MaxTimestamp
+	conflict := truetime.Timestamp(req.ConflictTs)
+	if conflict != 0 {
+		if ts = conflict; ts > m.rep.SafeTime() {
+			look := &txnpb.BatchRequest{TxnId: req.TxnId, SpanStarts: [][]byte{span.Start}, SpanEnds: [][]byte{span.End}}
+			if err := m.settle(ctx, lk.l, look, resp, ts); err != nil {
+				return 0, nil, err
+			}
+		}
+	}
+	for {
+		if span.Empty() {
+			return rows, nil, nil
+		}
+		if left.exhausted() {
+			if req.Reverse {
+				return rows, span.End, nil
+			}
+			return rows, span.Start, nil
+		}
+		var found txnpb.BatchResponse
+		page := pageLimit{rows: min(left.rows, 256), bytes: left.bytes}
+		_, next, err := m.scanRows(ctx, req, &found, &page, span, ts, true, st, head)
+		if err != nil {
+			return rows, nil, err
+		}
+		for _, key := range found.RowKeys {
+			if left.exhausted() {
+				if req.Reverse {
+					return rows, append(bytes.Clone(key), 0), nil
+				}
+				return rows, key, nil
+			}
+			skip, err := lk.acquire(ctx, key, nil, mode)
+			if err != nil {
+				return rows, nil, err
+			}
+			if skip {
+				continue
+			}
+			v, vts, ok, err := m.getOwn(m.rep.Engine(), key, truetime.MaxTimestamp, st, head)
+			if err != nil {
+				return rows, nil, err
+			}
+			if conflict != 0 && vts > conflict {
+				return rows, nil, writeConflict(key)
+			}
+			if !ok {
+				continue // deleted before we had its lock
+			}
+			if req.NoValues {
+				v = nil
+			}
+			left.take(key, v)
+			resp.RowKeys = append(resp.RowKeys, key)
+			resp.RowValues = append(resp.RowValues, v)
+			rows++
+		}
+		if next == nil {
+			return rows, nil, nil
+		}
+		if req.Reverse {
+			span.End = next
+		} else {
+			span.Start = next
+		}
+	}
+}
+
+// SafeTime, for tests and views, is the replica's safe time.
+func (m *Machine) SafeTime() truetime.Timestamp { return m.rep.SafeTime() }
+
+// ID returns the range's id.
+func (m *Machine) ID() ranges.RangeID { return m.id }

@@ -1,0 +1,328 @@
+package participant
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	ranges "github.com/meridian-db/meridian/range"
+	"github.com/meridian-db/meridian/truetime"
+	"github.com/meridian-db/meridian/txn/locktable"
+	"github.com/meridian-db/meridian/txn/txnpb"
+)
+
+// resolve serves RESOLVE at a participant.
+func (m *Machine) resolve(ctx context.Context, req *txnpb.BatchRequest, resp *txnpb.BatchResponse) error {
+	l, err := m.leader()
+	if err != nil {
+		return err
+	}
+	if req.Outcome != txnpb.Outcome_OUTCOME_COMMITTED && req.Outcome != txnpb.Outcome_OUTCOME_ABORTED {
+		return invalid("RESOLVE without outcome")
+	}
+	return m.settleTxn(ctx, l, TxnID(req.TxnId), CommitID(req.CommitId), req.Outcome, truetime.Timestamp(req.CommitTs))
+}
+
+// settleTxn applies the outcome of a prepared transaction of this range and ends it.
+func (m *Machine) settleTxn(ctx context.Context, l *leadership, id TxnID, commit CommitID, outcome txnpb.Outcome, ts truetime.Timestamp) error {
+	m.mu.RLock()
+	rec := m.state.records[id]
+	known := rec != nil && rec.cmd.commit == commit
+	var decided truetime.Timestamp
+	if known {
+		decided = rec.commitTS
+	}
+	m.mu.RUnlock()
+	x := l.table.Lookup(id)
+	committed := outcome == txnpb.Outcome_OUTCOME_COMMITTED
+	if !known {
+		// Nothing on record: resolved before, or prepared in memory only.
+		if x == nil || x.State() != locktable.Prepared {
+			return nil
+		}
+		p, _ := x.Payload.(*part)
+		if p == nil || p.commit != commit || !p.readOnly {
+			return nil
+		}
+		if committed {
+			// What was read under these locks was read at ts: later writes must lie above. A lease that
+			// does not reach ts has been outlived, and so has every promise under it.
+			if err := m.rep.BumpFloor(ts); err != nil {
+				return err
+			}
+		}
+		l.table.Release(x)
+		return nil
+	}
+	if decided == 0 {
+		if x != nil && committed {
+			l.table.SetTimestamp(x, ts)
+		}
+		c := command{kind: cmdResolve, txn: id, commit: commit, outcome: outcome, ts: ts}
+		if _, err := m.logged(ctx, &c); err != nil {
+			return err
+		}
+	} else {
+		if !committed {
+			return invalid("commit is decided, and not aborted")
+		}
+		ts = decided
+	}
+	if !committed {
+		if x != nil {
+			l.table.Release(x)
+		}
+		m.dropStaged(l, id)
+		return nil
+	}
+	if rec.large() {
+		m.srv.spawn(func() { _ = m.applyLarge(l.ctx, l, id, ts) })
+		return nil
+	}
+	// Durable is enough for the coordinator to know. The locks go when the timestamp has passed (I7).
+	if m.srv.cfg.TestNoCommitWait || m.srv.cfg.Clock.Now().After(ts) {
+		m.release(l, id, ts)
+		return nil
+	}
+	m.srv.spawn(func() {
+		if m.srv.cfg.Clock.WaitAfter(l.ctx, ts) == nil {
+			m.release(l, id, ts)
+		}
+	})
+	return nil
+}
+
+// rollback serves ROLLBACK.
+func (m *Machine) rollback(ctx context.Context, req *txnpb.BatchRequest, resp *txnpb.BatchResponse) error {
+	l, err := m.leader()
+	if err != nil {
+		return err
+	}
+	id := TxnID(req.TxnId)
+	if len(req.CommitId) == 16 {
+		commit := CommitID(req.CommitId)
+		l.mu.Lock()
+		at := l.attempts[commit]
+		l.mu.Unlock()
+		if at != nil {
+			// Its PREPARE is still on its way here, with nobody waiting for the answer.
+			select {
+			case <-at.done:
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-l.ctx.Done():
+				return m.notLeader()
+			}
+		}
+		if err := m.settleTxn(ctx, l, id, commit, txnpb.Outcome_OUTCOME_ABORTED, 0); err != nil {
+			return err
+		}
+	}
+	if x := l.table.Lookup(id); x != nil {
+		switch x.State() {
+		case locktable.Active, locktable.Aborted:
+			l.table.Release(x)
+		case locktable.Prepared:
+			if len(req.CommitId) == 0 {
+				return invalid("ROLLBACK of a prepared transaction without commit id")
+			}
+		case locktable.Committing:
+			return &Error{Code: txnpb.ErrorCode_AMBIGUOUS, Msg: "commit is in the log"}
+		}
+	}
+	m.dropStaged(l, id)
+	return nil
+}
+
+// query serves QUERY at a coordinator range.
+func (m *Machine) query(ctx context.Context, req *txnpb.BatchRequest, resp *txnpb.BatchResponse) error {
+	l, err := m.leader()
+	if err != nil {
+		return err
+	}
+	commit := CommitID(req.CommitId)
+	if req.AbortIfUndecided {
+		return m.abortUndecided(ctx, l, commit, resp)
+	}
+	l.mu.Lock()
+	at := l.attempts[commit]
+	l.mu.Unlock()
+	if at != nil {
+		return nil // undecided
+	}
+	_, err = m.knownOutcome(ctx, commit, resp)
+	return ignoreAborted(err, resp)
+}
+
+// abortUndecided decides an undecided commit to be aborted (I8) and answers what the decision is. An attempt
+// that still waits for locks is overtaken; one that is in the log is waited for.
+func (m *Machine) abortUndecided(ctx context.Context, l *leadership, commit CommitID, resp *txnpb.BatchResponse) error {
+	own := newAttempt()
+	own.logging = true
+	for {
+		l.mu.Lock()
+		at := l.attempts[commit]
+		if at == nil {
+			l.attempts[commit] = own // whoever tries the same commit from now on waits for this
+			l.mu.Unlock()
+			break
+		}
+		if !at.logging && !at.aborted {
+			at.aborted = true
+			close(at.abort)
+		}
+		l.mu.Unlock()
+		select {
+		case <-at.done:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-l.ctx.Done():
+			return m.notLeader()
+		}
+	}
+	defer l.endAttempt(commit, own)
+	known, err := m.knownOutcome(ctx, commit, resp)
+	if err != nil || known {
+		return ignoreAborted(err, resp)
+	}
+	c := command{kind: cmdAbort, commit: commit}
+	// Not under ctx: once it is in the log nobody may try this commit before it is applied.
+	res, err := m.logged(l.ctx, &c)
+	if err != nil {
+		return err
+	}
+	a, _ := res.(applied)
+	resp.Outcome, resp.CommitTs = a.outcome, int64(a.ts)
+	if a.outcome == txnpb.Outcome_OUTCOME_ABORTED {
+		m.srv.metrics.aborts.Inc()
+	}
+	return nil
+}
+
+// ignoreAborted turns the refusal "aborted" into the answer of a QUERY.
+func ignoreAborted(err error, resp *txnpb.BatchResponse) error {
+	var e *Error
+	if errors.As(err, &e) && e.Code == txnpb.ErrorCode_ABORTED {
+		resp.Outcome = txnpb.Outcome_OUTCOME_ABORTED
+		return nil
+	}
+	return err
+}
+
+// push tells every participant of a decision its outcome, until each has acknowledged. The read-only ones,
+// whose locks live in memory only, hear it once or ask themselves.
+func (m *Machine) push(l *leadership, commit CommitID, d decision) {
+	if len(d.parts) == 0 {
+		return
+	}
+	l.mu.Lock()
+	if l.pushing[commit] {
+		l.mu.Unlock()
+		return
+	}
+	l.pushing[commit] = true
+	l.mu.Unlock()
+	left := new(atomic.Int64)
+	left.Store(int64(len(d.parts)))
+	for _, p := range d.parts {
+		m.srv.spawn(func() {
+			if !m.tell(l, p, d.txn, commit, d.ts) || left.Add(-1) > 0 {
+				return
+			}
+			l.mu.Lock()
+			l.forget = append(l.forget, commit)
+			delete(l.pushing, commit)
+			full := len(l.forget) >= 256
+			l.mu.Unlock()
+			if full {
+				m.forgetDecisions(l)
+			}
+		})
+	}
+}
+
+// tell sends RESOLVE to one participant until it is acknowledged.
+func (m *Machine) tell(l *leadership, p target, id TxnID, commit CommitID, ts truetime.Timestamp) bool {
+	for l.ctx.Err() == nil {
+		router := m.srv.getRouter()
+		if router != nil {
+			req := &txnpb.BatchRequest{
+				Kind: txnpb.Kind_RESOLVE, RangeId: int64(p.id), TxnId: id[:], CommitId: commit[:],
+				Outcome: txnpb.Outcome_OUTCOME_COMMITTED, CommitTs: int64(ts),
+			}
+			resp, err := router.SendToRange(l.ctx, int64(p.id), p.key, req)
+			if err == nil && resp.Error == txnpb.ErrorCode_OK {
+				return true
+			}
+			if p.readOnly && err == nil && resp.Error == txnpb.ErrorCode_UNAVAILABLE {
+				return true // its lease did not reach the timestamp: nothing left to release
+			}
+		}
+		select {
+		case <-time.After(m.srv.cfg.ResolveRetry):
+		case <-l.ctx.Done():
+		}
+	}
+	return false
+}
+
+// forgetDecisions logs that decisions have reached every participant, many with one command.
+func (m *Machine) forgetDecisions(l *leadership) {
+	l.mu.Lock()
+	ids := l.forget
+	l.forget = nil
+	l.mu.Unlock()
+	if len(ids) == 0 {
+		return
+	}
+	m.srv.spawn(func() {
+		c := command{kind: cmdForget, ids: ids}
+		if _, err := m.logged(l.ctx, &c); err != nil && l.ctx.Err() == nil {
+			l.mu.Lock()
+			l.forget = append(l.forget, ids...)
+			l.mu.Unlock()
+		}
+	})
+}
+
+// recover settles a prepared transaction by asking its coordinator range, which decides to abort it if it is
+// undecided (I8). It returns at once; one recovery of a transaction runs at a time.
+func (m *Machine) recover(l *leadership, x *locktable.Txn) {
+	p, _ := x.Payload.(*part)
+	if p == nil || x.State() != locktable.Prepared || p.coord.id == 0 || !l.claim(x.ID) {
+		return
+	}
+	m.srv.spawn(func() {
+		defer l.unclaim(x.ID)
+		m.srv.metrics.recoveries.Inc()
+		for l.ctx.Err() == nil && x.State() == locktable.Prepared {
+			if m.recoverOnce(l, x, p) {
+				return
+			}
+			select {
+			case <-time.After(m.srv.cfg.ResolveRetry):
+			case <-l.ctx.Done():
+			}
+		}
+	})
+}
+
+func (m *Machine) recoverOnce(l *leadership, x *locktable.Txn, p *part) bool {
+	router := m.srv.getRouter()
+	if router == nil {
+		return false
+	}
+	req := &txnpb.BatchRequest{
+		Kind: txnpb.Kind_QUERY, RangeId: int64(p.coord.id), CommitId: p.commit[:], AbortIfUndecided: true,
+	}
+	resp, err := router.SendToRange(l.ctx, int64(p.coord.id), p.coord.key, req)
+	if err != nil || resp.Error != txnpb.ErrorCode_OK || resp.Outcome == txnpb.Outcome_OUTCOME_UNKNOWN {
+		return false
+	}
+	err = m.settleTxn(l.ctx, l, x.ID, p.commit, resp.Outcome, truetime.Timestamp(resp.CommitTs))
+	if p.readOnly && errors.Is(err, ranges.ErrLeaseExpired) {
+		return false
+	}
+	return err == nil
+}

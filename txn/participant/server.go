@@ -1,0 +1,352 @@
+package participant
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+
+	ranges "github.com/meridian-db/meridian/range"
+	"github.com/meridian-db/meridian/truetime"
+	"github.com/meridian-db/meridian/txn/locktable"
+	"github.com/meridian-db/meridian/txn/txnpb"
+)
+
+// Config configures a Server. A zero field takes the default named in its comment.
+type Config struct {
+	NodeID ranges.NodeID  // Required.
+	Clock  truetime.Clock // Required.
+	// Router reaches other ranges. Required before the first commit over several ranges; it may be set
+	// later by SetRouter, as the router itself needs the Server.
+	Router  Router
+	Logger  *slog.Logger          // Default: discards.
+	Tracer  trace.Tracer          // Default: none.
+	Metrics prometheus.Registerer // Default: none.
+
+	// SweepInterval is how often lock tables look for silent transactions. Default 1s.
+	SweepInterval time.Duration
+	// Silence is the number of sweeps without a heartbeat after which a transaction counts as abandoned.
+	// Default 5.
+	Silence int64
+	// WoundPatience is how long an older transaction waits for a younger prepared one before the
+	// coordinator of the latter is asked to abort it. Default 300ms: longer than a healthy commit takes.
+	WoundPatience time.Duration
+	// ResolveRetry is the pause between two attempts to tell a participant the outcome. Default 100ms.
+	ResolveRetry time.Duration
+	// OutcomeRetention is how long the outcome of a commit attempt can be asked for. Default 5m.
+	OutcomeRetention time.Duration
+	// GCTTL is how long old versions are kept. Default 1h; negative: for ever.
+	GCTTL time.Duration
+	// GCInterval is how often a range collects garbage and trims outcomes. Default 1m.
+	GCInterval time.Duration
+
+	// The following break the protocol on purpose, for tests that must then see an anomaly.
+	TestNoCommitWait bool // I7: release locks and answer without waiting out the commit timestamp
+	TestReleaseEarly bool // strict two-phase locking: shared locks go as soon as the read is done
+}
+
+// Server holds the machines of one store and dispatches requests to them. Its goroutines, one that sweeps
+// and those that finish transactions whose request has gone, end with Close.
+type Server struct {
+	cfg     Config
+	metrics *metrics
+	ctx     context.Context
+	cancel  context.CancelFunc
+	tasks   sync.WaitGroup
+
+	mu       sync.RWMutex
+	machines map[ranges.RangeID]*Machine
+	closed   bool
+	router   Router
+
+	lostMu sync.Mutex
+	lost   map[TxnID]int64 // wounded and expired transactions, with the sweep that forgets them
+	sweeps int64
+}
+
+// NewServer returns a Server that sweeps until Close.
+func NewServer(cfg Config) (*Server, error) {
+	switch {
+	case cfg.NodeID == 0:
+		return nil, errors.New("participant: Config.NodeID is required")
+	case cfg.Clock == nil:
+		return nil, errors.New("participant: Config.Clock is required")
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	cfg.SweepInterval = cmp.Or(cfg.SweepInterval, time.Second)
+	cfg.Silence = cmp.Or(cfg.Silence, 5)
+	cfg.WoundPatience = cmp.Or(cfg.WoundPatience, 300*time.Millisecond)
+	cfg.ResolveRetry = cmp.Or(cfg.ResolveRetry, 100*time.Millisecond)
+	cfg.OutcomeRetention = cmp.Or(cfg.OutcomeRetention, 5*time.Minute)
+	cfg.GCTTL = cmp.Or(cfg.GCTTL, time.Hour)
+	cfg.GCInterval = cmp.Or(cfg.GCInterval, time.Minute)
+	s := &Server{
+		cfg:      cfg,
+		metrics:  newMetrics(cfg.Metrics),
+		machines: make(map[ranges.RangeID]*Machine),
+		router:   cfg.Router,
+		lost:     make(map[TxnID]int64),
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.spawn(s.sweepLoop)
+	s.spawn(s.gcLoop)
+	return s, nil
+}
+
+// SetRouter sets or replaces the router.
+func (s *Server) SetRouter(r Router) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.router = r
+}
+
+func (s *Server) getRouter() Router {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.router
+}
+
+// NewMachine makes the machine of a replica: what ranges.Config.NewMachine wants.
+func (s *Server) NewMachine(r *ranges.Replica) ranges.Machine { return s.Add(storeReplica{r}) }
+
+// Add makes the machine of a replica and serves it until it is closed.
+func (s *Server) Add(rep Replica) *Machine {
+	m := newMachine(s, rep)
+	s.mu.Lock()
+	s.machines[m.id] = m
+	s.mu.Unlock()
+	return m
+}
+
+func (s *Server) remove(m *Machine) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.machines[m.id] == m {
+		delete(s.machines, m.id)
+	}
+}
+
+// Close ends the server's goroutines. Machines are closed by their store.
+func (s *Server) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.cancel()
+	s.tasks.Wait()
+}
+
+// spawn runs f on a goroutine that Close waits for; f must end when its leadership's or the server's
+// context does.
+func (s *Server) spawn(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.tasks.Add(1)
+	go func() {
+		defer s.tasks.Done()
+		f()
+	}()
+}
+
+// Machine returns the machine of a range on this store, nil when there is none.
+func (s *Server) Machine(id ranges.RangeID) *Machine {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.machines[id]
+}
+
+func (s *Server) all() []*Machine {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	out := make([]*Machine, 0, len(s.machines))
+	for _, m := range s.machines {
+		out = append(out, m)
+	}
+	return out
+}
+
+// Batch serves one request. Refusals are in the response; the error is ctx's. Slices of req are read during
+// the call and, when it ends with an error, until the request's command has been applied: the caller does
+// not change them. The response's slices are the caller's, but must not be modified.
+func (s *Server) Batch(ctx context.Context, req *txnpb.BatchRequest) (*txnpb.BatchResponse, error) {
+	resp := &txnpb.BatchResponse{}
+	switch req.Kind {
+	case txnpb.Kind_HEARTBEAT:
+		s.heartbeat(req, resp)
+		return resp, nil
+	case txnpb.Kind_SAFE_TIME:
+		for _, id := range req.RangeIds {
+			ts := truetime.Timestamp(0)
+			if m := s.Machine(ranges.RangeID(id)); m != nil {
+				ts = m.rep.SafeTime()
+			}
+			resp.SafeTimes = append(resp.SafeTimes, int64(ts))
+		}
+		return resp, nil
+	}
+	m := s.Machine(ranges.RangeID(req.RangeId))
+	if m == nil {
+		resp.Error = txnpb.ErrorCode_RANGE_NOT_FOUND
+		return resp, nil
+	}
+	span := s.startSpan(&ctx, req)
+	err := m.serve(ctx, req, resp)
+	if err == nil && resp.Error == txnpb.ErrorCode_OK && req.DescGeneration != 0 &&
+		uint64(req.DescGeneration) < m.rep.Desc().Generation {
+		m.describe(resp)
+	}
+	if span != nil {
+		endSpan(span, resp, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+func (m *Machine) serve(ctx context.Context, req *txnpb.BatchRequest, resp *txnpb.BatchResponse) error {
+	err := m.dispatch(ctx, req, resp)
+	if err != nil {
+		return m.refuse(ctx, resp, err)
+	}
+	return nil
+}
+
+func (m *Machine) dispatch(ctx context.Context, req *txnpb.BatchRequest, resp *txnpb.BatchResponse) error {
+	if err := check(req); err != nil {
+		return err
+	}
+	switch req.Kind {
+	case txnpb.Kind_READ:
+		return m.read(ctx, req, resp)
+	case txnpb.Kind_STAGE:
+		return m.stage(ctx, req, resp)
+	case txnpb.Kind_COMMIT_ONE, txnpb.Kind_DECIDE:
+		return m.commit(ctx, req, resp)
+	case txnpb.Kind_PREPARE:
+		return m.prepare(ctx, req, resp)
+	case txnpb.Kind_RESOLVE:
+		return m.resolve(ctx, req, resp)
+	case txnpb.Kind_ROLLBACK:
+		return m.rollback(ctx, req, resp)
+	case txnpb.Kind_QUERY:
+		return m.query(ctx, req, resp)
+	}
+	return invalid("unknown kind %d", req.Kind)
+}
+
+// heartbeat keeps transactions alive and answers those that are lost.
+func (s *Server) heartbeat(req *txnpb.BatchRequest, resp *txnpb.BatchResponse) {
+	ids := make([]TxnID, 0, len(req.TxnIds))
+	for _, id := range req.TxnIds {
+		if len(id) == 16 {
+			ids = append(ids, TxnID(id))
+		}
+	}
+	for _, m := range s.all() {
+		if l := m.lead.Load(); l != nil && l.table.Len() > 0 {
+			l.table.Touch(ids)
+		}
+	}
+	s.lostMu.Lock()
+	defer s.lostMu.Unlock()
+	for i := range ids {
+		if _, ok := s.lost[ids[i]]; ok {
+			resp.LostTxnIds = append(resp.LostTxnIds, ids[i][:])
+		}
+	}
+}
+
+// onWound is called by lock tables, under their mutex.
+func (s *Server) onWound(victim, by *locktable.Txn) {
+	if by != nil {
+		s.metrics.wounds.Inc()
+	} else {
+		s.metrics.expired.Inc()
+	}
+	s.lostMu.Lock()
+	s.lost[victim.ID] = s.sweeps + 30
+	s.lostMu.Unlock()
+}
+
+func (s *Server) sweepLoop() {
+	t := time.NewTicker(s.cfg.SweepInterval)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			s.sweep()
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+// sweep looks after what transactions have left behind on every range led here.
+func (s *Server) sweep() {
+	s.lostMu.Lock()
+	s.sweeps++
+	for id, until := range s.lost {
+		if until < s.sweeps {
+			delete(s.lost, id)
+		}
+	}
+	s.lostMu.Unlock()
+	for _, m := range s.all() {
+		m.sweep()
+	}
+}
+
+// sweep drops transactions whose gateway is silent: the unprepared are aborted, the prepared are recovered
+// through their coordinator (I8), staged writes without an owner are dropped.
+func (m *Machine) sweep() {
+	l := m.lead.Load()
+	if l == nil {
+		return
+	}
+	var silent []*locktable.Txn
+	if l.table.Len() > 0 {
+		_, silent = l.table.Sweep(m.srv.cfg.Silence)
+	}
+	for _, x := range silent {
+		m.recover(l, x)
+	}
+	m.mu.RLock()
+	var orphans []TxnID
+	for id := range m.state.staged {
+		if m.state.records[id] == nil {
+			if x := l.table.Lookup(id); x == nil || x.State() == locktable.Aborted {
+				orphans = append(orphans, id)
+			}
+		}
+	}
+	m.mu.RUnlock()
+	slices.SortFunc(orphans, func(a, b TxnID) int { return slices.Compare(a[:], b[:]) })
+	for _, id := range orphans {
+		m.dropStaged(l, id)
+	}
+	m.forgetDecisions(l)
+}
+
+// Locks lists the locks held and awaited on the ranges led here, for system views.
+func (s *Server) Locks(limit int) map[ranges.RangeID][]locktable.LockInfo {
+	out := make(map[ranges.RangeID][]locktable.LockInfo)
+	for _, m := range s.all() {
+		if l := m.lead.Load(); l != nil && l.table.Len() > 0 {
+			if locks := l.table.Locks(limit); len(locks) > 0 {
+				out[m.id] = locks
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,108 @@
+package participant
+
+import (
+	"context"
+	"encoding/binary"
+
+	"github.com/meridian-db/meridian/mvcc"
+	ranges "github.com/meridian-db/meridian/range"
+	"github.com/meridian-db/meridian/txn/locktable"
+)
+
+// PrepareSplit blocks new prepares and waits until no transaction is prepared here or being applied in pieces;
+// then it blocks commits too, until release. Their records belong to the range id, and a lock of a commit in
+// flight could lie on the other side. A range in which a transaction has staged writes is not split: its head
+// lies in one range only.
+//
+// Prepares are blocked first and alone, as their end depends on other ranges, which may be splitting too
+// and need to get their decisions through here.
+func (m *Machine) PrepareSplit(ctx context.Context, _ []byte) (release func(), err error) {
+	l, err := m.leader()
+	if err != nil {
+		return nil, err
+	}
+	staged := func() bool {
+		m.mu.RLock()
+		defer m.mu.RUnlock()
+		return len(m.state.staged) > 0
+	}
+	if staged() {
+		return nil, ranges.ErrNotReady
+	}
+	l.mu.Lock()
+	if l.blocked != gateOpen {
+		l.mu.Unlock()
+		return nil, ranges.ErrNotReady
+	}
+	l.liftLocked(gatePrepares)
+	l.mu.Unlock()
+	release = func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.liftLocked(gateOpen)
+	}
+	quiet := func() bool {
+		m.mu.RLock()
+		defer m.mu.RUnlock()
+		return len(m.state.records)+len(m.leaving) == 0
+	}
+	err = l.waitIdle(ctx, func() bool { return quiet() && l.table.Prepared() == 0 })
+	if err == nil {
+		l.mu.Lock()
+		l.liftLocked(gateAll)
+		l.mu.Unlock()
+		err = l.waitIdle(ctx, func() bool { return l.inflight == 0 && !l.table.Unsettled() })
+	}
+	if err == nil && staged() {
+		err = ranges.ErrNotReady
+	}
+	if err == nil && m.lead.Load() != l {
+		err = m.notLeader()
+	}
+	if err != nil {
+		release()
+		return nil, err
+	}
+	return release, nil
+}
+
+// SplitState gives the right-hand range the GC threshold and the outcome horizon of the left.
+func (m *Machine) SplitState(b *mvcc.Batch, _ []byte, right ranges.RangeID) error {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.state.threshold != 0 {
+		if err := b.SetGCThreshold(uint64(right), m.state.threshold); err != nil {
+			return err
+		}
+	}
+	if m.state.horizon != 0 {
+		b.PutLocal(localKey(right, horizonKey, nil), binary.BigEndian.AppendUint64(nil, uint64(m.state.horizon)))
+	}
+	return nil
+}
+
+// Split moves what lies at and above key to the right-hand machine.
+func (m *Machine) Split(key []byte, right ranges.Machine) {
+	r := right.(*Machine)
+	m.mu.RLock()
+	threshold, horizon := m.state.threshold, m.state.horizon
+	m.mu.RUnlock()
+	r.mu.Lock()
+	r.state.threshold, r.state.horizon = threshold, horizon
+	r.threshold.Store(int64(threshold))
+	r.mu.Unlock()
+	l := m.lead.Load()
+	if l == nil {
+		return
+	}
+	table := locktable.New(0, m.srv.onWound)
+	l.table.SplitOff(key, table)
+	r.stash.Store(table)
+	l.mu.Lock()
+	l.splitGen = m.rep.Desc().Generation
+	l.right = append(l.right, r.rep.Desc().Encode())
+	if len(l.right) > 16 {
+		l.right = l.right[1:]
+	}
+	l.mu.Unlock()
+}
