@@ -316,6 +316,10 @@ type Sequence struct {
 	OwnerTable  uint32 `json:"ot,omitempty"`
 	OwnerColumn int16  `json:"oc,omitempty"`
 	Identity    bool   `json:"id,omitempty"`
+	// State is the id of the sequence's state (SequenceKey). RESTART gives the sequence a new one, which
+	// begins at Restart, so that it is undone with the transaction.
+	State   uint32 `json:"sid"`
+	Restart int64  `json:"r"`
 }
 
 // Virtual generates the rows of a relation that is not stored.
@@ -409,3 +413,37 @@ func (t *Table) IsTable() bool {
 // T returns the type as the rest of SQL uses it; Array the array type over it.
 func (t *Type) T() *types.T      { return t.t }
 func (t *Type) ArrayT() *types.T { return t.arr }
+
+// Clone returns a copy that may be changed and given to Txn.Put.
+func (t *Table) Clone() *Table {
+	c := *t
+	c.Columns = cloneAll(t.Columns)
+	c.Indexes = cloneAll(t.Indexes)
+	c.Checks = cloneAll(t.Checks)
+	c.FKs = cloneAll(t.FKs)
+	c.Inbound = append([]InboundFK(nil), t.Inbound...)
+	c.ACL = append([]ACL(nil), t.ACL...)
+	c.DependsOn = append([]uint32(nil), t.DependsOn...)
+	c.Options = append([]string(nil), t.Options...)
+	if t.Primary != nil {
+		p := *t.Primary
+		c.Primary = &p
+	}
+	if t.Sequence != nil {
+		s := *t.Sequence
+		c.Sequence = &s
+	}
+	for _, ix := range c.AllIndexes() {
+		ix.Keys = append([]IndexKey(nil), ix.Keys...)
+	}
+	return &c
+}
+
+func cloneAll[T any](in []*T) []*T {
+	var out []*T
+	for _, p := range in {
+		c := *p
+		out = append(out, &c)
+	}
+	return out
+}

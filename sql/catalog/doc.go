@@ -31,5 +31,6 @@
 // transactions on different objects do not. A log of changed ids by version lets a node catch up without
 // reading everything.
 //
-// Goroutines: a Manager runs one, which renews the lease, from Start until Stop.
+// Goroutines: a Manager runs one that renews the lease, and one for each change in progress elsewhere that
+// learns its outcome; Stop ends them.
 package catalog
