@@ -1,0 +1,254 @@
+package ranges
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	pb "go.etcd.io/raft/v3/raftpb"
+
+	"github.com/meridian-db/meridian/mvcc"
+	"github.com/meridian-db/meridian/truetime"
+)
+
+// Range-local keys of this package start with 0x00; all other suffixes are the machine's.
+var (
+	suffixApplied = []byte{0, 'a'}
+	suffixDesc    = []byte{0, 'd'}
+)
+
+// appliedState is written in one batch with the effects of the entries it covers.
+type appliedState struct {
+	index, term uint64
+	closed      truetime.Timestamp
+	size        int64 // bytes of versions, roughly
+}
+
+func (a appliedState) encode() []byte {
+	b := make([]byte, 0, 40)
+	b = append(b, 1) // version
+	b = binary.AppendUvarint(b, a.index)
+	b = binary.AppendUvarint(b, a.term)
+	b = binary.AppendUvarint(b, uint64(a.closed))
+	return binary.AppendUvarint(b, uint64(max(a.size, 0)))
+}
+
+func decodeApplied(b []byte) (appliedState, error) {
+	r := reader{b: b}
+	if v := r.byte(); v != 1 {
+		return appliedState{}, fmt.Errorf("range: applied state of version %d", v)
+	}
+	a := appliedState{r.uvarint(), r.uvarint(), truetime.Timestamp(r.uvarint()), int64(r.uvarint())}
+	if r.bad {
+		return a, errors.New("range: malformed applied state")
+	}
+	return a, nil
+}
+
+// readState reads the descriptor and applied state of a range; a nil descriptor means there is none.
+func readState(rd mvcc.Reader, id RangeID) (*Descriptor, appliedState, error) {
+	v, ok, err := mvcc.GetLocal(rd, mvcc.LocalKey(uint64(id), suffixDesc))
+	if err != nil || !ok {
+		return nil, appliedState{}, err
+	}
+	d, err := DecodeDescriptor(v)
+	if err != nil {
+		return nil, appliedState{}, fmt.Errorf("%s: %w", id, err)
+	}
+	v, ok, err = mvcc.GetLocal(rd, mvcc.LocalKey(uint64(id), suffixApplied))
+	if err != nil {
+		return nil, appliedState{}, err
+	}
+	if !ok {
+		return nil, appliedState{}, fmt.Errorf("range: %s has a descriptor but no applied state", id)
+	}
+	a, err := decodeApplied(v)
+	return d, a, err
+}
+
+func putState(b *mvcc.Batch, d *Descriptor, a appliedState) {
+	b.PutLocal(mvcc.LocalKey(uint64(d.ID), suffixDesc), d.Encode())
+	b.PutLocal(mvcc.LocalKey(uint64(d.ID), suffixApplied), a.encode())
+}
+
+// outcome is what an applied entry leaves for its proposer.
+type outcome struct {
+	id     uint64
+	result any
+	err    error
+}
+
+// applier applies the entries of one message. Commands go into one batch; a split or a change of
+// replicas ends it.
+type applier struct {
+	r        *Replica
+	b        *mvcc.Batch
+	index    uint64
+	outcomes []outcome
+}
+
+// applyEntries applies committed entries. It runs on the range's apply goroutine.
+func (r *Replica) applyEntries(ents []*pb.Entry) {
+	if len(ents) == 0 || ents[len(ents)-1].GetIndex() <= r.applied.Load() {
+		return
+	}
+	a := applier{r: r, b: r.Engine().NewBatch()}
+	for _, e := range ents {
+		if e.GetIndex() <= r.applied.Load() {
+			continue
+		}
+		if err := a.entry(e); err != nil {
+			r.store.fatal("range %s: apply entry %d: %v", r.id, e.GetIndex(), err)
+			return
+		}
+	}
+	if err := a.flush(); err != nil {
+		r.store.fatal("range %s: apply: %v", r.id, err)
+		return
+	}
+	_ = a.b.Close()
+}
+
+func (a *applier) entry(e *pb.Entry) error {
+	r := a.r
+	a.index, r.apply.term = e.GetIndex(), e.GetTerm()
+	switch e.GetType() {
+	case pb.EntryNormal:
+		if len(e.Data) == 0 {
+			return nil
+		}
+		h, err := decodeEntryHeader(e.Data)
+		if err != nil {
+			return err
+		}
+		r.apply.closed = max(r.apply.closed, h.closed)
+		switch h.kind {
+		case entryCommand:
+			span := r.traceApply(h)
+			res, err := r.machine.Apply(a.b, a.index, h.payload)
+			if span != nil {
+				span.End()
+			}
+			if err != nil {
+				return err
+			}
+			a.done(h, res, nil)
+			return nil
+		case entrySplit:
+			if err := a.flush(); err != nil {
+				return err
+			}
+			a.index = e.GetIndex()
+			err := r.applySplit(a, h.payload)
+			if errors.Is(err, errStale) {
+				r.liftFence()
+				a.done(h, nil, ErrDropped)
+				return a.flush()
+			}
+			if err != nil {
+				return err
+			}
+			a.done(h, nil, nil)
+			a.tell()
+			return nil
+		}
+		return fmt.Errorf("entry of unknown kind %d", h.kind)
+	case pb.EntryConfChangeV2:
+		if err := a.flush(); err != nil {
+			return err
+		}
+		a.index = e.GetIndex()
+		var cc pb.ConfChangeV2
+		if err := proto.Unmarshal(e.Data, &cc); err != nil {
+			return err
+		}
+		h, err := decodeEntryHeader(cc.Context)
+		if err != nil {
+			return err
+		}
+		r.apply.closed = max(r.apply.closed, h.closed)
+		d, err := DecodeDescriptor(h.payload)
+		if err != nil {
+			return err
+		}
+		err = r.applyChange(a, &cc, d)
+		if errors.Is(err, errStale) {
+			err = ErrDropped
+		} else if err != nil {
+			return err
+		}
+		a.done(h, nil, err)
+		if err := a.flush(); err != nil {
+			return err
+		}
+		a.tell()
+		return nil
+	}
+	return fmt.Errorf("entry of unknown type %s", e.GetType())
+}
+
+func (a *applier) done(h entryHeader, result any, err error) {
+	if h.proposer == a.r.store.cfg.NodeID {
+		a.outcomes = append(a.outcomes, outcome{h.id, result, err})
+	}
+}
+
+// errStale reports a split or change that was made for a descriptor that has been replaced since: it has
+// no effect, on any replica.
+var errStale = errors.New("range: descriptor has changed")
+
+// flush commits what has been gathered, makes it visible, and tells the proposers.
+func (a *applier) flush() error {
+	index := a.index
+	if index <= a.r.applied.Load() {
+		return nil
+	}
+	if err := a.commit(); err != nil {
+		return err
+	}
+	a.visible(index)
+	a.tell()
+	return nil
+}
+
+// commit writes the batch with the applied state of a.index.
+func (a *applier) commit() error {
+	r := a.r
+	r.apply.size += a.b.Grown()
+	a.b.PutLocal(mvcc.LocalKey(uint64(r.id), suffixApplied), appliedState{
+		index: a.index, term: r.apply.term, closed: r.apply.closed, size: r.apply.size,
+	}.encode())
+	if err := a.b.Commit(false); err != nil {
+		return err
+	}
+	if err := a.b.Close(); err != nil {
+		return err
+	}
+	a.b = r.Engine().NewBatch()
+	return nil
+}
+
+// visible publishes the new applied index and closed timestamp.
+func (a *applier) visible(index uint64) {
+	r := a.r
+	r.size.Store(r.apply.size)
+	r.store.metrics.applied.Inc()
+	// The machine first: whoever sees the new index or closed timestamp must see its prepared
+	// transactions too.
+	r.machine.Applied(index, r.apply.closed)
+	r.applied.Store(index)
+	r.closedApplied(index)
+	r.waits.advance(index)
+}
+
+// tell tells the proposers.
+func (a *applier) tell() {
+	for _, o := range a.outcomes {
+		a.r.pend.resolve(o.id, o.result, o.err)
+	}
+	a.outcomes = a.outcomes[:0]
+}
+
+func localKey(id RangeID, suffix []byte) []byte { return mvcc.LocalKey(uint64(id), suffix) }

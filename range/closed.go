@@ -1,0 +1,218 @@
+package ranges
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/meridian-db/meridian/truetime"
+)
+
+// sideClosed holds a closed timestamp that came beside the log and waits for its index to be applied.
+type sideClosed struct {
+	mu     sync.Mutex
+	index  uint64
+	closed truetime.Timestamp
+	behind int // updates in a row that found this replica behind
+}
+
+// logEnd knows the last index that the proposals made so far can take.
+type logEnd struct {
+	mu       sync.Mutex
+	last     uint64 // of the log
+	unlogged uint64 // proposals that will follow it, one entry each
+}
+
+func (e *logEnd) bound() uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.last + e.unlogged
+}
+
+func (e *logEnd) proposed() {
+	e.mu.Lock()
+	e.unlogged++
+	e.mu.Unlock()
+}
+
+// logged notes that n proposals have been appended to the log, or dropped.
+func (e *logEnd) logged(last uint64, n int) {
+	e.mu.Lock()
+	e.last, e.unlogged = last, e.unlogged-uint64(n)
+	e.mu.Unlock()
+}
+
+// raiseClosed publishes a closed timestamp.
+func (r *Replica) raiseClosed(ts truetime.Timestamp) {
+	for {
+		old := r.closed.Load()
+		if int64(ts) <= old || r.closed.CompareAndSwap(old, int64(ts)) {
+			return
+		}
+	}
+}
+
+// closedApplied publishes what applying up to index closes. It runs on the apply goroutine.
+func (r *Replica) closedApplied(index uint64) {
+	r.raiseClosed(r.apply.closed)
+	s := &r.side
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed != 0 && s.index <= index {
+		r.raiseClosed(s.closed)
+		s.closed, s.behind = 0, 0
+	}
+}
+
+// closedUpdate takes a leader's word that it will never write at or below u.closed after u.index. That
+// holds whoever wrote the entries up to there: what this leader had proposed at or below u.closed stands
+// at or before u.index or nowhere, and later leaders write above this one's lease.
+func (r *Replica) closedUpdate(from NodeID, u closedUpdate) {
+	s := &r.side
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.applied.Load() >= u.index {
+		r.raiseClosed(u.closed)
+		s.behind = 0
+		return
+	}
+	// Keep the earliest index that waits; a newer update for the same index only raises it.
+	if s.closed == 0 || u.index <= s.index || r.applied.Load() >= s.index {
+		s.index, s.closed = u.index, max(u.closed, 0)
+	}
+	if s.behind++; s.behind >= 3 {
+		// Twice the leader had nothing to send and yet this replica lacks entries: one was lost.
+		s.behind = 0
+		r.store.requestWake(from, r.id)
+	}
+}
+
+// closeAt promises, on the leader, that nothing will be written at or below ts after the index returned.
+// A zero ts stands for TT.now().earliest.
+func (r *Replica) closeAt(ts truetime.Timestamp) (closedUpdate, error) {
+	r.seq.Lock()
+	defer r.seq.Unlock()
+	lease, err := r.checkedLease()
+	if err != nil {
+		return closedUpdate{}, err
+	}
+	if ts == 0 {
+		ts = min(r.store.cfg.Clock.Now().Earliest, lease.Until.Prev())
+	}
+	if ts >= lease.Until {
+		return closedUpdate{}, ErrLeaseExpired
+	}
+	r.seq.floor = max(r.seq.floor, ts)
+	return closedUpdate{rng: r.id, term: lease.Epoch, index: r.pos.bound(), closed: ts}, nil
+}
+
+// publishClosed closes time on the ranges led here and tells the other replicas, in one frame per node.
+func (s *Store) publishClosed() {
+	frames := make(map[NodeID][]byte)
+	for _, r := range s.replicaList() {
+		if !r.leading.Load() || r.pend.len() > 0 {
+			continue // entries under way carry it
+		}
+		u, err := r.closeAt(0)
+		if err != nil {
+			continue
+		}
+		if r.applied.Load() >= u.index {
+			r.raiseClosed(u.closed)
+		}
+		for _, rd := range r.Desc().Replicas {
+			if rd.Node == s.cfg.NodeID {
+				continue
+			}
+			f := frames[rd.Node]
+			if f == nil {
+				f = []byte{frameClosed}
+			}
+			f = appendClosed(f, u)
+			if len(f) > maxFrame {
+				s.cfg.Transport.SendRaft(rd.Node, f)
+				f = nil
+			}
+			frames[rd.Node] = f
+		}
+	}
+	for n, f := range frames {
+		if f != nil {
+			s.cfg.Transport.SendRaft(n, f)
+		}
+	}
+}
+
+// WaitSafe waits until SafeTime() >= ts. When the closed timestamp is behind, it asks the leader to close
+// ts. The caller has waited out TT.after(ts) or will (I7).
+func (r *Replica) WaitSafe(ctx context.Context, ts truetime.Timestamp) error {
+	for r.ClosedTimestamp() < ts {
+		index, err := r.askSafeTime(ctx, ts)
+		if err != nil {
+			return err
+		}
+		// A new leader's log may not reach that far yet: ask again now and then.
+		wctx, cancel := context.WithTimeout(ctx, r.store.cfg.CloseInterval)
+		err = r.WaitApplied(wctx, index)
+		cancel()
+		switch {
+		case err == nil:
+			r.raiseClosed(ts)
+		case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
+			return err
+		}
+	}
+	// Prepared transactions below ts resolve through the log.
+	for {
+		applied := r.applied.Load()
+		if r.SafeTime() >= ts {
+			return nil
+		}
+		if err := r.WaitApplied(ctx, applied+1); err != nil {
+			return err
+		}
+	}
+}
+
+func (r *Replica) askSafeTime(ctx context.Context, ts truetime.Timestamp) (uint64, error) {
+	if r.leading.Load() {
+		return r.ConfirmSafeTime(ctx, ts)
+	}
+	leader := r.LeaderHint()
+	if leader == 0 {
+		return 0, &NotLeaderError{Range: r.id}
+	}
+	b := appendClosed(nil, closedUpdate{rng: r.id, closed: ts})
+	ans, err := r.store.cfg.Transport.Call(ctx, leader, methodSafeTime, b)
+	if err != nil {
+		return 0, err
+	}
+	rd := reader{b: ans}
+	u := readClosed(&rd)
+	if rd.bad {
+		return 0, errFrame
+	}
+	if u.closed < ts {
+		return 0, &NotLeaderError{Range: r.id, Hint: NodeID(u.term)}
+	}
+	return u.index, nil
+}
+
+// handleSafeTime answers askSafeTime. An answer that closes nothing names the leader instead.
+func (s *Store) handleSafeTime(payload []byte) ([]byte, error) {
+	rd := reader{b: payload}
+	q := readClosed(&rd)
+	if rd.bad {
+		return nil, errFrame
+	}
+	r, ok := s.Replica(q.rng)
+	if !ok {
+		return nil, ErrRangeNotFound
+	}
+	// A follower's clock may run ahead of this one; nothing is closed further ahead than a lease reaches.
+	u, err := r.closeAt(q.closed)
+	if err != nil {
+		u = closedUpdate{rng: q.rng, term: uint64(r.LeaderHint())}
+	}
+	return appendClosed(nil, u), nil
+}

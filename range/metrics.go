@@ -1,0 +1,88 @@
+package ranges
+
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/meridian-db/meridian/truetime"
+)
+
+// metrics are the store's, in Prometheus' form. They exist whether or not anyone collects them.
+type metrics struct {
+	fsyncs       prometheus.Counter
+	fsyncSeconds prometheus.Histogram
+	appended     prometheus.Counter
+	applied      prometheus.Counter
+	leaders      prometheus.Gauge
+	leases       prometheus.Counter
+	campaigns    prometheus.Counter
+	splits       prometheus.Counter
+	snapsSent    prometheus.Counter
+	snapsTaken   prometheus.Counter
+	snapBytes    prometheus.Counter
+	truncations  prometheus.Counter
+	badFrames    prometheus.Counter
+	metaWrites   prometheus.Counter
+}
+
+func newMetrics(s *Store, reg prometheus.Registerer) (*metrics, error) {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: "meridian_range_" + name, Help: help})
+	}
+	gauge := func(name, help string, f func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "meridian_range_" + name, Help: help}, f)
+	}
+	m := &metrics{
+		fsyncs: counter("log_fsyncs_total", "Synced writes of the raft log."),
+		fsyncSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "meridian_range_log_fsync_seconds", Help: "Time from writing a raft log batch to its being durable.",
+			Buckets: prometheus.ExponentialBuckets(50e-6, 2, 16),
+		}),
+		appended:    counter("log_entries_total", "Raft log entries appended."),
+		applied:     counter("applies_total", "Batches of committed entries applied."),
+		leaders:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "meridian_range_leaders", Help: "Ranges led by this node."}),
+		leases:      counter("leases_total", "Leases acquired."),
+		campaigns:   counter("campaigns_total", "Elections started by this node."),
+		splits:      counter("splits_total", "Splits applied."),
+		snapsSent:   counter("snapshots_sent_total", "Snapshots streamed to other nodes."),
+		snapsTaken:  counter("snapshots_applied_total", "Snapshots from other nodes installed."),
+		snapBytes:   counter("snapshot_bytes_total", "Bytes of snapshots sent."),
+		truncations: counter("log_truncations_total", "Log truncations."),
+		badFrames:   counter("bad_frames_total", "Malformed frames from other nodes."),
+		metaWrites:  counter("meta_writes_total", "Descriptors published to the meta range."),
+	}
+	if reg == nil {
+		return m, nil
+	}
+	return m, errors.Join(
+		reg.Register(m.fsyncs), reg.Register(m.fsyncSeconds), reg.Register(m.appended), reg.Register(m.applied),
+		reg.Register(m.leaders), reg.Register(m.leases), reg.Register(m.campaigns), reg.Register(m.splits),
+		reg.Register(m.snapsSent), reg.Register(m.snapsTaken), reg.Register(m.snapBytes),
+		reg.Register(m.truncations), reg.Register(m.badFrames), reg.Register(m.metaWrites),
+		reg.Register(gauge("replicas", "Replicas on this node.", func() float64 { return float64(len(s.replicaList())) })),
+		reg.Register(gauge("quiescent_leaders", "Ranges led by this node that are silent.", func() float64 {
+			n := 0
+			for _, r := range s.replicaList() {
+				if r.leading.Load() && r.quiesced.Load() {
+					n++
+				}
+			}
+			return float64(n)
+		})),
+		reg.Register(gauge("log_cache_bytes", "Raft entries held in memory.", func() float64 { return float64(s.logCache.used.Load()) })),
+		reg.Register(gauge("safe_time_lag_seconds", "How far the furthest behind replica's safe time is behind now.", func() float64 {
+			now, least := s.cfg.Clock.Now().Earliest, truetime.MaxTimestamp
+			for _, r := range s.replicaList() {
+				least = min(least, r.SafeTime())
+			}
+			if least == truetime.MaxTimestamp || least >= now {
+				return 0
+			}
+			return now.Sub(least).Seconds()
+		})),
+	)
+}
+
+// Fsyncs returns how many synced writes of the raft log this store has made for replicas.
+func (s *Store) Fsyncs() uint64 { return s.fsyncCount.Load() }

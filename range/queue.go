@@ -1,0 +1,357 @@
+package ranges
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"sync"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/tracker"
+
+	"github.com/meridian-db/meridian/mvcc"
+	"github.com/meridian-db/meridian/range/raftlog"
+)
+
+// The queue looks after ranges in the background: it finishes and starts replica changes, sends snapshots
+// to followers the log no longer reaches, splits large ranges, truncates logs, publishes descriptors, and
+// clears away replicas that were removed while the node was down.
+
+const (
+	maxQueueTasks  = 8
+	truncateBytes  = 1 << 20 // a leader's log is truncated when it holds more
+	followerBytes  = 8 << 20 // a follower's, later: it may have to lead
+	orphanPasses   = 10      // queue passes without a leader before a replica asks whether it was removed
+	queueTaskLimit = 10 * time.Minute
+)
+
+// NodesChanged tells the store that Config.Nodes has news.
+func (s *Store) NodesChanged() { s.kickQueue() }
+
+func (s *Store) kickQueue() {
+	select {
+	case s.queueCh <- struct{}{}:
+	default:
+	}
+}
+
+// leaseAcquired is called when a replica here has become fit to serve as leader.
+func (s *Store) leaseAcquired(r *Replica) {
+	if s.cfg.Meta != nil && r.metaGen.Load() != r.Desc().Generation {
+		s.publish(nil, []*Descriptor{r.Desc()})
+	}
+	s.kickQueue()
+}
+
+func (s *Store) queueLoop() {
+	defer s.bg.Done()
+	tick := time.NewTicker(s.cfg.QueueInterval)
+	defer tick.Stop()
+	slots := make(chan struct{}, maxQueueTasks)
+	for {
+		pass := false
+		select {
+		case <-s.stop:
+			return
+		case <-tick.C:
+			pass = true
+		case <-s.queueCh:
+		}
+		if pass {
+			s.truncateLogs()
+		}
+		for _, r := range s.replicaList() {
+			if pass {
+				r.lookForLeader(s)
+			}
+			task := r.nextTask()
+			if task == nil || !r.queueBusy.CompareAndSwap(false, true) {
+				continue
+			}
+			select {
+			case slots <- struct{}{}:
+			default:
+				r.queueBusy.Store(false)
+				continue // the next pass
+			}
+			s.bg.Add(1)
+			go func() {
+				defer s.bg.Done()
+				ctx, cancel := context.WithTimeout(s.ctx, queueTaskLimit)
+				defer cancel()
+				err := task(ctx)
+				<-slots
+				r.queueBusy.Store(false)
+				if err == nil {
+					s.kickQueue()
+				} else if !errors.Is(err, context.Canceled) && !errors.Is(err, ErrClosed) {
+					s.cfg.Logger.Warn("range queue", "range", uint64(r.id), "err", err)
+				}
+			}()
+		}
+	}
+}
+
+// nextTask returns what the leader of a range has to do for it next.
+func (r *Replica) nextTask() func(ctx context.Context) error {
+	s := r.store
+	if !r.leading.Load() || s.draining.Load() || r.queueBusy.Load() {
+		return nil
+	}
+	if _, err := r.checkedLease(); err != nil {
+		return nil
+	}
+	d := r.Desc()
+	if d.Joint() {
+		incoming, _ := d.voterNodes()
+		return func(ctx context.Context) error { return r.ChangeReplicas(ctx, incoming) }
+	}
+	if s.cfg.Nodes != nil {
+		if voters := place(d, s.cfg.Nodes.Nodes(), s.cfg.ReplicationFactor); voters != nil {
+			return func(ctx context.Context) error { return r.ChangeReplicas(ctx, voters) }
+		}
+	}
+	if to, ok := r.needsSnapshot(); ok {
+		return func(ctx context.Context) error { return r.sendSnapshot(ctx, to) }
+	}
+	if s.cfg.SplitBytes > 0 && r.size.Load() > s.cfg.SplitBytes {
+		return r.splitBySize
+	}
+	return nil
+}
+
+// splitBySize splits the range in the middle of its data.
+func (r *Replica) splitBySize(ctx context.Context) error {
+	d := r.Desc()
+	snap := r.Engine().NewSnapshot()
+	defer snap.Close()
+	key, err := mvcc.SplitKey(snap, mvcc.Span{Start: d.Start, End: d.End})
+	if err != nil || key == nil {
+		return err
+	}
+	return r.Split(ctx, key)
+}
+
+// needsSnapshot returns a follower that is there but whose next entry has been truncated.
+func (r *Replica) needsSnapshot() (to ReplicaDesc, ok bool) {
+	d := r.Desc()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.mu.rn == nil || r.mu.role != raft.StateLeader {
+		return to, false
+	}
+	now := r.store.cfg.Clock.Now()
+	r.mu.rn.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
+		if id == uint64(r.replicaID) || ok || pr.Next > r.mu.view.truncated.Index {
+			return
+		}
+		if rd, found := d.ByID(ReplicaID(id)); found && r.mu.snapshots[rd.Replica] == 0 && r.store.votes.supports(rd.Node, now) {
+			to, ok = rd, true
+		}
+	})
+	return to, ok
+}
+
+// truncateLogs drops log entries that no one here needs: the state engine holds their effects durably.
+func (s *Store) truncateLogs() {
+	durable := s.cfg.Engine.Durable()
+	total := int64(0)
+	for _, r := range s.replicaList() {
+		size := r.logBytes.Load()
+		total += size
+		limit := int64(followerBytes)
+		if r.leading.Load() {
+			limit = truncateBytes
+		}
+		if size < limit {
+			continue
+		}
+		_, a, err := readState(durable, r.id)
+		if err != nil || a.index == 0 {
+			continue
+		}
+		r.truncateTo(a.index)
+	}
+	if total > s.cfg.LogKeepBytes && total > s.keptBytes+s.cfg.LogKeepBytes/2 {
+		// The state engine's memtable holds back truncation.
+		s.keptBytes = total
+		if _, err := s.cfg.Engine.FlushAsync(); err != nil {
+			s.cfg.Logger.Warn("flush", "err", err)
+		}
+	} else if total < s.keptBytes {
+		s.keptBytes = total
+	}
+}
+
+// truncateTo truncates the log up to index, or less where a follower that is alive needs more, unless the
+// log has become too large for that.
+func (r *Replica) truncateTo(index uint64) {
+	now := r.store.cfg.Clock.Now()
+	d := r.Desc()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.mu.rn == nil || r.mu.installing > 0 {
+		return
+	}
+	index = min(index, r.applied.Load())
+	for _, at := range r.mu.snapshots {
+		index = min(index, at)
+	}
+	if r.mu.role == raft.StateLeader && r.mu.view.logBytes < r.store.cfg.LogKeepBytes {
+		r.mu.rn.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
+			if rd, ok := d.ByID(ReplicaID(id)); ok && id != uint64(r.replicaID) && r.store.votes.supports(rd.Node, now) {
+				index = min(index, pr.Match)
+			}
+		})
+	}
+	if index <= r.mu.view.truncated.Index {
+		return
+	}
+	term, err := r.mu.view.Term(index)
+	if err != nil {
+		return
+	}
+	at := raftlog.Position{Index: index, Term: term}
+	b := r.store.log.NewBatch()
+	b.Truncate(uint64(r.id), at)
+	// Unsynced: if it is lost the entries are back, which harms nobody.
+	if err := b.Commit(false); err != nil {
+		r.store.fatal("truncate the log of %s: %v", r.id, err)
+		return
+	}
+	r.mu.view.truncate(at)
+	r.truncated.Store(index)
+	r.logBytes.Store(r.mu.view.logBytes)
+	r.store.metrics.truncations.Inc()
+}
+
+// lookForLeader has a replica that hears from no leader ask the others whether it was removed.
+func (r *Replica) lookForLeader(s *Store) {
+	if r.LeaderHint() != 0 {
+		r.leaderless.Store(0)
+		return
+	}
+	if r.leaderless.Add(1)%orphanPasses != 0 || !r.queueBusy.CompareAndSwap(false, true) {
+		return
+	}
+	s.bg.Add(1)
+	go func() {
+		defer s.bg.Done()
+		defer r.queueBusy.Store(false)
+		for _, rd := range r.Desc().Replicas {
+			if rd.Node == s.cfg.NodeID {
+				continue
+			}
+			ctx, cancel := context.WithTimeout(s.ctx, time.Second)
+			ans, err := s.cfg.Transport.Call(ctx, rd.Node, methodReplicaGone, binary.AppendUvarint(nil, uint64(r.id)))
+			cancel()
+			if err != nil {
+				continue
+			}
+			d, err := DecodeDescriptor(ans)
+			if err != nil || d.ID != r.id || d.Generation <= r.Desc().Generation || d.NextReplica <= r.replicaID {
+				continue
+			}
+			if _, ok := d.ByID(r.replicaID); !ok {
+				r.queue.push(applyWork{r: r, fn: func() {
+					if !r.removed.Load() {
+						s.removeReplica(r, r.Desc())
+					}
+				}})
+				return
+			}
+		}
+	}()
+}
+
+// handleReplicaGone answers with the descriptor that this store's replica has applied: what it does not
+// list has been removed for good.
+func (s *Store) handleReplicaGone(payload []byte) ([]byte, error) {
+	rd := reader{b: payload}
+	id := RangeID(rd.uvarint())
+	if rd.bad {
+		return nil, errFrame
+	}
+	r, ok := s.Replica(id)
+	if !ok {
+		return nil, ErrRangeNotFound
+	}
+	return r.Desc().Encode(), nil
+}
+
+// metaQueue holds descriptor changes on their way to the meta range, one at a time, in order.
+type metaQueue struct {
+	mu      sync.Mutex
+	list    []metaUpdate
+	running bool
+}
+
+type metaUpdate struct{ old, new []*Descriptor }
+
+// publish has the meta range told that new take the place of old.
+func (s *Store) publish(old, new []*Descriptor) {
+	if s.cfg.Meta == nil {
+		return
+	}
+	q := &s.meta
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.list = append(q.list, metaUpdate{old, new})
+	if q.running || s.closing.Load() {
+		return
+	}
+	q.running = true
+	s.bg.Add(1)
+	go s.publishLoop()
+}
+
+func (s *Store) publishLoop() {
+	defer s.bg.Done()
+	q := &s.meta
+	for {
+		q.mu.Lock()
+		if len(q.list) == 0 || s.ctx.Err() != nil {
+			q.running = false
+			q.mu.Unlock()
+			return
+		}
+		u := q.list[0]
+		q.list = q.list[1:]
+		q.mu.Unlock()
+		for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+			ctx, cancel := context.WithTimeout(s.ctx, 5*time.Second)
+			err := s.cfg.Meta.UpdateMeta(ctx, u.old, u.new)
+			cancel()
+			if err == nil {
+				s.metrics.metaWrites.Inc()
+				for _, d := range u.new {
+					if r, ok := s.Replica(d.ID); ok {
+						r.metaGen.Store(d.Generation)
+					}
+				}
+				break
+			}
+			t := time.NewTimer(wait)
+			select {
+			case <-t.C:
+			case <-s.stop:
+				t.Stop()
+			}
+			if s.ctx.Err() != nil || s.superseded(u) {
+				break
+			}
+		}
+	}
+}
+
+// superseded reports whether all descriptors of an update have newer ones here, which will be published
+// too.
+func (s *Store) superseded(u metaUpdate) bool {
+	for _, d := range u.new {
+		if r, ok := s.Replica(d.ID); !ok || !r.leading.Load() || r.Desc().Generation <= d.Generation {
+			return false
+		}
+	}
+	return len(u.old) == 0
+}

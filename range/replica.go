@@ -1,0 +1,304 @@
+package ranges
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"go.etcd.io/raft/v3"
+	pb "go.etcd.io/raft/v3/raftpb"
+
+	"github.com/meridian-db/meridian/mvcc"
+	"github.com/meridian-db/meridian/range/raftlog"
+	"github.com/meridian-db/meridian/truetime"
+)
+
+// Replica is one node's copy of a range. Its exported methods are safe for concurrent use.
+//
+// Locks, in the order in which they may be taken: mu, seq.mu, inbox.mu / lease.mu / waits.mu / pend.mu.
+// All are held for memory only.
+type Replica struct {
+	id        RangeID
+	replicaID ReplicaID
+	store     *Store
+	machine   Machine
+	queue     *applyQueue
+
+	// mu guards Raft's state and what follows from it. Workers take it, one at a time.
+	mu struct {
+		sync.Mutex
+		rn         *raft.RawNode // nil once removed
+		view       *logView
+		term       uint64
+		lead       ReplicaID // leader of term, zero when unknown
+		role       raft.StateType
+		termStart  uint64 // on a leader: index of the first entry of its term
+		prevTerm   uint64 // on a leader: term of the entry before that
+		follow     follow
+		ticks      int64
+		campaignAt int64 // tick of the next campaign; negative: none planned
+		idleTicks  int
+		snapshots  map[ReplicaID]uint64 // on a leader: snapshots on their way, and their indexes
+		handoff    *handoff             // volatile state received from, or kept by, a leader that hands over
+		transfer   *transfer            // on a leader: a hand-over under way
+		installing int                  // snapshots accepted by Raft and not yet installed
+		change     *Pending             // on a leader: a configuration change proposed and not yet seen
+	}
+
+	inbox inbox
+	lease leaseState
+	pend  pending
+	waits applyWaits
+
+	// seq orders proposals: the order of timestamps is the order of the log.
+	seq struct {
+		sync.Mutex
+		floor  truetime.Timestamp // no later timed proposal gets a timestamp <= floor (I5)
+		fence  chan struct{}      // non-nil while a split is in the log and not yet applied
+		nextID uint64
+	}
+
+	// disk belongs to the append goroutine.
+	disk struct {
+		last uint64
+		hard raftlog.HardState
+	}
+
+	// apply belongs to the range's apply goroutine.
+	apply struct {
+		term   uint64 // of the last applied entry
+		size   int64
+		closed truetime.Timestamp
+	}
+
+	desc      atomic.Pointer[Descriptor]
+	applied   atomic.Uint64
+	committed atomic.Uint64
+	truncated atomic.Uint64
+	logBytes  atomic.Int64
+	size      atomic.Int64
+	termNow   atomic.Uint64
+	closed    atomic.Int64
+	side      sideClosed
+	pos       logEnd
+	hint      atomic.Uint32 // node of the leader
+	leading   atomic.Bool
+	quiesced  atomic.Bool
+	idle      atomic.Bool // a follower that knows its leader: needs no tick while the leader is supported
+	removed   atomic.Bool
+	wantLease atomic.Bool
+
+	queueBusy  atomic.Bool   // the queue works on it
+	leaderless atomic.Int32  // queue passes without a leader
+	metaGen    atomic.Uint64 // the generation that the meta range has, as far as this store made it so
+	peers      sync.Map      // ReplicaID -> NodeID, of replicas heard from
+}
+
+// ID returns the range's id.
+func (r *Replica) ID() RangeID { return r.id }
+
+// ReplicaID returns the id of this replica within the range.
+func (r *Replica) ReplicaID() ReplicaID { return r.replicaID }
+
+// Store returns the store that runs the replica.
+func (r *Replica) Store() *Store { return r.store }
+
+// NodeID returns the node this replica is on.
+func (r *Replica) NodeID() NodeID { return r.store.cfg.NodeID }
+
+// Machine returns the replica's state machine.
+func (r *Replica) Machine() Machine { return r.machine }
+
+// Clock returns the store's clock.
+func (r *Replica) Clock() truetime.Clock { return r.store.cfg.Clock }
+
+// Desc returns the range's descriptor as of the last applied entry.
+func (r *Replica) Desc() *Descriptor { return r.desc.Load() }
+
+// Engine returns the engine that holds the replica's state.
+func (r *Replica) Engine() *mvcc.Engine { return r.store.cfg.Engine }
+
+// LeaderHint returns the node that leads the range as far as this replica knows, or zero.
+func (r *Replica) LeaderHint() NodeID { return NodeID(r.hint.Load()) }
+
+// AppliedIndex returns the index of the last entry whose effects readers of Engine see.
+func (r *Replica) AppliedIndex() uint64 { return r.applied.Load() }
+
+// ClosedTimestamp returns t_raft: no entry still to be applied here was given a timestamp at or below
+// it, but a transaction prepared at or below it may commit at or below it.
+func (r *Replica) ClosedTimestamp() truetime.Timestamp {
+	return truetime.Timestamp(r.closed.Load())
+}
+
+// SafeTime returns t_safe = min(t_raft, t_prepared-1), the largest timestamp at which this replica may
+// answer a read by itself (Corbett et al., OSDI 2012, §4.1.3). It never decreases while the replica
+// lives (I5). It may be ahead of TT.now().earliest: a reader still waits out its timestamp (I7).
+func (r *Replica) SafeTime() truetime.Timestamp {
+	// The closed timestamp first: a prepare applied in between is above it.
+	closed := r.ClosedTimestamp()
+	if p := r.machine.PreparedFloor(); p <= closed {
+		return p.Prev()
+	}
+	return closed
+}
+
+// WaitApplied waits until the entry at index has been applied here.
+func (r *Replica) WaitApplied(ctx context.Context, index uint64) error {
+	ch := r.waits.add(r, index)
+	if ch == nil {
+		return nil
+	}
+	select {
+	case <-ch:
+		if r.applied.Load() < index {
+			return ErrClosed
+		}
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// applyWaits holds those who wait for an index.
+type applyWaits struct {
+	mu     sync.Mutex
+	list   []applyWait
+	closed bool
+}
+
+type applyWait struct {
+	index uint64
+	ch    chan struct{}
+}
+
+func (w *applyWaits) add(r *Replica, index uint64) <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if r.applied.Load() >= index {
+		return nil
+	}
+	ch := make(chan struct{})
+	if w.closed {
+		close(ch)
+		return ch
+	}
+	w.list = append(w.list, applyWait{index, ch})
+	return ch
+}
+
+func (w *applyWaits) advance(applied uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	keep := w.list[:0]
+	for _, x := range w.list {
+		if x.index <= applied {
+			close(x.ch)
+		} else {
+			keep = append(keep, x)
+		}
+	}
+	clear(w.list[len(keep):])
+	w.list = keep
+}
+
+func (w *applyWaits) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed = true
+	for _, x := range w.list {
+		close(x.ch)
+	}
+	w.list = nil
+}
+
+// inbox holds what a replica's next pass will take up.
+type inbox struct {
+	mu     sync.Mutex
+	msgs   []inMsg
+	props  []*Pending
+	flags  inFlags
+	queued bool // in the scheduler's queue, or with a worker
+}
+
+// inMsg is a message for Raft: from a peer, or, with a zero node, from a goroutine of this store.
+type inMsg struct {
+	m     *pb.Message
+	from  NodeID
+	epoch uint64
+}
+
+type inFlags uint8
+
+const (
+	flagTick     inFlags = 1 << iota
+	flagWake             // stop being quiescent
+	flagCampaign         // campaign now if votes allow
+	flagLook             // look at the lease, the transfer, the queues
+)
+
+// maxInbox bounds the messages that wait for one replica; Raft repeats what is dropped.
+const maxInbox = 4096
+
+// local queues a message of this store, which must not be lost.
+func (in *inbox) local(m *pb.Message) {
+	in.mu.Lock()
+	in.msgs = append(in.msgs, inMsg{m: m})
+	in.mu.Unlock()
+}
+
+func (in *inbox) remote(m inMsg) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if len(in.msgs) >= maxInbox {
+		return false
+	}
+	in.msgs = append(in.msgs, m)
+	return true
+}
+
+// wake reports whether the replica must be pushed to the scheduler.
+func (in *inbox) wake() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.queued || len(in.msgs) == 0 && len(in.props) == 0 && in.flags == 0 {
+		return false
+	}
+	in.queued = true
+	return true
+}
+
+func (in *inbox) take(msgs []inMsg, props []*Pending) ([]inMsg, []*Pending, inFlags) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	m, p, f := in.msgs, in.props, in.flags
+	in.msgs, in.props, in.flags = msgs[:0], props[:0], 0
+	return m, p, f
+}
+
+// rest is called after a pass, and reports whether another is needed.
+func (in *inbox) rest() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.queued = len(in.msgs) > 0 || len(in.props) > 0 || in.flags != 0
+	return in.queued
+}
+
+// poke sets flags and has the replica stepped.
+func (r *Replica) poke(f inFlags) {
+	r.inbox.mu.Lock()
+	r.inbox.flags |= f
+	push := !r.inbox.queued
+	r.inbox.queued = true
+	r.inbox.mu.Unlock()
+	if push {
+		r.store.sched.push(r)
+	}
+}
+
+// nodeOf returns the node of a replica that has been heard from but is in no descriptor known here.
+func (r *Replica) nodeOf(id ReplicaID) (NodeID, bool) {
+	if v, ok := r.peers.Load(id); ok {
+		return v.(NodeID), true
+	}
+	return 0, false
+}

@@ -1,0 +1,358 @@
+package ranges
+
+import (
+	"sync"
+	"time"
+
+	pb "go.etcd.io/raft/v3/raftpb"
+
+	"github.com/meridian-db/meridian/range/raftlog"
+)
+
+// scheduler hands replicas with work to a fixed set of workers. A replica is in the queue at most once,
+// and with at most one worker (Replica.sched says where it is).
+type scheduler struct {
+	mu     sync.Mutex
+	cond   sync.Cond
+	queue  []*Replica
+	closed bool
+}
+
+func newScheduler() *scheduler {
+	s := &scheduler{}
+	s.cond.L = &s.mu
+	return s
+}
+
+func (s *scheduler) push(r *Replica) {
+	s.mu.Lock()
+	s.queue = append(s.queue, r)
+	s.mu.Unlock()
+	s.cond.Signal()
+}
+
+func (s *scheduler) pop() *Replica {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.queue) == 0 && !s.closed {
+		s.cond.Wait()
+	}
+	if s.closed {
+		return nil
+	}
+	r := s.queue[0]
+	s.queue[0] = nil
+	s.queue = s.queue[1:]
+	return r
+}
+
+func (s *scheduler) close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.cond.Broadcast()
+}
+
+// worker steps replicas until the store closes.
+func (s *Store) worker() {
+	defer s.wg.Done()
+	out := newOutbox(s)
+	for {
+		r := s.sched.pop()
+		if r == nil {
+			return
+		}
+		r.process(out)
+		out.flush()
+		if r.inbox.rest() {
+			s.sched.push(r)
+		}
+	}
+}
+
+// outbox gathers the Raft messages of one pass, so that each peer gets one frame.
+type outbox struct {
+	s      *Store
+	frames map[NodeID][]byte
+	order  []NodeID
+}
+
+func newOutbox(s *Store) *outbox { return &outbox{s: s, frames: make(map[NodeID][]byte)} }
+
+// maxFrame is the size at which a frame leaves without waiting for more.
+const maxFrame = 256 << 10
+
+func (o *outbox) add(to NodeID, m raftMsg) {
+	f, ok := o.frames[to]
+	if !ok {
+		o.order = append(o.order, to)
+	}
+	if f == nil {
+		f = append(make([]byte, 0, 512), frameRaft)
+	}
+	f = appendRaftMsg(f, m)
+	if len(f) > maxFrame {
+		o.s.cfg.Transport.SendRaft(to, f)
+		f = nil
+	}
+	o.frames[to] = f
+}
+
+func (o *outbox) flush() {
+	for _, to := range o.order {
+		if f := o.frames[to]; f != nil {
+			o.s.cfg.Transport.SendRaft(to, f)
+		}
+		delete(o.frames, to)
+	}
+	o.order = o.order[:0]
+}
+
+// appendWork is one MsgStorageAppend.
+type appendWork struct {
+	r *Replica
+	m *pb.Message
+	// epoch is the support epoch under which this replica followed its leader when the message was
+	// made; the answers carry it, however late they leave.
+	epoch uint64
+	since time.Time // set when the message holds entries of a traced proposal
+}
+
+// appendQueue collects the appends of all replicas for the append goroutine.
+type appendQueue struct {
+	mu     sync.Mutex
+	cond   sync.Cond
+	work   []appendWork
+	closed bool
+}
+
+func newAppendQueue() *appendQueue {
+	q := &appendQueue{}
+	q.cond.L = &q.mu
+	return q
+}
+
+func (q *appendQueue) push(w appendWork) {
+	q.mu.Lock()
+	q.work = append(q.work, w)
+	q.mu.Unlock()
+	q.cond.Signal()
+}
+
+func (q *appendQueue) take(spare []appendWork) []appendWork {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.work) == 0 && !q.closed {
+		q.cond.Wait()
+	}
+	if q.closed {
+		return nil
+	}
+	w := q.work
+	q.work = spare[:0]
+	return w
+}
+
+func (q *appendQueue) close() {
+	q.mu.Lock()
+	q.closed = true
+	q.mu.Unlock()
+	q.cond.Broadcast()
+}
+
+// syncWork is a batch on its way to the disk with the appends it holds. A nil batch needs no fsync of its
+// own, but its answers still come after those of earlier batches.
+type syncWork struct {
+	b     *raftlog.Batch
+	work  []appendWork
+	start time.Time
+}
+
+// appendLoop writes queued appends, all replicas in one batch, and does not wait for the disk.
+//
+// An append that brings no entries and leaves term and vote as they were (a new commit index) promises
+// nothing to anyone: it is written without an fsync.
+func (s *Store) appendLoop() {
+	defer s.wg.Done()
+	defer close(s.syncs)
+	for {
+		work := s.appends.take(nil)
+		if work == nil {
+			return
+		}
+		b := s.log.NewBatch()
+		sync := false
+		for i := range work {
+			w := &work[i]
+			if w.m.Snapshot != nil {
+				// What came before must be down first; then the snapshot replaces log and state.
+				if err := s.installSnapshot(w.r, w.m, b); err != nil {
+					s.fatal("range %s: install snapshot: %v", w.r.id, err)
+					return
+				}
+				b, sync = s.log.NewBatch(), false
+			}
+			if w.r.stageAppend(b, w.m) {
+				sync = true
+			}
+		}
+		sw := syncWork{work: work, start: time.Now()}
+		switch {
+		case sync:
+			sw.b = b
+			s.metrics.fsyncs.Inc()
+			s.fsyncCount.Add(1)
+			if err := b.CommitNoWait(); err != nil {
+				s.fatal("raft log write: %v", err)
+				return
+			}
+		default:
+			if err := b.Commit(false); err != nil {
+				s.fatal("raft log write: %v", err)
+				return
+			}
+		}
+		s.syncs <- sw
+	}
+}
+
+// stageAppend adds what an append message holds to b, and reports whether it must be synced. It runs on
+// the append goroutine, which alone touches durableLast.
+func (r *Replica) stageAppend(b *raftlog.Batch, m *pb.Message) (sync bool) {
+	hs := raftlog.HardState{Term: m.GetTerm(), Vote: m.GetVote(), Commit: m.GetCommit()}
+	if n := len(m.Entries); n > 0 {
+		b.Append(uint64(r.id), m.Entries, r.disk.last)
+		r.disk.last = m.Entries[n-1].GetIndex()
+		r.store.metrics.appended.Add(float64(n))
+		sync = true
+	}
+	// A message without a hard state says so by a zero term.
+	if hs.Term != 0 && hs != r.disk.hard {
+		if hs.Term != r.disk.hard.Term || hs.Vote != r.disk.hard.Vote {
+			sync = true
+		}
+		r.disk.hard = hs
+		b.SetHardState(uint64(r.id), hs)
+	}
+	return sync
+}
+
+// syncLoop waits for the fsyncs in order and delivers the answers they were waiting for.
+func (s *Store) syncLoop() {
+	defer s.wg.Done()
+	out := newOutbox(s)
+	for sw := range s.syncs {
+		if sw.b != nil {
+			if err := sw.b.SyncWait(); err != nil {
+				s.fatal("raft log sync: %v", err)
+				return
+			}
+			s.metrics.fsyncSeconds.Observe(time.Since(sw.start).Seconds())
+		}
+		for i := range sw.work {
+			w := &sw.work[i]
+			w.r.deliver(w.m.Responses, w.epoch, out)
+			if !w.since.IsZero() {
+				w.r.traceAppend(w)
+			}
+		}
+		out.flush()
+	}
+}
+
+// deliver hands out the messages that waited for a write: to Raft here, or to other replicas.
+func (r *Replica) deliver(ms []*pb.Message, epoch uint64, out *outbox) {
+	for _, m := range ms {
+		if m.GetTo() == uint64(r.replicaID) {
+			r.inbox.local(m)
+			continue
+		}
+		if d, ok := r.Desc().ByID(ReplicaID(m.GetTo())); ok {
+			out.add(d.Node, raftMsg{rng: r.id, m: m, epoch: epoch})
+		} else if n, ok := r.nodeOf(ReplicaID(m.GetTo())); ok {
+			out.add(n, raftMsg{rng: r.id, m: m, epoch: epoch})
+		}
+	}
+	if r.inbox.wake() {
+		r.store.sched.push(r)
+	}
+}
+
+// applyWork is one MsgStorageApply, or a function that must run between applies.
+type applyWork struct {
+	r  *Replica
+	m  *pb.Message
+	fn func()
+}
+
+// applyQueue feeds one apply goroutine. Each range always goes to the same one, so its entries stay in
+// order.
+type applyQueue struct {
+	mu     sync.Mutex
+	cond   sync.Cond
+	work   []applyWork
+	closed bool
+}
+
+func newApplyQueue() *applyQueue {
+	q := &applyQueue{}
+	q.cond.L = &q.mu
+	return q
+}
+
+func (q *applyQueue) push(w applyWork) bool {
+	q.mu.Lock()
+	if q.closed {
+		q.mu.Unlock()
+		return false
+	}
+	q.work = append(q.work, w)
+	q.mu.Unlock()
+	q.cond.Signal()
+	return true
+}
+
+func (q *applyQueue) take(spare []applyWork) []applyWork {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.work) == 0 && !q.closed {
+		q.cond.Wait()
+	}
+	w := q.work
+	q.work = spare[:0]
+	return w
+}
+
+// close lets the queue drain: functions in it may have others waiting for them.
+func (q *applyQueue) close() {
+	q.mu.Lock()
+	q.closed = true
+	q.mu.Unlock()
+	q.cond.Broadcast()
+}
+
+func (s *Store) applyLoop(q *applyQueue) {
+	defer s.wg.Done()
+	out := newOutbox(s)
+	var spare []applyWork
+	for {
+		work := q.take(spare)
+		if len(work) == 0 {
+			return
+		}
+		for i := range work {
+			w := &work[i]
+			switch {
+			case w.fn != nil:
+				w.fn()
+			case w.r.removed.Load() || s.closing.Load():
+			default:
+				w.r.applyEntries(w.m.Entries)
+				w.r.deliver(w.m.Responses, 0, out)
+			}
+			work[i] = applyWork{}
+		}
+		out.flush()
+		spare = work
+	}
+}

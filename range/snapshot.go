@@ -1,0 +1,493 @@
+package ranges
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+
+	"go.etcd.io/raft/v3"
+	pb "go.etcd.io/raft/v3/raftpb"
+
+	"github.com/meridian-db/meridian/mvcc"
+	"github.com/meridian-db/meridian/range/raftlog"
+)
+
+// A snapshot stream is a header, then chunks of the exporter, each cut into pieces of at most maxPiece
+// bytes with a leading byte that says whether the chunk goes on; an empty piece ends it. The receiver
+// answers one message: empty for success, else what went wrong.
+const (
+	pieceMore = 1
+	pieceLast = 0
+	maxPiece  = MaxBulkChunk - 1
+
+	snapshotChunk = 512 << 10
+	maxIncoming   = 16
+)
+
+type snapshotHeader struct {
+	rng      RangeID
+	to, from ReplicaID
+	term     uint64 // of the leader
+	at       raftlog.Position
+	desc     *Descriptor
+}
+
+func (h *snapshotHeader) encode() []byte {
+	b := []byte{1} // version
+	for _, v := range []uint64{uint64(h.rng), uint64(h.to), uint64(h.from), h.term, h.at.Index, h.at.Term} {
+		b = binary.AppendUvarint(b, v)
+	}
+	return h.desc.AppendTo(b)
+}
+
+func decodeSnapshotHeader(b []byte) (h snapshotHeader, err error) {
+	rd := reader{b: b}
+	if v := rd.byte(); v != 1 {
+		return h, fmt.Errorf("range: snapshot of version %d", v)
+	}
+	h.rng, h.to, h.from = RangeID(rd.uvarint()), ReplicaID(rd.uvarint()), ReplicaID(rd.uvarint())
+	h.term, h.at.Index, h.at.Term = rd.uvarint(), rd.uvarint(), rd.uvarint()
+	if rd.bad {
+		return h, errFrame
+	}
+	if h.desc, err = DecodeDescriptor(rd.b); err != nil {
+		return h, err
+	}
+	if h.desc.ID != h.rng {
+		return h, errFrame
+	}
+	return h, nil
+}
+
+// sendSnapshot streams the range's applied state to a replica and waits until it is installed there.
+func (r *Replica) sendSnapshot(ctx context.Context, to ReplicaDesc) error {
+	snap := r.Engine().NewSnapshot()
+	defer snap.Close()
+	d, a, err := readState(snap, r.id)
+	if err != nil {
+		return err
+	}
+	if d == nil {
+		return ErrRangeNotFound
+	}
+	r.mu.Lock()
+	if r.mu.rn == nil || r.mu.role != raft.StateLeader {
+		r.mu.Unlock()
+		return &NotLeaderError{Range: r.id, Hint: r.LeaderHint()}
+	}
+	if r.mu.snapshots[to.Replica] != 0 {
+		r.mu.Unlock()
+		return fmt.Errorf("%w: a snapshot of %s to %s is under way", ErrNotReady, r.id, to.Node)
+	}
+	// Keeps the log from being truncated above what the snapshot holds.
+	r.mu.snapshots[to.Replica] = a.index
+	term := r.mu.term
+	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		delete(r.mu.snapshots, to.Replica)
+		r.mu.Unlock()
+		r.poke(flagWake)
+	}()
+	stream, err := r.store.cfg.Transport.OpenBulk(ctx, to.Node)
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	h := snapshotHeader{
+		rng: r.id, to: to.Replica, from: r.replicaID, term: term,
+		at: raftlog.Position{Index: a.index, Term: a.term}, desc: d,
+	}
+	if err := stream.Send(h.encode()); err != nil {
+		return err
+	}
+	x := mvcc.NewExporter(snap, mvcc.RangeData{RangeID: uint64(r.id), Span: mvcc.Span{Start: d.Start, End: d.End}})
+	defer x.Close()
+	var chunk, piece []byte
+	for {
+		if chunk, err = x.Next(chunk, snapshotChunk); err != nil {
+			return err
+		}
+		if chunk == nil {
+			break
+		}
+		r.store.metrics.snapBytes.Add(float64(len(chunk)))
+		for rest := chunk; len(rest) > 0; {
+			n := min(len(rest), maxPiece)
+			kind := byte(pieceLast)
+			if n < len(rest) {
+				kind = pieceMore
+			}
+			piece = append(append(piece[:0], kind), rest[:n]...)
+			rest = rest[n:]
+			if err := stream.Send(piece); err != nil {
+				return err
+			}
+		}
+	}
+	if err := stream.Send([]byte{pieceLast}); err != nil {
+		return err
+	}
+	if err := stream.CloseSend(); err != nil {
+		return err
+	}
+	ans, err := stream.Recv()
+	switch {
+	case err != nil:
+		return err
+	case len(ans) > 0:
+		return fmt.Errorf("range: snapshot refused: %.200s", ans)
+	}
+	r.store.metrics.snapsSent.Inc()
+	return nil
+}
+
+// incomingSnapshots bounds and names the snapshots being received, and holds those that Raft has yet to
+// install, by number.
+type incomingSnapshots struct {
+	mu     sync.Mutex
+	n      int
+	seq    uint64
+	staged map[uint64]*stagedSnapshot
+	closed bool
+	wg     sync.WaitGroup
+}
+
+type stagedSnapshot struct {
+	h    snapshotHeader
+	ing  *mvcc.Ingester
+	done chan error // buffered
+}
+
+func (in *incomingSnapshots) enter() (seq uint64, ok bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.closed || in.n >= maxIncoming {
+		return 0, false
+	}
+	in.n++
+	in.seq++
+	in.wg.Add(1)
+	return in.seq, true
+}
+
+func (in *incomingSnapshots) leave(seq uint64) {
+	in.mu.Lock()
+	in.n--
+	delete(in.staged, seq)
+	in.mu.Unlock()
+	in.wg.Done()
+}
+
+func (in *incomingSnapshots) close() {
+	in.mu.Lock()
+	in.closed = true
+	in.mu.Unlock()
+}
+
+// HandleBulk receives a snapshot stream that another node's store has opened.
+func (s *Store) HandleBulk(ctx context.Context, from NodeID, stream BulkStream) error {
+	if s.closing.Load() || !s.started.Load() {
+		return ErrClosed
+	}
+	seq, ok := s.incoming.enter()
+	if !ok {
+		err := fmt.Errorf("%w: too many snapshots", ErrNotReady)
+		_ = stream.Send([]byte(err.Error()))
+		return err
+	}
+	defer s.incoming.leave(seq)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(s.ctx, func() { cancel(); stream.Close() })
+	defer stop()
+	err := s.receiveSnapshot(ctx, from, seq, stream)
+	var msg []byte
+	if err != nil {
+		msg = []byte(err.Error())
+	}
+	if serr := stream.Send(msg); err == nil {
+		err = serr
+	}
+	_ = stream.CloseSend()
+	return err
+}
+
+func (s *Store) receiveSnapshot(ctx context.Context, from NodeID, seq uint64, stream BulkStream) error {
+	b, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	h, err := decodeSnapshotHeader(b)
+	if err != nil {
+		return err
+	}
+	me, ok := h.desc.ByID(h.to)
+	if !ok || me.Node != s.cfg.NodeID {
+		return fmt.Errorf("range: snapshot for %s/%s, which is not here", h.rng, h.to)
+	}
+	if t, err := s.log.Tombstone(uint64(h.rng)); err != nil {
+		return err
+	} else if ReplicaID(t) >= h.to {
+		return fmt.Errorf("range: replica %s of %s was removed from %s", h.to, h.rng, s.cfg.NodeID)
+	}
+	if err := s.claim(h); err != nil {
+		return err
+	}
+	defer s.unclaim(h.rng)
+	dir := s.cfg.FS.PathJoin(s.cfg.Dir, "incoming", strconv.FormatUint(s.boot, 10)+"-"+strconv.FormatUint(seq, 10))
+	ing, err := s.cfg.Engine.NewIngester(dir, mvcc.RangeData{
+		RangeID: uint64(h.rng), Span: mvcc.Span{Start: h.desc.Start, End: h.desc.End},
+	})
+	if err != nil {
+		return err
+	}
+	defer ing.Close()
+	if err := receiveChunks(stream, ing); err != nil {
+		return err
+	}
+	r, ok := s.Replica(h.rng)
+	if !ok {
+		return s.createFromSnapshot(ctx, h, ing)
+	}
+	return s.offerSnapshot(ctx, r, from, seq, &stagedSnapshot{h: h, ing: ing, done: make(chan error, 1)})
+}
+
+func receiveChunks(stream BulkStream, ing *mvcc.Ingester) error {
+	var chunk []byte
+	for {
+		piece, err := stream.Recv()
+		if err == io.EOF {
+			return io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return err
+		}
+		if len(piece) == 0 || len(chunk)+len(piece) > mvcc.MaxChunkBytes {
+			return errFrame
+		}
+		if len(piece) == 1 && len(chunk) == 0 {
+			return nil
+		}
+		chunk = append(chunk, piece[1:]...)
+		if piece[0] == pieceLast {
+			if err := ing.Add(chunk); err != nil {
+				return err
+			}
+			chunk = chunk[:0]
+		}
+	}
+}
+
+// claim makes sure that nothing else here holds keys of the snapshot, nor will while it is installed. A
+// replica of another range that overlaps has yet to apply a split; it must do that first.
+func (s *Store) claim(h snapshotHeader) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.creating[h.rng] != nil {
+		return fmt.Errorf("%w: another snapshot of %s is under way", ErrNotReady, h.rng)
+	}
+	for id, d := range s.mu.creating {
+		if d.Overlaps(h.desc.Start, h.desc.End) {
+			return fmt.Errorf("%w: %s overlaps %s", ErrNotReady, h.rng, id)
+		}
+	}
+	for id, r := range s.mu.replicas {
+		switch {
+		case id == h.rng && r.replicaID != h.to:
+			return fmt.Errorf("%w: replica %s of %s is still here", ErrNotReady, r.replicaID, id)
+		case id != h.rng && r.Desc().Overlaps(h.desc.Start, h.desc.End):
+			return fmt.Errorf("%w: %s overlaps %s", ErrNotReady, h.rng, id)
+		}
+	}
+	s.mu.creating[h.rng] = h.desc
+	return nil
+}
+
+func (s *Store) unclaim(id RangeID) {
+	s.mu.Lock()
+	delete(s.mu.creating, id)
+	s.mu.Unlock()
+}
+
+// createFromSnapshot makes a new replica.
+//
+// Order, for a crash at any point: flush, so that no earlier write of a neighbour (a split) is replayed over
+// what follows; state; log. A state without its log is found by recoverLog.
+func (s *Store) createFromSnapshot(ctx context.Context, h snapshotHeader, ing *mvcc.Ingester) error {
+	if err := s.cfg.Engine.Flush(); err != nil {
+		return err
+	}
+	if err := ing.Finish(ctx); err != nil {
+		return err
+	}
+	lb := s.log.NewBatch()
+	lb.Reset(uint64(h.rng), h.at, raftlog.HardState{Term: max(h.term, h.at.Term), Commit: h.at.Index})
+	if err := lb.Commit(true); err != nil {
+		return err
+	}
+	d, a, err := readState(s.cfg.Engine, h.rng)
+	if err != nil {
+		return err
+	}
+	if d == nil || a.index != h.at.Index {
+		return fmt.Errorf("range: snapshot of %s holds no state at index %d", h.rng, h.at.Index)
+	}
+	if _, err := s.newReplica(d, a, h.to, nil); err != nil {
+		return err
+	}
+	s.metrics.snapsTaken.Inc()
+	return nil
+}
+
+// offerSnapshot hands a snapshot to the Raft of a replica that lags, which may find it stale.
+func (s *Store) offerSnapshot(ctx context.Context, r *Replica, from NodeID, seq uint64, st *stagedSnapshot) error {
+	s.incoming.mu.Lock()
+	if s.incoming.staged == nil {
+		s.incoming.staged = make(map[uint64]*stagedSnapshot)
+	}
+	s.incoming.staged[seq] = st
+	s.incoming.mu.Unlock()
+	m := &pb.Message{
+		Type: pb.MsgSnap.Enum(), From: new(uint64(st.h.from)), To: new(uint64(st.h.to)), Term: new(st.h.term),
+		Snapshot: &pb.Snapshot{
+			Data: binary.AppendUvarint(nil, seq),
+			Metadata: &pb.SnapshotMetadata{
+				Index: new(st.h.at.Index), Term: new(st.h.at.Term), ConfState: st.h.desc.confState(),
+			},
+		},
+	}
+	out := newOutbox(s)
+	r.mu.Lock()
+	if r.mu.rn == nil {
+		r.mu.Unlock()
+		return ErrRangeNotFound
+	}
+	r.peers.Store(st.h.from, from)
+	err := r.mu.rn.Step(m)
+	before := r.mu.installing
+	if err == nil {
+		r.handleReady(out)
+	}
+	taken := r.mu.installing > before
+	r.mu.Unlock()
+	out.flush()
+	if err != nil {
+		return err
+	}
+	if !taken {
+		return nil // it has all that the snapshot holds
+	}
+	select {
+	case err := <-st.done:
+		return err
+	case <-s.ctx.Done():
+		return ErrClosed
+	}
+}
+
+// installSnapshot replaces a replica's state and log by a snapshot that its Raft has accepted. It runs on the
+// append goroutine; b holds the appends that came before. The ingestion runs between applies.
+func (s *Store) installSnapshot(r *Replica, m *pb.Message, b *raftlog.Batch) error {
+	if err := b.Commit(true); err != nil {
+		return err
+	}
+	seq, _ := binary.Uvarint(m.Snapshot.Data)
+	s.incoming.mu.Lock()
+	st := s.incoming.staged[seq]
+	s.incoming.mu.Unlock()
+	if st == nil {
+		return fmt.Errorf("snapshot %d is gone", seq)
+	}
+	done := make(chan error, 1)
+	if !r.queue.push(applyWork{r: r, fn: func() { done <- r.replaceState(st) }}) {
+		return ErrClosed
+	}
+	err := <-done
+	st.done <- err
+	if err == nil {
+		s.metrics.snapsTaken.Inc()
+	}
+	return err
+}
+
+// replaceState runs on the range's apply goroutine.
+func (r *Replica) replaceState(st *stagedSnapshot) error {
+	s, old := r.store, r.Desc()
+	if err := s.cfg.Engine.Flush(); err != nil {
+		return err
+	}
+	if err := st.ing.Finish(s.ctx); err != nil {
+		return err
+	}
+	d, a, err := readState(s.cfg.Engine, r.id)
+	if err != nil {
+		return err
+	}
+	if d == nil || a.index != st.h.at.Index {
+		return fmt.Errorf("snapshot holds no state at index %d", st.h.at.Index)
+	}
+	// A split that this replica never applied has made it smaller.
+	b := s.cfg.Engine.NewBatch()
+	b.ClearSpan(mvcc.Span{Start: old.Start, End: d.Start})
+	b.ClearSpan(mvcc.Span{Start: d.End, End: old.End})
+	if err := errors.Join(b.Commit(false), b.Close()); err != nil {
+		return err
+	}
+	hs := r.disk.hard // the append goroutine, which owns it, waits for this function
+	hs.Commit = a.index
+	lb := s.log.NewBatch()
+	lb.Reset(uint64(r.id), st.h.at, hs)
+	if err := lb.Commit(true); err != nil {
+		return err
+	}
+	r.disk.last, r.disk.hard = a.index, hs
+	r.mu.Lock()
+	r.mu.view.reset(st.h.at)
+	r.mu.installing--
+	r.desc.Store(d)
+	r.mu.Unlock()
+	r.truncated.Store(a.index)
+	r.logBytes.Store(0)
+	r.apply.term, r.apply.closed, r.apply.size = a.term, max(r.apply.closed, a.closed), a.size
+	r.size.Store(a.size)
+	r.lease.reconfigure(d)
+	s.mu.Lock()
+	s.reindex()
+	s.mu.Unlock()
+	r.machine.Reset()
+	r.machine.Applied(a.index, r.apply.closed)
+	r.applied.Store(a.index)
+	r.closedApplied(a.index)
+	r.waits.advance(a.index)
+	return nil
+}
+
+// removeReplica takes a replica that is no longer part of its range off this store. It runs on the range's
+// apply goroutine.
+func (s *Store) removeReplica(r *Replica, d *Descriptor) {
+	old := d.clone()
+	old.Replicas = []ReplicaDesc{{Node: s.cfg.NodeID, Replica: r.replicaID}}
+	s.mu.Lock()
+	delete(s.mu.replicas, r.id)
+	s.mu.creating[r.id] = old // nothing comes here until the data is gone
+	s.reindex()
+	s.mu.Unlock()
+	r.removed.Store(true)
+	r.mu.Lock()
+	if r.leading.Load() {
+		s.metrics.leaders.Dec()
+	}
+	r.mu.rn = nil
+	r.mu.view.evict(len(r.mu.view.entries))
+	r.mu.Unlock()
+	r.shutdown()
+	if err := s.destroyData(old, s.cfg.NodeID); err != nil {
+		s.fatal("remove %s: %v", r.id, err)
+	}
+	s.unclaim(r.id)
+}

@@ -1,0 +1,230 @@
+package ranges
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/meridian-db/meridian/mvcc"
+	"github.com/meridian-db/meridian/truetime"
+)
+
+// splitCommand is the payload of a split entry: the two halves.
+type splitCommand struct{ left, right *Descriptor }
+
+func (c splitCommand) encode() []byte {
+	l := c.left.Encode()
+	b := binary.AppendUvarint(nil, uint64(len(l)))
+	b = append(b, l...)
+	return c.right.AppendTo(b)
+}
+
+func decodeSplit(b []byte) (c splitCommand, err error) {
+	rd := reader{b: b}
+	l := rd.bytes(rd.uvarint())
+	if rd.bad {
+		return c, errEntry
+	}
+	if c.left, err = DecodeDescriptor(l); err != nil {
+		return c, err
+	}
+	c.right, err = DecodeDescriptor(rd.b)
+	return c, err
+}
+
+// Split divides the range at key: it keeps [start, key), a new range takes [key, end). It returns once
+// that is so here; the right half elects this node's replica next. Proposals wait meanwhile.
+func (r *Replica) Split(ctx context.Context, key []byte) error {
+	if err := mvcc.ValidateKey(key); err != nil {
+		return err
+	}
+	if _, err := r.checkedLease(); err != nil {
+		return err
+	}
+	release, err := r.machine.PrepareSplit(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer release()
+	d := r.Desc()
+	switch {
+	case bytes.Equal(key, d.Start):
+		return nil // split there already
+	case !d.Contains(key):
+		return ErrRangeKeyMismatch
+	case d.Joint():
+		return fmt.Errorf("%w: %s is between two configurations", ErrNotReady, r.id)
+	}
+	id, err := r.store.newRangeID()
+	if err != nil {
+		return err
+	}
+	var c splitCommand
+	c.left = d.clone()
+	c.left.End = bytes.Clone(key)
+	c.left.Generation++
+	c.right = d.clone()
+	c.right.ID, c.right.Start, c.right.Generation = id, bytes.Clone(key), c.left.Generation
+	p, err := r.propose(ctx, Proposal{Encode: func(truetime.Timestamp) []byte { return c.encode() }}, entrySplit, nil)
+	if err != nil {
+		return err
+	}
+	_, err = p.Wait(ctx)
+	if err == nil {
+		r.store.publish([]*Descriptor{d}, []*Descriptor{c.left, c.right})
+	} else {
+		r.liftFenceAfter(p)
+	}
+	return err
+}
+
+// liftFenceAfter lets proposals pass once the fate of a split is known, whoever waits for it or not.
+func (r *Replica) liftFenceAfter(p *Pending) {
+	select {
+	case <-p.Done():
+		r.liftFence()
+	default:
+		r.store.bg.Add(1)
+		go func() {
+			defer r.store.bg.Done()
+			select {
+			case <-p.Done():
+			case <-r.store.stop:
+			}
+			r.liftFence()
+		}()
+	}
+}
+
+// newRangeID returns an id that no other range has or will have: this node's own numbers.
+func (s *Store) newRangeID() (RangeID, error) {
+	select {
+	case s.ceilings <- struct{}{}: // one store record at a time
+	case <-s.ctx.Done():
+		return 0, ErrClosed
+	}
+	defer func() { <-s.ceilings }()
+	v, err := s.log.GetStore("lastrange")
+	if err != nil {
+		return 0, err
+	}
+	n, _ := binary.Uvarint(v)
+	n++
+	if err := s.log.SetStore("lastrange", binary.AppendUvarint(nil, n)); err != nil {
+		return 0, err
+	}
+	return RangeID(n<<16 | uint64(s.cfg.NodeID)), nil
+}
+
+// applySplit applies a split, on every replica of the range.
+//
+// Crash safety: the state engine survives as a prefix of its batches, so after a crash either the split is
+// there with both halves, or it is replayed, over whatever the right half's own log holds by then.
+func (r *Replica) applySplit(a *applier, payload []byte) (err error) {
+	c, err := decodeSplit(payload)
+	if err != nil {
+		return err
+	}
+	d := r.Desc()
+	if c.left.Generation != d.Generation+1 || !bytes.Equal(c.left.Start, d.Start) || !bytes.Equal(c.right.End, d.End) {
+		return errStale // made for a descriptor that has been replaced
+	}
+	me, ok := c.right.ByID(r.replicaID)
+	if !ok || me.Node != r.store.cfg.NodeID {
+		return fmt.Errorf("split of %s: replica %s is not in %s", r.id, r.replicaID, c.right)
+	}
+	tomb, err := r.store.log.Tombstone(uint64(c.right.ID))
+	if err != nil {
+		return err
+	}
+	exists, _, err := readState(r.Engine(), c.right.ID)
+	if err != nil {
+		return err
+	}
+	// A replay can find the right half gone from this node, or come back by a snapshot.
+	makeRight := ReplicaID(tomb) < me.Replica && exists == nil
+	half := r.apply.size / 2
+	right := appliedState{index: initialIndex, term: initialTerm, closed: r.apply.closed, size: half}
+	if makeRight {
+		// Outcomes of commits and the like go to both halves: whoever asks may come by either.
+		from, to := mvcc.LocalSpan(uint64(r.id)), mvcc.LocalKey(uint64(c.right.ID), nil)
+		err := a.b.ScanLocal(from.Start, from.End, func(key, value []byte) error {
+			if suffix := key[len(from.Start):]; len(suffix) > 0 && suffix[0] != 0 {
+				a.b.PutLocal(append(bytes.Clone(to), suffix...), value)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		putState(a.b, c.right, right)
+	} else if exists == nil {
+		a.b.ClearSpan(mvcc.Span{Start: c.right.Start, End: c.right.End})
+	}
+	a.b.PutLocal(mvcc.LocalKey(uint64(r.id), suffixDesc), c.left.Encode())
+	r.apply.size -= half
+
+	// From the commit on the left half must not be asked for keys of the right one; until the right
+	// half leads, nobody is. Descriptor, state and both replicas change before proposals pass again.
+	index := a.index
+	if err := a.commit(); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.desc.Store(c.left)
+	inherit := r.mu.follow
+	leads := r.leading.Load()
+	r.mu.Unlock()
+	var rr *Replica
+	if makeRight {
+		rr, err = r.store.newReplica(c.right, right, me.Replica, func(x *Replica) {
+			// Whoever holds the lease of the undivided range holds it for keys of the right half, too.
+			x.mu.follow = inherit
+			if leads {
+				r.seq.Lock()
+				x.seq.floor = max(x.seq.floor, r.seq.floor)
+				r.seq.Unlock()
+				// The locks have moved with their epochs: the first lease here continues.
+				x.mu.handoff = &handoff{term: initialTerm, floor: x.seq.floor, state: []byte{}}
+			}
+		})
+		if err != nil {
+			return err
+		}
+		r.machine.Split(c.right.Start, rr.machine)
+	} else {
+		r.store.mu.Lock()
+		r.store.reindex()
+		r.store.mu.Unlock()
+	}
+	a.visible(index)
+	r.store.metrics.splits.Inc()
+	r.liftFence()
+	if rr != nil && leads {
+		rr.poke(flagCampaign)
+	}
+	return nil
+}
+
+// destroyData removes what a store holds of a range, of which it has no replica any more.
+func (s *Store) destroyData(d *Descriptor, node NodeID) error {
+	lb := s.log.NewBatch()
+	last := ReplicaID(0)
+	if t, err := s.log.Tombstone(uint64(d.ID)); err == nil {
+		last = ReplicaID(t)
+	}
+	if rd, ok := d.ReplicaOn(node); ok {
+		last = max(last, rd.Replica)
+	}
+	lb.Remove(uint64(d.ID), uint64(last))
+	if err := lb.Commit(true); err != nil {
+		return err
+	}
+	b := s.cfg.Engine.NewBatch()
+	defer b.Close()
+	span := mvcc.LocalSpan(uint64(d.ID))
+	b.DeleteLocalRange(span.Start, span.End)
+	b.ClearSpan(mvcc.Span{Start: d.Start, End: d.End})
+	return b.Commit(false)
+}

@@ -1,0 +1,614 @@
+package ranges
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	pb "go.etcd.io/raft/v3/raftpb"
+
+	"github.com/meridian-db/meridian/mvcc"
+	"github.com/meridian-db/meridian/range/raftlog"
+	"github.com/meridian-db/meridian/truetime"
+)
+
+// A range starts with this position in its log, so that an empty replica, whose log starts at zero, is
+// told from one that has the initial state, and gets a snapshot.
+const (
+	initialIndex = 10
+	initialTerm  = 5
+)
+
+// Store runs all replicas of one node on a fixed set of goroutines, which live from Start until Close.
+//
+//	workers      step Raft; one worker at a time owns a replica
+//	appender     writes the log appends of all replicas, one batch at a time
+//	syncer       waits for the fsyncs in order and delivers the answers
+//	appliers     apply committed entries; a range always goes to the same one
+//	ticker       ticks replicas that are awake, looks for lapsed support, closes timestamps
+//	supporter    exchanges lease votes with other nodes
+//	queue        up-replication, splits, log truncation, meta updates, in the background
+type Store struct {
+	cfg     Config
+	log     *raftlog.Log
+	boot    uint64 // how many times this store has been opened
+	votes   *votes
+	metrics *metrics
+
+	sched   *scheduler
+	appends *appendQueue
+	syncs   chan syncWork
+	applies []*applyQueue
+
+	mu struct { // held for memory only
+		sync.RWMutex
+		replicas map[RangeID]*Replica
+		orphans  map[RangeID][]inFrame   // messages for ranges that a split may be about to create
+		creating map[RangeID]*Descriptor // ranges that a snapshot is about to create, or that are going away
+		nOrphans int
+	}
+	byKey atomic.Pointer[[]*Replica] // sorted by start key; replaced, never changed
+
+	logCache   cacheBudget
+	fsyncCount atomic.Uint64
+
+	randMu sync.Mutex
+
+	ceilings  chan struct{} // a token: held while a ceiling is persisted
+	supportCh chan struct{} // asks for a round of lease votes
+	queueCh   chan struct{} // asks the queue to look at all ranges
+	peerBusy  sync.Map      // NodeID -> struct{}: a vote request is under way
+	incoming  incomingSnapshots
+	meta      metaQueue
+	keptBytes int64 // of logs, when the state engine was last flushed; the queue's own
+
+	started  atomic.Bool
+	draining atomic.Bool
+	closing  atomic.Bool
+	stop     chan struct{}
+	ctx      context.Context // ends with the store
+	cancel   context.CancelFunc
+	wg       sync.WaitGroup // worker, appender, syncer, appliers
+	bg       sync.WaitGroup // ticker, supporter, queue and what they start
+}
+
+type inFrame struct {
+	to ReplicaID
+	m  inMsg
+}
+
+// Open opens the store's Raft log. Nothing runs before Start.
+func Open(cfg Config) (*Store, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	s := &Store{
+		cfg:       cfg,
+		sched:     newScheduler(),
+		appends:   newAppendQueue(),
+		syncs:     make(chan syncWork, 64),
+		ceilings:  make(chan struct{}, 1),
+		supportCh: make(chan struct{}, 1),
+		queueCh:   make(chan struct{}, 1),
+		stop:      make(chan struct{}),
+	}
+	s.logCache.limit = cfg.LogCacheBytes
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.mu.replicas = make(map[RangeID]*Replica)
+	s.mu.orphans = make(map[RangeID][]inFrame)
+	s.mu.creating = make(map[RangeID]*Descriptor)
+	s.byKey.Store(&[]*Replica{})
+	for range cfg.ApplyWorkers {
+		s.applies = append(s.applies, newApplyQueue())
+	}
+	var err error
+	if s.metrics, err = newMetrics(s, cfg.Metrics); err != nil {
+		return nil, err
+	}
+	if err := cfg.FS.MkdirAll(cfg.Dir, 0o755); err != nil {
+		return nil, err
+	}
+	// Snapshots that an earlier life did not finish.
+	if err := cfg.FS.RemoveAll(cfg.FS.PathJoin(cfg.Dir, "incoming")); err != nil {
+		return nil, err
+	}
+	s.log, err = raftlog.Open(cfg.FS, cfg.FS.PathJoin(cfg.Dir, "raftlog"), cfg.Logger, s.fatal)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.identify(); err != nil {
+		return nil, errors.Join(err, s.log.Close())
+	}
+	return s, nil
+}
+
+// fatal ends the process: a write that others rely on has failed, or replicas would diverge.
+func (s *Store) fatal(format string, args ...any) {
+	if s.closing.Load() {
+		return
+	}
+	panic("range: store " + s.cfg.NodeID.String() + ": " + fmt.Sprintf(format, args...))
+}
+
+// identify checks whose store this is, counts its lives, and reads what earlier lives have promised.
+func (s *Store) identify() error {
+	v, err := s.log.GetStore("node")
+	if err != nil {
+		return err
+	}
+	if v == nil {
+		if err := s.log.SetStore("node", binary.AppendUvarint(nil, uint64(s.cfg.NodeID))); err != nil {
+			return err
+		}
+	} else if id, n := binary.Uvarint(v); n <= 0 || NodeID(id) != s.cfg.NodeID {
+		return fmt.Errorf("range: the store in %s belongs to %s, not %s", s.cfg.Dir, NodeID(id), s.cfg.NodeID)
+	}
+	if v, err = s.log.GetStore("boot"); err != nil {
+		return err
+	}
+	s.boot, _ = binary.Uvarint(v)
+	s.boot++
+	if err := s.log.SetStore("boot", binary.AppendUvarint(nil, s.boot)); err != nil {
+		return err
+	}
+	s.votes = newVotes(s.cfg.NodeID, s.boot, s.cfg.SupportWindow)
+	s.votes.ignore = s.cfg.testIgnoreVotes
+	return s.log.ScanStore("ceiling/", func(_ string, value []byte) error {
+		c, n := binary.Uvarint(value)
+		if n <= 0 {
+			return raftlog.ErrCorrupt
+		}
+		s.votes.barrier = max(s.votes.barrier, truetime.Timestamp(c))
+		return nil
+	})
+}
+
+// MetaKey returns the key of the meta record of the range that ends at end. Its value is the encoded
+// descriptor.
+func MetaKey(end []byte) []byte { return append([]byte{0x01}, end...) }
+
+// Empty reports whether the store has never held a range.
+func (s *Store) Empty() (bool, error) {
+	ids, err := s.localRanges()
+	return len(ids) == 0, err
+}
+
+// Bootstrap writes the initial state of ranges, and their meta records, into an empty store: between
+// Open and Start, on the first node of a cluster only.
+func (s *Store) Bootstrap(descs []*Descriptor) error {
+	if empty, err := s.Empty(); err != nil {
+		return err
+	} else if !empty {
+		return fmt.Errorf("range: the store in %s is not empty", s.cfg.Dir)
+	}
+	b := s.cfg.Engine.NewBatch()
+	defer b.Close()
+	lb := s.log.NewBatch()
+	at := raftlog.Position{Index: initialIndex, Term: initialTerm}
+	for _, d := range descs {
+		putState(b, d, appliedState{index: at.Index, term: at.Term})
+		b.Put(MetaKey(d.End), 1, d.Encode())
+		lb.Reset(uint64(d.ID), at, raftlog.HardState{Term: at.Term, Commit: at.Index})
+	}
+	if err := lb.Commit(true); err != nil {
+		return err
+	}
+	if err := b.Commit(false); err != nil {
+		return err
+	}
+	return s.cfg.Engine.Flush()
+}
+
+// localRanges lists the ranges that the state engine holds.
+func (s *Store) localRanges() ([]RangeID, error) {
+	var ids []RangeID
+	found := errors.New("found")
+	end := mvcc.LocalSpan(1<<64 - 1).End
+	for next := uint64(0); ; {
+		var id uint64
+		err := mvcc.ScanLocal(s.cfg.Engine, mvcc.LocalKey(next, nil), end, func(key, _ []byte) error {
+			id = binary.BigEndian.Uint64(key[2:])
+			return found
+		})
+		if err == nil {
+			return ids, nil
+		}
+		if err != found {
+			return nil, err
+		}
+		ids = append(ids, RangeID(id))
+		next = id + 1
+	}
+}
+
+// Start loads all replicas and starts the store's goroutines.
+func (s *Store) Start() error {
+	ids, err := s.localRanges()
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		d, a, err := readState(s.cfg.Engine, id)
+		if err != nil {
+			return err
+		}
+		if d == nil {
+			continue
+		}
+		rd, ok := d.ReplicaOn(s.cfg.NodeID)
+		if !ok {
+			if err := s.destroyData(d, s.cfg.NodeID); err != nil {
+				return err
+			}
+			continue
+		}
+		if t, err := s.log.Tombstone(uint64(id)); err != nil {
+			return err
+		} else if ReplicaID(t) >= rd.Replica {
+			if err := s.destroyData(d, s.cfg.NodeID); err != nil {
+				return err
+			}
+			continue
+		}
+		if _, err := s.newReplica(d, a, rd.Replica, nil); err != nil {
+			return err
+		}
+	}
+	s.started.Store(true)
+	s.wg.Add(s.cfg.Workers + 2 + len(s.applies))
+	for range s.cfg.Workers {
+		go s.worker()
+	}
+	go s.appendLoop()
+	go s.syncLoop()
+	for _, q := range s.applies {
+		go s.applyLoop(q)
+	}
+	s.bg.Add(3)
+	go s.tickLoop()
+	go s.supportLoop()
+	go s.queueLoop()
+	s.askSupport()
+	for _, r := range s.replicaList() {
+		r.firstLook()
+	}
+	return nil
+}
+
+// firstLook lets a lone replica lead at once.
+func (r *Replica) firstLook() {
+	if d := r.Desc(); len(d.Replicas) == 1 {
+		r.poke(flagCampaign)
+	}
+}
+
+// newReplica makes a replica of what the engines hold, and registers it. init, when not nil, completes it
+// before anyone sees it.
+func (s *Store) newReplica(d *Descriptor, a appliedState, id ReplicaID, init func(r *Replica)) (*Replica, error) {
+	st, err := s.recoverLog(d.ID, a)
+	if err != nil {
+		return nil, err
+	}
+	r := &Replica{id: d.ID, replicaID: id, store: s}
+	r.queue = s.applies[uint64(d.ID)%uint64(len(s.applies))]
+	r.desc.Store(d)
+	r.applied.Store(a.index)
+	r.closed.Store(int64(a.closed))
+	r.size.Store(a.size)
+	r.apply.term, r.apply.closed, r.apply.size = a.term, a.closed, a.size
+	r.seq.floor = a.closed
+	r.disk.last, r.disk.hard = st.Last.Index, st.Hard
+	r.truncated.Store(st.Truncated.Index)
+	r.committed.Store(st.Hard.Commit)
+	r.logBytes.Store(st.Bytes)
+	r.pos.last = st.Last.Index
+	view := &logView{
+		id: uint64(d.ID), log: s.log, budget: &s.logCache,
+		hard: st.Hard, conf: d.confState(), truncated: st.Truncated, last: st.Last, logBytes: st.Bytes,
+		needSnapshot: func() { s.kickQueue() },
+	}
+	r.mu.view = view
+	r.mu.term = st.Hard.Term
+	r.termNow.Store(st.Hard.Term)
+	r.mu.campaignAt = graceTicks + r.jitterTicks()
+	if r.mu.rn, err = r.newRawNode(view, a.index); err != nil {
+		return nil, fmt.Errorf("%s: %w", d.ID, err)
+	}
+	r.mu.role = raft.StateFollower
+	if init != nil {
+		init(r)
+	}
+	r.machine = s.cfg.NewMachine(r)
+	s.mu.Lock()
+	s.mu.replicas[d.ID] = r
+	s.reindex()
+	held := s.mu.orphans[d.ID]
+	s.mu.nOrphans -= len(held)
+	delete(s.mu.orphans, d.ID)
+	s.mu.Unlock()
+	for _, f := range held {
+		if f.to == id {
+			r.inbox.remote(f.m)
+		}
+	}
+	if s.started.Load() {
+		r.poke(flagLook)
+	}
+	return r, nil
+}
+
+// recoverLog makes a range's log agree with its applied state, which runs ahead of the log only when a
+// snapshot had been ingested but the log not yet been reset.
+func (s *Store) recoverLog(id RangeID, a appliedState) (raftlog.State, error) {
+	st, err := s.log.Load(uint64(id))
+	if err != nil {
+		return st, err
+	}
+	if st.Exists && a.index < st.Truncated.Index {
+		return st, fmt.Errorf("range: %s: state at index %d but the log starts after %d: the state engine lost data",
+			id, a.index, st.Truncated.Index)
+	}
+	reset := !st.Exists || a.index > st.Last.Index
+	if !reset && a.index > st.Truncated.Index {
+		err := s.log.Scan(uint64(id), a.index, a.index+1, func(e *pb.Entry) (bool, error) {
+			reset = e.GetTerm() != a.term
+			return false, nil
+		})
+		if err != nil {
+			return st, err
+		}
+	}
+	if reset {
+		at := raftlog.Position{Index: a.index, Term: a.term}
+		st = raftlog.State{Exists: true, Truncated: at, Last: at, Hard: raftlog.HardState{
+			Term: max(st.Hard.Term, a.term), Vote: st.Hard.Vote, Commit: a.index,
+		}}
+		b := s.log.NewBatch()
+		b.Reset(uint64(id), at, st.Hard)
+		// What makes it durable is the first vote or append of the replica, synced after this.
+		if err := b.Commit(false); err != nil {
+			return st, err
+		}
+	}
+	st.Hard.Commit = min(max(st.Hard.Commit, a.index), st.Last.Index)
+	st.Hard.Term = max(st.Hard.Term, st.Last.Term)
+	return st, nil
+}
+
+// reindex rebuilds byKey. The caller holds mu.
+func (s *Store) reindex() {
+	list := make([]*Replica, 0, len(s.mu.replicas))
+	for _, r := range s.mu.replicas {
+		list = append(list, r)
+	}
+	slices.SortFunc(list, func(a, b *Replica) int { return bytes.Compare(a.Desc().Start, b.Desc().Start) })
+	s.byKey.Store(&list)
+}
+
+// replicaList returns all replicas in key order. The slice is shared.
+func (s *Store) replicaList() []*Replica { return *s.byKey.Load() }
+
+// Replicas returns the store's replicas in key order.
+func (s *Store) Replicas() []*Replica { return slices.Clone(s.replicaList()) }
+
+// Replica returns the replica of a range.
+func (s *Store) Replica(id RangeID) (*Replica, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	r, ok := s.mu.replicas[id]
+	return r, ok
+}
+
+// ReplicaForKey returns the replica whose range holds key.
+func (s *Store) ReplicaForKey(key []byte) (*Replica, bool) {
+	list := s.replicaList()
+	i := sort.Search(len(list), func(i int) bool { return bytes.Compare(list[i].Desc().End, key) > 0 })
+	if i == len(list) || !list[i].Desc().Contains(key) {
+		return nil, false
+	}
+	return list[i], true
+}
+
+// NodeID returns the store's node.
+func (s *Store) NodeID() NodeID { return s.cfg.NodeID }
+
+// Engine returns the state engine.
+func (s *Store) Engine() *mvcc.Engine { return s.cfg.Engine }
+
+func (s *Store) randN(n int64) int64 {
+	s.randMu.Lock()
+	defer s.randMu.Unlock()
+	return s.cfg.Rand.Int64N(n)
+}
+
+// Close stops the store. Requests under way fail with ErrClosed or ErrAmbiguous. The state engine is
+// flushed, so that the next start has little to replay; its opener closes it.
+func (s *Store) Close() error {
+	if s.closing.Swap(true) {
+		return nil
+	}
+	close(s.stop)
+	s.cancel()
+	s.incoming.close()
+	s.bg.Wait()
+	if s.started.Load() {
+		s.sched.close()
+		s.appends.close()
+		for _, q := range s.applies {
+			q.close()
+		}
+		s.wg.Wait()
+	}
+	for _, r := range s.replicaList() {
+		r.shutdown()
+	}
+	err := s.cfg.Engine.Flush()
+	return errors.Join(err, s.log.Close())
+}
+
+// shutdown ends what waits for the replica.
+func (r *Replica) shutdown() {
+	r.mu.Lock()
+	r.mu.transfer.abandon()
+	r.mu.Unlock()
+	r.lease.mu.Lock()
+	r.lease.term, r.lease.ready = 0, false
+	r.lease.changed()
+	r.lease.mu.Unlock()
+	r.leading.Store(false)
+	r.pend.failAll(func(p *Pending) error { return ErrAmbiguous })
+	r.waits.close()
+	r.liftFence()
+	r.machine.Close()
+}
+
+// tickLoop ticks the replicas that are awake.
+func (s *Store) tickLoop() {
+	defer s.bg.Done()
+	tick := time.NewTicker(s.cfg.TickInterval)
+	defer tick.Stop()
+	closing := time.NewTicker(s.cfg.CloseInterval)
+	defer closing.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-closing.C:
+			s.publishClosed()
+		case <-tick.C:
+			lapsed := s.votes.lapsedPeers(s.cfg.Clock.Now())
+			for _, r := range s.replicaList() {
+				if r.needsTick(lapsed) {
+					r.poke(flagTick)
+				}
+			}
+		}
+	}
+}
+
+// needsTick reports whether a tick could do anything for the replica.
+func (r *Replica) needsTick(lapsed map[NodeID]bool) bool {
+	if r.leading.Load() {
+		// A silent leader wakes when its lease has run out, to step down in the end.
+		return !r.quiesced.Load() || r.Lease().Until <= r.store.cfg.Clock.Now().Latest
+	}
+	return !r.idle.Load() || lapsed[r.LeaderHint()]
+}
+
+// HandleRaft takes a frame that another node's store has sent. The store owns frame from then on.
+func (s *Store) HandleRaft(from NodeID, frame []byte) {
+	if len(frame) == 0 || s.closing.Load() || !s.started.Load() {
+		return
+	}
+	rd := &reader{b: frame[1:]}
+	switch frame[0] {
+	case frameRaft:
+		for len(rd.b) > 0 {
+			rm, err := readRaftMsg(rd)
+			if err != nil {
+				s.metrics.badFrames.Inc()
+				return
+			}
+			s.route(from, rm)
+		}
+	case frameClosed:
+		for len(rd.b) > 0 {
+			u := readClosed(rd)
+			if rd.bad {
+				break
+			}
+			if r, ok := s.Replica(u.rng); ok {
+				r.closedUpdate(from, u)
+			}
+		}
+	case frameWake:
+		for len(rd.b) > 0 {
+			id := RangeID(rd.uvarint())
+			if r, ok := s.Replica(id); ok && !rd.bad {
+				r.poke(flagWake)
+			}
+		}
+	case frameQuery, frameReleased:
+		for len(rd.b) > 0 {
+			n := readLeaseNote(rd)
+			r, ok := s.Replica(n.rng)
+			switch {
+			case rd.bad:
+			case ok && frame[0] == frameQuery:
+				r.answerQuery(from, n.term)
+			case ok:
+				r.leaseReleased(from, n)
+			}
+		}
+	default:
+		rd.bad = true
+	}
+	if rd.bad {
+		s.metrics.badFrames.Inc()
+	}
+}
+
+// Bounds on messages kept for ranges not here yet.
+const (
+	maxOrphans         = 1024
+	maxOrphansPerRange = 16
+)
+
+func (s *Store) route(from NodeID, rm raftMsg) {
+	r, ok := s.Replica(rm.rng)
+	im := inMsg{m: rm.m, from: from, epoch: rm.epoch}
+	if !ok {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if _, ok := s.mu.replicas[rm.rng]; ok {
+			return // just came; Raft repeats the message
+		}
+		if s.mu.nOrphans < maxOrphans && len(s.mu.orphans[rm.rng]) < maxOrphansPerRange {
+			s.mu.orphans[rm.rng] = append(s.mu.orphans[rm.rng], inFrame{ReplicaID(rm.m.GetTo()), im})
+			s.mu.nOrphans++
+		}
+		return
+	}
+	if ReplicaID(rm.m.GetTo()) != r.replicaID {
+		return
+	}
+	if r.inbox.remote(im) && r.inbox.wake() {
+		s.sched.push(r)
+	}
+}
+
+// requestWake asks a leader for a heartbeat.
+func (s *Store) requestWake(leader NodeID, id RangeID) {
+	s.cfg.Transport.SendRaft(leader, binary.AppendUvarint([]byte{frameWake}, uint64(id)))
+}
+
+// HandleCall answers a request that another node's store has sent.
+func (s *Store) HandleCall(ctx context.Context, from NodeID, method Method, payload []byte) ([]byte, error) {
+	if s.closing.Load() || !s.started.Load() {
+		return nil, ErrClosed
+	}
+	switch method {
+	case methodSupport:
+		return s.handleSupport(from, payload)
+	case methodSafeTime:
+		return s.handleSafeTime(payload)
+	case methodHandoff:
+		return s.handleHandoff(from, payload)
+	case methodTransfer:
+		return s.handleTransfer(ctx, from, payload)
+	case methodReplicaGone:
+		return s.handleReplicaGone(payload)
+	}
+	return nil, fmt.Errorf("range: unknown method %d", method)
+}
+
+func ceilingName(peer NodeID) string { return "ceiling/" + strconv.FormatUint(uint64(peer), 10) }

@@ -1,0 +1,153 @@
+package ranges
+
+import (
+	"context"
+	"encoding/binary"
+	"time"
+
+	"github.com/meridian-db/meridian/truetime"
+)
+
+// askSupport has a round of lease votes start now.
+func (s *Store) askSupport() {
+	select {
+	case s.supportCh <- struct{}{}:
+	default:
+	}
+}
+
+func (s *Store) supportLoop() {
+	defer s.bg.Done()
+	tick := time.NewTicker(s.cfg.SupportInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-tick.C:
+		case <-s.supportCh:
+		}
+		s.supportRound()
+	}
+}
+
+// peerNodes returns the nodes that share ranges with this one.
+func (s *Store) peerNodes() map[NodeID]bool {
+	peers := make(map[NodeID]bool)
+	var last []ReplicaDesc
+	for _, r := range s.replicaList() {
+		rs := r.Desc().Replicas
+		if len(last) > 0 && len(rs) > 0 && &rs[0] == &last[0] {
+			continue
+		}
+		for _, rd := range rs {
+			if rd.Node != s.cfg.NodeID {
+				peers[rd.Node] = true
+			}
+		}
+		last = rs
+	}
+	return peers
+}
+
+// supportRound asks every peer, and this node itself, for support. A node whose clock is not good asks for
+// none: its leases run out and others take over.
+func (s *Store) supportRound() {
+	if s.cfg.Clock.Health() != nil || len(s.replicaList()) == 0 {
+		return
+	}
+	now := s.cfg.Clock.Now()
+	want := now.Latest.Add(s.cfg.SupportWindow)
+	payload := binary.AppendUvarint(nil, s.boot)
+	payload = binary.AppendUvarint(payload, uint64(want))
+	if g, err := s.support(s.cfg.NodeID, s.boot, want); err == nil {
+		s.takeSupport(s.cfg.NodeID, g, now)
+	}
+	for peer := range s.peerNodes() {
+		if _, busy := s.peerBusy.LoadOrStore(peer, struct{}{}); busy {
+			continue
+		}
+		s.bg.Add(1)
+		go func() {
+			defer s.bg.Done()
+			defer s.peerBusy.Delete(peer)
+			ctx, cancel := context.WithTimeout(s.ctx, s.cfg.SupportWindow/2)
+			defer cancel()
+			ans, err := s.cfg.Transport.Call(ctx, peer, methodSupport, payload)
+			if err != nil {
+				return
+			}
+			rd := reader{b: ans}
+			g := granted{epoch: rd.uvarint(), until: truetime.Timestamp(rd.uvarint())}
+			if !rd.bad {
+				s.takeSupport(peer, g, s.cfg.Clock.Now())
+			}
+		}()
+	}
+}
+
+// support promises a peer support, durably.
+func (s *Store) support(peer NodeID, peerBoot uint64, want truetime.Timestamp) (granted, error) {
+	now := s.cfg.Clock.Now()
+	var ceiling truetime.Timestamp
+	if s.votes.needCeiling(peer, want, now) != 0 {
+		// One at a time, so that a lower ceiling never overwrites a higher one.
+		select {
+		case s.ceilings <- struct{}{}:
+		case <-s.ctx.Done():
+			return granted{}, ErrClosed
+		}
+		defer func() { <-s.ceilings }()
+		if ceiling = s.votes.needCeiling(peer, want, now); ceiling != 0 {
+			if err := s.log.SetStore(ceilingName(peer), binary.AppendUvarint(nil, uint64(ceiling))); err != nil {
+				return granted{}, err
+			}
+		}
+	}
+	return s.votes.grant(peer, peerBoot, want, ceiling, now), nil
+}
+
+func (s *Store) handleSupport(from NodeID, payload []byte) ([]byte, error) {
+	rd := reader{b: payload}
+	boot, want := rd.uvarint(), truetime.Timestamp(rd.uvarint())
+	if rd.bad {
+		return nil, errFrame
+	}
+	newLife := s.votes.lifeChanged(from, boot)
+	g, err := s.support(from, boot, want)
+	if err != nil {
+		return nil, err
+	}
+	if newLife {
+		// Its earlier life's ranges have lost their leader, whatever it promises now.
+		for _, r := range s.replicaList() {
+			if r.LeaderHint() == from {
+				r.idle.Store(false)
+			}
+		}
+	}
+	b := binary.AppendUvarint(nil, g.epoch)
+	return binary.AppendUvarint(b, uint64(g.until)), nil
+}
+
+// takeSupport records a promise and looks for leases that it completes.
+func (s *Store) takeSupport(peer NodeID, g granted, now truetime.Interval) {
+	revived := !s.votes.supports(peer, now)
+	newEpoch, changed := s.votes.record(peer, g)
+	if !changed {
+		return
+	}
+	for _, r := range s.replicaList() {
+		if !r.leading.Load() {
+			continue
+		}
+		if r.wantLease.Load() {
+			r.poke(flagLook)
+		}
+		if newEpoch || revived {
+			if _, ok := r.Desc().ReplicaOn(peer); ok {
+				r.poke(flagWake) // have the follower answer, under the new epoch
+			}
+		}
+	}
+}

@@ -1,0 +1,251 @@
+package ranges
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/meridian-db/meridian/truetime"
+)
+
+// A planned transfer hands leadership, lease and lock table to another replica without a gap in the
+// promises made under the lease:
+//
+//	leader   freeze: no proposal, no read from here on in this term, for good
+//	leader   wait until what it has proposed is applied; take the machine's volatile state
+//	leader   ship (term, floor, state) to the target, which keeps it            methodHandoff
+//	leader   tell the target to campaign                                        MsgTimeoutNow
+//	target   campaigns only if it holds the state of that very term; its votes pass the lease filter
+//	target   continues above floor with the locks
+//
+// If it fails the leader steps down, and whoever of the two is elected next, with no other leader in
+// between, continues with the state; anyone else waits until the lease is over.
+
+// handoff is the volatile state of a leader that froze in term.
+type handoff struct {
+	term  uint64
+	floor truetime.Timestamp
+	state []byte
+}
+
+// transfer is a hand-over under way on the leader.
+type transfer struct {
+	to       ReplicaID
+	deadline int64 // tick
+	done     chan struct{}
+}
+
+func (t *transfer) abandon() {
+	if t != nil {
+		close(t.done)
+	}
+}
+
+const transferTicks = 10
+
+// TransferLease hands leadership and lease over to the replica on a node. It returns nil once that node
+// leads, as far as this replica knows. ErrNotReady: the target lags or is no voter; nothing has changed.
+func (r *Replica) TransferLease(ctx context.Context, to NodeID) error {
+	if to == r.store.cfg.NodeID {
+		_, err := r.checkedLease()
+		return err
+	}
+	rd, ok := r.Desc().ReplicaOn(to)
+	if !ok || rd.Type != Voter {
+		return fmt.Errorf("%w: %s has no voting replica of %s", ErrNotReady, to, r.id)
+	}
+	if !r.caughtUp(rd.Replica) {
+		r.poke(flagWake)
+		return fmt.Errorf("%w: the replica of %s on %s lags", ErrNotReady, r.id, to)
+	}
+	// Freeze. Under seq: no proposal slips in behind.
+	r.seq.Lock()
+	lease, err := r.checkedLease()
+	if err == nil && r.seq.fence != nil {
+		err = fmt.Errorf("%w: a split is under way", ErrNotReady)
+	}
+	if err != nil {
+		r.seq.Unlock()
+		return err
+	}
+	l := &r.lease
+	l.mu.Lock()
+	if l.term != lease.Epoch || l.frozen {
+		l.mu.Unlock()
+		r.seq.Unlock()
+		return ErrNotReady
+	}
+	l.frozen = true
+	l.changed()
+	l.mu.Unlock()
+	floor, last := r.seq.floor, r.pos.bound()
+	r.seq.Unlock()
+
+	h := &handoff{term: lease.Epoch, floor: floor}
+	err = func() error {
+		if err := r.WaitApplied(ctx, last); err != nil {
+			return err
+		}
+		h.state = r.machine.LeaseHandoff()
+		r.mu.Lock()
+		r.mu.handoff = h
+		r.mu.Unlock()
+		cctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		b := binary.AppendUvarint(nil, uint64(r.id))
+		b = binary.AppendUvarint(b, h.term)
+		b = binary.AppendUvarint(b, uint64(h.floor))
+		b = append(b, h.state...)
+		_, err := r.store.cfg.Transport.Call(cctx, to, methodHandoff, b)
+		return err
+	}()
+	r.mu.Lock()
+	if r.mu.rn == nil || r.lease.term != lease.Epoch {
+		r.mu.Unlock()
+		return ErrNotLeader
+	}
+	if err != nil {
+		r.stepDown()
+		r.mu.Unlock()
+		r.poke(flagLook)
+		return err
+	}
+	t := &transfer{to: rd.Replica, deadline: r.mu.ticks + transferTicks, done: make(chan struct{})}
+	r.mu.transfer = t
+	r.mu.idleTicks = 0
+	r.quiesced.Store(false)
+	r.mu.rn.TransferLeader(uint64(rd.Replica))
+	r.mu.Unlock()
+	r.poke(flagLook)
+	select {
+	case <-t.done:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if hint := r.LeaderHint(); hint == r.store.cfg.NodeID {
+		return fmt.Errorf("%w: %s did not take over %s", ErrNotReady, to, r.id)
+	}
+	return nil
+}
+
+// lookAtTransfer gives up a transfer that takes too long: the lease of this term is gone, so the leader
+// steps down and an election follows. The caller holds r.mu.
+func (r *Replica) lookAtTransfer() {
+	if t := r.mu.transfer; t != nil && r.mu.ticks >= t.deadline {
+		r.stepDown()
+		r.poke(flagLook)
+	}
+}
+
+// caughtUp reports, on the leader, whether a follower has the whole log.
+func (r *Replica) caughtUp(id ReplicaID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.mu.rn == nil {
+		return false
+	}
+	pr, ok := r.mu.rn.Status().Progress[uint64(id)]
+	return ok && pr.Match >= r.committed.Load() && r.mu.snapshots[id] == 0
+}
+
+func (s *Store) handleHandoff(from NodeID, payload []byte) ([]byte, error) {
+	rd := reader{b: payload}
+	id := RangeID(rd.uvarint())
+	h := &handoff{term: rd.uvarint(), floor: truetime.Timestamp(rd.uvarint())}
+	if rd.bad {
+		return nil, errFrame
+	}
+	h.state = append([]byte{}, rd.b...)
+	r, ok := s.Replica(id)
+	if !ok {
+		return nil, ErrRangeNotFound
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.mu.term != h.term || r.LeaderHint() != from {
+		return nil, fmt.Errorf("%w: %s does not follow %s in term %d", ErrNotReady, s.cfg.NodeID, from, h.term)
+	}
+	r.mu.handoff = h
+	return nil, nil
+}
+
+// RequestTransfer asks the leader of a range, wherever it is, to hand it to this node.
+func (r *Replica) RequestTransfer(ctx context.Context) error {
+	leader := r.LeaderHint()
+	if leader == 0 {
+		return &NotLeaderError{Range: r.id}
+	}
+	if leader == r.store.cfg.NodeID {
+		return nil
+	}
+	_, err := r.store.cfg.Transport.Call(ctx, leader, methodTransfer, binary.AppendUvarint(nil, uint64(r.id)))
+	return err
+}
+
+func (s *Store) handleTransfer(ctx context.Context, from NodeID, payload []byte) ([]byte, error) {
+	rd := reader{b: payload}
+	id := RangeID(rd.uvarint())
+	if rd.bad {
+		return nil, errFrame
+	}
+	r, ok := s.Replica(id)
+	if !ok {
+		return nil, ErrRangeNotFound
+	}
+	return nil, r.TransferLease(ctx, from)
+}
+
+// Drain hands all leases of this node to others, as far as there are others, and keeps the node from
+// leading again. It returns when none is left or ctx ends.
+func (s *Store) Drain(ctx context.Context) error {
+	s.draining.Store(true)
+	for {
+		left := 0
+		for _, r := range s.replicaList() {
+			if !r.leading.Load() {
+				continue
+			}
+			if err := r.giveAway(ctx); err != nil {
+				if errors.Is(err, errAlone) {
+					continue
+				}
+				left++
+			}
+		}
+		if left == 0 {
+			return nil
+		}
+		t := time.NewTimer(s.cfg.TickInterval / 2)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return fmt.Errorf("range: %d leases not handed over: %w", left, ctx.Err())
+		case <-s.stop:
+			t.Stop()
+			return ErrClosed
+		}
+	}
+}
+
+var errAlone = errors.New("range: no other voter")
+
+// giveAway transfers the lease to a voter that is supported and caught up.
+func (r *Replica) giveAway(ctx context.Context) error {
+	err := errAlone
+	now := r.store.cfg.Clock.Now()
+	for _, rd := range r.Desc().Replicas {
+		if rd.Node == r.store.cfg.NodeID || rd.Type != Voter {
+			continue
+		}
+		if !r.store.votes.supports(rd.Node, now) {
+			continue
+		}
+		if err = r.TransferLease(ctx, rd.Node); err == nil {
+			return nil
+		}
+	}
+	return err
+}
