@@ -36,7 +36,7 @@ type CatalogTxn interface {
 	// version. It fails with a retryable error when a change elsewhere has doomed the transaction.
 	Statement(ctx context.Context) error
 	// Use notes the relations that a statement uses; a change of one of them waits for the transaction.
-	Use(tables []uint32) error
+	Use(ctx context.Context, tables []uint32) error
 	// Version changes with every change of the catalog that the view shows, the transaction's own included.
 	// Two views with one version are equal.
 	Version() uint64

@@ -314,7 +314,7 @@ func (s *Session) prepareEnv(ctx context.Context, env *exec.Env, p *plan.Plan, p
 	if len(p.Tables) == 0 && p.ReadOnly {
 		return nil // touches no table
 	}
-	if err := t.catalog.Use(p.Tables); err != nil {
+	if err := t.catalog.Use(ctx, p.Tables); err != nil {
 		return err
 	}
 	tx, err := s.kvTxn(ctx)
