@@ -578,3 +578,49 @@ func parseReg(text string, t *T, s *Settings) (Datum, error) {
 	}
 	return Null, pgerr.New(pgerr.UndefinedObject, "%s \"%s\" does not exist", strings.TrimPrefix(t.Name, "reg"), text)
 }
+
+// EnumOrder returns the sort order of an enum's label, EnumLabel the label with a sort order.
+
+func EnumOrder(t *T, label string) (float32, bool) {
+	i := enumIndex(t, label)
+	switch {
+	case i < 0:
+		return 0, false
+	case t.Def.Order != nil:
+		return t.Def.Order[i], true
+	}
+	return float32(i + 1), true
+}
+
+func EnumLabel(t *T, order float32) (string, bool) {
+	if t.Def.Order == nil {
+		if i := int(order) - 1; i >= 0 && i < len(t.Def.Labels) && float32(i+1) == order {
+			return t.Def.Labels[i], true
+		}
+		return "", false
+	}
+	for i, o := range t.Def.Order {
+		if o == order {
+			return t.Def.Labels[i], true
+		}
+	}
+	return "", false
+}
+
+// InetKey splits an address for key encoding: the whole address, masked network and prefix length.
+func InetKey(s string) (network, addr []byte, bits int) {
+	p := inetPrefix(s)
+	return p.Masked().Addr().AsSlice(), p.Addr().AsSlice(), p.Bits()
+}
+
+// InetFromKey is the inverse of InetKey.
+func InetFromKey(addr []byte, bits int, t *T) (Datum, error) {
+	head := []byte{2, byte(bits), 0, byte(len(addr))}
+	return parseInetBinary(append(head, addr...), t)
+}
+
+// IsEnum reports whether t is an enum.
+func (t *T) IsEnum() bool { return t.Class == 'e' && t.Def != nil }
+
+// IntervalKey is the value by which intervals compare, as whole days and microseconds of a day.
+func IntervalKey(iv *Interval) (days, micros int64) { return intervalCmpValue(iv) }

@@ -35,7 +35,10 @@ type Def struct {
 	Base    *T       // of a domain
 	NotNull bool     // of a domain
 	Labels  []string // of an enum, in sort order
-	Fields  []Field  // of a composite type
+	// Order is the sort order of each label (pg_enum.enumsortorder), which keys are built from: it must
+	// not change when a label is added between others. nil means 1, 2, 3, ...
+	Order  []float32
+	Fields []Field // of a composite type
 }
 
 // Field is one attribute of a composite type.

@@ -1,0 +1,524 @@
+package rowenc
+
+import (
+	"encoding/binary"
+	"math"
+	"math/big"
+	"slices"
+
+	"github.com/cockroachdb/apd/v3"
+
+	"github.com/meridian-db/meridian/sql/types"
+)
+
+// Tags tell how to skip a value without knowing its type. A column starts with one varint: the distance
+// from the column id before, times 16, plus the tag.
+const (
+	tagNull    = iota
+	tagFalse   // no data
+	tagTrue    // no data
+	tagInt     // zigzag varint
+	tagFloat   // 8 bytes
+	tagBytes   // length, data
+	tagUUID    // 16 bytes
+	tagNumeric // length, data
+	tagOther   // length, data: whatever the type says
+)
+
+// AppendColumn appends a column to a row's value. Columns are appended in ascending order of id; prev is
+// the id before, 0 at the start, ids start at 1. A NULL is written too: only a column that did not exist
+// when the row was written is absent.
+func AppendColumn(buf []byte, prev, id uint32, d types.Datum, t *types.T) []byte {
+	return appendTagged(buf, uint64(id-prev), d, t)
+}
+
+func appendTagged(buf []byte, delta uint64, d types.Datum, t *types.T) []byte {
+	head := func(tag uint64) { buf = binary.AppendUvarint(buf, delta<<4|tag) }
+	switch d.Kind() {
+	case types.KindNull:
+		head(tagNull)
+	case types.KindBool:
+		if d.Bool() {
+			head(tagTrue)
+		} else {
+			head(tagFalse)
+		}
+	case types.KindInt, types.KindDate, types.KindTime, types.KindTimestamp, types.KindTimestampTZ:
+		head(tagInt)
+		buf = binary.AppendVarint(buf, d.Int())
+	case types.KindFloat:
+		head(tagFloat)
+		buf = binary.BigEndian.AppendUint64(buf, math.Float64bits(d.Float()))
+	case types.KindString:
+		head(tagBytes)
+		s := d.Str()
+		buf = append(binary.AppendUvarint(buf, uint64(len(s))), s...)
+	case types.KindBytes:
+		head(tagBytes)
+		b := d.Bytes()
+		buf = append(binary.AppendUvarint(buf, uint64(len(b))), b...)
+	case types.KindUUID:
+		head(tagUUID)
+		buf = append(buf, d.UUID()[:]...)
+	case types.KindNumeric:
+		head(tagNumeric)
+		var tmp [64]byte
+		b := appendNumeric(tmp[:0], d.Numeric())
+		buf = append(binary.AppendUvarint(buf, uint64(len(b))), b...)
+	default:
+		head(tagOther)
+		b := appendOther(nil, d, t)
+		buf = append(binary.AppendUvarint(buf, uint64(len(b))), b...)
+	}
+	return buf
+}
+
+// Numeric data: one byte of flags, then for finite numbers the scale and the coefficient, as a varint when
+// it fits in 64 bits and as big-endian bytes otherwise.
+const (
+	numFlagNegative = 1 << iota
+	numFlagBig
+	numFlagNaN
+	numFlagInf
+)
+
+func appendNumeric(buf []byte, d *apd.Decimal) []byte {
+	var flags byte
+	if d.Negative {
+		flags = numFlagNegative
+	}
+	switch {
+	case d.Form == apd.NaN || d.Form == apd.NaNSignaling:
+		return append(buf, numFlagNaN)
+	case d.Form == apd.Infinite:
+		return append(buf, flags|numFlagInf)
+	}
+	if d.Coeff.IsUint64() {
+		buf = binary.AppendUvarint(append(buf, flags), uint64(types.NumericScale(d)))
+		return binary.AppendUvarint(buf, d.Coeff.Uint64())
+	}
+	buf = binary.AppendUvarint(append(buf, flags|numFlagBig), uint64(types.NumericScale(d)))
+	return append(buf, d.Coeff.MathBigInt().Bytes()...)
+}
+
+func decodeNumeric(b []byte) (*apd.Decimal, bool) {
+	if len(b) == 0 {
+		return nil, false
+	}
+	flags := b[0]
+	switch {
+	case flags&numFlagNaN != 0:
+		return types.NumericNaN, true
+	case flags&numFlagInf != 0 && flags&numFlagNegative != 0:
+		return types.NumericNegInf, true
+	case flags&numFlagInf != 0:
+		return types.NumericInf, true
+	}
+	scale, n := binary.Uvarint(b[1:])
+	if n <= 0 || scale > 1<<16 {
+		return nil, false
+	}
+	b = b[1+n:]
+	d := &apd.Decimal{Exponent: -int32(scale)}
+	if flags&numFlagBig != 0 {
+		d.Coeff.SetMathBigInt(new(big.Int).SetBytes(b))
+	} else {
+		c, n := binary.Uvarint(b)
+		if n <= 0 || n != len(b) {
+			return nil, false
+		}
+		d.Coeff.SetUint64(c)
+	}
+	d.Negative = flags&numFlagNegative != 0 && d.Coeff.Sign() != 0
+	return d, true
+}
+
+func appendOther(buf []byte, d types.Datum, t *types.T) []byte {
+	switch d.Kind() {
+	case types.KindTimeTZ:
+		z := d.TimeTZ()
+		return binary.AppendVarint(binary.AppendVarint(buf, z.Micros), int64(z.OffsetSecs))
+	case types.KindInterval:
+		iv := d.Interval()
+		buf = binary.AppendVarint(buf, int64(iv.Months))
+		return binary.AppendVarint(binary.AppendVarint(buf, int64(iv.Days)), iv.Micros)
+	case types.KindJSON:
+		return appendJSON(buf, d.JSON())
+	case types.KindArray:
+		a := d.Array()
+		buf = binary.AppendUvarint(buf, uint64(len(a.Dims)))
+		for _, dim := range a.Dims {
+			buf = binary.AppendVarint(binary.AppendUvarint(buf, uint64(dim.Len)), int64(dim.Lower))
+		}
+		for _, e := range a.Elems {
+			buf = appendTagged(buf, 0, e, a.Elem)
+		}
+	case types.KindTuple:
+		tu := d.Tuple()
+		buf = binary.AppendUvarint(buf, uint64(len(tu.Elems)))
+		for i, e := range tu.Elems {
+			buf = binary.AppendUvarint(buf, uint64(tu.Types[i].OID))
+			buf = appendTagged(buf, 0, e, tu.Types[i])
+		}
+	}
+	return buf
+}
+
+func appendJSON(buf []byte, j *types.JSON) []byte {
+	str := func(s string) { buf = append(binary.AppendUvarint(buf, uint64(len(s))), s...) }
+	switch j.Kind {
+	case types.JSONBool:
+		if j.Bool {
+			return append(buf, jsonTrue)
+		}
+		return append(buf, jsonFalse)
+	case types.JSONNumber:
+		var tmp [64]byte
+		b := appendNumeric(tmp[:0], j.Num)
+		return append(binary.AppendUvarint(append(buf, jsonNumber), uint64(len(b))), b...)
+	case types.JSONString:
+		buf = append(buf, jsonString)
+		str(j.Str)
+		return buf
+	case types.JSONArray:
+		buf = binary.AppendUvarint(append(buf, jsonArray), uint64(len(j.Vals)))
+		for _, v := range j.Vals {
+			buf = appendJSON(buf, v)
+		}
+		return buf
+	case types.JSONObject:
+		buf = binary.AppendUvarint(append(buf, jsonObject), uint64(len(j.Vals)))
+		for i, v := range j.Vals {
+			str(j.Keys[i])
+			buf = appendJSON(buf, v)
+		}
+		return buf
+	}
+	return append(buf, jsonNull)
+}
+
+// reader reads a row's value.
+type reader struct{ b []byte }
+
+func (r *reader) uvarint() (uint64, bool) {
+	if len(r.b) > 0 && r.b[0] < 0x80 {
+		v := r.b[0]
+		r.b = r.b[1:]
+		return uint64(v), true
+	}
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		return 0, false
+	}
+	r.b = r.b[n:]
+	return v, true
+}
+
+func (r *reader) varint() (int64, bool) {
+	u, ok := r.uvarint()
+	return int64(u>>1) ^ -int64(u&1), ok
+}
+
+func (r *reader) fixed(n int) ([]byte, bool) {
+	if len(r.b) < n {
+		return nil, false
+	}
+	out := r.b[:n:n]
+	r.b = r.b[n:]
+	return out, true
+}
+
+func (r *reader) sized() ([]byte, bool) {
+	n, ok := r.uvarint()
+	if !ok || n > uint64(len(r.b)) {
+		return nil, false
+	}
+	return r.fixed(int(n))
+}
+
+func (r *reader) skip(tag uint64) bool {
+	var ok bool
+	switch tag {
+	case tagNull, tagFalse, tagTrue:
+		return true
+	case tagInt:
+		_, ok = r.uvarint()
+	case tagFloat:
+		_, ok = r.fixed(8)
+	case tagUUID:
+		_, ok = r.fixed(16)
+	case tagBytes, tagNumeric, tagOther:
+		_, ok = r.sized()
+	}
+	return ok
+}
+
+// datum reads the data of a tag as a value of type t.
+func (r *reader) datum(tag uint64, t *types.T, depth int) (types.Datum, bool) {
+	switch tag {
+	case tagNull:
+		return types.Null, true
+	case tagFalse:
+		return types.NewBool(false), t.Kind == types.KindBool
+	case tagTrue:
+		return types.NewBool(true), t.Kind == types.KindBool
+	case tagInt:
+		v, ok := r.varint()
+		switch t.Kind {
+		case types.KindInt, types.KindDate, types.KindTime, types.KindTimestamp, types.KindTimestampTZ:
+			return scalar(t.Kind, v), ok
+		}
+	case tagFloat:
+		b, ok := r.fixed(8)
+		if ok && t.Kind == types.KindFloat {
+			return types.NewFloat(math.Float64frombits(binary.BigEndian.Uint64(b))), true
+		}
+	case tagBytes:
+		b, ok := r.sized()
+		switch {
+		case !ok:
+		case t.Kind == types.KindString:
+			return types.NewStringFromBytes(b), true
+		case t.Kind == types.KindBytes:
+			return types.NewBytes(b), true
+		}
+	case tagUUID:
+		b, ok := r.fixed(16)
+		if ok && t.Kind == types.KindUUID {
+			// A stored value is never changed, so the datum may point into it.
+			return types.NewUUID((*[16]byte)(b)), true
+		}
+	case tagNumeric:
+		b, ok := r.sized()
+		if ok && t.Kind == types.KindNumeric {
+			n, ok := decodeNumeric(b)
+			return types.NewNumeric(n), ok
+		}
+	case tagOther:
+		b, ok := r.sized()
+		if ok {
+			return decodeOther(b, t, depth+1)
+		}
+	}
+	return types.Null, false
+}
+
+func decodeOther(b []byte, t *types.T, depth int) (types.Datum, bool) {
+	if depth > maxDepth {
+		return types.Null, false
+	}
+	r := reader{b}
+	switch t.Kind {
+	case types.KindTimeTZ:
+		us, ok1 := r.varint()
+		off, ok2 := r.varint()
+		return types.NewTimeTZ(&types.TimeTZ{Micros: us, OffsetSecs: int32(off)}), ok1 && ok2
+	case types.KindInterval:
+		m, ok1 := r.varint()
+		d, ok2 := r.varint()
+		us, ok3 := r.varint()
+		return types.NewInterval(&types.Interval{Months: int32(m), Days: int32(d), Micros: us}), ok1 && ok2 && ok3
+	case types.KindJSON:
+		j, ok := r.json(0)
+		return types.NewJSON(j), ok && len(r.b) == 0
+	case types.KindArray:
+		return r.array(t, depth)
+	case types.KindTuple:
+		return r.tuple(t, depth)
+	}
+	return types.Null, false
+}
+
+func (r *reader) array(t *types.T, depth int) (types.Datum, bool) {
+	ndim, ok := r.uvarint()
+	if !ok || ndim > 6 || t.Elem == nil {
+		return types.Null, false
+	}
+	elem := t.Elem.WithTypmod(-1)
+	a := &types.Array{Elem: elem}
+	total := uint64(1)
+	for range ndim {
+		n, ok1 := r.uvarint()
+		lo, ok2 := r.varint()
+		if !ok1 || !ok2 || n > math.MaxInt32 || lo != int64(int32(lo)) {
+			return types.Null, false
+		}
+		if total *= n; total > uint64(len(r.b)) {
+			return types.Null, false
+		}
+		a.Dims = append(a.Dims, types.ArrayDim{Len: int32(n), Lower: int32(lo)})
+	}
+	if ndim == 0 {
+		total = 0
+	}
+	a.Elems = make([]types.Datum, total)
+	base := elem.BaseType()
+	for i := range a.Elems {
+		if a.Elems[i], ok = r.tagged(base, depth); !ok {
+			return types.Null, false
+		}
+	}
+	return types.NewArray(a), len(r.b) == 0
+}
+
+func (r *reader) tagged(t *types.T, depth int) (types.Datum, bool) {
+	tag, ok := r.uvarint()
+	if !ok || tag > tagOther {
+		return types.Null, false
+	}
+	return r.datum(tag, t, depth)
+}
+
+func (r *reader) tuple(t *types.T, depth int) (types.Datum, bool) {
+	n, ok := r.uvarint()
+	if !ok || n > uint64(len(r.b)) || t.Def != nil && n > uint64(len(t.Def.Fields)) {
+		return types.Null, false
+	}
+	tu := &types.Tuple{}
+	for i := range n {
+		oid, ok := r.uvarint()
+		if !ok {
+			return types.Null, false
+		}
+		ft := types.ByOID(types.OID(oid))
+		if t.Def != nil {
+			ft = t.Def.Fields[i].Type
+			tu.Names = append(tu.Names, t.Def.Fields[i].Name)
+		}
+		if ft == nil {
+			return types.Null, false
+		}
+		e, ok := r.tagged(ft.BaseType(), depth)
+		if !ok {
+			return types.Null, false
+		}
+		tu.Elems, tu.Types = append(tu.Elems, e), append(tu.Types, ft)
+	}
+	if t.Def != nil {
+		for _, f := range t.Def.Fields[n:] { // attributes added since
+			tu.Elems, tu.Types, tu.Names = append(tu.Elems, types.Null), append(tu.Types, f.Type), append(tu.Names, f.Name)
+		}
+	}
+	return types.NewTuple(tu), len(r.b) == 0
+}
+
+func (r *reader) json(depth int) (*types.JSON, bool) {
+	if depth > maxDepth || len(r.b) == 0 {
+		return nil, false
+	}
+	kind := r.b[0]
+	r.b = r.b[1:]
+	switch kind {
+	case jsonNull:
+		return types.JSONNullValue, true
+	case jsonFalse:
+		return types.JSONFalseValue, true
+	case jsonTrue:
+		return types.JSONTrueValue, true
+	case jsonNumber:
+		b, ok := r.sized()
+		if !ok {
+			return nil, false
+		}
+		n, ok := decodeNumeric(b)
+		return types.NewJSONNumber(n), ok
+	case jsonString:
+		b, ok := r.sized()
+		return types.NewJSONString(types.NewStringFromBytes(b).Str()), ok
+	case jsonArray, jsonObject:
+		n, ok := r.uvarint()
+		if !ok || n > uint64(len(r.b)) {
+			return nil, false
+		}
+		j := &types.JSON{Kind: types.JSONArray, Vals: make([]*types.JSON, n)}
+		if kind == jsonObject {
+			j.Kind, j.Keys = types.JSONObject, make([]string, n)
+		}
+		for i := range j.Vals {
+			if kind == jsonObject {
+				k, ok := r.sized()
+				if !ok {
+					return nil, false
+				}
+				j.Keys[i] = types.NewStringFromBytes(k).Str()
+			}
+			if j.Vals[i], ok = r.json(depth + 1); !ok {
+				return nil, false
+			}
+		}
+		return j, true
+	}
+	return nil, false
+}
+
+// Column is a column that a Decoder fills in.
+type Column struct {
+	ID      uint32
+	Type    *types.T
+	Default types.Datum // for rows written before the column existed
+}
+
+// Decoder decodes the wanted columns of rows. It is immutable and safe for concurrent use.
+type Decoder struct {
+	cols []decodeColumn // by ascending id
+}
+
+type decodeColumn struct {
+	id   uint32
+	pos  int
+	base *types.T
+	def  types.Datum
+}
+
+// NewDecoder returns a decoder that stores cols[i] in out[i]. A column of ID 0 is left alone (its value
+// comes from the key).
+func NewDecoder(cols []Column) *Decoder {
+	d := &Decoder{}
+	for i, c := range cols {
+		if c.ID != 0 {
+			d.cols = append(d.cols, decodeColumn{c.ID, i, c.Type.BaseType(), c.Default})
+		}
+	}
+	slices.SortFunc(d.cols, func(a, b decodeColumn) int { return int(a.id) - int(b.id) })
+	return d
+}
+
+// Decode reads value into out. Strings, bytes, uuids and what is inside jsonb alias value.
+func (d *Decoder) Decode(value []byte, out []types.Datum) error {
+	r := reader{value}
+	id, next := uint64(0), 0
+	for next < len(d.cols) {
+		if len(r.b) == 0 {
+			break
+		}
+		head, ok := r.uvarint()
+		if !ok || head>>4 == 0 {
+			return ErrCorrupt
+		}
+		if id += head >> 4; id > math.MaxUint32 {
+			return ErrCorrupt
+		}
+		for next < len(d.cols) && uint64(d.cols[next].id) < id {
+			out[d.cols[next].pos] = d.cols[next].def
+			next++
+		}
+		if next == len(d.cols) {
+			return nil
+		}
+		if uint64(d.cols[next].id) > id {
+			if !r.skip(head & 15) {
+				return ErrCorrupt
+			}
+			continue
+		}
+		c := &d.cols[next]
+		if out[c.pos], ok = r.datum(head&15, c.base, 0); !ok {
+			return ErrCorrupt
+		}
+		next++
+	}
+	for ; next < len(d.cols); next++ {
+		out[d.cols[next].pos] = d.cols[next].def
+	}
+	return nil
+}
