@@ -2,7 +2,6 @@ package pgwire
 
 import (
 	"context"
-	"crypto/tls"
 	"log/slog"
 	"net"
 	"testing"
@@ -93,5 +92,3 @@ func startServer(t testing.TB, cfg Config) (*Server, string) {
 	})
 	return srv, l.Addr().String()
 }
-
-var _ = tls.Config{}

@@ -27,7 +27,7 @@ func psqlRun(t *testing.T, addr string, args ...string) string {
 func TestPsqlUtility(t *testing.T) {
 	_, addr := startServer(t, Config{Auth: AuthTrust})
 	got := psqlRun(t, addr, "-c", "SHOW server_version", "-c", "BEGIN", "-c", "SET LOCAL DateStyle = 'German'", "-c", "SHOW DateStyle", "-c", "ROLLBACK", "-c", "SHOW datestyle", "-c", "COMMIT", "-c", "nonsense")
-	want := "15.0 (Meridian)\nBEGIN\nSET\nGerman, DMY\nROLLBACK\nISO, MDY\nCOMMIT\nWARNING:  there is no transaction in progress\nERROR:  syntax error at or near \"nonsense\"\nLINE 1: nonsense\n        ^\n"
+	want := "15.0 (Meridian)\nBEGIN\nSET\nGerman, DMY\nROLLBACK\nISO, MDY\nWARNING:  there is no transaction in progress\nCOMMIT\nERROR:  syntax error at or near \"nonsense\"\nLINE 1: nonsense\n        ^\n"
 	if got != want {
 		t.Errorf("psql printed\n%s\nwant\n%s", got, want)
 	}
