@@ -320,6 +320,9 @@ func (c *testCluster) rangeOf(key string) *testRange {
 func (c *testCluster) transfer(key string, to ranges.NodeID, handoff bool) {
 	r := c.rangeOf(key)
 	old := r.replicas[ranges.NodeID(r.leader.Load())]
+	if old.node == to {
+		return
+	}
 	var data []byte
 	if handoff {
 		data = old.m.LeaseHandoff()
@@ -341,12 +344,15 @@ func (c *testCluster) transfer(key string, to ranges.NodeID, handoff bool) {
 	next.m.LeaseAcquired(ranges.Lease{Epoch: r.term, Holder: to, Until: next.Lease().Until}, data)
 }
 
-// split divides the range of key at key.
-func (c *testCluster) split(key string) {
+// split divides the range of key at key, unless the range is not ready for it (it holds staged writes).
+func (c *testCluster) split(key string) bool {
 	c.t.Helper()
 	r := c.rangeOf(key)
 	lead := r.replicas[ranges.NodeID(r.leader.Load())]
 	release, err := lead.m.PrepareSplit(context.Background(), []byte(key))
+	if errors.Is(err, ranges.ErrNotReady) {
+		return false
+	}
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -379,6 +385,8 @@ func (c *testCluster) split(key string) {
 	}
 	<-p.done
 	release()
+	c.writeMeta()
+	return true
 }
 
 func (c *testCluster) close() {

@@ -3,6 +3,7 @@ package txn
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"slices"
 	"sort"
 	"sync"
@@ -166,8 +167,13 @@ func (db *DB) findRoute(ctx context.Context, key []byte, before bool) (*route, e
 					return r, nil
 				}
 			}
-			if err := db.readMeta(ctx, key, before); err != nil && ctx.Err() != nil {
-				return nil, err
+			if err := db.readMeta(ctx, key, before); err != nil {
+				if ctx.Err() != nil {
+					return nil, err
+				}
+				try.cause = "meta range: " + err.Error()
+			} else {
+				try.cause = fmt.Sprintf("no range is known to hold key %x", key)
 			}
 			if r := db.routes.lookup(key, before); r != nil {
 				return r, nil

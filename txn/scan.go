@@ -222,7 +222,17 @@ func (s *Scanner) fetch(ctx context.Context) error {
 			if resp != nil {
 				epoch = resp.LockEpoch
 			}
-			if terr := t.touched(rt, epoch, lo, hi, true, false); err == nil {
+			first, last, open := lo, hi, true
+			if req.LockScope == txnpb.LockScope_LOCK_ROWS && err == nil {
+				// Only rows are locked, and where there was none, nothing.
+				if first, last, open = nil, nil, false; len(resp.RowKeys) > 0 {
+					first, last = resp.RowKeys[0], resp.RowKeys[len(resp.RowKeys)-1]
+					if s.opts.Reverse {
+						first, last = last, first
+					}
+				}
+			}
+			if terr := t.touched(rt, epoch, first, last, open, false); err == nil {
 				err = terr
 			}
 		}

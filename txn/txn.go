@@ -370,7 +370,10 @@ func (t *Txn) release(ctx context.Context, commitID []byte) {
 		}
 		if ranges.NodeID(p.rt.leader.Load()) == t.db.cfg.NodeID && p.covered() {
 			resp, err := t.db.local.Batch(context.WithoutCancel(ctx), req)
-			if err == nil && resp.Error == txnpb.ErrorCode_OK {
+			if err == nil {
+				t.db.learnAll(resp)
+			}
+			if err == nil && resp.Error == txnpb.ErrorCode_OK && p.covered() {
 				continue
 			}
 		}
@@ -386,10 +389,14 @@ func (t *Txn) release(ctx context.Context, commitID []byte) {
 // expires.
 func (t *Txn) rollbackPart(ctx context.Context, p *part, req *txnpb.BatchRequest) {
 	for n := 1; ; n++ {
+		whole := p.covered()
 		err := t.ranges(ctx, p, func(rt *route) error {
 			_, _, err := t.db.send(ctx, rt, req)
 			return err
 		})
+		if err == nil && whole && !p.covered() {
+			continue // The answer told of a split: the other half holds locks too.
+		}
 		if !errors.Is(err, errReroute) || t.db.pause(ctx, n) != nil {
 			return
 		}
