@@ -1,0 +1,208 @@
+package ranges
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/meridian-db/meridian/truetime"
+)
+
+func (c *sim) addNodes(ids ...NodeID) {
+	c.lister.mu.Lock()
+	for _, id := range ids {
+		c.lister.list = append(c.lister.list, NodeInfo{ID: id, Region: fmt.Sprintf("region%d", id), Live: true})
+	}
+	c.lister.mu.Unlock()
+	for _, x := range c.nodes {
+		if x.store != nil {
+			x.store.NodesChanged()
+		}
+	}
+}
+
+// A fresh cluster's ranges have three replicas well under a second after the nodes have joined.
+func TestUpReplication(t *testing.T) {
+	runSim(t, 3, 3, nil, func(c *sim) {
+		c.net.delay = func() time.Duration { return time.Millisecond }
+		c.startAll(desc(1, "\x01", "\x03", 1), desc(2, "\x03", "\xff", 1))
+		r := c.leader("\x03a", time.Second)
+		for i := range 200 {
+			c.mustPut(r, fmt.Sprintf("\x03k%d", i), "v")
+		}
+		start := time.Now()
+		c.addNodes(1, 2, 3)
+		c.until(time.Second, "three voters everywhere", func() bool {
+			for _, x := range c.nodes {
+				for _, id := range []RangeID{1, 2} {
+					r, ok := x.store.Replica(id)
+					if !ok || r.Desc().Joint() || len(r.Desc().Replicas) != 3 || r.Desc().Replicas[2].Type != Voter {
+						return false
+					}
+				}
+			}
+			return true
+		})
+		t.Logf("up-replicated after %s", time.Since(start))
+		if l := r.Lease(); l.Until <= c.nodes[1].clock.Now().Latest {
+			t.Fatal("the lease did not survive the change")
+		}
+		c.mustPut(r, "\x03z", "after")
+		for _, x := range c.nodes {
+			c.until(time.Second, "data everywhere", func() bool {
+				return c.get(x, "\x03z", truetime.MaxTimestamp) == "after" && c.get(x, "\x03k7", truetime.MaxTimestamp) == "v"
+			})
+		}
+		// The copies are good for more than reading: the founder may die.
+		c.crash(c.nodes[1])
+		r2 := c.leader("\x03a", 5*time.Second)
+		c.mustPut(r2, "\x03z", "later")
+	})
+}
+
+func TestSplit(t *testing.T) {
+	runSim(t, 4, 3, nil, func(c *sim) {
+		c.startAll(desc(1, "\x01", "\xff", 1, 2, 3))
+		r := c.leader("a", 5*time.Second)
+		ts := c.mustPut(r, "a", "1")
+		c.mustPut(r, "m", "1")
+		start := time.Now()
+		if err := r.Split(context.Background(), []byte("m")); err != nil {
+			t.Fatal(err)
+		}
+		right := c.leader("m", time.Second)
+		t.Logf("right half leads after %s on %s", time.Since(start), right.NodeID())
+		if right.ID() == r.ID() || !bytes.Equal(right.Desc().Start, []byte("m")) {
+			t.Fatalf("right half is %s", right.Desc())
+		}
+		if right.NodeID() != r.NodeID() {
+			t.Fatal("the right half is led elsewhere")
+		}
+		if got := c.mustPut(right, "m", "2"); got <= ts {
+			t.Fatal("timestamps go backwards across a split")
+		}
+		c.mustPut(r, "a", "2")
+		if _, err := c.put(r, "m", "x"); err != ErrRangeKeyMismatch {
+			t.Fatalf("write of a moved key: %v", err)
+		}
+		for _, x := range c.nodes {
+			c.until(time.Second, "both halves everywhere", func() bool {
+				return c.get(x, "a", truetime.MaxTimestamp) == "2" && c.get(x, "m", truetime.MaxTimestamp) == "2" && len(x.store.Replicas()) == 2
+			})
+		}
+		// Everything again after all nodes crash.
+		for _, x := range c.nodes {
+			c.crash(x)
+		}
+		for id := NodeID(1); id <= 3; id++ {
+			c.restart(c.nodes[id])
+		}
+		r, right = c.leader("a", 10*time.Second), c.leader("m", 10*time.Second)
+		c.mustPut(r, "a", "3")
+		c.mustPut(right, "m", "3")
+		for _, x := range c.nodes {
+			c.until(time.Second, "both halves everywhere", func() bool {
+				return c.get(x, "a", truetime.MaxTimestamp) == "3" && c.get(x, "m", truetime.MaxTimestamp) == "3"
+			})
+		}
+	})
+}
+
+func TestTransfer(t *testing.T) {
+	runSim(t, 5, 3, nil, func(c *sim) {
+		c.net.delay = func() time.Duration { return 2 * time.Millisecond }
+		c.startAll(desc(1, "\x01", "\xff", 1, 2, 3))
+		r := c.leader("a", 5*time.Second)
+		ts := c.mustPut(r, "a", "1")
+		r.machine.(*register).handoff = "locks"
+		to := r.NodeID()%3 + 1
+		start := time.Now()
+		if err := r.TransferLease(context.Background(), to); err != nil {
+			c.dump()
+			t.Fatal(err)
+		}
+		r2 := c.leader("a", time.Second, r.NodeID())
+		t.Logf("%s leads after %s", r2.NodeID(), time.Since(start))
+		if r2.NodeID() != to {
+			t.Fatalf("%s leads, not %s", r2.NodeID(), to)
+		}
+		if got := c.mustPut(r2, "a", "2"); got <= ts {
+			t.Fatal("timestamps go backwards")
+		}
+		ev := r2.machine.(*register).events
+		if len(ev) != 1 || ev[0] != `acquired handoff="locks"` {
+			t.Fatalf("events %q", ev)
+		}
+		if ev := r.machine.(*register).events; ev[len(ev)-1] != "lost" {
+			t.Fatalf("events %q", ev)
+		}
+		// Drain hands it on once more.
+		if err := c.nodes[to].store.Drain(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if l := c.leader("a", time.Second, to); l.NodeID() == to {
+			t.Fatal("drained node leads")
+		}
+	})
+}
+
+// A follower whose log has been truncated gets a snapshot.
+func TestSnapshotToLaggingFollower(t *testing.T) {
+	runSim(t, 6, 3, nil, func(c *sim) {
+		c.startAll(desc(1, "\x01", "\xff", 1, 2, 3))
+		r := c.leader("a", 5*time.Second)
+		lag := c.nodes[r.NodeID()%3+1]
+		c.mustPut(r, "a", "1")
+		c.net.isolate(lag.id, true)
+		time.Sleep(3 * time.Second)
+		big := string(make([]byte, 100<<10))
+		for i := range 50 {
+			c.mustPut(r, fmt.Sprintf("k%02d", i), big)
+		}
+		if err := c.nodes[r.NodeID()].eng.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		c.until(10*time.Second, "the log is truncated", func() bool { return r.truncated.Load() > 30 })
+		c.net.isolate(lag.id, false)
+		c.until(10*time.Second, "the follower has the data", func() bool {
+			return c.get(lag, "k49", truetime.MaxTimestamp) == big
+		})
+		lr, _ := lag.store.Replica(1)
+		if lr.truncated.Load() < 30 {
+			t.Fatal("it did not come by a snapshot")
+		}
+		c.mustPut(r, "a", "2")
+		c.until(time.Second, "replication goes on", func() bool { return c.get(lag, "a", truetime.MaxTimestamp) == "2" })
+		c.crash(lag)
+		c.restart(lag)
+		c.until(10*time.Second, "it is all there after a crash", func() bool {
+			return c.get(lag, "a", truetime.MaxTimestamp) == "2" && c.get(lag, "k03", truetime.MaxTimestamp) == big
+		})
+	})
+}
+
+func TestReplaceReplica(t *testing.T) {
+	runSim(t, 7, 4, nil, func(c *sim) {
+		c.startAll(desc(1, "\x01", "\xff", 1, 2, 3))
+		r := c.leader("a", 5*time.Second)
+		c.mustPut(r, "a", "1")
+		var voters []NodeID
+		gone := r.NodeID()%3 + 1
+		for id := NodeID(1); id <= 4; id++ {
+			if id != gone {
+				voters = append(voters, id)
+			}
+		}
+		if err := r.ChangeReplicas(context.Background(), voters); err != nil {
+			t.Fatal(err)
+		}
+		c.mustPut(r, "a", "2")
+		c.until(time.Second, "the new replica has it", func() bool { return c.get(c.nodes[4], "a", truetime.MaxTimestamp) == "2" })
+		c.until(30*time.Second, "the old replica is gone", func() bool {
+			_, ok := c.nodes[gone].store.Replica(1)
+			return !ok && c.get(c.nodes[gone], "a", truetime.MaxTimestamp) == "<none>"
+		})
+	})
+}
