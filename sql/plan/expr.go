@@ -28,7 +28,9 @@ type EvalCtx struct {
 	Params []types.Datum
 	B      *builtin.Ctx
 	Sub    SubqueryRunner
-	args   []types.Datum // stack of arguments of calls being evaluated
+	// RowID makes unique keys for tables without a primary key.
+	RowID func() int64
+	args  []types.Datum // stack of arguments of calls being evaluated
 }
 
 // SubqueryRunner executes the subplans of expressions.
@@ -78,6 +80,7 @@ type Col struct {
 	T    *types.T
 	Name string // for EXPLAIN: the column's name
 	Rel  string // for EXPLAIN: the alias of its relation
+	Pos  int32  // where the reference stands, for errors about grouping
 }
 
 func (e *Col) Type() *types.T                       { return e.T }
@@ -898,6 +901,10 @@ type Subquery struct {
 	Not  bool // NOT IN, NOT EXISTS folded in
 	// Free is whether the subquery refers to columns outside itself; without, it runs once.
 	Correlated bool
+	// FreeSlots of the subquery: the outer columns it depends on.
+	Free      []Slot
+	Keep      []Slot
+	optimized bool
 }
 
 func (e *Subquery) Type() *types.T                       { return e.T }

@@ -80,8 +80,11 @@ type Scan struct {
 	LimitHint Expr
 	// Recheck are the conditions (Filter and IndexConds) to be tested again when a locking read finds a
 	// newer version of the row.
-	Target bool // the target of UPDATE or DELETE
-	// PKSlots receive the primary key when Target or LockRows needs it.
+	Target bool // the target of UPDATE or DELETE, or of a LockRows: all columns are needed
+
+	allCols  []ScanCol // before pruning
+	conds    []Expr    // all conditions, for trying another index
+	pathRows float64
 }
 
 // LockWant is the lock a scan takes by itself.

@@ -22,7 +22,9 @@ const (
 // Table is a relation as the planner and the executor see it, made once per catalog version. It is
 // immutable.
 type Table struct {
-	ID           uint32
+	ID uint32
+	// Storage is the id under which rows are stored: the id itself until a rewrite or TRUNCATE.
+	Storage      uint32
 	Schema, Name string
 	Kind         TableKind
 	// Columns are the live columns in attnum order; an ordinal below indexes this slice.
@@ -59,6 +61,7 @@ type TableColumn struct {
 	NotNull   bool
 	Default   ast.Expr // nil: NULL
 	Identity  byte     // 'a' always, 'd' by default, 0
+	Sequence  uint32   // behind an identity or serial column
 	Generated ast.Expr // stored generated column
 	Hidden    bool     // the row id of a table without primary key: not in *, not assignable
 	// Stats: NDistinct as pg_stats has it (negative: a share of the rows), 0 unknown.
@@ -69,7 +72,7 @@ type TableColumn struct {
 
 // Index is a primary or secondary index. Its entries are in encode.go of package exec.
 type Index struct {
-	ID      uint32 // within the table's key space
+	ID      uint16 // within the table's key space
 	Name    string
 	Primary bool
 	Unique  bool

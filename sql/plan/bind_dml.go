@@ -1,0 +1,1032 @@
+package plan
+
+import (
+	"context"
+	"slices"
+
+	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/builtin"
+	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/types"
+)
+
+// dml binds INSERT, UPDATE, DELETE or MERGE; the columns are those of RETURNING.
+func (s *scope) dml(st ast.Stmt) (*bound, error) {
+	s.b.writes = true
+	var wc *ast.WithClause
+	switch st := st.(type) {
+	case *ast.InsertStmt:
+		wc = st.With
+	case *ast.UpdateStmt:
+		wc = st.With
+	case *ast.DeleteStmt:
+		wc = st.With
+	case *ast.MergeStmt:
+		wc = st.With
+	case *ast.SelectStmt:
+		return s.selectStmt(st)
+	}
+	var with *With
+	if wc != nil {
+		var err error
+		if with, err = s.with(wc); err != nil {
+			return nil, err
+		}
+	}
+	var q *bound
+	var err error
+	switch st := st.(type) {
+	case *ast.InsertStmt:
+		q, err = s.insert(st)
+	case *ast.UpdateStmt:
+		q, err = s.update(st)
+	case *ast.DeleteStmt:
+		q, err = s.delete(st)
+	case *ast.MergeStmt:
+		q, err = s.merge(st)
+	default:
+		return nil, pgerr.Unsupported("%s", st.Tag())
+	}
+	if err != nil {
+		return nil, err
+	}
+	if with != nil {
+		with.Input = q.node
+		q.node = with
+	}
+	return q, nil
+}
+
+// writable resolves the target of a write.
+func (s *scope) writable(r *ast.RangeVar, verb string) (*Table, error) {
+	if r.Schema == "" {
+		for c := s.ctes; c != nil; c = c.parent {
+			if c.name == r.Name {
+				if t, err := s.b.env.Catalog.Table(s.b.path, "", r.Name); err != nil || t == nil {
+					return nil, errAt(r.Off, pgerr.UndefinedTable, "relation %q cannot be the target of a modifying statement", r.Name)
+				}
+			}
+		}
+	}
+	t, err := s.b.table(r)
+	if err != nil {
+		return nil, err
+	}
+	switch t.Kind {
+	case BaseTable:
+		if t.NotUpdatable != "" {
+			return nil, pgerr.New(pgerr.WrongObjectType, "%s", t.NotUpdatable)
+		}
+		return t, nil
+	case View:
+		return nil, pgerr.New(pgerr.ObjectNotInPrerequisiteState, "cannot %s view %q", verb, t.Name).
+			WithDetail("Views that are not automatically updatable cannot be written to.")
+	case VirtualTable:
+		return nil, pgerr.New(pgerr.InsufficientPrivilege, "permission denied: %q is a system catalog", t.Name)
+	case Sequence:
+		return nil, pgerr.New(pgerr.WrongObjectType, "cannot change sequence %q", t.Name)
+	}
+	return nil, pgerr.New(pgerr.WrongObjectType, "cannot change relation %q", t.Name)
+}
+
+// rowRel makes a rel whose columns are given slots.
+func rowRel(t *Table, alias string, slots []Slot) *rel {
+	rl := &rel{schema: t.Schema, alias: alias, table: t, aliased: alias != t.Name}
+	for i, c := range t.Columns {
+		rl.cols = append(rl.cols, relCol{name: c.Name, table: t.ID, attnum: c.AttNum, hidden: c.Hidden,
+			expr: &Col{Slot: slots[i], T: c.T, Name: c.Name, Rel: alias, Pos: -1}})
+	}
+	return rl
+}
+
+func (b *binder) newSlots(n int) []Slot {
+	out := make([]Slot, n)
+	for i := range out {
+		out[i] = b.newSlot()
+	}
+	return out
+}
+
+// target binds a table's constraints and index expressions to the slots of old and new rows.
+func (b *binder) writeTarget(t *Table, old, new []Slot) (*WriteTarget, error) {
+	w := &WriteTarget{Table: t, Old: old, New: new}
+	bind := func(e ast.Expr, slots []Slot, what string) (Expr, error) {
+		sc := &scope{b: b, q: &query{}, clause: what, noAgg: true, noWindow: true, noSRF: true, items: visibleItem(rowRel(t, t.Name, slots))}
+		path := b.path
+		b.path = append([]string{t.Schema}, "pg_catalog")
+		defer func() { b.path = path }()
+		return sc.expr(e)
+	}
+	if new != nil {
+		for i, c := range t.Columns {
+			if c.Generated != nil {
+				x, err := bind(c.Generated, new, "column generation expressions")
+				if err != nil {
+					return nil, err
+				}
+				if x, err = b.assign(x, c, -1); err != nil {
+					return nil, err
+				}
+				w.Generated = append(w.Generated, OrdExpr{i, x})
+			}
+		}
+		for _, k := range t.Checks {
+			x, err := bind(k.Expr, new, "check constraints")
+			if err != nil {
+				return nil, err
+			}
+			if x, err = b.coerceBool(x, "CHECK", -1); err != nil {
+				return nil, err
+			}
+			w.Checks = append(w.Checks, NamedExpr{k.Name, x})
+		}
+	}
+	for _, ix := range t.AllIndexes() {
+		var ie IndexExprs
+		for side, slots := range [][]Slot{old, new} {
+			if slots == nil {
+				continue
+			}
+			keys := make([]Expr, len(ix.Keys))
+			any := false
+			for i, k := range ix.Keys {
+				if k.Expr != nil {
+					x, err := bind(k.Expr, slots, "index expressions")
+					if err != nil {
+						return nil, err
+					}
+					keys[i], any = b.settle(x), true
+				}
+			}
+			if !any {
+				keys = nil
+			}
+			var where Expr
+			if ix.Where != nil {
+				x, err := bind(ix.Where, slots, "index predicates")
+				if err != nil {
+					return nil, err
+				}
+				where = x
+			}
+			if side == 0 {
+				ie.KeyOld, ie.WhereOld = keys, where
+			} else {
+				ie.KeyNew, ie.WhereNew = keys, where
+			}
+		}
+		w.Indexes = append(w.Indexes, ie)
+	}
+	return w, nil
+}
+
+// defaultExpr is what a column gets when nothing is given for it.
+func (b *binder) defaultExpr(t *Table, ord int) (Expr, error) {
+	c := t.Columns[ord]
+	switch {
+	case c.Generated != nil:
+		return &Const{T: c.T}, nil // computed later
+	case c.Sequence != 0:
+		x, err := b.call("nextval", -1, &Const{D: types.NewInt(int64(c.Sequence)), T: types.ByOID(types.OIDRegclass)})
+		if err != nil {
+			return nil, err
+		}
+		return b.assign(x, c, -1)
+	case c.Default != nil:
+		sc := &scope{b: b, q: &query{}, clause: "DEFAULT expressions", noAgg: true, noWindow: true, noSRF: true,
+			noColumns: "cannot use column reference in DEFAULT expression", colErr: pgerr.FeatureNotSupported}
+		path := b.path
+		b.path = append([]string{t.Schema}, "pg_catalog")
+		x, err := sc.expr(c.Default)
+		b.path = path
+		if err != nil {
+			return nil, err
+		}
+		return b.assign(x, c, -1)
+	}
+	return b.domain(&Const{T: c.T}, c.T)
+}
+
+// insertColumns resolves the column list of INSERT.
+func insertColumns(t *Table, list []*ast.Target) ([]int, error) {
+	var ords []int
+	if list == nil {
+		for i, c := range t.Columns {
+			if !c.Hidden {
+				ords = append(ords, i)
+			}
+		}
+		return ords, nil
+	}
+	for _, tg := range list {
+		o := t.Column(tg.Name)
+		if o < 0 || t.Columns[o].Hidden {
+			return nil, errAt(tg.Off, pgerr.UndefinedColumn, "column %q of relation %q does not exist", tg.Name, t.Name)
+		}
+		if len(tg.Steps) > 0 {
+			return nil, errAt(tg.Off, pgerr.FeatureNotSupported, "assignment to a part of a column is not supported in INSERT")
+		}
+		if slices.Contains(ords, o) {
+			return nil, errAt(tg.Off, pgerr.DuplicateColumn, "column %q specified more than once", tg.Name)
+		}
+		ords = append(ords, o)
+	}
+	return ords, nil
+}
+
+func (s *scope) insert(st *ast.InsertStmt) (*bound, error) {
+	b := s.b
+	t, err := s.writable(st.Table, "insert into")
+	if err != nil {
+		return nil, err
+	}
+	ords, err := insertColumns(t, st.Columns)
+	if err != nil {
+		return nil, err
+	}
+	n := &Insert{}
+	newRow := b.newSlots(len(t.Columns))
+	if n.Target, err = b.writeTarget(t, nil, newRow); err != nil {
+		return nil, err
+	}
+	given := map[int]bool{}
+	// identityGiven refuses explicit values for columns that are always generated.
+	always := func(ord int, e ast.Expr) error {
+		c := t.Columns[ord]
+		if _, ok := e.(*ast.DefaultExpr); ok && e != nil {
+			return nil
+		}
+		if c.Generated != nil {
+			return pgerr.New(pgerr.GeneratedAlways, "cannot insert a non-DEFAULT value into column %q", c.Name).
+				WithDetail("Column \"%s\" is a generated column.", c.Name)
+		}
+		if c.Identity == 'a' && st.Overriding == ast.OverridingNone {
+			return pgerr.New(pgerr.GeneratedAlways, "cannot insert a non-DEFAULT value into column %q", c.Name).
+				WithDetail("Column \"%s\" is an identity column defined as GENERATED ALWAYS.", c.Name).
+				WithHint("Use OVERRIDING SYSTEM VALUE to override.")
+		}
+		return nil
+	}
+	// skip: OVERRIDING USER VALUE ignores what is given for identity columns.
+	skip := func(ord int) bool {
+		return st.Overriding == ast.OverridingUser && t.Columns[ord].Identity != 0
+	}
+	switch {
+	case st.Select == nil:
+		n.Input = &OneRow{}
+	case st.Select.Values != nil && len(st.Select.OrderBy) == 0 && st.Select.Limit == nil && st.Select.Offset == nil && st.Select.With == nil:
+		v := &Values{}
+		vs := s.in("VALUES", true, true, true)
+		vs.items = nil
+		width := len(st.Select.Values[0])
+		if err := insertWidth(st, ords, width, t); err != nil {
+			return nil, err
+		}
+		if st.Columns == nil {
+			ords = ords[:width]
+		}
+		for _, o := range ords {
+			given[o] = true
+			v.Slots = append(v.Slots, newRow[o])
+		}
+		for _, list := range st.Select.Values {
+			if len(list) != width {
+				return nil, errAt(list[0].Position(), pgerr.SyntaxError, "VALUES lists must all be the same length")
+			}
+			row := make([]Expr, width)
+			for i, e := range list {
+				if err := always(ords[i], e); err != nil {
+					return nil, err
+				}
+				if _, ok := e.(*ast.DefaultExpr); ok || skip(ords[i]) {
+					if row[i], err = b.defaultExpr(t, ords[i]); err != nil {
+						return nil, err
+					}
+					continue
+				}
+				x, err := vs.expr(e)
+				if err != nil {
+					return nil, err
+				}
+				if row[i], err = b.assign(x, t.Columns[ords[i]], e.Position()); err != nil {
+					return nil, err
+				}
+			}
+			v.Rowsets = append(v.Rowsets, row)
+		}
+		n.Input = v
+	default:
+		c := &scope{b: b, ctes: s.ctes, q: &query{}}
+		for _, o := range ords {
+			c.hint = append(c.hint, t.Columns[o].T)
+		}
+		q, err := c.selectStmt(st.Select)
+		if err != nil {
+			return nil, err
+		}
+		if err := insertWidth(st, ords, len(q.cols), t); err != nil {
+			return nil, err
+		}
+		ords = ords[:len(q.cols)]
+		for i, o := range ords {
+			if err := always(o, nil); err != nil {
+				return nil, err
+			}
+			if skip(o) {
+				continue
+			}
+			given[o] = true
+			x, err := b.assign(q.cols[i].expr, t.Columns[o], targetPos(st.Select, i))
+			if err != nil {
+				return nil, err
+			}
+			n.Source = append(n.Source, OrdExpr{o, x})
+		}
+		n.Input = q.node
+	}
+	for i, c := range t.Columns {
+		if given[i] || c.Generated != nil {
+			continue
+		}
+		x, err := b.defaultExpr(t, i)
+		if err != nil {
+			return nil, err
+		}
+		if c.Hidden {
+			x = &RowID{}
+		}
+		n.Defaults = append(n.Defaults, OrdExpr{i, x})
+	}
+	alias := t.Name
+	if st.Table.Alias != nil {
+		alias = st.Table.Alias.Name
+	}
+	if st.OnConflict != nil {
+		if err := s.onConflict(n, st.OnConflict, alias); err != nil {
+			return nil, err
+		}
+	}
+	return s.returning(n, st.Returning, []nsItem{{rel: rowRel(t, alias, newRow), relVisible: true, colVisible: true}}, &n.Returning)
+}
+
+func insertWidth(st *ast.InsertStmt, ords []int, width int, t *Table) error {
+	if width > len(ords) {
+		return errAt(targetPos(st.Select, len(ords)), pgerr.SyntaxError, "INSERT has more expressions than target columns")
+	}
+	if width < len(ords) && st.Columns != nil {
+		return errAt(st.Columns[width].Off, pgerr.SyntaxError, "INSERT has more target columns than expressions")
+	}
+	return nil
+}
+
+// RowID makes the hidden key of a row in a table without primary key; the executor supplies it.
+type RowID struct{}
+
+func (e *RowID) Type() *types.T { return types.Int8 }
+func (e *RowID) Eval(c *EvalCtx) (types.Datum, error) {
+	return types.NewInt(c.RowID()), nil
+}
+func (e *RowID) kids(func(*Expr)) {}
+func (e *RowID) copy() Expr       { return e }
+
+// returning binds RETURNING over the target and what else is in scope.
+func (s *scope) returning(n Node, r *ast.Returning, items []nsItem, flag *bool) (*bound, error) {
+	out := &bound{node: n}
+	if r == nil {
+		return out, nil
+	}
+	if r.OldAlias != "" || r.NewAlias != "" {
+		return nil, pgerr.Unsupported("RETURNING WITH is not supported")
+	}
+	c := s.in("RETURNING", true, true, true)
+	c.items = items
+	ts, err := c.targets(r.Targets)
+	if err != nil {
+		return nil, err
+	}
+	*flag = true
+	for _, t := range ts {
+		o := t.outCol
+		o.name = t.label
+		o.expr = s.b.settle(o.expr)
+		out.cols = append(out.cols, o)
+	}
+	return out, nil
+}
+
+func (s *scope) onConflict(n *Insert, oc *ast.OnConflict, alias string) error {
+	b := s.b
+	t := n.Target.Table
+	c := &Conflict{Update: oc.DoUpdate}
+	all := t.AllIndexes()
+	switch {
+	case oc.Constraint != "":
+		for i, ix := range all {
+			if ix.Constraint == oc.Constraint {
+				c.Arbiters = append(c.Arbiters, i)
+			}
+		}
+		if len(c.Arbiters) == 0 {
+			return errAt(oc.Off, pgerr.UndefinedObject, "constraint %q for table %q does not exist", oc.Constraint, t.Name)
+		}
+	case len(oc.Elems) > 0:
+		if err := s.inferArbiters(n, c, oc); err != nil {
+			return err
+		}
+	default:
+		if oc.DoUpdate {
+			return errAt(oc.Off, pgerr.SyntaxError, "ON CONFLICT DO UPDATE requires inference specification or constraint name").
+				WithHint("For example, ON CONFLICT (column_name).")
+		}
+		for i, ix := range all {
+			if ix.Unique {
+				c.Arbiters = append(c.Arbiters, i)
+			}
+		}
+	}
+	for i, a := range c.Arbiters {
+		if i == 0 {
+			c.Name = all[a].Name
+		}
+		if all[a].Deferrable {
+			return pgerr.New(pgerr.ObjectNotInPrerequisiteState, "ON CONFLICT does not support deferrable unique constraints/exclusion constraints as arbiters")
+		}
+	}
+	n.Conflict = c
+	if !oc.DoUpdate {
+		return nil
+	}
+	c.Old = b.newSlots(len(t.Columns))
+	var err error
+	if c.OldTarget, err = b.writeTarget(t, c.Old, n.Target.New); err != nil {
+		return err
+	}
+	sc := s.in("ON CONFLICT", true, true, true)
+	ex := rowRel(t, "excluded", n.Target.New)
+	ex.aliased = true
+	sc.items = []nsItem{{rel: rowRel(t, alias, c.Old), relVisible: true, colVisible: true}, {rel: ex, relVisible: true}}
+	if c.Set, err = sc.setList(t, oc.Set, c.Old); err != nil {
+		return err
+	}
+	if oc.Where != nil {
+		x, err := sc.condition(oc.Where, "WHERE")
+		if err != nil {
+			return err
+		}
+		c.Where = conjuncts(x)
+	}
+	return nil
+}
+
+// inferArbiters finds the unique indexes that ON CONFLICT (columns) means.
+func (s *scope) inferArbiters(n *Insert, c *Conflict, oc *ast.OnConflict) error {
+	t := n.Target.Table
+	sc := s.in("ON CONFLICT", true, true, true)
+	sc.items = visibleItem(rowRel(t, t.Name, n.Target.New))
+	var want []Expr
+	for _, e := range oc.Elems {
+		var x Expr
+		var err error
+		if e.Expr != nil {
+			x, err = sc.expr(e.Expr)
+		} else if o := t.Column(e.Name); o < 0 {
+			err = pgerr.New(pgerr.UndefinedColumn, "column %q does not exist", e.Name)
+		} else {
+			x = &Col{Slot: n.Target.New[o], T: t.Columns[o].T}
+		}
+		if err != nil {
+			return err
+		}
+		want = append(want, x)
+	}
+	var where Expr
+	if oc.IndexWhere != nil {
+		x, err := sc.condition(oc.IndexWhere, "WHERE")
+		if err != nil {
+			return err
+		}
+		where = x
+	}
+	for i, ix := range t.AllIndexes() {
+		if !ix.Unique || ix.WriteOnly {
+			continue
+		}
+		ie := n.Target.Indexes[i]
+		if ie.WhereNew != nil && (where == nil || !implies(where, ie.WhereNew)) {
+			continue
+		}
+		var keys []Expr
+		for k, part := range ix.Keys {
+			if part.Col >= 0 {
+				keys = append(keys, &Col{Slot: n.Target.New[part.Col]})
+			} else {
+				keys = append(keys, ie.KeyNew[k])
+			}
+		}
+		match := true
+		for _, k := range keys {
+			match = match && containsExpr(want, k)
+		}
+		for _, w := range want {
+			match = match && containsExpr(keys, w)
+		}
+		if match {
+			c.Arbiters = append(c.Arbiters, i)
+		}
+	}
+	if len(c.Arbiters) == 0 {
+		return pgerr.New(pgerr.InvalidColumnReference, "there is no unique or exclusion constraint matching the ON CONFLICT specification")
+	}
+	return nil
+}
+
+// implies reports, conservatively, whether p makes q true.
+func implies(p, q Expr) bool {
+	have := conjuncts(p)
+	for _, x := range conjuncts(q) {
+		if !containsExpr(have, x) && !impliedByOne(have, x) {
+			return false
+		}
+	}
+	return true
+}
+
+// impliedByOne knows that a strict comparison of x makes x IS NOT NULL true.
+func impliedByOne(have []Expr, x Expr) bool {
+	n, ok := x.(*IsNull)
+	if !ok || !n.Not {
+		return false
+	}
+	for _, h := range have {
+		if f, ok := h.(*Func); ok && f.Call.Strict && f.Cmp() != builtin.CmpNone {
+			for _, a := range f.Args {
+				if sameExpr(stripCast(a), n.Arg) {
+					return true
+				}
+			}
+		}
+		if l, ok := h.(*InList); ok && !l.Not && sameExpr(stripCast(l.Left), n.Arg) {
+			return true
+		}
+	}
+	return false
+}
+
+// setList binds the assignments of UPDATE or DO UPDATE. old are the slots of the row before.
+func (s *scope) setList(t *Table, list []*ast.Target, old []Slot) ([]OrdExpr, error) {
+	b := s.b
+	var out []OrdExpr
+	rows := map[ast.Expr]*Subquery{}
+	for _, tg := range list {
+		o := t.Column(tg.Name)
+		if o < 0 || t.Columns[o].Hidden {
+			return nil, errAt(tg.Off, pgerr.UndefinedColumn, "column %q of relation %q does not exist", tg.Name, t.Name)
+		}
+		col := t.Columns[o]
+		if len(tg.Steps) == 0 {
+			for _, x := range out {
+				if x.Ord == o {
+					return nil, errAt(tg.Off, pgerr.SyntaxError, "multiple assignments to same column %q", tg.Name)
+				}
+			}
+		}
+		if _, ok := tg.Expr.(*ast.DefaultExpr); ok {
+			x, err := b.defaultExpr(t, o)
+			if err != nil {
+				return nil, err
+			}
+			if col.Generated != nil {
+				continue
+			}
+			out = append(out, OrdExpr{o, x})
+			continue
+		}
+		if col.Generated != nil || col.Identity == 'a' {
+			e := pgerr.New(pgerr.GeneratedAlways, "column %q can only be updated to DEFAULT", col.Name)
+			if col.Generated != nil {
+				return nil, e.WithDetail("Column \"%s\" is a generated column.", col.Name)
+			}
+			return nil, e.WithDetail("Column \"%s\" is an identity column defined as GENERATED ALWAYS.", col.Name)
+		}
+		var x Expr
+		var err error
+		if m, ok := tg.Expr.(*ast.MultiAssign); ok {
+			x, err = s.multiAssign(m, rows)
+		} else {
+			x, err = s.expr(tg.Expr)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(tg.Steps) > 0 {
+			base := Expr(&Col{Slot: old[o], T: col.T, Name: col.Name})
+			for i := range out {
+				if out[i].Ord == o {
+					base = out[i].E
+				}
+			}
+			if x, err = s.assignPart(base, tg, x); err != nil {
+				return nil, err
+			}
+			replaced := false
+			for i := range out {
+				if out[i].Ord == o {
+					out[i].E, replaced = x, true
+				}
+			}
+			if !replaced {
+				out = append(out, OrdExpr{o, x})
+			}
+			continue
+		}
+		if x, err = b.assign(x, col, tg.Expr.Position()); err != nil {
+			return nil, err
+		}
+		out = append(out, OrdExpr{o, x})
+	}
+	return out, nil
+}
+
+// multiAssign binds one column of SET (a, b) = source.
+func (s *scope) multiAssign(m *ast.MultiAssign, rows map[ast.Expr]*Subquery) (Expr, error) {
+	if r, ok := m.Source.(*ast.RowExpr); ok {
+		if len(r.Args) != m.NumColumns {
+			return nil, errAt(m.Off, pgerr.SyntaxError, "number of columns does not match number of values")
+		}
+		return s.expr(r.Args[m.Column-1])
+	}
+	sl, ok := m.Source.(*ast.SubLink)
+	if !ok {
+		return nil, errAt(m.Off, pgerr.FeatureNotSupported, "source for a multiple-column UPDATE item must be a sub-SELECT or ROW() expression")
+	}
+	sub := rows[m.Source]
+	if sub == nil {
+		q, err := s.child().selectStmt(sl.Select)
+		if err != nil {
+			return nil, err
+		}
+		if len(q.cols) != m.NumColumns {
+			return nil, errAt(m.Off, pgerr.SyntaxError, "number of columns does not match number of values")
+		}
+		sub = &Subquery{ID: len(s.b.subqs), Kind: SubRow, Root: q.node}
+		for _, c := range q.cols {
+			sub.Out = append(sub.Out, s.b.settle(c.expr))
+		}
+		sub.T = rowType(sub.Out, nil)
+		s.b.subqs = append(s.b.subqs, sub)
+		rows[m.Source] = sub
+	}
+	return &Field{Arg: sub, N: m.Column - 1, T: sub.Out[m.Column-1].Type()}, nil
+}
+
+// assignPart builds SET column[subscript] = x.
+func (s *scope) assignPart(base Expr, tg *ast.Target, x Expr) (Expr, error) {
+	t := base.Type().BaseType()
+	if t.Kind != types.KindArray || t.Elem == nil || len(tg.Steps) != 1 || tg.Steps[0].Kind != ast.IndexStep {
+		return nil, errAt(tg.Off, pgerr.FeatureNotSupported, "assignment to this part of column %q is not supported", tg.Name)
+	}
+	i, err := s.expr(tg.Steps[0].Upper)
+	if err != nil {
+		return nil, err
+	}
+	if i, err = s.b.coerce(i, types.Int4, builtin.CastAssignment, tg.Off); err != nil {
+		return nil, err
+	}
+	if x, err = s.b.coerce(x, t.Elem, builtin.CastAssignment, tg.Off); err != nil {
+		return nil, err
+	}
+	return &ArraySet{Arr: base, Index: i, Value: x, T: t}, nil
+}
+
+// ArraySet is a one-dimensional array with one element replaced.
+type ArraySet struct {
+	Arr, Index, Value Expr
+	T                 *types.T
+}
+
+func (e *ArraySet) Type() *types.T { return e.T }
+func (e *ArraySet) Eval(c *EvalCtx) (types.Datum, error) {
+	a, err := e.Arr.Eval(c)
+	if err != nil {
+		return types.Null, err
+	}
+	i, err := e.Index.Eval(c)
+	if err != nil {
+		return types.Null, err
+	}
+	v, err := e.Value.Eval(c)
+	if err != nil {
+		return types.Null, err
+	}
+	if i.IsNull() {
+		return types.Null, pgerr.New(pgerr.NullValueNotAllowed, "array subscript in assignment must not be null")
+	}
+	out := &types.Array{Elem: e.T.Elem}
+	if !a.IsNull() && len(a.Array().Dims) > 0 {
+		src := a.Array()
+		if len(src.Dims) != 1 {
+			return types.Null, pgerr.New(pgerr.ArraySubscriptError, "wrong number of array subscripts")
+		}
+		out.Dims = slices.Clone(src.Dims)
+		out.Elems = slices.Clone(src.Elems)
+	} else {
+		out.Dims = []types.ArrayDim{{Len: 0, Lower: int32(i.Int())}}
+	}
+	d := &out.Dims[0]
+	for i.Int() < int64(d.Lower) {
+		if int64(d.Lower)-i.Int() > 1<<20 {
+			return types.Null, pgerr.New(pgerr.ProgramLimitExceeded, "array size exceeds the maximum allowed")
+		}
+		out.Elems = slices.Insert(out.Elems, 0, types.Null)
+		d.Lower--
+		d.Len++
+	}
+	for i.Int() >= int64(d.Lower)+int64(d.Len) {
+		if i.Int()-int64(d.Lower) > 1<<24 {
+			return types.Null, pgerr.New(pgerr.ProgramLimitExceeded, "array size exceeds the maximum allowed")
+		}
+		out.Elems = append(out.Elems, types.Null)
+		d.Len++
+	}
+	out.Elems[i.Int()-int64(d.Lower)] = v
+	return types.NewArray(out), nil
+}
+func (e *ArraySet) kids(f func(*Expr)) { f(&e.Arr); f(&e.Index); f(&e.Value) }
+func (e *ArraySet) copy() Expr         { c := *e; return &c }
+
+// targetScan makes the scan of an UPDATE's or DELETE's target.
+func (s *scope) targetScan(t *Table, r *ast.RangeVar) (*Scan, *rel, []Slot, error) {
+	sc, rl := s.b.scan(t)
+	sc.Lock, sc.Target = LockForUpdate, true
+	if err := rl.rename(r.Alias, r.Off); err != nil {
+		return nil, nil, nil, err
+	}
+	sc.Alias = rl.alias
+	old := make([]Slot, len(t.Columns))
+	for _, c := range sc.Cols {
+		old[c.Ord] = c.Slot
+	}
+	return sc, rl, old, nil
+}
+
+func (s *scope) update(st *ast.UpdateStmt) (*bound, error) {
+	b := s.b
+	t, err := s.writable(st.Table, "update")
+	if err != nil {
+		return nil, err
+	}
+	sc, rl, old, err := s.targetScan(t, st.Table)
+	if err != nil {
+		return nil, err
+	}
+	s.items = visibleItem(rl)
+	var node Node = sc
+	n := &Update{}
+	if len(st.From) > 0 {
+		fs := &scope{b: b, parent: s.parent, ctes: s.ctes, q: s.q}
+		from, err := fs.from(st.From)
+		if err != nil {
+			return nil, err
+		}
+		if err := checkNames(s.items, fs.items); err != nil {
+			return nil, err
+		}
+		s.items = append(s.items, fs.items...)
+		node = b.join(InnerJoin, node, from, nil)
+		n.Joined = true
+	}
+	set, err := s.in("UPDATE", true, true, true).setList(t, st.Set, old)
+	if err != nil {
+		return nil, err
+	}
+	n.Set = set
+	if st.Where != nil {
+		c, err := s.in("WHERE", true, true, true).condition(st.Where, "WHERE")
+		if err != nil {
+			return nil, err
+		}
+		node = &Filter{Input: node, Conds: conjuncts(c)}
+	}
+	n.Input = node
+	newRow := b.newSlots(len(t.Columns))
+	if n.Target, err = b.writeTarget(t, old, newRow); err != nil {
+		return nil, err
+	}
+	items := slices.Clone(s.items)
+	items[0].rel = rowRel(t, rl.alias, newRow)
+	return s.returning(n, st.Returning, items, &n.Returning)
+}
+
+func (s *scope) delete(st *ast.DeleteStmt) (*bound, error) {
+	b := s.b
+	t, err := s.writable(st.Table, "delete from")
+	if err != nil {
+		return nil, err
+	}
+	sc, rl, old, err := s.targetScan(t, st.Table)
+	if err != nil {
+		return nil, err
+	}
+	s.items = visibleItem(rl)
+	var node Node = sc
+	n := &Delete{}
+	if len(st.Using) > 0 {
+		fs := &scope{b: b, parent: s.parent, ctes: s.ctes, q: s.q}
+		from, err := fs.from(st.Using)
+		if err != nil {
+			return nil, err
+		}
+		if err := checkNames(s.items, fs.items); err != nil {
+			return nil, err
+		}
+		s.items = append(s.items, fs.items...)
+		node = b.join(InnerJoin, node, from, nil)
+		n.Joined = true
+	}
+	if st.Where != nil {
+		c, err := s.in("WHERE", true, true, true).condition(st.Where, "WHERE")
+		if err != nil {
+			return nil, err
+		}
+		node = &Filter{Input: node, Conds: conjuncts(c)}
+	}
+	n.Input = node
+	if n.Target, err = b.writeTarget(t, old, nil); err != nil {
+		return nil, err
+	}
+	return s.returning(n, st.Returning, s.items, &n.Returning)
+}
+
+func (s *scope) merge(st *ast.MergeStmt) (*bound, error) {
+	b := s.b
+	t, err := s.writable(st.Table, "merge into")
+	if err != nil {
+		return nil, err
+	}
+	if st.Returning != nil {
+		return nil, pgerr.Unsupported("MERGE ... RETURNING is not supported")
+	}
+	sc, rl, old, err := s.targetScan(t, st.Table)
+	if err != nil {
+		return nil, err
+	}
+	src, items, err := s.tableRef(st.Source, nil)
+	if err != nil {
+		return nil, err
+	}
+	targetItems := visibleItem(rl)
+	if err := checkNames(targetItems, items); err != nil {
+		return nil, err
+	}
+	both := append(slices.Clone(targetItems), items...)
+	cs := s.in("JOIN/ON", true, true, true)
+	cs.items = both
+	on, err := cs.condition(st.On, "JOIN/ON")
+	if err != nil {
+		return nil, err
+	}
+	n := &Merge{}
+	present := b.newSlot()
+	right := &Project{Input: sc, Exprs: []Expr{&Const{D: types.NewBool(true), T: types.Bool}}, Slots: []Slot{present}}
+	n.Present = &Col{Slot: present, T: types.Bool, Name: "present", Pos: -1}
+	n.Input = b.join(LeftJoin, src, right, conjuncts(on))
+	newRow := b.newSlots(len(t.Columns))
+	if n.Target, err = b.writeTarget(t, old, newRow); err != nil {
+		return nil, err
+	}
+	for _, w := range st.Whens {
+		m := &MergeWhen{Matched: w.Match == ast.WhenMatched}
+		if w.Match == ast.WhenNotMatchedBySource {
+			return nil, pgerr.Unsupported("MERGE ... WHEN NOT MATCHED BY SOURCE is not supported")
+		}
+		ws := s.in("MERGE WHEN", true, true, true)
+		ws.items = both
+		if !m.Matched {
+			ws.items = items
+		}
+		if w.Cond != nil {
+			c, err := ws.condition(w.Cond, "WHEN")
+			if err != nil {
+				return nil, err
+			}
+			m.Conds = conjuncts(c)
+		}
+		switch w.Cmd {
+		case ast.MergeDelete:
+			m.Action = MergeDelete
+		case ast.MergeUpdate:
+			m.Action = MergeUpdate
+			if m.Set, err = ws.setList(t, w.Targets, old); err != nil {
+				return nil, err
+			}
+		case ast.MergeInsert:
+			m.Action = MergeInsert
+			ords, err := insertColumns(t, w.Targets)
+			if err != nil {
+				return nil, err
+			}
+			given := map[int]bool{}
+			if len(w.Values) > len(ords) {
+				return nil, errAt(w.Values[len(ords)].Position(), pgerr.SyntaxError, "INSERT has more expressions than target columns")
+			}
+			if w.Targets != nil && len(w.Values) < len(ords) {
+				return nil, errAt(w.Targets[len(w.Values)].Off, pgerr.SyntaxError, "INSERT has more target columns than expressions")
+			}
+			for i, e := range w.Values {
+				if _, ok := e.(*ast.DefaultExpr); ok {
+					continue
+				}
+				col := t.Columns[ords[i]]
+				if col.Generated != nil || col.Identity == 'a' && w.Overriding == ast.OverridingNone {
+					return nil, pgerr.New(pgerr.GeneratedAlways, "cannot insert a non-DEFAULT value into column %q", col.Name)
+				}
+				x, err := ws.expr(e)
+				if err != nil {
+					return nil, err
+				}
+				if x, err = b.assign(x, col, e.Position()); err != nil {
+					return nil, err
+				}
+				given[ords[i]] = true
+				m.Set = append(m.Set, OrdExpr{ords[i], x})
+			}
+			for i, c := range t.Columns {
+				if given[i] || c.Generated != nil {
+					continue
+				}
+				x, err := b.defaultExpr(t, i)
+				if err != nil {
+					return nil, err
+				}
+				if c.Hidden {
+					x = &RowID{}
+				}
+				m.Set = append(m.Set, OrdExpr{i, x})
+			}
+		}
+		n.Whens = append(n.Whens, m)
+	}
+	return &bound{node: n}, nil
+}
+
+// prepareInsert plans COPY FROM.
+func prepareInsert(ctx context.Context, table *ast.RangeVar, columns []string, env Env) (*Plan, error) {
+	b := newBinder(ctx, &env)
+	b.writes = true
+	s := &scope{b: b, q: &query{}}
+	t, err := s.writable(table, "copy to")
+	if err != nil {
+		return nil, err
+	}
+	var list []*ast.Target
+	for _, c := range columns {
+		list = append(list, &ast.Target{Name: c, Pos: ast.Pos{Off: -1}})
+	}
+	ords, err := insertColumns(t, list)
+	if err != nil {
+		return nil, err
+	}
+	if columns == nil {
+		ords = slices.DeleteFunc(ords, func(o int) bool { return t.Columns[o].Generated != nil })
+	}
+	n := &Insert{}
+	newRow := b.newSlots(len(t.Columns))
+	if n.Target, err = b.writeTarget(t, nil, newRow); err != nil {
+		return nil, err
+	}
+	p := &Plan{Verb: "COPY"}
+	v := &Values{}
+	given := map[int]bool{}
+	for _, o := range ords {
+		if t.Columns[o].Generated != nil {
+			return nil, pgerr.New(pgerr.InvalidColumnReference, "column %q is a generated column", t.Columns[o].Name).
+				WithDetail("Generated columns cannot be used in COPY.")
+		}
+		given[o] = true
+		v.Slots = append(v.Slots, newRow[o])
+		p.ParamTypes = append(p.ParamTypes, t.Columns[o].T)
+		p.Columns = append(p.Columns, Column{Name: t.Columns[o].Name, Type: t.Columns[o].T, TableOID: t.ID, AttNum: t.Columns[o].AttNum})
+	}
+	n.Input = v
+	for i, c := range t.Columns {
+		if given[i] || c.Generated != nil {
+			continue
+		}
+		x, err := b.defaultExpr(t, i)
+		if err != nil {
+			return nil, err
+		}
+		if c.Hidden {
+			x = &RowID{}
+		}
+		n.Defaults = append(n.Defaults, OrdExpr{i, x})
+	}
+	o := &optimizer{b: b}
+	root, _, err := o.optimize(n, nil)
+	if err != nil {
+		return nil, err
+	}
+	p.Root, p.NumSlots, p.Subqueries = root, b.slots, o.subqs
+	p.Tables = []uint32{t.ID}
+	return p, nil
+}

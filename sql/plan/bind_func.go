@@ -1,0 +1,608 @@
+package plan
+
+import (
+	"strconv"
+
+	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/builtin"
+	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/types"
+)
+
+func itoa(i int) string { return strconv.Itoa(i) }
+
+// funcCall binds a call of a function, an aggregate, a window function or a set-returning function.
+func (s *scope) funcCall(e *ast.FuncCall) (Expr, error) {
+	b := s.b
+	name := e.Name[len(e.Name)-1]
+	args, call, err := s.resolveCall(e)
+	if err != nil {
+		// A one-argument "function" that names a type is a cast, and f(rel) may be a column of rel.
+		if len(e.Args) == 1 && pgerr.Code(err) == pgerr.UndefinedFunction && !e.Star && e.Over == nil {
+			if x, ok := s.castCall(name, e); ok {
+				return x, nil
+			}
+		}
+		return nil, err
+	}
+	switch call.Func.Kind {
+	case 'a':
+		if e.Over != nil {
+			return s.windowCall(e, name, call, args)
+		}
+		return s.aggregate(e, name, call, args)
+	case 'w':
+		if e.Over == nil {
+			return nil, errAt(e.Off, pgerr.WindowingError, "window function %s requires an OVER clause", name)
+		}
+		return s.windowCall(e, name, call, args)
+	case 'p':
+		return nil, errAt(e.Off, pgerr.WrongObjectType, "%s is a procedure", name).WithHint("To call a procedure, use CALL.")
+	}
+	notAgg := func(what string) error {
+		return errAt(e.Off, pgerr.WrongObjectType, "%s specified, but %s is not an aggregate function", what, name)
+	}
+	switch {
+	case e.Star:
+		return nil, errAt(e.Off, pgerr.WrongObjectType, "%s(*) specified, but %s is not an aggregate function", name, name)
+	case e.Distinct:
+		return nil, notAgg("DISTINCT")
+	case e.WithinGroup:
+		return nil, notAgg("WITHIN GROUP")
+	case len(e.OrderBy) > 0:
+		return nil, notAgg("ORDER BY")
+	case e.Filter != nil:
+		return nil, notAgg("FILTER")
+	case e.Over != nil:
+		return nil, errAt(e.Off, pgerr.WrongObjectType, "OVER specified, but %s is not a window function nor an aggregate function", name)
+	}
+	if call.RetSet {
+		if s.noSRF || s.q == nil {
+			return nil, errAt(e.Off, pgerr.FeatureNotSupported, "set-returning functions are not allowed in %s", s.clause)
+		}
+		if s.inAgg {
+			return nil, errAt(e.Off, pgerr.FeatureNotSupported, "aggregate function calls cannot contain set-returning function calls").
+				WithHint("You might be able to move the set-returning function into a LATERAL FROM item.")
+		}
+		sc := &SetCall{Name: name, Call: call, Args: args, Slot: b.newSlot(), T: call.Ret}
+		if call.Columns != nil && len(call.Columns) > 1 {
+			sc.T = recordOf(call.Columns)
+		}
+		s.q.srfs = append(s.q.srfs, sc)
+		return &Col{Slot: sc.Slot, T: sc.T, Name: name, Pos: -1}, nil
+	}
+	if name == "nextval" || name == "setval" || name == "set_config" || name == "pg_notify" {
+		b.writes = true
+	}
+	t := call.Ret
+	if call.Columns != nil && len(call.Columns) > 1 && t.OID == types.OIDRecord {
+		t = recordOf(call.Columns)
+	}
+	if call.Volatility == 'v' {
+		b.volatile = true
+	}
+	return b.foldFunc(&Func{Name: name, Call: call, Args: args, T: t}), nil
+}
+
+func recordOf(cols []types.Field) *types.T {
+	t := *types.Record
+	t.Def = &types.Def{Fields: cols}
+	return &t
+}
+
+// resolveCall binds the arguments and chooses the function.
+func (s *scope) resolveCall(e *ast.FuncCall) ([]Expr, *builtin.Call, error) {
+	name := e.Name[len(e.Name)-1]
+	if len(e.Name) > 1 {
+		if sc := e.Name[len(e.Name)-2]; sc != "pg_catalog" && sc != "information_schema" {
+			bound, err := s.argTypes(e)
+			if err != nil {
+				return nil, nil, err
+			}
+			_, err = builtin.Resolve(builtin.FuncRequest{Name: sc + "." + name, Args: bound})
+			return nil, nil, at(err, e.Off)
+		}
+	}
+	in := s
+	var req builtin.FuncRequest
+	req.Name, req.Variadic = name, e.Variadic
+	var args []Expr
+	var pos []int32
+	named := false
+	for i, a := range e.Args {
+		argName := ""
+		if na, ok := a.(*ast.NamedArg); ok {
+			argName, a, named = na.Name, na.Arg, true
+			_ = i
+		} else if named {
+			return nil, nil, errAt(a.Position(), pgerr.SyntaxError, "positional argument cannot follow named argument")
+		}
+		x, err := in.argument(a)
+		if err != nil {
+			return nil, nil, err
+		}
+		args = append(args, x)
+		pos = append(pos, a.Position())
+		req.Args = append(req.Args, x.Type())
+		req.ArgNames = append(req.ArgNames, argName)
+	}
+	if !named {
+		req.ArgNames = nil
+	}
+	if e.WithinGroup {
+		for _, o := range e.OrderBy {
+			x, err := in.expr(o.Expr)
+			if err != nil {
+				return nil, nil, err
+			}
+			args = append(args, x)
+			pos = append(pos, o.Off)
+			req.Args = append(req.Args, x.Type())
+		}
+	}
+	call, err := builtin.Resolve(req)
+	if err != nil {
+		return nil, nil, at(err, e.Off)
+	}
+	for i := range args {
+		if i >= len(call.Args) {
+			break
+		}
+		if args[i], err = s.b.coerce(args[i], call.Args[i], builtin.CastImplicit, pos[i]); err != nil {
+			return nil, nil, err
+		}
+		args[i] = s.b.settle(args[i])
+	}
+	return args, call, nil
+}
+
+// argument binds a function argument, where a relation's name means its row and rel.* too.
+func (s *scope) argument(a ast.Expr) (Expr, error) {
+	if r, ok := a.(*ast.ColumnRef); ok && r.Star && len(r.Fields) > 0 {
+		rl, err := s.findRel("", r.Fields[len(r.Fields)-1], r.Off)
+		if err != nil {
+			return nil, err
+		}
+		if rl == nil {
+			return nil, s.missingRel(r.Fields[len(r.Fields)-1], r.Off)
+		}
+		return s.wholeRow(rl), nil
+	}
+	return s.expr(a)
+}
+
+func (s *scope) argTypes(e *ast.FuncCall) ([]*types.T, error) {
+	var ts []*types.T
+	for _, a := range e.Args {
+		if na, ok := a.(*ast.NamedArg); ok {
+			a = na.Arg
+		}
+		x, err := s.expr(a)
+		if err != nil {
+			return nil, err
+		}
+		ts = append(ts, x.Type())
+	}
+	return ts, nil
+}
+
+// castCall tries f(x) as a cast to type f, and f(row) as a field of the row.
+func (s *scope) castCall(name string, e *ast.FuncCall) (Expr, bool) {
+	a, err := s.argument(e.Args[0])
+	if err != nil {
+		return nil, false
+	}
+	if a.Type().Kind == types.KindTuple {
+		if x, err := s.field(a, name, e.Off); err == nil {
+			return x, true
+		}
+	}
+	t := types.ByInternalName(name)
+	if t == nil || t.Class == 'p' {
+		return nil, false
+	}
+	x, err := s.b.explicitCast(a, t, e.Off)
+	return x, err == nil
+}
+
+// aggregate binds an aggregate call of the current query level, or of the outer one that all its columns
+// belong to.
+func (s *scope) aggregate(e *ast.FuncCall, name string, call *builtin.Call, args []Expr) (Expr, error) {
+	if s.inAgg {
+		return nil, errAt(e.Off, pgerr.GroupingError, "aggregate function calls cannot be nested")
+	}
+	owner := s.q
+	if q := s.b.levelOf(args, s); q != nil {
+		owner = q
+	}
+	if owner == s.q && s.noAgg {
+		switch s.clause {
+		case "JOIN/ON":
+			return nil, errAt(e.Off, pgerr.GroupingError, "aggregate functions are not allowed in JOIN conditions")
+		case "FROM":
+			return nil, errAt(e.Off, pgerr.GroupingError, "aggregate functions are not allowed in FROM clause of their own query level")
+		}
+		return nil, errAt(e.Off, pgerr.GroupingError, "aggregate functions are not allowed in %s", s.clause)
+	}
+	if len(args) == 0 && !e.Star && !e.WithinGroup {
+		return nil, errAt(e.Off, pgerr.WrongObjectType, "%s(*) must be used to call a parameterless aggregate function", name)
+	}
+	ordered := call.Func.Agg != nil && call.Func.Agg.Kind != 'n'
+	switch {
+	case ordered && !e.WithinGroup:
+		return nil, errAt(e.Off, pgerr.WrongObjectType, "WITHIN GROUP is required for ordered-set aggregate %s", name)
+	case !ordered && e.WithinGroup:
+		return nil, errAt(e.Off, pgerr.WrongObjectType, "%s is not an ordered-set aggregate, so it cannot have WITHIN GROUP", name)
+	}
+	if err := s.checkAggArgs(args, e.Off); err != nil {
+		return nil, err
+	}
+	in := *s
+	in.inAgg = true
+	a := &AggFunc{Name: name, Call: call, Args: args, Distinct: e.Distinct, Slot: s.b.newSlot(), T: call.Ret, Star: e.Star}
+	if ordered {
+		a.Direct = len(e.Args)
+	}
+	if e.Filter != nil {
+		f := in
+		f.clause, f.noAgg, f.noWindow, f.noSRF = "FILTER", true, true, true
+		x, err := f.condition(e.Filter, "FILTER")
+		if err != nil {
+			return nil, err
+		}
+		a.Filter = x
+	}
+	for i, o := range e.OrderBy {
+		var x Expr
+		var err error
+		if ordered {
+			x = args[a.Direct+i]
+		} else if x, err = in.expr(o.Expr); err != nil {
+			return nil, err
+		}
+		k, err := s.b.sortKey(o, s.b.settle(x))
+		if err != nil {
+			return nil, err
+		}
+		a.Order = append(a.Order, k)
+	}
+	if a.Distinct {
+		for i, x := range args {
+			if err := s.b.sortable(x.Type(), e.Args[min(i, len(e.Args)-1)].Position(), "equality"); err != nil {
+				return nil, err
+			}
+		}
+		for _, k := range a.Order {
+			found := false
+			for _, x := range args {
+				found = found || sameExpr(k.E, x)
+			}
+			if !found {
+				return nil, errAt(e.OrderBy[0].Off, pgerr.InvalidColumnReference, "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list")
+			}
+		}
+	}
+	owner.hasAgg = true
+	// Equal calls share one state.
+	a.key = aggKey(a)
+	for _, o := range owner.aggs {
+		if o.key == a.key && call.Volatility != 'v' {
+			return &Col{Slot: o.Slot, T: o.T, Name: name, Pos: -1}, nil
+		}
+	}
+	owner.aggs = append(owner.aggs, a)
+	return &Col{Slot: a.Slot, T: a.T, Name: name, Pos: -1}, nil
+}
+
+// checkAggArgs refuses aggregates, window functions and set-returning calls in an aggregate's arguments.
+func (s *scope) checkAggArgs(args []Expr, pos int32) error {
+	if s.q == nil {
+		return nil
+	}
+	var used slotSet
+	for _, a := range args {
+		exprSlots(a, &used)
+	}
+	for _, o := range s.q.aggs {
+		if used.has(o.Slot) {
+			return errAt(pos, pgerr.GroupingError, "aggregate function calls cannot be nested")
+		}
+	}
+	for _, w := range s.q.windows {
+		for _, f := range w.funcs {
+			if used.has(f.Slot) {
+				return errAt(pos, pgerr.GroupingError, "aggregate function calls cannot contain window function calls")
+			}
+		}
+	}
+	for _, f := range s.q.srfs {
+		if used.has(f.Slot) {
+			return errAt(pos, pgerr.FeatureNotSupported, "aggregate function calls cannot contain set-returning function calls").
+				WithHint("You might be able to move the set-returning function into a LATERAL FROM item.")
+		}
+	}
+	return nil
+}
+
+// levelOf returns the query all columns of the arguments belong to when that is an outer one of s, nil
+// otherwise.
+func (b *binder) levelOf(args []Expr, s *scope) *query {
+	var slots slotSet
+	for _, a := range args {
+		exprSlots(a, &slots)
+	}
+	if slots.empty() {
+		return nil
+	}
+	for sc := s; sc != nil; sc = sc.parent {
+		own := false
+		for _, it := range sc.items {
+			for _, c := range it.rel.cols {
+				var cs slotSet
+				exprSlots(c.expr, &cs)
+				own = own || cs.intersects(&slots)
+			}
+		}
+		if own {
+			if sc.q == s.q {
+				return nil
+			}
+			return sc.q
+		}
+	}
+	return nil
+}
+
+// sortKey completes a sort key over a bound expression.
+func (b *binder) sortKey(o *ast.SortBy, x Expr) (SortKey, error) {
+	k := SortKey{E: x, Desc: o.Dir == ast.SortDesc}
+	if err := b.sortable(x.Type(), o.Off, "ordering"); err != nil {
+		return k, err
+	}
+	if o.Dir == ast.SortUsing {
+		op := o.Using[len(o.Using)-1]
+		f, err := b.holeOp(op, x.Type(), x.Type(), o.Off)
+		if err != nil {
+			return k, err
+		}
+		switch f.Cmp() {
+		case builtin.CmpLT:
+		case builtin.CmpGT:
+			k.Desc = true
+		default:
+			return k, errAt(o.Off, pgerr.WrongObjectType, "operator %s is not a valid ordering operator", op).
+				WithHint("Ordering operators must be \"<\" or \">\" members of btree operator families.")
+		}
+	}
+	k.NullsFirst = k.Desc
+	switch o.Nulls {
+	case ast.NullsFirst:
+		k.NullsFirst = true
+	case ast.NullsLast:
+		k.NullsFirst = false
+	}
+	return k, nil
+}
+
+// sortable reports types that cannot be sorted or compared.
+func (b *binder) sortable(t *types.T, pos int32, what string) error {
+	t = t.BaseType()
+	switch t.OID {
+	case types.OIDJSON, types.OIDXML, types.OIDPoint, types.OIDLine, types.OIDPolygon, types.OIDPath:
+		return errAt(pos, pgerr.UndefinedFunction, "could not identify an %s operator for type %s", what, types.TypeName(t)).
+			WithHint("Use an explicit ordering operator or modify the query.")
+	}
+	return nil
+}
+
+// windowCall binds a window function call.
+func (s *scope) windowCall(e *ast.FuncCall, name string, call *builtin.Call, args []Expr) (Expr, error) {
+	switch {
+	case s.noWindow:
+		what := s.clause
+		if what == "JOIN/ON" {
+			what = "JOIN conditions"
+		}
+		return nil, errAt(e.Off, pgerr.WindowingError, "window functions are not allowed in %s", what)
+	case s.inAgg:
+		return nil, errAt(e.Off, pgerr.GroupingError, "aggregate function calls cannot contain window function calls")
+	case s.inWindow:
+		return nil, errAt(e.Off, pgerr.WindowingError, "window function calls cannot be nested")
+	case e.Distinct:
+		return nil, errAt(e.Off, pgerr.FeatureNotSupported, "DISTINCT is not implemented for window functions")
+	case len(e.OrderBy) > 0 && !e.WithinGroup:
+		return nil, errAt(e.Off, pgerr.FeatureNotSupported, "aggregate ORDER BY is not implemented for window functions")
+	case e.WithinGroup:
+		return nil, errAt(e.Off, pgerr.FeatureNotSupported, "OVER is not supported for ordered-set aggregate %s", name)
+	case e.Filter != nil && call.Func.Kind == 'w':
+		return nil, errAt(e.Off, pgerr.FeatureNotSupported, "FILTER is not implemented for non-aggregate window functions")
+	}
+	if len(args) == 0 && !e.Star && call.Func.Kind == 'a' {
+		return nil, errAt(e.Off, pgerr.WrongObjectType, "%s(*) must be used to call a parameterless aggregate function", name)
+	}
+	in := *s
+	in.inWindow = true
+	in.clause = "window definitions"
+	w := &WindowFunc{Name: name, Call: call, Args: args, Slot: s.b.newSlot(), T: call.Ret, IsAgg: call.Func.Kind == 'a'}
+	if e.Filter != nil {
+		f := in
+		f.clause = "FILTER"
+		x, err := f.condition(e.Filter, "FILTER")
+		if err != nil {
+			return nil, err
+		}
+		w.Filter = x
+	}
+	spec, frame, err := in.windowDef(e.Over)
+	if err != nil {
+		return nil, err
+	}
+	w.Frame = frame
+	for _, o := range s.q.windows {
+		if sameWindow(o, spec) {
+			o.funcs = append(o.funcs, w)
+			return &Col{Slot: w.Slot, T: w.T, Name: name, Pos: -1}, nil
+		}
+	}
+	spec.funcs = []*WindowFunc{w}
+	s.q.windows = append(s.q.windows, spec)
+	return &Col{Slot: w.Slot, T: w.T, Name: name, Pos: -1}, nil
+}
+
+// windowSpec is a partitioning and ordering with the functions over it.
+type windowSpec struct {
+	partition []Expr
+	order     []SortKey
+	funcs     []*WindowFunc
+}
+
+// Frame is the frame of a window function.
+type Frame struct {
+	Mode                   ast.FrameMode
+	Start, End             ast.BoundKind
+	StartOffset, EndOffset Expr
+	Exclude                ast.FrameExclusion
+	// RangeAdd and RangeSub compute key ± offset for RANGE with an offset; the operands are the sort key's
+	// value and the offset.
+	RangeAdd, RangeSub *Func
+}
+
+func (s *scope) windowDef(d *ast.WindowDef) (*windowSpec, *Frame, error) {
+	def := *d
+	ref := d.Ref
+	if d.Name != "" && ref == "" && len(d.PartitionBy) == 0 && len(d.OrderBy) == 0 && d.Frame == nil {
+		n := s.q.named[d.Name]
+		if n == nil {
+			return nil, nil, errAt(d.Off, pgerr.UndefinedObject, "window %q does not exist", d.Name)
+		}
+		def = *n
+		ref = n.Ref
+	}
+	for ref != "" {
+		n := s.q.named[ref]
+		if n == nil {
+			return nil, nil, errAt(d.Off, pgerr.UndefinedObject, "window %q does not exist", ref)
+		}
+		if len(def.PartitionBy) > 0 {
+			return nil, nil, errAt(d.Off, pgerr.WindowingError, "cannot override PARTITION BY clause of window %q", ref)
+		}
+		if len(def.OrderBy) > 0 && len(n.OrderBy) > 0 {
+			return nil, nil, errAt(d.Off, pgerr.WindowingError, "cannot override ORDER BY clause of window %q", ref)
+		}
+		if n.Frame != nil {
+			return nil, nil, errAt(d.Off, pgerr.WindowingError, "cannot copy window %q because it has a frame clause", ref)
+		}
+		def.PartitionBy = n.PartitionBy
+		if len(def.OrderBy) == 0 {
+			def.OrderBy = n.OrderBy
+		}
+		ref = n.Ref
+	}
+	spec := &windowSpec{}
+	for _, p := range def.PartitionBy {
+		x, err := s.expr(p)
+		if err != nil {
+			return nil, nil, err
+		}
+		spec.partition = append(spec.partition, s.b.settle(x))
+	}
+	for _, o := range def.OrderBy {
+		x, err := s.expr(o.Expr)
+		if err != nil {
+			return nil, nil, err
+		}
+		k, err := s.b.sortKey(o, s.b.settle(x))
+		if err != nil {
+			return nil, nil, err
+		}
+		spec.order = append(spec.order, k)
+	}
+	f := &Frame{Mode: ast.FrameRange, Start: ast.UnboundedPreceding, End: ast.CurrentRow}
+	if def.Frame != nil {
+		var err error
+		if f, err = s.frame(def.Frame, spec, d.Off); err != nil {
+			return nil, nil, err
+		}
+	}
+	return spec, f, nil
+}
+
+func (s *scope) frame(d *ast.Frame, spec *windowSpec, pos int32) (*Frame, error) {
+	f := &Frame{Mode: d.Mode, Start: d.Start, End: d.End, Exclude: d.Exclude}
+	if d.Mode == ast.FrameGroups && len(spec.order) == 0 {
+		return nil, errAt(pos, pgerr.WindowingError, "GROUPS mode requires an ORDER BY clause")
+	}
+	offset := func(e ast.Expr) (Expr, error) {
+		if e == nil {
+			return nil, nil
+		}
+		c := s.in("window frame", true, true, true)
+		x, err := c.expr(e)
+		if err != nil {
+			return nil, err
+		}
+		var used slotSet
+		if exprSlots(x, &used); !used.empty() && d.Mode != ast.FrameRange {
+			return nil, errAt(e.Position(), pgerr.InvalidColumnReference, "argument of %s must not contain variables", frameName(d.Mode))
+		}
+		if d.Mode != ast.FrameRange {
+			return s.b.coerce(x, types.Int8, builtin.CastImplicit, e.Position())
+		}
+		if len(spec.order) != 1 {
+			return nil, errAt(pos, pgerr.WindowingError, "RANGE with offset PRECEDING/FOLLOWING requires exactly one ORDER BY column")
+		}
+		kt := spec.order[0].E.Type()
+		if isUnknown(x) {
+			ot := kt
+			switch kt.BaseType().OID {
+			case types.OIDDate, types.OIDTimestamp, types.OIDTimestampTZ, types.OIDTime, types.OIDTimeTZ:
+				ot = types.IntervalT
+			}
+			if x, err = s.b.coerce(x, bareType(ot), builtin.CastImplicit, e.Position()); err != nil {
+				return nil, err
+			}
+		}
+		for _, op := range []string{"+", "-"} {
+			fn, err := s.b.holeOp(op, kt, x.Type(), e.Position())
+			if err != nil {
+				return nil, errAt(e.Position(), pgerr.FeatureNotSupported, "RANGE with offset PRECEDING/FOLLOWING is not supported for column type %s and offset type %s",
+					types.TypeName(kt), types.TypeName(x.Type())).WithHint("Cast the offset value to an appropriate type.")
+			}
+			if op == "+" {
+				f.RangeAdd = fn
+			} else {
+				f.RangeSub = fn
+			}
+		}
+		return x, nil
+	}
+	var err error
+	if f.StartOffset, err = offset(d.StartOffset); err != nil {
+		return nil, err
+	}
+	f.EndOffset, err = offset(d.EndOffset)
+	return f, err
+}
+
+func frameName(m ast.FrameMode) string { return [...]string{"RANGE", "ROWS", "GROUPS"}[m] }
+
+func sameWindow(a, b *windowSpec) bool {
+	if len(a.partition) != len(b.partition) || len(a.order) != len(b.order) {
+		return false
+	}
+	for i := range a.partition {
+		if !sameExpr(a.partition[i], b.partition[i]) {
+			return false
+		}
+	}
+	for i := range a.order {
+		if !sameKey(a.order[i], b.order[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func sameKey(a, b SortKey) bool {
+	return a.Desc == b.Desc && a.NullsFirst == b.NullsFirst && sameExpr(a.E, b.E)
+}

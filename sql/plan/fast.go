@@ -1,0 +1,44 @@
+package plan
+
+// FastPath marks a plan that executes without operators: the scan of one row by its full primary key,
+// alone or below an UPDATE or DELETE, or an INSERT of literal rows.
+type FastPath struct {
+	Scan   *Scan   // nil for INSERT
+	Filter []Expr  // conditions above the scan's own
+	Insert *Insert // one of these at most
+	Update *Update
+	Delete *Delete
+}
+
+// fastPath recognises the shape.
+func fastPath(p *Plan) (*FastPath, bool) {
+	f := &FastPath{}
+	n := p.Root
+	switch x := n.(type) {
+	case *Update:
+		if x.Joined {
+			return nil, false
+		}
+		f.Update, n = x, x.Input
+	case *Delete:
+		if x.Joined {
+			return nil, false
+		}
+		f.Delete, n = x, x.Input
+	case *Insert:
+		if v, ok := x.Input.(*Values); ok && len(v.Rowsets) == 1 {
+			f.Insert = x
+			return f, false
+		}
+		return nil, false
+	}
+	if fl, ok := n.(*Filter); ok {
+		f.Filter, n = fl.Conds, fl.Input
+	}
+	s, ok := n.(*Scan)
+	if !ok || s.Table.Kind != BaseTable || !s.Point || s.Index != s.Table.Primary {
+		return nil, false
+	}
+	f.Scan = s
+	return f, true
+}

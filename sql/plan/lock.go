@@ -1,0 +1,72 @@
+package plan
+
+import (
+	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/txn/kv"
+)
+
+// locking adds SELECT ... FOR UPDATE and its kin.
+func (s *scope) locking(st *ast.SelectStmt, node Node) (Node, error) {
+	l := &LockRows{Input: node}
+	for _, lc := range st.Locking {
+		s.b.writes = true
+		wait := [...]kv.WaitPolicy{kv.WaitBlock, kv.WaitSkipLocked, kv.WaitError}[lc.Wait]
+		mode := kv.LockShared
+		if lc.Strength == ast.ForUpdate || lc.Strength == ast.ForNoKeyUpdate {
+			mode = kv.LockExclusive
+		}
+		var rels []*rel
+		if len(lc.Tables) == 0 {
+			for _, it := range s.items {
+				if it.relVisible || it.rel.scan != nil {
+					rels = append(rels, it.rel)
+				}
+			}
+		}
+		for _, r := range lc.Tables {
+			var found *rel
+			for _, it := range s.items {
+				if it.rel.alias == r.Name {
+					found = it.rel
+				}
+			}
+			if found == nil {
+				return nil, errAt(r.Off, pgerr.UndefinedTable, "relation %q in %s clause not found in FROM clause", r.Name, lockName(lc.Strength))
+			}
+			if found.scan == nil {
+				return nil, errAt(r.Off, pgerr.FeatureNotSupported, "%s cannot be applied to this relation", lockName(lc.Strength))
+			}
+			rels = append(rels, found)
+		}
+		for _, r := range rels {
+			if r.scan == nil || r.scan.Table.Kind != BaseTable {
+				continue
+			}
+			dup := false
+			for _, t := range l.Targets {
+				if t.Scan == r.scan {
+					t.Mode = max(t.Mode, mode)
+					t.Wait = max(t.Wait, wait)
+					dup = true
+				}
+			}
+			if dup {
+				continue
+			}
+			t := &LockTarget{Scan: r.scan, Mode: mode, Wait: wait}
+			for _, k := range r.scan.Table.Primary.Keys {
+				for _, c := range r.scan.Cols {
+					if c.Ord == k.Col {
+						t.PK = append(t.PK, c.Slot)
+					}
+				}
+			}
+			l.Targets = append(l.Targets, t)
+		}
+	}
+	if len(l.Targets) == 0 {
+		return node, nil
+	}
+	return l, nil
+}

@@ -1,0 +1,431 @@
+package plan
+
+import (
+	"math"
+
+	"github.com/meridian-db/meridian/sql/builtin"
+	"github.com/meridian-db/meridian/sql/types"
+)
+
+// physical chooses access paths, join methods, sorts and aggregation strategies, bottom up.
+func (o *optimizer) physical(n Node) Node {
+	switch x := n.(type) {
+	case *Scan:
+		o.access(x)
+		return x
+	case *Join:
+		return o.physicalJoin(x)
+	case *Sort:
+		x.Input = o.physical(x.Input)
+		if o.isOrdered(x.Input, x.Keys, 0) {
+			return x.Input
+		}
+		return x
+	case *Limit:
+		return o.physicalLimit(x)
+	case *Agg:
+		x.Input = o.physical(x.Input)
+		if m := o.minMax(x); m != nil {
+			return m
+		}
+		switch {
+		case len(x.Group) == 0 && x.Sets == nil:
+			x.Strategy = AggPlain
+		case x.Sets == nil && o.groupOrdered(x):
+			x.Strategy = AggSorted
+		default:
+			x.Strategy = AggHash
+		}
+		return x
+	case *Distinct:
+		if s, ok := x.Input.(*Sort); ok && x.Sorted {
+			s.Input = o.physical(s.Input)
+			if o.isOrdered(s.Input, s.Keys, 0) {
+				x.Input = s.Input
+			}
+			return x
+		}
+		x.Input = o.physical(x.Input)
+		return x
+	}
+	n.inputs(func(c *Node) { *c = o.physical(*c) })
+	return n
+}
+
+// groupOrdered reports whether equal groups of the input are adjacent anyway.
+func (o *optimizer) groupOrdered(a *Agg) bool {
+	s := scanBelow(a.Input)
+	if s == nil || s.Index == nil || s.Table.Kind != BaseTable {
+		return false
+	}
+	// Try the groups in index order.
+	ke := o.keyExprs(s, s.Index)
+	var keys []SortKey
+	left := append([]Expr(nil), a.Group...)
+	for i := len(s.Eq); i < len(ke) && len(left) > 0; i++ {
+		found := -1
+		for j, g := range left {
+			if sameExpr(stripCast(g), ke[i]) {
+				found = j
+			}
+		}
+		if found < 0 {
+			break
+		}
+		keys = append(keys, SortKey{E: left[found], Desc: s.Index.Keys[i].Desc, NullsFirst: s.Index.Keys[i].NullsFirst})
+		left = append(left[:found], left[found+1:]...)
+	}
+	if len(left) > 0 || len(keys) == 0 {
+		return false
+	}
+	return o.isOrdered(a.Input, keys, 0)
+}
+
+// minMax answers min(key) and max(key) from one end of an index.
+func (o *optimizer) minMax(a *Agg) Node {
+	if len(a.Group) > 0 || a.Sets != nil || len(a.Aggs) != 1 {
+		return nil
+	}
+	g := a.Aggs[0]
+	if g.Name != "min" && g.Name != "max" || len(g.Args) != 1 || g.Filter != nil || g.Distinct {
+		return nil
+	}
+	c, ok := g.Args[0].(*Col)
+	s, isScan := a.Input.(*Scan)
+	if !ok || !isScan || s.Table.Kind != BaseTable || len(s.Filter) > 0 || len(s.Eq) < len(s.IndexConds) {
+		return nil
+	}
+	or := o.origin[c.Slot]
+	if or.scan != s {
+		return nil
+	}
+	for _, ix := range s.Table.AllIndexes() {
+		if !o.usable(s, ix, s.conds) {
+			continue
+		}
+		p := o.pathFor(s, ix, s.conds)
+		k := len(p.eq)
+		if k >= len(ix.Keys) || ix.Keys[k].Col != or.ord || len(p.used) != len(s.conds) || !s.Table.Columns[or.ord].NotNull {
+			continue
+		}
+		p.reverse = (g.Name == "max") != ix.Keys[k].Desc
+		s.apply(p, s.conds)
+		s.Ordered = true
+		one := &Const{D: types.NewInt(1), T: types.Int8}
+		s.LimitHint = one
+		a.Input = &Limit{Input: s, Count: one}
+		a.Strategy = AggPlain
+		return a
+	}
+	return nil
+}
+
+func constInt(e Expr) (float64, bool) {
+	if c, ok := e.(*Const); ok && !c.D.IsNull() && c.D.Kind() == types.KindInt {
+		return float64(c.D.Int()), true
+	}
+	return 0, false
+}
+
+func (o *optimizer) physicalLimit(l *Limit) Node {
+	want := 100.0
+	if c, ok := constInt(l.Count); ok {
+		want = c
+	}
+	if c, ok := constInt(l.Offset); ok {
+		want += c
+	}
+	if l.Count == nil {
+		want = 0
+	}
+	srt, ok := l.Input.(*Sort)
+	if !ok {
+		l.Input = o.physical(l.Input)
+		o.hint(l, l.Input)
+		return l
+	}
+	srt.Input = o.physical(srt.Input)
+	if o.isOrdered(srt.Input, srt.Keys, want) {
+		l.Input = srt.Input
+		o.hint(l, l.Input)
+		return l
+	}
+	if l.Count != nil && !l.WithTies {
+		srt.Limit, srt.Offset = l.Count, l.Offset
+	}
+	return l
+}
+
+// hint tells the scan below a LIMIT how many rows will be wanted.
+func (o *optimizer) hint(l *Limit, n Node) {
+	if l.Count == nil || l.WithTies {
+		return
+	}
+	switch x := n.(type) {
+	case *Project:
+		o.hint(l, x.Input)
+	case *LockRows:
+		o.hint(l, x.Input)
+	case *Scan:
+		if len(x.Filter) > 0 {
+			return
+		}
+		x.LimitHint = l.Count
+		if l.Offset != nil {
+			if call, err := builtin.ResolveOperator("+", types.Int8, types.Int8); err == nil {
+				x.LimitHint = &Func{Name: "+", Call: call, Args: []Expr{l.Count, l.Offset}, T: types.Int8, Form: FormOperator}
+			}
+		}
+	}
+}
+
+func (o *optimizer) physicalJoin(j *Join) Node {
+	j.Left = o.physical(j.Left)
+	lm, rm := made(j.Left), made(j.Right)
+	leftRows := o.rows(j.Left)
+
+	// Lookups: the right side is a table of which an index starts with the joined columns.
+	if s, ok := j.Right.(*Scan); ok && s.Table.Kind == BaseTable && j.Kind != FullJoin && s.Index == nil && !j.Lateral {
+		var dep, on []Expr
+		for _, c := range j.On {
+			var used slotSet
+			exprSlots(c, &used)
+			if used.intersects(&lm) && used.intersects(&rm) && !hasSubquery(c) {
+				dep = append(dep, c)
+			} else {
+				on = append(on, c)
+			}
+		}
+		plainConds := o.equalities(s.Filter)
+		plain := o.bestPath(s, plainConds)
+		all := append(append([]Expr(nil), plainConds...), dep...)
+		p := o.bestPath(s, all)
+		uses := false
+		if p != nil {
+			for _, i := range p.conds {
+				uses = uses || i >= len(plainConds)
+			}
+		}
+		if uses {
+			hashable := false
+			for _, c := range dep {
+				if _, _, ok := equiSides(c, &lm, &rm); ok {
+					hashable = true
+				}
+			}
+			lookupCost := leftRows * (4 + p.cost*1.2)
+			otherCost := plain.cost + plain.rows*1.2 + leftRows*0.6
+			if !hashable {
+				otherCost = plain.cost + leftRows*plain.rows*0.3
+			}
+			if lookupCost < otherCost {
+				s.apply(p, all)
+				j.Method, j.Lateral = NestedLoop, true
+				j.On = on
+				if p.point && p.in == nil {
+					j.Method = LookupJoin
+				}
+				// Conditions moved into the scan; what its span does not cover it filters itself.
+				return j
+			}
+		}
+	}
+	j.Right = o.physical(j.Right)
+	rm = made(j.Right)
+	if !j.Lateral {
+		var rest []Expr
+		for _, c := range j.On {
+			l, r, ok := equiSides(c, &lm, &rm)
+			if ok && (l.Type().BaseType().OID == r.Type().BaseType().OID || keyFamily(l.Type(), r.Type()) || numericKinds(l.Type(), r.Type())) && hashableType(l.Type()) {
+				j.LeftKeys, j.RightKeys = append(j.LeftKeys, l), append(j.RightKeys, r)
+			} else {
+				rest = append(rest, c)
+			}
+		}
+		if len(j.LeftKeys) > 0 {
+			j.Method, j.On = HashJoin, rest
+			// The smaller side is the one to be kept in memory.
+			if j.Kind == InnerJoin && o.rows(j.Left) < o.rows(j.Right)*0.8 && scanOrderFree(j.Left) {
+				j.Left, j.Right = j.Right, j.Left
+				j.LeftKeys, j.RightKeys = j.RightKeys, j.LeftKeys
+			}
+			return j
+		}
+		j.Memo = true
+		if j.Kind == InnerJoin && o.rows(j.Left) < o.rows(j.Right)*0.2 && scanOrderFree(j.Left) {
+			j.Left, j.Right = j.Right, j.Left
+		}
+	}
+	j.Method = NestedLoop
+	return j
+}
+
+// scanOrderFree reports whether nothing above relies on the order of n's rows; joins are made before
+// sorts look for order, so nothing does yet.
+func scanOrderFree(Node) bool { return true }
+
+func numericKinds(a, b *types.T) bool {
+	return a.BaseType().Kind == types.KindInt && b.BaseType().Kind == types.KindInt
+}
+
+func hashableType(t *types.T) bool {
+	switch t.BaseType().OID {
+	case types.OIDJSON, types.OIDXML:
+		return false
+	}
+	return true
+}
+
+// prune removes columns nobody reads and tells nodes that store rows which slots to store. need are the
+// slots read above n.
+func (o *optimizer) prune(n Node, need *slotSet) {
+	all := need.clone()
+	n.exprs(func(e *Expr) { exprSlots(*e, &all) })
+	switch x := n.(type) {
+	case *Scan:
+		if x.allCols == nil {
+			x.allCols = x.Cols
+		}
+		var cols []ScanCol
+		for _, c := range x.allCols {
+			if all.has(c.Slot) || x.Target {
+				cols = append(cols, c)
+			}
+		}
+		x.Cols = cols
+		if x.Index != nil {
+			x.IndexOnly = x.Index != x.Table.Primary && x.covers(x.Index)
+		}
+		return
+	case *Project:
+		var es []Expr
+		var sl []Slot
+		for i := range x.Slots {
+			if need.has(x.Slots[i]) || isVolatile(x.Exprs[i]) {
+				es, sl = append(es, x.Exprs[i]), append(sl, x.Slots[i])
+			}
+		}
+		x.Exprs, x.Slots = es, sl
+		all = need.clone()
+		n.exprs(func(e *Expr) { exprSlots(*e, &all) })
+		o.prune(x.Input, &all)
+		return
+	case *Join:
+		// A lateral right side reads slots of the left.
+		free := freeSlots(x.Right, nil)
+		all.union(&free)
+		o.prune(x.Left, &all)
+		o.prune(x.Right, &all)
+		lm, rm := made(x.Left), made(x.Right)
+		x.KeepLeft, x.KeepRight = intersect(&lm, &all), intersect(&rm, &all)
+		x.NullRight, x.NullLeft = x.KeepRight, x.KeepLeft
+		return
+	case *Sort:
+		o.prune(x.Input, &all)
+		m := made(x.Input)
+		x.Keep = intersect(&m, need)
+		return
+	case *Limit:
+		o.prune(x.Input, &all)
+		return
+	case *Distinct:
+		o.prune(x.Input, &all)
+		m := made(x.Input)
+		x.Keep = intersect(&m, need)
+		return
+	case *Window:
+		o.prune(x.Input, &all)
+		m := made(x.Input)
+		x.Keep = intersect(&m, &all)
+		return
+	case *Agg:
+		var inner slotSet
+		n.exprs(func(e *Expr) { exprSlots(*e, &inner) })
+		// What subqueries above read of groups is in need already.
+		outer := need.clone()
+		inner.union(&outer)
+		o.prune(x.Input, &inner)
+		return
+	case *SetOp:
+		o.prune(x.Left, &all)
+		o.prune(x.Right, &all)
+		return
+	case *With:
+		for _, c := range x.CTEs {
+			var q slotSet
+			for _, e := range c.Out {
+				exprSlots(e, &q)
+			}
+			o.prune(c.Query, &q)
+			if c.Step != nil {
+				var st slotSet
+				for _, e := range c.StepOut {
+					exprSlots(e, &st)
+				}
+				o.prune(c.Step, &st)
+			}
+		}
+		o.prune(x.Input, need)
+		return
+	case *LockRows:
+		for _, t := range x.Targets {
+			for _, s := range t.PK {
+				all.add(s)
+			}
+			t.Scan.Target = true
+		}
+		o.prune(x.Input, &all)
+		return
+	case *Insert:
+		o.prune(x.Input, &all)
+		return
+	case *Update:
+		eachSlot(x.Target.Old, all.add)
+		o.prune(x.Input, &all)
+		return
+	case *Delete:
+		eachSlot(x.Target.Old, all.add)
+		o.prune(x.Input, &all)
+		return
+	case *Merge:
+		eachSlot(x.Target.Old, all.add)
+		o.prune(x.Input, &all)
+		return
+	}
+	n.inputs(func(c *Node) { o.prune(*c, &all) })
+}
+
+func (o *optimizer) pruneSub(s *Subquery) {
+	var need slotSet
+	for _, e := range s.Out {
+		exprSlots(e, &need)
+	}
+	o.prune(s.Root, &need)
+}
+
+func intersect(a, b *slotSet) []Slot {
+	var out []Slot
+	for _, s := range a.list() {
+		if b.has(s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// number gives every node its place in the run-time statistics.
+func (o *optimizer) number(n Node) {
+	o.b.nodeIDs++
+	n.Base().ID = o.b.nodeIDs
+	n.inputs(func(c *Node) { o.number(*c) })
+	n.exprs(func(e *Expr) {
+		walkExpr(*e, func(x Expr) bool {
+			if s, ok := x.(*Subquery); ok && s.Root.Base().ID == 0 {
+				o.number(s.Root)
+			}
+			return true
+		})
+	})
+}
+
+var _ = math.Max

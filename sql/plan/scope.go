@@ -1,0 +1,393 @@
+package plan
+
+import (
+	"slices"
+
+	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/types"
+)
+
+// rel is an item of FROM with the columns that it offers.
+type rel struct {
+	schema, alias string
+	cols          []relCol
+	table         *Table
+	scan          *Scan
+	// aliased: the name is an alias, so that the table's own schema does not qualify it.
+	aliased bool
+}
+
+// relCol is one column of a rel.
+type relCol struct {
+	name   string
+	expr   Expr
+	table  uint32 // origin, for RowDescription
+	attnum int16
+	hidden bool // found by name only, not part of *
+}
+
+// nsItem makes a rel visible in a scope. A join with USING hides the columns of its sides, which stay
+// reachable by qualified names.
+type nsItem struct {
+	rel        *rel
+	relVisible bool // by qualified name
+	colVisible bool // by bare column name and in *
+}
+
+// scope is where an expression's names are looked up: the items of FROM, then the enclosing query's.
+type scope struct {
+	b      *binder
+	parent *scope
+	items  []nsItem
+	q      *query
+	ctes   *cteScope
+	// clause names the part of the statement for errors: "WHERE". What is allowed there follows.
+	clause    string
+	noAgg     bool
+	noWindow  bool
+	noSRF     bool
+	inAgg     bool // inside the arguments of an aggregate
+	inWindow  bool
+	aggDepth  int
+	noColumns string // column references are refused with this message (VALUES, LIMIT)
+	colErr    string // SQLSTATE of noColumns
+	// hint are the types that untyped targets of a query take: the columns of INSERT ... SELECT.
+	hint []*types.T
+}
+
+// query is the state of one SELECT level.
+type query struct {
+	parent   *query
+	aggs     []*AggFunc
+	aggAlias map[string]*AggFunc
+	windows  []*windowSpec
+	named    map[string]*ast.WindowDef
+	srfs     []*SetCall
+	hasAgg   bool
+	// grouping refers to GROUPING() calls, whose masks are known once the sets are.
+	grouping []*Grouping
+}
+
+// cteScope is a chain of visible WITH entries.
+type cteScope struct {
+	parent *cteScope
+	name   string
+	def    *cteDef
+}
+
+// in returns a copy of s for another clause.
+func (s *scope) in(clause string, noAgg, noWindow, noSRF bool) *scope {
+	c := *s
+	c.clause, c.noAgg, c.noWindow, c.noSRF = clause, noAgg, noWindow, noSRF
+	return &c
+}
+
+// child returns the scope in which a subquery of s is bound.
+func (s *scope) child() *scope {
+	return &scope{b: s.b, parent: s, ctes: s.ctes, q: &query{parent: s.q}}
+}
+
+func errAt(pos int32, code, format string, args ...any) *pgerr.Error {
+	return pgerr.New(code, format, args...).WithPosition(int(ast.PgPos(pos)))
+}
+
+// at adds a position to an error that has none.
+func at(err error, pos int32) error {
+	if e, ok := err.(*pgerr.Error); ok && pos >= 0 {
+		if e.Position == 0 {
+			c := *e
+			c.Position = int(ast.PgPos(pos))
+			return &c
+		}
+	}
+	return err
+}
+
+// column resolves a column reference.
+func (s *scope) column(r *ast.ColumnRef) (Expr, error) {
+	f := r.Fields
+	if s.noColumns != "" {
+		return nil, errAt(r.Off, s.colErr, "%s", s.noColumns)
+	}
+	switch len(f) {
+	case 1:
+		e, _, err := s.bare(f[0], r.Off)
+		if err != nil {
+			return nil, err
+		}
+		if e != nil {
+			return e, nil
+		}
+		// A relation's name alone is its whole row.
+		if rl, err := s.findRel("", f[0], r.Off); err != nil {
+			return nil, err
+		} else if rl != nil {
+			return s.wholeRow(rl), nil
+		}
+		return nil, s.noColumn("", f[0], r.Off)
+	case 2, 3, 4:
+		name := f[len(f)-1]
+		schema := ""
+		if len(f) >= 3 {
+			schema = f[len(f)-3]
+		}
+		rl, err := s.findRel(schema, f[len(f)-2], r.Off)
+		if err != nil {
+			return nil, err
+		}
+		if rl == nil {
+			// column.field of a composite column
+			if len(f) == 2 {
+				if e, _, err := s.bare(f[0], r.Off); err == nil && e != nil && e.Type().Kind == types.KindTuple {
+					return s.field(e, f[1], r.Off)
+				}
+			}
+			return nil, s.missingRel(f[len(f)-2], r.Off)
+		}
+		if e, err := rl.column(name, r.Off); err != nil || e != nil {
+			return s.captured(e, r.Off), err
+		}
+		return nil, s.noColumn(rl.alias, name, r.Off)
+	}
+	return nil, errAt(r.Off, pgerr.SyntaxError, "improper qualified name (too many dotted names)")
+}
+
+// captured stamps a column's position for later errors.
+func (s *scope) captured(e Expr, pos int32) Expr {
+	if c, ok := e.(*Col); ok {
+		k := *c
+		k.Pos = pos
+		return &k
+	}
+	return e
+}
+
+// bare finds an unqualified column, in this query or an enclosing one.
+func (s *scope) bare(name string, pos int32) (Expr, *relCol, error) {
+	for sc := s; sc != nil; sc = sc.parent {
+		var found *relCol
+		for _, it := range sc.items {
+			if !it.colVisible {
+				continue
+			}
+			for i := range it.rel.cols {
+				if it.rel.cols[i].name == name {
+					if found != nil {
+						return nil, nil, errAt(pos, pgerr.AmbiguousColumn, "column reference %q is ambiguous", name)
+					}
+					found = &it.rel.cols[i]
+				}
+			}
+		}
+		if found != nil {
+			return s.captured(found.expr, pos), found, nil
+		}
+	}
+	if name == "tableoid" {
+		for _, it := range s.items {
+			if it.rel.table != nil {
+				return tableOID(it.rel.table), nil, nil
+			}
+		}
+	}
+	return nil, nil, nil
+}
+
+func tableOID(t *Table) Expr { return &Const{D: types.NewInt(int64(t.ID)), T: types.Oid} }
+
+func (r *rel) column(name string, pos int32) (Expr, error) {
+	var found Expr
+	for i := range r.cols {
+		if r.cols[i].name == name {
+			if found != nil {
+				return nil, errAt(pos, pgerr.AmbiguousColumn, "column reference %q is ambiguous", name)
+			}
+			found = r.cols[i].expr
+		}
+	}
+	if found == nil && name == "tableoid" && r.table != nil {
+		return tableOID(r.table), nil
+	}
+	return found, nil
+}
+
+// findRel finds a relation by its alias, or by schema and name.
+func (s *scope) findRel(schema, name string, pos int32) (*rel, error) {
+	for sc := s; sc != nil; sc = sc.parent {
+		var found *rel
+		for _, it := range sc.items {
+			if !it.relVisible || it.rel.alias != name {
+				continue
+			}
+			if schema != "" && (it.rel.aliased || it.rel.schema != schema) {
+				continue
+			}
+			if found != nil {
+				return nil, errAt(pos, pgerr.AmbiguousAlias, "table reference %q is ambiguous", name)
+			}
+			found = it.rel
+		}
+		if found != nil {
+			return found, nil
+		}
+	}
+	return nil, nil
+}
+
+func (s *scope) missingRel(name string, pos int32) error {
+	for sc := s; sc != nil; sc = sc.parent {
+		for _, it := range sc.items {
+			if it.rel.aliased && it.rel.table != nil && it.rel.table.Name == name {
+				return errAt(pos, pgerr.UndefinedTable, "invalid reference to FROM-clause entry for table %q", name).
+					WithHint("Perhaps you meant to reference the table alias \"%s\".", it.rel.alias)
+			}
+		}
+	}
+	for sc := s; sc != nil; sc = sc.parent {
+		if slices.Contains(sc.b.hiddenRels, name) {
+			return errAt(pos, pgerr.UndefinedTable, "invalid reference to FROM-clause entry for table %q", name).
+				WithDetail("There is an entry for table \"%s\", but it cannot be referenced from this part of the query.", name)
+		}
+	}
+	return errAt(pos, pgerr.UndefinedTable, "missing FROM-clause entry for table %q", name)
+}
+
+func (s *scope) noColumn(rel, name string, pos int32) error {
+	var e *pgerr.Error
+	if rel != "" {
+		e = errAt(pos, pgerr.UndefinedColumn, "column %s.%s does not exist", rel, name)
+	} else {
+		e = errAt(pos, pgerr.UndefinedColumn, "column %q does not exist", name)
+	}
+	if rel == "" {
+		for _, it := range s.items {
+			if !it.relVisible {
+				continue
+			}
+			for _, c := range it.rel.cols {
+				if closeName(c.name, name) {
+					return e.WithHint("Perhaps you meant to reference the column \"%s.%s\".", it.rel.alias, c.name)
+				}
+			}
+		}
+	}
+	return e
+}
+
+// closeName reports whether b is likely a misspelling of a.
+func closeName(a, b string) bool {
+	if len(a) < 3 || len(b) < 3 || a == b {
+		return false
+	}
+	prev := make([]int, len(b)+1)
+	for j := range prev {
+		prev[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		cur := make([]int, len(b)+1)
+		cur[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			cur[j] = min(prev[j]+1, cur[j-1]+1, prev[j-1]+cost)
+		}
+		prev = cur
+	}
+	return prev[len(b)] <= 3 && prev[len(b)]*2 <= len(b)
+}
+
+// wholeRow is the row value of a relation.
+func (s *scope) wholeRow(r *rel) Expr {
+	row := &Row{}
+	for _, c := range r.cols {
+		if !c.hidden {
+			row.Elems = append(row.Elems, c.expr)
+			row.Names = append(row.Names, c.name)
+		}
+	}
+	if len(row.Elems) == 1 && r.table == nil && r.scan == nil && r.scalarFunc() {
+		return row.Elems[0]
+	}
+	row.T = rowType(row.Elems, row.Names)
+	return row
+}
+
+// scalarFunc reports whether the relation is a function with a scalar result, whose name is its value.
+func (r *rel) scalarFunc() bool { return len(r.cols) == 1 && r.cols[0].name == r.alias }
+
+// rowType is the record type of these fields.
+func rowType(elems []Expr, names []string) *types.T {
+	def := &types.Def{}
+	for i, e := range elems {
+		n := ""
+		if i < len(names) {
+			n = names[i]
+		}
+		def.Fields = append(def.Fields, types.Field{Name: n, Type: e.Type()})
+	}
+	t := *types.Record
+	t.Def = def
+	return &t
+}
+
+func (s *scope) field(e Expr, name string, pos int32) (Expr, error) {
+	t := e.Type().BaseType()
+	if t.Def != nil {
+		for i, f := range t.Def.Fields {
+			if f.Name == name {
+				return &Field{Arg: e, N: i, T: f.Type, Name: name}, nil
+			}
+		}
+	}
+	if t.Kind != types.KindTuple {
+		return nil, errAt(pos, pgerr.WrongObjectType, "column notation .%s applied to type %s, which is not a composite type", name, types.TypeName(t))
+	}
+	if t.OID == types.OIDRecord {
+		return nil, errAt(pos, pgerr.UndefinedColumn, "could not identify column %q in record data type", name)
+	}
+	return nil, errAt(pos, pgerr.UndefinedColumn, "column %q not found in data type %s", name, types.TypeName(t))
+}
+
+// star expands * or rel.*.
+func (s *scope) star(r *ast.ColumnRef) ([]relCol, error) {
+	var out []relCol
+	if len(r.Fields) > 0 {
+		schema := ""
+		if len(r.Fields) > 1 {
+			schema = r.Fields[len(r.Fields)-2]
+		}
+		name := r.Fields[len(r.Fields)-1]
+		rl, err := s.findRel(schema, name, r.Off)
+		if err != nil {
+			return nil, err
+		}
+		if rl == nil {
+			return nil, s.missingRel(name, r.Off)
+		}
+		for _, c := range rl.cols {
+			if !c.hidden {
+				out = append(out, c)
+			}
+		}
+		return out, nil
+	}
+	any := false
+	for _, it := range s.items {
+		if !it.colVisible {
+			continue
+		}
+		any = true
+		for _, c := range it.rel.cols {
+			if !c.hidden {
+				out = append(out, c)
+			}
+		}
+	}
+	if !any {
+		return nil, errAt(r.Off, pgerr.SyntaxError, "SELECT * with no tables specified is not valid")
+	}
+	return out, nil
+}

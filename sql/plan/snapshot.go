@@ -1,0 +1,228 @@
+package plan
+
+import (
+	"context"
+	"sync"
+
+	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/catalog"
+	"github.com/meridian-db/meridian/sql/parser"
+	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/types"
+)
+
+// SnapshotCatalog is a Catalog over a catalog snapshot. It converts each table once, so it should be kept
+// as long as the snapshot is current. It is safe for concurrent use.
+type SnapshotCatalog struct {
+	Snap *catalog.Snapshot
+
+	mu     sync.Mutex
+	tables map[*catalog.Table]*Table
+}
+
+// FromSnapshot makes the Catalog of a snapshot.
+func FromSnapshot(s *catalog.Snapshot) *SnapshotCatalog {
+	return &SnapshotCatalog{Snap: s, tables: map[*catalog.Table]*Table{}}
+}
+
+// Table implements Catalog.
+func (c *SnapshotCatalog) Table(path []string, schema, name string) (*Table, error) {
+	r := c.Snap.ResolveRelation(path, schema, name)
+	if r.Table == nil {
+		return nil, nil
+	}
+	if r.Index != nil {
+		return (&Table{ID: r.Index.OID, Name: name, Kind: OtherRelation}).Finish(), nil
+	}
+	return c.convert(r.Table)
+}
+
+// TableByID implements Catalog.
+func (c *SnapshotCatalog) TableByID(id uint32) (*Table, error) {
+	t := c.Snap.TableByID(id)
+	if t == nil {
+		return nil, nil
+	}
+	return c.convert(t)
+}
+
+// Type implements Catalog.
+func (c *SnapshotCatalog) Type(path []string, n *ast.TypeName) (*types.T, error) {
+	return c.Snap.ResolveType(path, n)
+}
+
+// DomainChecks implements DomainCatalog.
+func (c *SnapshotCatalog) DomainChecks(t *types.T) ([]*Check, error) {
+	d := c.Snap.UserType(uint32(t.OID))
+	if d == nil {
+		return nil, nil
+	}
+	var out []*Check
+	for _, k := range d.Checks {
+		e, err := parser.ParseExpr(k.Expr)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, &Check{Name: k.Name, Expr: e})
+	}
+	return out, nil
+}
+
+func (c *SnapshotCatalog) convert(d *catalog.Table) (*Table, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t := c.tables[d]; t != nil {
+		return t, nil
+	}
+	t, err := FromDescriptor(c.Snap, d)
+	if err != nil {
+		return nil, err
+	}
+	c.tables[d] = t
+	return t, nil
+}
+
+// FromDescriptor converts a table's descriptor. Expressions stored as text are parsed here.
+func FromDescriptor(s *catalog.Snapshot, d *catalog.Table) (*Table, error) {
+	t := &Table{ID: d.ID, Storage: d.StorageID(), Schema: s.SchemaName(d.Schema), Name: d.Name, Descriptor: d, RowCount: -1}
+	if d.RowCount > 0 || d.Analyzed {
+		t.RowCount = d.RowCount
+	}
+	var err error
+	expr := func(text string) ast.Expr {
+		if text == "" || err != nil {
+			return nil
+		}
+		var e ast.Expr
+		if e, err = parser.ParseExpr(text); err != nil {
+			err = pgerr.New(pgerr.InternalError, "stored expression %q of %q: %w", text, d.Name, err)
+			return nil
+		}
+		return e
+	}
+	ords := map[int16]int{}
+	for _, col := range d.Columns {
+		if col.Dropped {
+			continue
+		}
+		ords[col.Num] = len(t.Columns)
+		t.Columns = append(t.Columns, &TableColumn{ID: uint32(col.Num), AttNum: col.Num, Name: col.Name, T: col.T, NotNull: col.NotNull,
+			Default: expr(col.Default), Identity: col.Identity, Sequence: seqOf(col), Generated: expr(col.Generated), Hidden: col.Hidden,
+			NDistinct: col.NDistinct, NullFrac: col.NullFrac, AvgWidth: col.AvgWidth})
+	}
+	switch {
+	case d.Virtual != nil:
+		t.Kind = VirtualTable
+		gen := d.Virtual.Rows
+		t.Rows = func(ctx context.Context, env any, emit func([]types.Datum) error) error {
+			ve, _ := env.(*catalog.VirtualEnv)
+			return gen(ctx, ve, emit)
+		}
+	case d.Kind == catalog.RelView:
+		t.Kind = View
+		st, perr := parser.ParseOne(d.Query)
+		if perr != nil {
+			return nil, pgerr.New(pgerr.InternalError, "stored query of view %q: %w", d.Name, perr)
+		}
+		sel, ok := st.Stmt.(*ast.SelectStmt)
+		if !ok {
+			return nil, pgerr.New(pgerr.InternalError, "view %q does not hold a query", d.Name)
+		}
+		t.View, t.ViewPath = sel, d.Path
+	case d.Kind == catalog.RelSequence:
+		t.Kind = Sequence
+	case d.IsTable():
+		if d.Kind == catalog.RelMatView {
+			t.NotUpdatable = "cannot change materialized view \"" + d.Name + "\""
+		}
+	default:
+		t.Kind = OtherRelation
+	}
+	index := func(ix *catalog.Index) *Index {
+		out := &Index{ID: ix.ID, Name: ix.Name, Primary: ix.Primary, Unique: ix.Unique || ix.Primary || ix.Hidden, NullsNotDistinct: ix.NullsNotDistinct,
+			Where: expr(ix.Where), WriteOnly: ix.State != catalog.IndexPublic, Deferrable: ix.Deferrable}
+		if ix.Constraint != 0 || ix.Primary {
+			out.Constraint = ix.Name
+		}
+		for _, k := range ix.Keys {
+			p := IndexKey{Col: -1, T: k.T, Desc: k.Desc, NullsFirst: k.NullsFirst}
+			if k.Column != 0 {
+				p.Col = ords[k.Column]
+				p.T = t.Columns[p.Col].T
+			} else {
+				p.Expr = expr(k.Expr)
+			}
+			out.Keys = append(out.Keys, p)
+		}
+		for _, n := range ix.Include {
+			out.Include = append(out.Include, ords[n])
+		}
+		return out
+	}
+	if d.Primary != nil {
+		t.Primary = index(d.Primary)
+	}
+	for _, ix := range d.Indexes {
+		t.Indexes = append(t.Indexes, index(ix))
+	}
+	for _, k := range d.Checks {
+		t.Checks = append(t.Checks, &Check{Name: k.Name, Expr: expr(k.Expr)})
+	}
+	for _, f := range d.FKs {
+		t.FKs = append(t.FKs, convertFK(s, d, f))
+	}
+	for _, in := range d.Inbound {
+		child := s.TableByID(in.Table)
+		if child == nil {
+			continue
+		}
+		for _, f := range child.FKs {
+			if f.OID == in.Constraint {
+				t.Inbound = append(t.Inbound, convertFK(s, child, f))
+			}
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t.Finish(), nil
+}
+
+// seqOf is the sequence whose next value is the column's default.
+func seqOf(c *catalog.Column) uint32 {
+	if c.Identity != 0 {
+		return c.Sequence
+	}
+	return 0
+}
+
+func convertFK(s *catalog.Snapshot, child *catalog.Table, f *catalog.ForeignKey) *ForeignKey {
+	action := func(b byte) FKAction {
+		switch b {
+		case catalog.FKRestrict:
+			return FKRestrict
+		case catalog.FKCascade:
+			return FKCascade
+		case catalog.FKSetNull:
+			return FKSetNull
+		case catalog.FKSetDefault:
+			return FKSetDefault
+		}
+		return FKNoAction
+	}
+	out := &ForeignKey{Name: f.Name, ChildID: child.ID, ParentID: f.RefTable, OnDelete: action(f.OnDelete), OnUpdate: action(f.OnUpdate),
+		MatchFull: f.MatchFull, Deferrable: f.Deferrable, InitDeferred: f.InitDeferred, ChildSchema: s.SchemaName(child.Schema), ChildName: child.Name}
+	for _, c := range f.Columns {
+		out.ChildCols = append(out.ChildCols, uint32(c))
+	}
+	for _, c := range f.RefColumns {
+		out.ParentCols = append(out.ParentCols, uint32(c))
+	}
+	for _, c := range f.SetColumns {
+		out.SetCols = append(out.SetCols, uint32(c))
+	}
+	if p := s.TableByID(f.RefTable); p != nil {
+		out.ParentSchema, out.ParentName = s.SchemaName(p.Schema), p.Name
+	}
+	return out
+}
