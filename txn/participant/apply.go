@@ -91,7 +91,8 @@ func (m *Machine) Applied(index uint64, _ truetime.Timestamp) {
 	}
 }
 
-func applyWrites(b *mvcc.Batch, w *writeSet, ts truetime.Timestamp) {
+func (m *Machine) applyWrites(b *mvcc.Batch, w *writeSet, ts truetime.Timestamp) {
+	m.wrote(ts)
 	for i := range w.keys {
 		switch w.op(i) {
 		case txnpb.WriteOp_WRITE_PUT, txnpb.WriteOp_WRITE_INSERT:
@@ -99,6 +100,16 @@ func applyWrites(b *mvcc.Batch, w *writeSet, ts truetime.Timestamp) {
 		case txnpb.WriteOp_WRITE_DELETE:
 			b.Delete(w.keys[i], ts)
 		}
+	}
+}
+
+// wrote notes that versions at ts are being written.
+func (m *Machine) wrote(ts truetime.Timestamp) {
+	if int64(ts) > m.newest.Load() {
+		m.newest.Store(int64(ts)) // only Apply stores
+	}
+	if !m.dirty.Load() {
+		m.dirty.Store(true)
 	}
 }
 
@@ -122,11 +133,6 @@ func (m *Machine) putOutcome(b *mvcc.Batch, commit CommitID, o txnpb.Outcome, ts
 }
 
 func (m *Machine) applyCommit(b *mvcc.Batch, c *command, raw []byte) error {
-	if c.outcome == txnpb.Outcome_OUTCOME_ABORTED {
-		// The timestamp came out too late; all that is logged is that.
-		m.putOutcome(b, c.commit, c.outcome, 0)
-		return nil
-	}
 	m.putOutcome(b, c.commit, txnpb.Outcome_OUTCOME_COMMITTED, c.ts)
 	if c.kind == cmdDecide && len(c.parts) > 0 {
 		d := command{kind: cmdDecide, txn: c.txn, commit: c.commit, ts: c.ts, parts: c.parts}
@@ -142,8 +148,7 @@ func (m *Machine) applyCommit(b *mvcc.Batch, c *command, raw []byte) error {
 		m.addRecordLocked(b, c, raw, c.ts)
 		return nil
 	}
-	applyWrites(b, &c.writes, c.ts)
-	m.dirty.Store(true)
+	m.applyWrites(b, &c.writes, c.ts)
 	return nil
 }
 
@@ -194,7 +199,7 @@ func (m *Machine) applyResolve(b *mvcc.Batch, index uint64, c *command) (any, er
 		b.PutLocal(localKey(m.id, progressKeys, c.txn[:]), rec.progress.encode())
 		return nil, nil
 	}
-	applyWrites(b, &rec.cmd.writes, c.ts)
+	m.applyWrites(b, &rec.cmd.writes, c.ts)
 	m.dropRecordLocked(b, index, rec)
 	return nil, nil
 }
@@ -248,6 +253,7 @@ func (m *Machine) applyContinue(b *mvcc.Batch, index uint64, c *command) (any, e
 	}
 	p := rec.progress
 	p.ts = rec.commitTS
+	m.wrote(p.ts)
 	st := m.state.staged[c.txn]
 	var staged [][2][]byte
 	if st != nil {
@@ -273,7 +279,7 @@ func (m *Machine) applyContinue(b *mvcc.Batch, index uint64, c *command) (any, e
 		return nil, err
 	}
 	if p.phase == phaseWrites {
-		applyWrites(b, &rec.cmd.writes, rec.commitTS)
+		m.applyWrites(b, &rec.cmd.writes, rec.commitTS)
 		if st != nil {
 			b.DeleteLocal(localKey(m.id, stagedKeys, c.txn[:]))
 			delete(m.state.staged, c.txn)

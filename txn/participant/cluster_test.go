@@ -1,7 +1,6 @@
 package participant
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -454,9 +453,13 @@ func (r *fakeReplica) Propose(_ context.Context, p ranges.Proposal) (Pending, er
 		if ts >= g.until {
 			return nil, ranges.ErrLeaseExpired
 		}
-		g.floor = ts
 	}
-	e := &entry{cmd: p.Encode(ts), closed: ts, at: time.Now(), term: g.term, ready: make(chan struct{})}
+	cmd := p.Encode(ts)
+	if cmd == nil {
+		return nil, ranges.ErrDropped
+	}
+	g.floor = ts
+	e := &entry{cmd: cmd, closed: ts, at: time.Now(), term: g.term, ready: make(chan struct{})}
 	g.log = append(g.log, e)
 	select {
 	case g.wake <- struct{}{}:
@@ -674,5 +677,3 @@ func mustEqual[T comparable](t testing.TB, what string, got, want T) {
 		t.Fatalf("%s: got %v, want %v", what, got, want)
 	}
 }
-
-var _ = bytes.Compare

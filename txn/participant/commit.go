@@ -22,7 +22,6 @@ type inLog struct {
 	at      *attempt
 	pending Pending
 	ts      truetime.Timestamp
-	tooLate bool
 
 	applied bool // the command is applied here
 	waited  bool // its commit wait is over
@@ -124,7 +123,7 @@ func (m *Machine) commit(ctx context.Context, req *txnpb.BatchRequest, resp *txn
 		return err
 	}
 	t.cmd = c
-	if err := t.propose(ctx, minTS, truetime.Timestamp(req.MaxTs), writes, large); err != nil {
+	if err := t.propose(ctx, minTS, truetime.Timestamp(req.MaxTs), writes); err != nil {
 		l.table.Reopen(x)
 		l.exit()
 		return err
@@ -179,25 +178,25 @@ func (m *Machine) stillHere(l *leadership, req *txnpb.BatchRequest, x *locktable
 }
 
 // propose hands the command to the log. The timestamp is chosen there, in log order.
-func (t *inLog) propose(ctx context.Context, minTS, maxTS truetime.Timestamp, writes writeSet, large bool) error {
+func (t *inLog) propose(ctx context.Context, minTS, maxTS truetime.Timestamp, writes writeSet) error {
 	c := t.cmd
 	start, end := writes.bounds()
+	tooLate := false
 	p := ranges.Proposal{
 		MinTS: minTS, Timed: true, Start: start, End: end,
 		Encode: func(ts truetime.Timestamp) []byte {
 			c.ts = ts
 			if maxTS != 0 && ts >= maxTS {
-				// Too late to leave the queue: log that the attempt is aborted.
-				t.tooLate = true
-				c = &command{kind: cmdCommit, commit: c.commit, outcome: txnpb.Outcome_OUTCOME_ABORTED}
-				if t.cmd.kind == cmdPrepare {
-					c = &command{kind: cmdAbort, commit: c.commit}
-				}
+				tooLate = true
+				return nil // withdrawn: nothing is logged
 			}
 			return c.encode(make([]byte, 0, c.sizeHint()))
 		},
 	}
 	pending, err := t.m.rep.Propose(ctx, p)
+	if tooLate {
+		return errTooLate
+	}
 	if err != nil {
 		return err
 	}
@@ -232,14 +231,6 @@ func (t *inLog) run(ctx context.Context, onApplied func(time.Time)) error {
 		}
 		t.applied = true
 		l.exit()
-		if t.tooLate {
-			m.srv.metrics.aborts.Inc()
-			l.endAttempt(t.cmd.commit, t.at)
-			l.table.Unpin(t.x)
-			l.table.Release(t.x)
-			m.dropStaged(l, t.x.ID)
-			return errTooLate
-		}
 		if t.cmd.kind == cmdDecide {
 			m.srv.metrics.decide.Inc()
 			m.push(l, t.cmd.commit, decision{txn: t.x.ID, ts: t.ts, parts: t.cmd.parts})
@@ -381,7 +372,7 @@ func (m *Machine) prepare(ctx context.Context, req *txnpb.BatchRequest, resp *tx
 		return err
 	}
 	began := time.Now()
-	if err := t.propose(ctx, minTS, truetime.Timestamp(req.MaxTs), writes, true); err != nil {
+	if err := t.propose(ctx, minTS, truetime.Timestamp(req.MaxTs), writes); err != nil {
 		l.table.Reopen(x)
 		l.exit()
 		return err
@@ -418,10 +409,6 @@ func (t *inLog) runPrepare(ctx context.Context) error {
 		return err
 	case err != nil:
 		return &Error{Code: txnpb.ErrorCode_AMBIGUOUS, Msg: err.Error()}
-	case t.tooLate:
-		l.table.Release(t.x)
-		t.m.dropStaged(l, t.x.ID)
-		return errTooLate
 	}
 	return nil
 }

@@ -39,6 +39,8 @@ type Machine struct {
 	floor     atomic.Int64
 	threshold atomic.Int64 // GC threshold: reads below it are refused (I3)
 
+	newest atomic.Int64 // the newest commit timestamp applied here since the replica was opened
+
 	dirty atomic.Bool // something was written since the last garbage collection
 
 	stash atomic.Pointer[locktable.Table] // locks that a split moved here, for the range's first lease
@@ -116,6 +118,9 @@ func (m *Machine) Reset() {
 	}
 	m.state = state
 	m.threshold.Store(int64(state.threshold))
+	// What the state holds was committed by clocks at most as far ahead of this one as it is uncertain.
+	now := m.srv.cfg.Clock.Now()
+	m.newest.Store(int64(now.Latest + (now.Latest - now.Earliest)))
 	m.refloorLocked()
 }
 
@@ -149,13 +154,14 @@ func (m *Machine) LeaseAcquired(lease ranges.Lease, handoff []byte) {
 	m.LeaseLost()
 	stash := m.stash.Swap(nil)
 	switch {
-	case stash != nil && lease.First:
+	case stash != nil && (lease.First || handoff != nil && len(handoff) == 0):
+		// The range was split off on this replica, which leads it first: the locks have come along.
 		l.table = stash
 	default:
 		// Leases do not overlap (I4), so tokens that start at the clock are above all earlier ones.
 		l.table = locktable.New(int64(now), m.srv.onWound)
 	}
-	if handoff != nil {
+	if len(handoff) > 0 {
 		if err := l.table.Decode(handoff, decodePart); err != nil {
 			// The locks are lost as in an unplanned change of leaders: their owners will be told (I9).
 			m.srv.cfg.Logger.Error("lock table handoff refused", "range", m.id, "err", err)
@@ -275,7 +281,7 @@ const handoffPatience = 500 * time.Millisecond
 func (m *Machine) LeaseHandoff() []byte {
 	l := m.lead.Load()
 	if l == nil {
-		return nil
+		return locktable.New(0, nil).Encode(nil) // not empty: that stands for a split's locks
 	}
 	l.mu.Lock()
 	l.liftLocked(gateAll)

@@ -41,7 +41,7 @@ func (m *Machine) read(ctx context.Context, req *txnpb.BatchRequest, resp *txnpb
 		if resp.Follower && !req.FollowerOk {
 			return m.notLeader()
 		}
-		return m.readAt(ctx, req, resp, ts)
+		return m.readSafe(ctx, req, resp, ts)
 	}
 	l, err := m.leader()
 	if err != nil {
@@ -55,7 +55,7 @@ func (m *Machine) read(ctx context.Context, req *txnpb.BatchRequest, resp *txnpb
 			return err
 		}
 		resp.Follower = true
-		return m.readAt(ctx, req, resp, ts)
+		return m.readSafe(ctx, req, resp, ts)
 	}
 	if ts == 0 {
 		if ts, err = m.strongTimestamp(ctx, l, req); err != nil {
@@ -142,6 +142,20 @@ func (m *Machine) settle(ctx context.Context, l *leadership, req *txnpb.BatchReq
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// readSafe answers a read at or below safe time, which looks at no locks. Safe time may run ahead of the clock,
+// and what was committed at a timestamp that has not passed yet must not be seen yet (I7): who sees it
+// and tells another has that one read below it. For stale reads there is never anything to wait for.
+func (m *Machine) readSafe(ctx context.Context, req *txnpb.BatchRequest, resp *txnpb.BatchResponse, ts truetime.Timestamp) error {
+	if err := m.readAt(ctx, req, resp, ts); err != nil {
+		return err
+	}
+	seen := min(ts, truetime.Timestamp(m.newest.Load()))
+	if clock := m.srv.cfg.Clock; seen > 0 && !m.srv.cfg.TestNoCommitWait && !clock.Now().After(seen) {
+		return clock.WaitAfter(ctx, seen)
 	}
 	return nil
 }
