@@ -126,9 +126,13 @@ func (l *link) setDown(err error) {
 			l.n.cfg.Logger.Info("peer is not reachable", "peer", l.peer, "err", err)
 		}
 	}
+	was := !l.mu.failing
 	l.mu.failing, l.mu.err = true, err
 	close(l.mu.changed)
 	l.mu.changed = make(chan struct{})
+	if was && l.class == classRequest && l.n.cfg.OnPeer != nil && l.n.ctx.Err() == nil {
+		l.n.cfg.OnPeer(l.peer, false)
+	}
 }
 
 func (l *link) setUp(s *session) {
@@ -140,6 +144,9 @@ func (l *link) setUp(s *session) {
 	l.mu.changed = make(chan struct{})
 	if l.class == classRequest {
 		l.n.cfg.Logger.Info("connected to peer", "peer", l.peer)
+		if l.n.cfg.OnPeer != nil {
+			l.n.cfg.OnPeer(l.peer, true)
+		}
 	}
 }
 

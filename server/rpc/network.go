@@ -97,6 +97,7 @@ type Config struct {
 	Clock                Clock                                                 // Default: clock intervals are not exchanged.
 	Latency              func(peer NodeID) time.Duration                       // Simulated one-way latency. Default: none.
 	Join                 func(ctx context.Context, req []byte) ([]byte, error) // Answers Join. Default: refuses.
+	OnPeer               func(peer NodeID, up bool)                            // Told when a peer's request connection comes or goes. Must not block.
 	Raft                 func(from NodeID, frame []byte)                       // Receives Raft frames, in order per peer. Must not block long.
 	Bulk                 func(ctx context.Context, from NodeID, s ranges.BulkStream) error
 	Dial                 func(ctx context.Context, addr string) (net.Conn, error) // Default: TCP.
@@ -187,7 +188,7 @@ func (n *Network) Start() error {
 		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage),
 		grpc.InitialWindowSize(4 << 20), grpc.InitialConnWindowSize(16 << 20),
 		grpc.WriteBufferSize(64 << 10), grpc.ReadBufferSize(64 << 10), grpc.SharedWriteBuffer(true),
-		grpc.MaxConcurrentStreams(256), grpc.ConnectionTimeout(10 * time.Second), grpc.MaxHeaderListSize(16 << 10),
+		grpc.MaxConcurrentStreams(256), grpc.WaitForHandlers(true), grpc.ConnectionTimeout(10 * time.Second), grpc.MaxHeaderListSize(16 << 10),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
 	}
@@ -307,12 +308,15 @@ func (t rangesTransport) Call(ctx context.Context, to NodeID, m ranges.Method, p
 // Ranges returns the network as package ranges sees it.
 func (n *Network) Ranges() ranges.Transport { return rangesTransport{n} }
 
-// RegisterRanges connects a store: every method of its calls, its Raft frames and snapshots.
-func (n *Network) RegisterRanges(s interface {
+// RangesHandler is the receiving side of ranges.Transport; *ranges.Store is one.
+type RangesHandler interface {
 	HandleRaft(from ranges.NodeID, frame []byte)
 	HandleCall(ctx context.Context, from ranges.NodeID, method ranges.Method, payload []byte) ([]byte, error)
 	HandleBulk(ctx context.Context, from ranges.NodeID, stream ranges.BulkStream) error
-}) {
+}
+
+// RegisterRanges connects a store: every method of its calls, its Raft frames and snapshots.
+func (n *Network) RegisterRanges(s RangesHandler) {
 	n.SetRaft(s.HandleRaft)
 	n.SetBulk(s.HandleBulk)
 	for m := range 256 - int(ServiceRanges) {

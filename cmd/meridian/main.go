@@ -1,0 +1,104 @@
+// Command meridian is a node of a Meridian cluster, and the tools around it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	_ "time/tzdata" // The image has no zoneinfo.
+
+	"github.com/meridian-db/meridian/server"
+)
+
+// version is set by the linker.
+var version = "devel"
+
+func main() {
+	server.Version = version
+	ctx, stop := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		stop()
+		// A second signal is from somebody who does not want to wait.
+		<-signals
+		os.Exit(130)
+	}()
+	err := run(ctx, os.Args[1:], env{os.LookupEnv, os.Stdin, os.Stdout, os.Stderr})
+	stop()
+	var usage *usageError
+	switch {
+	case err == nil:
+	case errors.As(err, &usage):
+		fmt.Fprintf(os.Stderr, "meridian: %v\n", err)
+		os.Exit(2)
+	default:
+		fmt.Fprintf(os.Stderr, "meridian: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+// env is what a command sees of its process.
+type env struct {
+	lookup         func(string) (string, bool)
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+// command is one subcommand.
+type command struct {
+	name, args, help string
+	run              func(ctx context.Context, args []string, e env) error
+}
+
+func commands() []command {
+	return []command{
+		{"demo", "[flags]", "run a cluster of three regions in this process", runDemo},
+		{"start", "--store DIR --time-source ntp://HOST:PORT [flags]", "run a node", runStart},
+		{"timeserver", "--listen HOST:PORT", "answer NTP on a closed network", runTimeserver},
+		{"sql", "[URL]", "an interactive SQL shell", func(ctx context.Context, args []string, e env) error {
+			return runSQLShell(ctx, args, e.stdin, e.stdout, e.stderr)
+		}},
+		{"version", "", "print the version", runVersion},
+	}
+}
+
+func run(ctx context.Context, args []string, e env) error {
+	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
+		fmt.Fprintf(e.stdout, "Meridian is a globally distributed SQL database.\n\nUsage: meridian COMMAND\n\n")
+		for _, c := range commands() {
+			fmt.Fprintf(e.stdout, "  %-12s%s\n", c.name, c.help)
+		}
+		fmt.Fprintf(e.stdout, "\n`meridian COMMAND --help` lists a command's flags.\n")
+		return nil
+	}
+	for _, c := range commands() {
+		if c.name == args[0] {
+			return c.run(ctx, args[1:], e)
+		}
+	}
+	return &usageError{fmt.Sprintf("unknown command %q; `meridian help` lists them", args[0])}
+}
+
+func runVersion(_ context.Context, args []string, e env) error {
+	if len(args) > 0 {
+		return &usageError{"version takes no arguments"}
+	}
+	goVersion, revision := "", ""
+	if bi, ok := debug.ReadBuildInfo(); ok {
+		goVersion = bi.GoVersion
+		for _, s := range bi.Settings {
+			if s.Key == "vcs.revision" {
+				revision = " " + s.Value
+			}
+		}
+	}
+	fmt.Fprintf(e.stdout, "meridian %s%s (%s)\n", version, revision, goVersion)
+	return nil
+}

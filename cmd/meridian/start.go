@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/meridian-db/meridian/server"
+	"github.com/meridian-db/meridian/truetime/ntpserver"
+)
+
+func runStart(ctx context.Context, args []string, e env) error {
+	f := newFlags("start", "--store DIR --time-source ntp://HOST:PORT [flags]", e)
+	var cfg server.Config
+	f.StringVar(&cfg.Store, "store", "", "directory of the store; created when it does not exist")
+	f.StringVar(&cfg.SQLAddr, "sql-addr", "127.0.0.1:5433", "host:port for PostgreSQL clients")
+	f.StringVar(&cfg.RPCAddr, "rpc-addr", "127.0.0.1:7433", "host:port for other nodes")
+	f.StringVar(&cfg.AdvertiseRPCAddr, "advertise-rpc-addr", "", "host:port that other nodes dial, if not --rpc-addr")
+	f.StringVar(&cfg.HTTPAddr, "http-addr", "127.0.0.1:8080", "host:port for health, metrics and profiles")
+	f.StringVar(&cfg.Region, "region", "default", "region this node is in")
+	f.StringVar(&cfg.Zone, "zone", "a", "zone of the region this node is in")
+	f.Var((*list)(&cfg.TimeSources), "time-source", "ntp://host:port or kernel; repeat it, better for three servers")
+	f.Var((*list)(&cfg.Join), "join", "host:port of members to join through, separated by commas; without it a new store founds a cluster")
+	f.StringVar(&cfg.Certs, "certs", "", "directory with ca.crt, node.crt and node.key")
+	f.BoolVar(&cfg.Insecure, "insecure", false, "no TLS and no passwords, on loopback only")
+	f.BoolVar(&cfg.InsecureListenAnywhere, "insecure-listen-anywhere", false, "with --insecure: listen beyond loopback too")
+	f.StringVar(&cfg.PostgresPassword, "postgres-password", "", "password of the user postgres when this node founds a cluster")
+	f.StringVar(&cfg.SimulatedLatency, "simulated-latency", "off", "latency added between regions: off, lan, wan or a file")
+	f.DurationVar(&cfg.MaxClockUncertainty, "max-clock-uncertainty", 50*time.Millisecond, "stop serving while the clock is less certain")
+	f.DurationVar(&cfg.ClockPollInterval, "clock-poll-interval", 500*time.Millisecond, "how often to ask each time source; 64s or more for public servers")
+	f.Int64Var(&cfg.CacheBytes, "cache-bytes", 256<<20, "block cache")
+	f.DurationVar(&cfg.DrainTimeout, "drain-timeout", 10*time.Second, "how long SIGTERM waits for clients and leases")
+	level := f.String("log-level", "info", "debug, info, warn or error")
+	if err := f.parse(args); err != nil {
+		if errors.Is(err, errHelp) {
+			f.Usage()
+			return nil
+		}
+		return err
+	}
+	var err error
+	if cfg.Logger, err = logger(e, *level); err != nil {
+		return err
+	}
+	if cfg.Telemetry, err = server.NewTelemetry(ctx, e.getenv); err != nil {
+		return err
+	}
+	defer cfg.Telemetry.Close()
+	s, err := server.New(cfg)
+	if err != nil {
+		return err
+	}
+	if err := s.Start(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // Told to end before it was up.
+		}
+		return err
+	}
+	fmt.Fprintf(e.stdout, "node %d of cluster %s is ready: postgres://postgres@%s/postgres\n", s.NodeID(), s.ClusterID(), s.SQLAddr())
+	<-ctx.Done()
+	return s.Stop()
+}
+
+func (e env) getenv(name string) string {
+	v, _ := e.lookup(name)
+	return v
+}
+
+func runDemo(ctx context.Context, args []string, e env) error {
+	f := newFlags("demo", "[flags]", e)
+	cfg := server.DemoConfig{}
+	var regions list
+	f.Var(&regions, "regions", "regions, separated by commas (default us-east,eu-west,ap-south)")
+	f.IntVar(&cfg.NodesPerRegion, "nodes-per-region", 1, "nodes in each region")
+	f.StringVar(&cfg.Latency, "latency", "off", "latency between regions: off, lan, wan or a file")
+	f.StringVar(&cfg.SQLAddr, "sql-addr", "127.0.0.1:5433", "host:port for PostgreSQL clients of node 0; node k's port is k higher")
+	f.StringVar(&cfg.HTTPAddr, "http-addr", "127.0.0.1:8080", "host:port for metrics of node 0; node k's port is k higher")
+	f.StringVar(&cfg.Data, "data", "", "directory of the stores, kept for the next time (default: a temporary one)")
+	level := f.String("log-level", "warn", "debug, info, warn or error")
+	if err := f.parse(args); err != nil {
+		if errors.Is(err, errHelp) {
+			f.Usage()
+			return nil
+		}
+		return err
+	}
+	cfg.Regions = regions
+	var err error
+	if cfg.Logger, err = logger(e, *level); err != nil {
+		return err
+	}
+	if cfg.Data == "" {
+		if cfg.Data, err = os.MkdirTemp("", "meridian-demo-"); err != nil {
+			return err
+		}
+		defer os.RemoveAll(cfg.Data)
+	}
+	if cfg.Telemetry, err = server.NewTelemetry(ctx, e.getenv); err != nil {
+		return err
+	}
+	defer cfg.Telemetry.Close()
+	begin := time.Now()
+	d, err := server.StartDemo(ctx, cfg)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	d.PrintReady(e.stdout, time.Since(begin))
+	<-ctx.Done()
+	fmt.Fprintln(e.stdout, "\nending")
+	return d.Stop()
+}
+
+func runTimeserver(ctx context.Context, args []string, e env) error {
+	f := newFlags("timeserver", "--listen HOST:PORT [flags]", e)
+	listen := f.String("listen", "", "UDP host:port to answer NTP on")
+	dispersion := f.Duration("root-dispersion", 0, "error of this host's clock to state, as far as known")
+	stratum := f.Int("stratum", 1, "stratum to state")
+	if err := f.parse(args); err != nil {
+		if errors.Is(err, errHelp) {
+			f.Usage()
+			return nil
+		}
+		return err
+	}
+	switch {
+	case *listen == "":
+		return &server.FlagError{Flag: "listen", Problem: "is required", Fix: "give the UDP address to answer on, as in 0.0.0.0:123"}
+	case *dispersion < 0:
+		return &server.FlagError{Flag: "root-dispersion", Problem: "is negative", Fix: "give a duration such as 1ms"}
+	case *stratum < 1 || *stratum > 15:
+		return &server.FlagError{Flag: "stratum", Problem: fmt.Sprintf("%d is out of range", *stratum), Fix: "give 1 to 15"}
+	}
+	s, err := ntpserver.Listen(ntpserver.Config{Addr: *listen, Reply: ntpserver.Reply{RootDispersion: *dispersion, Stratum: uint8(*stratum)}})
+	if err != nil {
+		return &server.FlagError{Flag: "listen", Problem: err.Error(), Fix: "give a free UDP address of this host"}
+	}
+	fmt.Fprintf(e.stdout, "answering NTP on %s\n", s.Addr())
+	<-ctx.Done()
+	return s.Close()
+}

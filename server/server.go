@@ -1,0 +1,500 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	ranges "github.com/meridian-db/meridian/range"
+	"github.com/meridian-db/meridian/server/rpc"
+	"github.com/meridian-db/meridian/truetime"
+)
+
+// Server is one node of a cluster, with its sockets. New opens them and checks everything that can be checked
+// without a cluster; Start joins or founds the cluster and returns when the node serves; Stop drains and closes.
+type Server struct {
+	cfg           Config
+	log           *slog.Logger
+	identity      Identity
+	listeners     Listeners
+	clock         *truetime.SyncClock
+	hostClockOnly bool
+	latency       Latency
+	certs         *Certs
+	reg           *prometheus.Registry
+	tel           *Telemetry
+
+	registry *registry
+	rpc      *rpc.Network
+	core     *Core
+	sql      *sqlNode
+	admin    *http.Server
+
+	state    atomic.Int32 // nodeState
+	failed   atomic.Pointer[error]
+	noDrain  atomic.Bool
+	lock     func() // releases the store's lock
+	closers  []closer
+	stopOnce sync.Once
+	stopErr  error
+	bg       sync.WaitGroup
+	bgCtx    context.Context
+	bgStop   context.CancelFunc
+}
+
+// nodeState is how far a node is in its life.
+type nodeState int32
+
+const (
+	stateNew nodeState = iota
+	stateJoining
+	stateStarting // a member; ranges and catalog are being reached
+	stateServing
+	stateDraining
+	stateStopped
+)
+
+func (s nodeState) String() string {
+	return [...]string{"new", "joining", "starting", "serving", "draining", "stopped"}[s]
+}
+
+type closer struct {
+	name string
+	f    func(ctx context.Context) error
+}
+
+// New checks cfg, opens the sockets and reads the store's identity. After an error nothing is left open, and the
+// store is as it was.
+func New(cfg Config) (_ *Server, err error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, log: cfg.Logger, listeners: cfg.Listeners, lock: func() {}}
+	s.bgCtx, s.bgStop = context.WithCancel(context.Background())
+	defer func() {
+		if err != nil {
+			s.bgStop()
+			for _, l := range []net.Listener{s.listeners.SQL, s.listeners.RPC, s.listeners.HTTP} {
+				if l != nil {
+					l.Close()
+				}
+			}
+			s.lock()
+		}
+	}()
+	if s.latency, err = ParseLatency(cfg.SimulatedLatency, cfg.Regions); err != nil {
+		return nil, flagErr("simulated-latency", err.Error(), "give off, lan, wan or the name of a file")
+	}
+	if cfg.Certs != "" {
+		if s.certs, err = LoadCerts(cfg.Certs); err != nil {
+			return nil, flagErr("certs", err.Error(), "check the directory's files")
+		}
+	}
+	if err := cfg.FS.MkdirAll(cfg.Store, 0o755); err != nil {
+		return nil, flagErr("store", err.Error(), "give a directory that this user can write")
+	}
+	lock, err := cfg.FS.Lock(cfg.FS.PathJoin(cfg.Store, "LOCK"))
+	if err != nil {
+		return nil, flagErr("store", fmt.Sprintf("%s is in use by another process (%v)", cfg.Store, err), "end that process, or give this node a directory of its own")
+	}
+	s.lock = func() { lock.Close() }
+	if s.identity, _, err = LoadIdentity(cfg.FS, cfg.Store); err != nil {
+		var se *StoreError
+		if errors.As(err, &se) {
+			return nil, flagErr("store", fmt.Sprintf("%s: %s", se.Dir, se.Reason), "see above, or give another directory")
+		}
+		return nil, err
+	}
+	s.registry = newRegistry(cfg.FS, cfg.Store, s.identity.NodeID, s.log)
+	s.registry.load()
+	srcs, hostOnly, err := cfg.sources(s.identity.Member())
+	if err != nil {
+		return nil, err
+	}
+	s.hostClockOnly = hostOnly
+	if n := len(s.registry.list()); hostOnly && n > 1 {
+		return nil, flagErr("time-source", fmt.Sprintf("is required, this store belongs to a cluster of %d nodes", n), "give ntp://host:port, better three of them, or kernel")
+	}
+	for _, l := range []struct {
+		flag, addr string
+		l          *net.Listener
+	}{{"rpc-addr", cfg.RPCAddr, &s.listeners.RPC}, {"sql-addr", cfg.SQLAddr, &s.listeners.SQL}, {"http-addr", cfg.HTTPAddr, &s.listeners.HTTP}} {
+		if *l.l != nil {
+			continue
+		}
+		if *l.l, err = net.Listen("tcp", l.addr); err != nil {
+			fix := "give an address of this machine"
+			if errors.Is(err, syscall.EADDRINUSE) {
+				fix = "end the process that uses the port, or give another one"
+			}
+			return nil, flagErr(l.flag, err.Error(), fix)
+		}
+	}
+	s.clock, err = truetime.New(truetime.Config{Sources: srcs, PollInterval: cfg.ClockPollInterval, MaxUncertainty: cfg.MaxClockUncertainty, Logger: s.log})
+	if err != nil {
+		return nil, flagErr("time-source", err.Error(), "check the time sources")
+	}
+	s.reg = prometheus.NewRegistry()
+	s.onClose("store lock", func(context.Context) error { s.lock(); return nil })
+	s.onClose("clock", func(context.Context) error { s.clock.Close(); return nil })
+	s.onClose("listeners", func(context.Context) error {
+		for _, l := range []net.Listener{s.listeners.SQL, s.listeners.RPC, s.listeners.HTTP} {
+			l.Close() // Those that have been served are closed already.
+		}
+		return nil
+	})
+	return s, nil
+}
+
+// SQLAddr, HTTPAddr and RPCAddr return where the node listens.
+func (s *Server) SQLAddr() string  { return s.listeners.SQL.Addr().String() }
+func (s *Server) HTTPAddr() string { return s.listeners.HTTP.Addr().String() }
+func (s *Server) RPCAddr() string  { return s.listeners.RPC.Addr().String() }
+
+// NodeID returns the node's id, zero before it is a member.
+func (s *Server) NodeID() ranges.NodeID { return s.identity.NodeID }
+
+// ClusterID returns the cluster's id, empty before the node is a member.
+func (s *Server) ClusterID() string { return s.identity.ClusterID }
+
+// Clock returns the node's clock.
+func (s *Server) Clock() *truetime.SyncClock { return s.clock }
+
+// Core returns the node's database, nil before Start has opened it.
+func (s *Server) Core() *Core { return s.core }
+
+func (s *Server) serving() bool { return nodeState(s.state.Load()) == stateServing }
+
+func (s *Server) setState(st nodeState) {
+	s.state.Store(int32(st))
+	s.log.Info("node is " + st.String())
+}
+
+func (s *Server) onClose(name string, f func(ctx context.Context) error) {
+	s.closers = append(s.closers, closer{name, f})
+}
+
+// Start brings the node up and returns when it serves SQL. When it fails, or ctx ends, the node is closed.
+func (s *Server) Start(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			cctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			s.stop(cctx)
+		}
+	}()
+	s.startAdmin()
+	if err := s.clock.WaitSynced(ctx); err != nil {
+		return fmt.Errorf("--time-source: %w", err)
+	}
+	s.setState(stateJoining)
+	if err := s.startRPC(ctx); err != nil {
+		return err
+	}
+	s.setState(stateStarting)
+	if err := s.startCore(ctx); err != nil {
+		return err
+	}
+	if err := s.startSQL(ctx); err != nil {
+		return err
+	}
+	s.setState(stateServing)
+	return nil
+}
+
+// record describes this node to the others.
+func (s *Server) record() NodeRecord {
+	adv := s.cfg.AdvertiseRPCAddr
+	if adv == "" {
+		adv = s.RPCAddr()
+	}
+	return NodeRecord{ID: s.identity.NodeID, StoreID: s.identity.StoreID, RPCAddr: adv, SQLAddr: s.SQLAddr(), HTTPAddr: s.HTTPAddr(),
+		Region: s.cfg.Region, Zone: s.cfg.Zone, Build: Version, Version: int64(s.clock.Now().Latest)}
+}
+
+// startRPC makes the network and settles who this node is.
+func (s *Server) startRPC(ctx context.Context) error {
+	rc := rpc.Config{Listener: s.listeners.RPC, Clock: s.clock, Join: s.handleJoin, Logger: s.log,
+		Resolve: func(id ranges.NodeID) (string, bool) {
+			n, ok := s.registry.get(id)
+			return n.RPCAddr, ok
+		},
+		OnPeer: func(ranges.NodeID, bool) {
+			if c := s.core; c != nil && nodeState(s.state.Load()) >= stateStarting {
+				c.Store.NodesChanged()
+			}
+		},
+	}
+	if !s.latency.Off() {
+		rc.Latency = func(peer ranges.NodeID) time.Duration {
+			n, ok := s.registry.get(peer)
+			if !ok {
+				return 0
+			}
+			return s.latency.RoundTrip(s.cfg.Region, n.Region) / 2
+		}
+	}
+	if s.certs != nil {
+		rc.ServerTLS, rc.ClientTLS = s.certs.RPCServer, s.certs.RPCClient
+	}
+	net, err := rpc.New(rc)
+	if err != nil {
+		return err
+	}
+	s.rpc = net
+	id := s.identity
+	if id.StoreID == "" {
+		id.StoreID = newUUID()
+		if err := id.Save(s.cfg.FS, s.cfg.Store); err != nil {
+			return err
+		}
+		s.identity = id
+	}
+	rec := s.record()
+	switch {
+	case id.Member():
+		// The store's own list of nodes tells where to look; helloLoop corrects it.
+	case len(s.cfg.Join) > 0:
+		rec.ID = 0
+		resp, err := s.join(ctx, net, joinRequest{Record: rec})
+		if err != nil {
+			return err
+		}
+		id.ClusterID, id.NodeID = resp.Cluster, resp.ID
+		if !id.Member() {
+			return errors.New("--join: the answer names no cluster or node")
+		}
+		if err := id.Save(s.cfg.FS, s.cfg.Store); err != nil {
+			return err
+		}
+		if _, err := s.registry.mergeBytes(resp.Nodes); err != nil {
+			return err
+		}
+	default:
+		id = found(id)
+		if err := id.Save(s.cfg.FS, s.cfg.Store); err != nil {
+			return err
+		}
+	}
+	s.identity = id
+	s.registry.self = id.NodeID
+	s.log = s.log.With("node", id.NodeID)
+	net.SetIdentity(id.NodeID, id.ClusterID)
+	return nil
+}
+
+// startCore opens the database and starts talking to the other nodes.
+func (s *Server) startCore(ctx context.Context) error {
+	s.tel = s.cfg.Telemetry.Node(ctx, fmt.Sprintf("n%d", s.identity.NodeID), s.cfg.Region)
+	s.onClose("tracing", func(context.Context) error { return s.tel.Close() })
+	cc := CoreConfig{NodeID: s.identity.NodeID, FS: s.cfg.FS, Dir: s.cfg.Store, Clock: s.clock, Network: s.rpc,
+		Nodes: s.registry, FirstHint: s.registry.firstRange, Logger: s.log, Tracer: s.tel.Tracer, Metrics: s.reg,
+		CacheBytes: s.cfg.CacheBytes, Cache: s.cfg.Cache, Nearness: s.nearness}
+	if s.cfg.TuneCore != nil {
+		s.cfg.TuneCore(&cc)
+	}
+	core, err := OpenCore(cc)
+	if err != nil {
+		return fmt.Errorf("--store %s: %w", s.cfg.Store, err)
+	}
+	s.core = core
+	s.onClose("database", func(context.Context) error { return core.Close() })
+	s.registry.first = core.FirstRange
+	founding := s.identity.Founding
+	if founding {
+		if err := core.Bootstrap(); err != nil {
+			return err
+		}
+	}
+	s.rpc.Register(rpc.ServiceServer, s.handleServer)
+	s.registerMetrics()
+	// Closed before the database: what still arrives must not meet closed layers.
+	s.onClose("network", func(context.Context) error { s.rpc.Close(); return nil })
+	if err := s.rpc.Start(); err != nil {
+		return err
+	}
+	if err := core.Start(); err != nil {
+		return err
+	}
+	rec := s.record()
+	s.registry.change = core.Store.NodesChanged
+	s.registry.merge([]NodeRecord{rec}, nil)
+	s.registry.start(s.rpc)
+	s.onClose("registry", func(context.Context) error { s.registry.close(); return nil })
+	s.onClose("background", func(context.Context) error { s.bgStop(); s.bg.Wait(); return nil })
+	if founding {
+		if err := core.PublishMeta(ctx); err != nil {
+			return fmt.Errorf("write the meta records: %w", err)
+		}
+		if _, err := announce(ctx, core.DB, rec); err != nil {
+			return fmt.Errorf("record this node: %w", err)
+		}
+		s.identity.Founding = false
+		return s.identity.Save(s.cfg.FS, s.cfg.Store)
+	}
+	// Everyone else's record is a correction, which may wait until the ranges can be reached.
+	s.background(func() { s.announceLoop(rec) })
+	wctx, refused := context.WithCancelCause(ctx)
+	defer refused(nil)
+	if len(s.cfg.Join) > 0 {
+		s.background(func() { s.helloLoop(rec, refused) })
+	}
+	err = s.waitRanges(wctx)
+	if cause := context.Cause(wctx); err != nil && cause != nil && ctx.Err() == nil {
+		return cause
+	}
+	return err
+}
+
+func (s *Server) background(f func()) {
+	s.bg.Add(1)
+	go func() {
+		defer s.bg.Done()
+		f()
+	}()
+}
+
+// helloLoop tells the members given by --join where this node is now, until one has answered. A cluster that starts
+// from nothing on new addresses finds itself so.
+func (s *Server) helloLoop(rec NodeRecord, refused context.CancelCauseFunc) {
+	payload, err := json.Marshal(joinRequest{Cluster: s.identity.ClusterID, Record: rec})
+	if err != nil {
+		return
+	}
+	for s.bgCtx.Err() == nil {
+		resp, err := joinOnce(s.bgCtx, s.rpc, s.cfg.Join, s.identity.ClusterID, payload)
+		switch {
+		case err == nil:
+			if _, err := s.registry.mergeBytes(resp.Nodes); err == nil {
+				return
+			}
+		case errors.Is(err, errWrongCluster):
+			err = flagErr("join", err.Error(), "check that --store and --join belong to the same cluster")
+			s.log.Error("refused by the cluster", "err", err)
+			s.failed.Store(&err)
+			refused(err)
+			return
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-s.bgCtx.Done():
+		}
+	}
+}
+
+func (s *Server) announceLoop(rec NodeRecord) {
+	for s.bgCtx.Err() == nil {
+		ctx, cancel := context.WithTimeout(s.bgCtx, 30*time.Second)
+		all, err := announce(ctx, s.core.DB, rec)
+		cancel()
+		if err == nil {
+			s.registry.merge(all, nil)
+			return
+		}
+		if s.bgCtx.Err() == nil {
+			s.log.Warn("cannot record this node in the database yet", "err", err)
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-s.bgCtx.Done():
+		}
+	}
+}
+
+// waitRanges returns when the first ranges answer.
+func (s *Server) waitRanges(ctx context.Context) error {
+	for n := 0; ; n++ {
+		err := s.core.probe(ctx)
+		if err == nil {
+			return nil
+		}
+		if n%10 == 9 {
+			s.log.Warn("waiting for a quorum of the cluster's nodes", "err", err)
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("the cluster's ranges do not answer: %w", err)
+		}
+	}
+}
+
+// nearness ranks nodes: same zone, same region, others by simulated distance.
+func (s *Server) nearness(id ranges.NodeID) int {
+	n, ok := s.registry.get(id)
+	switch {
+	case !ok:
+		return 1 << 20
+	case n.Region == s.cfg.Region && n.Zone == s.cfg.Zone:
+		return 1
+	case n.Region == s.cfg.Region:
+		return 2
+	}
+	return 3 + int(s.latency.RoundTrip(s.cfg.Region, n.Region)/time.Microsecond)
+}
+
+// handleServer answers requests of other nodes' Servers.
+func (s *Server) handleServer(ctx context.Context, from ranges.NodeID, payload []byte) ([]byte, error) {
+	if len(payload) == 0 {
+		return nil, errUnknownOp
+	}
+	switch payload[0] {
+	case opGossip:
+		return s.registry.handleGossip(payload[1:])
+	case opCancel:
+		return nil, s.handleCancel(payload[1:])
+	}
+	return nil, errUnknownOp
+}
+
+// Stop drains the node and closes it: new clients are refused, running statements may finish, leases move to
+// other nodes, all within Config.DrainTimeout; then everything closes in the reverse order of Start.
+func (s *Server) Stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.DrainTimeout)
+	defer cancel()
+	return s.stop(ctx)
+}
+
+// halt is Stop without handing leases over, when the whole cluster ends.
+func (s *Server) halt() error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.DrainTimeout)
+	defer cancel()
+	s.noDrain.Store(true)
+	return s.stop(ctx)
+}
+
+func (s *Server) stop(ctx context.Context) error {
+	s.stopOnce.Do(func() {
+		was := nodeState(s.state.Load())
+		s.setState(stateDraining)
+		if s.sql != nil {
+			s.sql.shutdown(ctx)
+		}
+		if s.core != nil && was == stateServing && !s.noDrain.Load() {
+			if err := s.core.Drain(ctx); err != nil {
+				s.log.Warn("not all leases could be handed over", "err", err)
+			}
+		}
+		var errs []error
+		for i := len(s.closers) - 1; i >= 0; i-- {
+			if err := s.closers[i].f(ctx); err != nil {
+				errs = append(errs, fmt.Errorf("close %s: %w", s.closers[i].name, err))
+			}
+		}
+		s.bgStop()
+		s.stopErr = errors.Join(errs...)
+		s.state.Store(int32(stateStopped))
+		s.log.Info("node has stopped")
+	})
+	return s.stopErr
+}
