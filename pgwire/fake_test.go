@@ -12,7 +12,6 @@ import (
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/plan"
 	"github.com/meridian-db/meridian/sql/types"
-	"github.com/meridian-db/meridian/truetime"
 	"github.com/meridian-db/meridian/txn/kv"
 	"github.com/meridian-db/meridian/txn/kv/kvtest"
 )

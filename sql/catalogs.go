@@ -7,7 +7,6 @@ import (
 	"github.com/meridian-db/meridian/sql/builtin"
 	"github.com/meridian-db/meridian/sql/plan"
 	"github.com/meridian-db/meridian/sql/types"
-	"github.com/meridian-db/meridian/truetime"
 	"github.com/meridian-db/meridian/txn/kv"
 )
 
@@ -21,8 +20,9 @@ type Catalog interface {
 
 // Login is what the catalog knows about a session's role.
 type Login struct {
-	Superuser bool
-	Settings  []NameValue // of ALTER DATABASE and ALTER ROLE, in the order to apply
+	Superuser          bool
+	DatabaseID, RoleID uint32
+	Settings           []NameValue // of ALTER DATABASE and ALTER ROLE, in the order to apply
 }
 
 // NameValue is a setting and its value.
@@ -35,13 +35,12 @@ type CatalogTxn interface {
 	// Statement begins a statement: a transaction that has not changed the catalog moves on to the newest
 	// version. It fails with a retryable error when a change elsewhere has doomed the transaction.
 	Statement(ctx context.Context) error
-	// Use notes the relations that a statement uses; a change of one of them waits for the transaction.
+	// Use notes the relations that a statement uses; a change of one of them waits for the transaction. It
+	// fails with catalog.ErrChanged when one has changed since Statement: the statement is planned anew.
 	Use(ctx context.Context, tables []uint32) error
 	// Version changes with every change of the catalog that the view shows, the transaction's own included.
 	// Two views with one version are equal.
 	Version() uint64
-	// CommitBefore bounds the commit timestamp of a transaction that uses the view, 0 for no bound.
-	CommitBefore() truetime.Timestamp
 	// Changed reports whether the transaction has changed the catalog.
 	Changed() bool
 	SchemaExists(name string) bool
@@ -58,9 +57,11 @@ type CatalogTxn interface {
 	// Mark and RollbackTo follow savepoints.
 	Mark() CatalogMark
 	RollbackTo(m CatalogMark)
-	// BeforeCommit writes the changes through tx; AfterCommit publishes them.
+	// BeforeCommit is called right before every commit. It bounds tx by the catalog's lease and writes what
+	// publishes the transaction's own changes.
 	BeforeCommit(ctx context.Context, tx kv.Txn) error
-	AfterCommit(ts truetime.Timestamp)
+	// Virtual is what the row generators of system views get.
+	Virtual() any
 	// Release ends the view, after commit or rollback.
 	Release(committed bool)
 }

@@ -2,10 +2,12 @@ package sql
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/exec"
 	"github.com/meridian-db/meridian/sql/parser"
 	"github.com/meridian-db/meridian/sql/pgerr"
@@ -162,14 +164,22 @@ func (s *Session) runOne(ctx context.Context, st *statement, params []types.Datu
 
 // runAlone runs the only statement of an implicit transaction. One that only reads needs no locks.
 func (s *Session) runAlone(ctx context.Context, st *statement, params []types.Datum, formats []int16) (completion, error) {
-	p, err := s.ensurePlan(ctx, st)
-	if err != nil {
-		return completion{}, err
+	for try := 0; ; try++ {
+		p, err := s.ensurePlan(ctx, st)
+		if err != nil {
+			return completion{}, err
+		}
+		s.txn.lone = p.ReadOnly
+		s.txn.oneShot = p.PointKey
+		done, err := s.runPlan(ctx, p, params, formats)
+		if !errors.Is(err, catalog.ErrChanged) || try >= maxReplans {
+			return done, err
+		}
 	}
-	s.txn.lone = p.ReadOnly
-	s.txn.oneShot = p.PointKey
-	return s.runPlan(ctx, p, params, formats)
 }
+
+// maxReplans bounds how often a statement is planned again because the catalog changed under it.
+const maxReplans = 10
 
 // runInTxn runs a planned statement inside the open transaction and completes it. A conflict is hidden by
 // running the transaction's statements again (replay.go).
@@ -207,16 +217,20 @@ func (s *Session) runInTxn(ctx context.Context, st *statement, params []types.Da
 
 // runPlanned plans, runs and completes a statement in the open transaction.
 func (s *Session) runPlanned(ctx context.Context, st *statement, params []types.Datum, formats []int16) error {
-	p, err := s.ensurePlan(ctx, st)
-	if err != nil {
-		return err
+	for try := 0; ; try++ {
+		p, err := s.ensurePlan(ctx, st)
+		if err != nil {
+			return err
+		}
+		done, err := s.runPlan(ctx, p, params, formats)
+		if err == nil {
+			s.complete(done)
+			return nil
+		}
+		if !errors.Is(err, catalog.ErrChanged) || try >= maxReplans {
+			return err
+		}
 	}
-	done, err := s.runPlan(ctx, p, params, formats)
-	if err != nil {
-		return err
-	}
-	s.complete(done)
-	return nil
 }
 
 // ensurePlan returns the statement's plan, made anew when the catalog or the planner's settings changed.
@@ -309,11 +323,11 @@ func (s *Session) prepareEnv(ctx context.Context, env *exec.Env, p *plan.Plan, p
 		Builtin:   &s.bctx,
 		Catalog:   t.catalog,
 		RowID:     s.srv.cfg.RowID,
-		Virtual:   s,
 	}
 	if len(p.Tables) == 0 && p.ReadOnly {
 		return nil // touches no table
 	}
+	env.Virtual = t.catalog.Virtual()
 	if err := t.catalog.Use(ctx, p.Tables); err != nil {
 		return err
 	}

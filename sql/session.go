@@ -35,14 +35,15 @@ type SessionArgs struct {
 // Session is one client's state: settings, the transaction, prepared statements, portals. Its methods are
 // called by one goroutine, except Cancel, Terminate and Info.
 type Session struct {
-	srv       *Server
-	args      SessionArgs
-	out       Output
-	pid       int32
-	started   time.Time
-	user      string // current role; SET ROLE changes it
-	superuser bool
-	starting  bool // settings are being set up: nothing is reported or undone
+	srv                *Server
+	args               SessionArgs
+	out                Output
+	pid                int32
+	started            time.Time
+	user               string // current role; SET ROLE changes it
+	superuser          bool
+	databaseID, roleID uint32
+	starting           bool // settings are being set up: nothing is reported or undone
 
 	vars             settings
 	format           *types.Settings // of results; replaced, never changed
@@ -121,7 +122,7 @@ func (srv *Server) NewSession(ctx context.Context, args SessionArgs) (*Session, 
 	if err != nil {
 		return nil, err
 	}
-	s.superuser = login.Superuser
+	s.superuser, s.databaseID, s.roleID = login.Superuser, login.DatabaseID, login.RoleID
 	s.setInternal("is_superuser", onOff(login.Superuser))
 	s.setInternal("session_authorization", args.User)
 	s.setInternal("ssl", onOff(args.TLS))

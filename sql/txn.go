@@ -114,16 +114,12 @@ func (s *Session) kvTxn(ctx context.Context) (kv.Txn, error) {
 			opts.Staleness = s.readStaleness()
 		}
 	}
-	c, err := s.pinCatalog(ctx)
-	if err != nil {
+	if _, err := s.pinCatalog(ctx); err != nil {
 		return nil, err
 	}
 	tx, err := s.srv.cfg.DB.Begin(ctx, opts)
 	if err != nil {
 		return nil, err
-	}
-	if bound := c.CommitBefore(); bound != 0 && !opts.ReadOnly {
-		tx.CommitBefore(bound)
 	}
 	t.kv, t.age = tx, tx.Age()
 	return tx, nil
@@ -161,14 +157,8 @@ func (s *Session) commitKV(ctx context.Context) error {
 			return err
 		}
 	}
-	ts, err := t.kv.Commit(ctx)
-	if err != nil {
-		return err
-	}
-	if t.catalog != nil {
-		t.catalog.AfterCommit(ts)
-	}
-	return nil
+	_, err := t.kv.Commit(ctx)
+	return err
 }
 
 func (s *Session) commitCatalog(ctx context.Context) error {

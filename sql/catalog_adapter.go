@@ -1,0 +1,283 @@
+package sql
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/builtin"
+	"github.com/meridian-db/meridian/sql/catalog"
+	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/plan"
+	"github.com/meridian-db/meridian/sql/types"
+	"github.com/meridian-db/meridian/truetime"
+	"github.com/meridian-db/meridian/txn/kv"
+)
+
+// CatalogConfig configures NewCatalog.
+type CatalogConfig struct {
+	Manager *catalog.Manager // Required.
+	// Execute runs a statement that changes the catalog.
+	Execute func(ctx context.Context, stmt ast.Stmt, view *catalog.Txn, env DDLEnv) (string, error)
+	// Function supplies functions that need the catalog; may be nil.
+	Function func(fn *builtin.Func, view *catalog.Txn, s *Session) builtin.EvalFunc
+	// Reg resolves regclass and its relatives.
+	RegName   func(snap *catalog.Snapshot, path []string, typ types.OID, oid uint32) (string, bool)
+	RegLookup func(snap *catalog.Snapshot, path []string, typ types.OID, name string) (uint32, error)
+	// Providers is what system views show beyond the catalog.
+	Providers func(s *Session) any
+}
+
+// nodeCatalog is the Catalog over a node's catalog.Manager.
+type nodeCatalog struct {
+	cfg   CatalogConfig
+	views atomic.Uint64 // numbers views with changes of their own
+
+	mu    sync.Mutex
+	plans map[*catalog.Snapshot]*plan.SnapshotCatalog // of the newest snapshots
+}
+
+// maxPlanCatalogs bounds nodeCatalog.plans: one for each database at the current version, and a few that
+// open transactions still use.
+const maxPlanCatalogs = 64
+
+// NewCatalog returns the Catalog over a manager.
+func NewCatalog(cfg CatalogConfig) (Catalog, error) {
+	if cfg.Manager == nil {
+		return nil, errors.New("sql: CatalogConfig.Manager is required")
+	}
+	return &nodeCatalog{cfg: cfg, plans: map[*catalog.Snapshot]*plan.SnapshotCatalog{}}, nil
+}
+
+// Login implements Catalog.
+func (c *nodeCatalog) Login(ctx context.Context, user, database string) (Login, error) {
+	snap := c.cfg.Manager.Snapshot(0)
+	role := snap.RoleByName(user)
+	if role == nil {
+		return Login{}, pgerr.New(pgerr.InvalidAuthorizationSpecification, "role \"%s\" does not exist", user)
+	}
+	if !role.Login {
+		return Login{}, pgerr.New(pgerr.InvalidAuthorizationSpecification, "role \"%s\" is not permitted to log in", user)
+	}
+	db := snap.DatabaseByName(database)
+	if db == nil {
+		return Login{}, pgerr.New(pgerr.InvalidCatalogName, "database \"%s\" does not exist", database)
+	}
+	if !db.AllowConn {
+		return Login{}, pgerr.New(pgerr.ObjectNotInPrerequisiteState, "database \"%s\" is not currently accepting connections", database)
+	}
+	login := Login{Superuser: role.Super, DatabaseID: db.ID, RoleID: role.ID}
+	for _, s := range db.Settings {
+		login.Settings = append(login.Settings, NameValue{s.Name, s.Value})
+	}
+	for _, s := range role.Settings {
+		if s.DB == 0 || s.DB == db.ID {
+			login.Settings = append(login.Settings, NameValue{s.Name, s.Value})
+		}
+	}
+	return login, nil
+}
+
+// Begin implements Catalog.
+func (c *nodeCatalog) Begin(ctx context.Context, s *Session) (CatalogTxn, error) {
+	v, err := c.cfg.Manager.Begin(ctx, s.databaseID, catalog.Options{Pinned: s.txn.phase != phaseIdle && s.txn.pinsCatalog()})
+	if err != nil {
+		return nil, err
+	}
+	return &catalogView{c: c, s: s, txn: v}, nil
+}
+
+// pinsCatalog reports whether the transaction reads at one timestamp, so that it must see one version.
+func (t *txnState) pinsCatalog() bool {
+	return t.phase == phaseBlock && (t.readOnly || t.iso == kv.Snapshot)
+}
+
+// planCatalog returns the planner's view of a snapshot, made once for snapshots that are shared.
+func (c *nodeCatalog) planCatalog(snap *catalog.Snapshot, shared bool) *plan.SnapshotCatalog {
+	if !shared {
+		return plan.FromSnapshot(snap)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.plans[snap]
+	if p == nil {
+		if len(c.plans) >= maxPlanCatalogs {
+			clear(c.plans)
+		}
+		p = plan.FromSnapshot(snap)
+		c.plans[snap] = p
+	}
+	return p
+}
+
+// catalogView is a CatalogTxn over a catalog.Txn.
+type catalogView struct {
+	*plan.SnapshotCatalog // of snap
+	c                     *nodeCatalog
+	s                     *Session
+	txn                   *catalog.Txn
+	snap                  *catalog.Snapshot
+	edits                 uint64
+	own                   uint64 // number of the view's own state, 0 while it is the shared one
+	venv                  catalog.VirtualEnv
+}
+
+// refresh follows the view to the snapshot it shows now.
+func (v *catalogView) refresh() {
+	snap, edits := v.txn.Snapshot(), v.txn.Edits()
+	if snap == v.snap && edits == v.edits {
+		return
+	}
+	v.snap, v.edits = snap, edits
+	v.SnapshotCatalog = v.c.planCatalog(snap, edits == 0)
+	v.own = 0
+	if edits > 0 {
+		v.own = v.c.views.Add(1)
+	}
+}
+
+// Table implements plan.Catalog.
+func (v *catalogView) Table(path []string, schema, name string) (*plan.Table, error) {
+	v.refresh()
+	return v.SnapshotCatalog.Table(path, schema, name)
+}
+
+// TableByID implements plan.Catalog.
+func (v *catalogView) TableByID(id uint32) (*plan.Table, error) {
+	v.refresh()
+	return v.SnapshotCatalog.TableByID(id)
+}
+
+// Type implements plan.Catalog.
+func (v *catalogView) Type(path []string, n *ast.TypeName) (*types.T, error) {
+	v.refresh()
+	return v.SnapshotCatalog.Type(path, n)
+}
+
+// Statement implements CatalogTxn.
+func (v *catalogView) Statement(ctx context.Context) error {
+	err := v.txn.Statement(ctx)
+	v.refresh()
+	return err
+}
+
+// Use implements CatalogTxn.
+func (v *catalogView) Use(ctx context.Context, tables []uint32) error {
+	if len(tables) == 0 {
+		return nil
+	}
+	return v.txn.Use(ctx, tables)
+}
+
+// ownVersion marks versions that no other view shows.
+const ownVersion = 1 << 63
+
+// Version implements CatalogTxn.
+func (v *catalogView) Version() uint64 {
+	v.refresh()
+	if v.own != 0 {
+		return ownVersion | v.own
+	}
+	return v.snap.Version()
+}
+
+// Changed implements CatalogTxn.
+func (v *catalogView) Changed() bool { return v.txn.Changed() }
+
+// SchemaExists implements CatalogTxn.
+func (v *catalogView) SchemaExists(name string) bool {
+	v.refresh()
+	return v.snap.SchemaByName(name) != nil
+}
+
+// RoleExists implements CatalogTxn.
+func (v *catalogView) RoleExists(name string) (superuser, ok bool) {
+	v.refresh()
+	r := v.snap.RoleByName(name)
+	return r != nil && r.Super, r != nil
+}
+
+// TypeByOID implements CatalogTxn.
+func (v *catalogView) TypeByOID(oid types.OID) *types.T {
+	v.refresh()
+	return v.snap.TypeByOID(oid)
+}
+
+// RegName implements types.RegResolver.
+func (v *catalogView) RegName(typ types.OID, oid uint32) (string, bool) {
+	if v.c.cfg.RegName == nil {
+		return "", false
+	}
+	v.refresh()
+	return v.c.cfg.RegName(v.snap, v.s.path(), typ, oid)
+}
+
+// RegLookup implements types.RegResolver.
+func (v *catalogView) RegLookup(typ types.OID, name string) (uint32, error) {
+	if v.c.cfg.RegLookup == nil {
+		return 0, pgerr.Unsupported("names of objects cannot be looked up")
+	}
+	v.refresh()
+	return v.c.cfg.RegLookup(v.snap, v.s.path(), typ, name)
+}
+
+// Function implements CatalogTxn.
+func (v *catalogView) Function(fn *builtin.Func) builtin.EvalFunc {
+	if v.c.cfg.Function == nil {
+		return nil
+	}
+	return v.c.cfg.Function(fn, v.txn, v.s)
+}
+
+// Virtual implements CatalogTxn.
+func (v *catalogView) Virtual() any {
+	v.refresh()
+	v.venv.Snapshot, v.venv.SearchPath = v.snap, v.s.path()
+	v.venv.User = v.s.roleID
+	if r := v.snap.RoleByName(v.s.user); r != nil {
+		v.venv.User = r.ID
+	}
+	if v.c.cfg.Providers != nil {
+		v.venv.Providers = v.c.cfg.Providers(v.s)
+	}
+	return &v.venv
+}
+
+// Execute implements CatalogTxn.
+func (v *catalogView) Execute(ctx context.Context, stmt ast.Stmt, env DDLEnv) (string, error) {
+	if v.c.cfg.Execute == nil {
+		return "", pgerr.Unsupported("%s is not supported", stmt.Tag())
+	}
+	if err := v.txn.Statement(ctx); err != nil {
+		return "", err
+	}
+	v.txn.Bind(env.Txn)
+	return v.c.cfg.Execute(ctx, stmt, v.txn, env)
+}
+
+// Mark implements CatalogTxn.
+func (v *catalogView) Mark() CatalogMark { return v.txn.Mark() }
+
+// RollbackTo implements CatalogTxn.
+func (v *catalogView) RollbackTo(m CatalogMark) {
+	if mark, ok := m.(catalog.Mark); ok {
+		v.txn.RollbackTo(mark)
+	}
+}
+
+// BeforeCommit implements CatalogTxn.
+func (v *catalogView) BeforeCommit(ctx context.Context, tx kv.Txn) error {
+	bound, err := v.txn.PreCommit(ctx)
+	if err != nil {
+		return err
+	}
+	if bound != truetime.MaxTimestamp {
+		tx.CommitBefore(bound)
+	}
+	return nil
+}
+
+// Release implements CatalogTxn.
+func (v *catalogView) Release(committed bool) { v.txn.Finish(committed) }
