@@ -56,8 +56,8 @@ func (emptyCatalogTxn) Function(*builtin.Func) builtin.EvalFunc     { return nil
 func (emptyCatalogTxn) Mark() sql.CatalogMark                       { return nil }
 func (emptyCatalogTxn) RollbackTo(sql.CatalogMark)                  {}
 func (emptyCatalogTxn) BeforeCommit(context.Context, kv.Txn) error  { return nil }
-func (emptyCatalogTxn) AfterCommit(truetime.Timestamp)              {}
 func (emptyCatalogTxn) Release(bool)                                {}
+func (emptyCatalogTxn) Virtual() any                                { return nil }
 func (emptyCatalogTxn) Execute(_ context.Context, st ast.Stmt, _ sql.DDLEnv) (string, error) {
 	return "", pgerr.Unsupported("%s", st.Tag())
 }

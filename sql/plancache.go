@@ -1,9 +1,15 @@
 package sql
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
+	"strings"
 	"sync"
 
+	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/parser"
+	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/types"
 )
 
@@ -17,7 +23,10 @@ type planCache struct {
 
 // sharedPlan is one entry: a statement whose literals are parameters. Immutable.
 type sharedPlan struct {
-	st statement // never executed itself: sessions copy it
+	st       statement // never executed itself: sessions copy it
+	template parser.Template
+	next     *sharedPlan // another statement with the same key
+	depth    int         // of the list
 }
 
 func (c *planCache) init(max int) {
@@ -39,11 +48,144 @@ func (c *planCache) put(key []byte, e *sharedPlan) {
 	if len(c.entries) >= c.max {
 		clear(c.entries)
 	}
+	if old := c.entries[string(key)]; old != nil && old.depth < maxVariants && old.st.version == e.st.version {
+		e.next, e.depth = old, old.depth+1
+	}
 	c.entries[string(key)] = e
 }
 
-// lookupShared finds a plan for a simple query by its normalised text. It returns nil when the text has
-// to be parsed.
-func (s *Session) lookupShared(ctx context.Context, text string) (*statement, []types.Datum) {
-	return nil, nil
+// maxCachedLiterals keeps bulk statements, which never come twice, out of the cache.
+const maxCachedLiterals = 500
+
+// maxVariants bounds the entries under one key that differ in literals that are part of the tree.
+const maxVariants = 8
+
+// sharedKey returns the cache key of a text, nil when the text has to be parsed without the cache. Besides
+// the text, a plan depends on the database, the search path, and the settings under which constants were
+// read.
+func (s *Session) sharedKey(text string) []byte {
+	if s.planCacheOff || !s.norm.Scan(text) || len(s.norm.Lits) > maxCachedLiterals {
+		return nil
+	}
+	if s.keyEpoch != s.plannerEpoch || len(s.keyPrefix) == 0 {
+		b := binary.BigEndian.AppendUint32(s.keyPrefix[:0], s.databaseID)
+		for _, schema := range s.path() {
+			b = append(append(b, schema...), 0)
+		}
+		for _, name := range formatSettings {
+			b = append(append(b, s.setting(name)...), 0)
+		}
+		for i := range settingTable {
+			if strings.HasPrefix(settingTable[i].name, "enable_") {
+				b = append(b, s.vars.cur[i]...)
+			}
+		}
+		s.keyPrefix, s.keyEpoch = b, s.plannerEpoch
+	}
+	s.keyBuf = append(append(s.keyBuf[:0], s.keyPrefix...), s.norm.Key...)
+	return s.keyBuf
+}
+
+// formatSettings are the settings that the meaning of a literal depends on.
+var formatSettings = []string{"datestyle", "timezone", "intervalstyle"}
+
+// lookupShared finds a plan for a simple query by its normalised text, with the values of the literals. It
+// returns nil when the text has to be parsed.
+func (s *Session) lookupShared(text string) (*statement, []types.Datum, error) {
+	key := s.sharedKey(text)
+	if key == nil {
+		return nil, nil, nil
+	}
+	for e := s.srv.plans.get(key); e != nil; e = e.next {
+		if !e.template.Match(text, s.norm.Lits) {
+			continue
+		}
+		st := e.st
+		st.text, st.epoch = text, s.plannerEpoch
+		st.from, st.to = 0, int32(len(text))
+		params, err := s.literalParams(&e.template, text, st.plan.ParamTypes)
+		if err != nil {
+			return nil, nil, err
+		}
+		return &st, params, nil
+	}
+	return nil, nil, nil
+}
+
+// parseShared parses a text that lookupShared did not find, and plans it so that the next text of its form
+// need not be. It returns nil when that cannot be done; the statement is then planned as it is written.
+func (s *Session) parseShared(ctx context.Context, text string, parsed ast.Statement) (*statement, []types.Datum) {
+	key := s.sharedKey(text)
+	if key == nil || !isPlanned(parsed.Stmt) || parsed.NumParams > 0 {
+		return nil, nil
+	}
+	key = bytes.Clone(key) // planning may look at other texts
+	template := parser.Parameterize(&parsed, text, s.norm.Lits)
+	for _, f := range template.Fixed {
+		if changesWithTime(f.Text) {
+			return nil, nil
+		}
+	}
+	st := &statement{text: text, node: parsed.Stmt, from: parsed.Start, to: parsed.End, numParams: parsed.NumParams}
+	own := s.txn.phase == phaseIdle
+	s.openImplicit()
+	p, err := s.ensurePlan(ctx, st)
+	if err != nil {
+		return nil, nil
+	}
+	params, err := s.literalParams(template, text, p.ParamTypes)
+	if err != nil {
+		if own {
+			s.endTxn(ctx, false)
+		}
+		return nil, nil
+	}
+	if st.version&ownVersion == 0 {
+		e := &sharedPlan{st: *st, template: *template}
+		e.st.text = ""
+		s.srv.plans.put(key, e)
+	}
+	return st, params
+}
+
+// changesWithTime reports whether a literal names a moment that moves: a plan with it would grow stale.
+func changesWithTime(lit string) bool {
+	lit = strings.ToLower(strings.Trim(lit, "' "))
+	for _, word := range []string{"now", "today", "tomorrow", "yesterday"} {
+		if strings.Contains(lit, word) {
+			return true
+		}
+	}
+	return false
+}
+
+// literalParams reads the literals of a text as parameters of a plan.
+func (s *Session) literalParams(t *parser.Template, text string, to []*types.T) ([]types.Datum, error) {
+	if len(t.Params) != len(to) {
+		return nil, pgerr.New(pgerr.InternalError, "statement has %d literals and %d parameters", len(t.Params), len(to))
+	}
+	params := make([]types.Datum, len(to))
+	for i := range t.Params {
+		p := &t.Params[i]
+		lit := &s.norm.Lits[p.Literal]
+		if p.Kind != ast.ConstString && p.Kind != ast.ConstNumeric && to[i].Kind == types.KindInt {
+			v := lit.Int
+			if p.Negate {
+				v = -v
+			}
+			params[i] = types.NewInt(v)
+			continue
+		}
+		value := lit.Text(text)
+		if p.Negate {
+			value = "-" + value
+		}
+		d, err := types.ParseText(value, to[i], s.format)
+		if err != nil {
+			e := *WireError(err)
+			return nil, e.WithPosition(int(lit.Start) + 1)
+		}
+		params[i] = d
+	}
+	return params, nil
 }

@@ -31,7 +31,6 @@ type statement struct {
 	epoch   uint64 // Session.plannerEpoch then
 	fixed   bool   // result columns have been described: a new plan must have the same
 
-	shared *sharedPlan // made from the shared cache: parameters are its literals
 }
 
 // source is the statement's own text.
@@ -79,8 +78,12 @@ func (s *Session) SimpleQuery(_ context.Context, text string) error {
 func (s *Session) simpleQuery(ctx context.Context, text string) error {
 	s.unnamed = nil
 	s.dropPortal("")
-	if st, params := s.lookupShared(ctx, text); st != nil {
-		return s.runOne(ctx, st, params, nil, true)
+	if s.txn.phase != phaseFailed {
+		if st, params, err := s.lookupShared(text); err != nil {
+			return err
+		} else if st != nil {
+			return s.runOne(ctx, st, params, nil, true)
+		}
 	}
 	if !utf8.ValidString(text) {
 		return errEncoding()
@@ -103,6 +106,14 @@ func (s *Session) simpleQuery(ctx context.Context, text string) error {
 		}
 		switch {
 		case isPlanned(st.node) && len(list) == 1:
+			if shared, params := s.parseShared(ctx, text, list[i]); shared != nil {
+				err = s.runOne(ctx, shared, params, nil, true)
+				break
+			}
+			// Parameterize may have changed the tree: parse again.
+			if again, err := parser.Parse(text); err == nil && len(again) == 1 {
+				st.node = again[0].Stmt
+			}
 			err = s.runOne(ctx, st, nil, nil, true)
 		case isPlanned(st.node):
 			s.openImplicit()

@@ -17,6 +17,7 @@ import (
 	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/builtin"
 	"github.com/meridian-db/meridian/sql/exec"
+	"github.com/meridian-db/meridian/sql/parser"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/types"
 	"github.com/meridian-db/meridian/txn/kv"
@@ -70,7 +71,10 @@ type Session struct {
 	sink       func(row []types.Datum) error // sends a row; made once
 	staleness  kv.Staleness                  // of read-only transactions
 	describing bool                          // rows begin with their description (simple protocol)
-	keyBuf     []byte                        // scratch of the plan cache
+	norm       parser.Normalizer
+	keyPrefix  []byte // of the plan cache's keys
+	keyEpoch   uint64 // plannerEpoch when keyPrefix was made
+	keyBuf     []byte // scratch of the plan cache
 	stmtCtx    statementContext
 
 	info struct { // what other sessions see of this one

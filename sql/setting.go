@@ -497,7 +497,7 @@ func splitDateStyle(v string) (style, order string) {
 }
 
 func checkTimeZone(_ *Session, v string) (string, error) {
-	if _, name, err := types.ParseTimeZone(v); err == nil {
+	if _, name, err := types.LoadZone(v); err == nil {
 		return name, nil
 	}
 	return "", invalidValue("TimeZone", v)
@@ -512,7 +512,7 @@ func assignFormat(s *Session, _ string) {
 	f.DateOrder = map[string]types.DateOrder{"MDY": types.OrderMDY, "DMY": types.OrderDMY, "YMD": types.OrderYMD}[order]
 	f.IntervalStyle = map[string]types.IntervalStyle{"postgres": types.IntervalPostgres, "postgres_verbose": types.IntervalPostgresVerbose,
 		"sql_standard": types.IntervalSQLStandard, "iso_8601": types.IntervalISO8601}[s.setting("intervalstyle")]
-	if loc, name, err := types.ParseTimeZone(s.setting("timezone")); err == nil {
+	if loc, name, err := types.LoadZone(s.setting("timezone")); err == nil {
 		f.TimeZone, f.TimeZoneName = loc, name
 	}
 	f.ExtraFloatDigits, _ = strconv.Atoi(s.setting("extra_float_digits"))
@@ -522,6 +522,7 @@ func assignFormat(s *Session, _ string) {
 	f.TxnTimestamp = s.bctx.TxnTime
 	s.format = f
 	s.bctx.Settings = f
+	s.plannerEpoch++ // constants in plans were read under the old settings
 }
 
 func (s *Session) milliseconds(name string) time.Duration {
