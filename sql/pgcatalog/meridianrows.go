@@ -1,0 +1,197 @@
+package pgcatalog
+
+import (
+	"time"
+
+	"github.com/meridian-db/meridian/sql/types"
+	"github.com/meridian-db/meridian/truetime"
+)
+
+// Node is a row of meridian.nodes.
+type Node struct {
+	ID                    uint64
+	Address, SQLAddress   string
+	Region, Zone, Version string
+	Live, Draining        bool
+	Started               time.Time
+}
+
+// Range is a row of meridian.ranges: a range as one of its replicas sees it.
+type Range struct {
+	ID                  uint64
+	Start, End          string // printable
+	Table               string // of the first key, "" for system ranges
+	Replicas, Learners  []int64
+	Leader              uint64
+	LeaseUntil          truetime.Timestamp
+	Generation          uint64
+	SizeBytes, LogBytes int64
+	Applied             uint64
+	Closed              truetime.Timestamp
+	SafeTimeLag         time.Duration
+	Quiesced            bool
+	Node                uint64 // whose view this is
+}
+
+// Transaction is a row of meridian.transactions.
+type Transaction struct {
+	Node       uint64
+	ID         string
+	SessionPID int32
+	Age        truetime.Timestamp
+	State      string
+	Ranges     int
+	Statement  string
+}
+
+// Lock is a row of meridian.locks.
+type Lock struct {
+	Node, Range            uint64
+	Key, Mode, Transaction string
+	Granted                bool
+}
+
+// Job is a row of meridian.jobs.
+type Job struct {
+	ID                       uint64
+	Kind, State, Description string
+	Started, Finished        time.Time
+	Fraction                 float64
+	Error                    string
+}
+
+// meridianRows are the views over the cluster.
+var meridianRows = map[string]generator{
+	"meridian.clock":        meridianClock,
+	"meridian.nodes":        meridianNodes,
+	"meridian.ranges":       meridianRanges,
+	"meridian.transactions": meridianTransactions,
+	"meridian.locks":        meridianLocks,
+	"meridian.jobs":         meridianJobs,
+}
+
+// meridianClock has a row for each time source of this node.
+func meridianClock(g *gen) error {
+	p := g.providers()
+	if p.Clock == nil {
+		return nil
+	}
+	st := p.Clock()
+	var earliest, latest any
+	if st.Synced {
+		earliest, latest = instant(st.Interval.Earliest), instant(st.Interval.Latest)
+	}
+	for _, s := range st.Sources {
+		var age any
+		if s.Age >= 0 {
+			age = duration(s.Age)
+		}
+		if err := g.row("node", p.ClockNode, "earliest", earliest, "latest", latest, "bound", duration(st.Bound),
+			"max_bound", duration(st.MaxUncertainty), "synced", st.Synced, "fenced", orNull(st.Fenced), "source", s.Name,
+			"verdict", string(s.Verdict), "source_offset", duration(s.Offset), "source_bound", duration(s.Bound), "last_sample_age", age,
+			"samples", s.Samples, "failed", s.Failed, "error", orNull(s.Err)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func meridianNodes(g *gen) error {
+	p := g.providers()
+	if p.Nodes == nil {
+		return nil
+	}
+	nodes, err := p.Nodes(g.ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range nodes {
+		if err := g.row("node_id", n.ID, "address", n.Address, "sql_address", n.SQLAddress, "region", n.Region, "zone", n.Zone,
+			"live", n.Live, "draining", n.Draining, "version", orNull(n.Version), "started", moment(n.Started)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func meridianRanges(g *gen) error {
+	p := g.providers()
+	if p.Ranges == nil {
+		return nil
+	}
+	ranges, err := p.Ranges(g.ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range ranges {
+		var leader any
+		if r.Leader != 0 {
+			leader = r.Leader
+		}
+		if err := g.row("range_id", r.ID, "start_key", r.Start, "end_key", r.End, "table_name", orNull(r.Table), "replicas", r.Replicas,
+			"learners", r.Learners, "leader", leader, "lease_until", instant(r.LeaseUntil), "generation", r.Generation,
+			"size_bytes", r.SizeBytes, "log_bytes", r.LogBytes, "applied_index", r.Applied, "closed", instant(r.Closed),
+			"safe_time_lag", duration(r.SafeTimeLag), "quiesced", r.Quiesced, "node", r.Node); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func meridianTransactions(g *gen) error {
+	p := g.providers()
+	if p.Transactions == nil {
+		return nil
+	}
+	txns, err := p.Transactions(g.ctx)
+	if err != nil {
+		return err
+	}
+	for _, t := range txns {
+		var pid any
+		if t.SessionPID != 0 {
+			pid = t.SessionPID
+		}
+		if err := g.row("node", t.Node, "transaction_id", t.ID, "session_pid", pid, "age", instant(t.Age), "state", t.State,
+			"ranges", t.Ranges, "statement", orNull(t.Statement)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func meridianLocks(g *gen) error {
+	p := g.providers()
+	if p.Locks == nil {
+		return nil
+	}
+	locks, err := p.Locks(g.ctx)
+	if err != nil {
+		return err
+	}
+	for _, l := range locks {
+		if err := g.row("node", l.Node, "range_id", l.Range, "lock_key", l.Key, "mode", l.Mode, "transaction_id", l.Transaction,
+			"granted", l.Granted); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func meridianJobs(g *gen) error {
+	p := g.providers()
+	if p.Jobs == nil {
+		return nil
+	}
+	jobs, err := p.Jobs(g.ctx)
+	if err != nil {
+		return err
+	}
+	for _, j := range jobs {
+		if err := g.row("job_id", j.ID, "kind", j.Kind, "state", j.State, "description", j.Description, "started", moment(j.Started),
+			"finished", moment(j.Finished), "fraction", types.NewFloat(j.Fraction), "error", orNull(j.Error)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

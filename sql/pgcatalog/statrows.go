@@ -1,0 +1,225 @@
+package pgcatalog
+
+import (
+	"context"
+	"time"
+
+	"github.com/meridian-db/meridian/sql/types"
+	"github.com/meridian-db/meridian/truetime"
+)
+
+// Providers is what the node offers to the views over its state. A nil function gives an empty view. Package
+// server fills it in.
+type Providers struct {
+	Settings     func() []Setting
+	Activity     func(ctx context.Context) ([]Activity, error) // of the whole cluster
+	Prepared     func() []PreparedStatement                    // of the session
+	Cursors      func() []Cursor                               // of the session
+	Clock        func() truetime.Status
+	ClockNode    uint64
+	Nodes        func(ctx context.Context) ([]Node, error)
+	Ranges       func(ctx context.Context) ([]Range, error)
+	Transactions func(ctx context.Context) ([]Transaction, error)
+	Locks        func(ctx context.Context) ([]Lock, error)
+	Jobs         func(ctx context.Context) ([]Job, error)
+}
+
+// ProviderSource is implemented by what is handed to catalog.VirtualEnv.Providers.
+type ProviderSource interface {
+	CatalogProviders() *Providers
+}
+
+func (g *gen) providers() *Providers {
+	switch p := g.env.Providers.(type) {
+	case *Providers:
+		return p
+	case ProviderSource:
+		return p.CatalogProviders()
+	}
+	return &Providers{}
+}
+
+// Setting is a row of pg_settings.
+type Setting struct {
+	Name, Value, Unit, Category, Description string
+	Context, Type, Source                    string
+	Min, Max, Boot, Reset                    string
+	Enum                                     []string
+}
+
+// Activity is a row of pg_stat_activity: one client session.
+type Activity struct {
+	PID                                             int32
+	DatabaseID, RoleID                              uint32
+	Database, Role, Application                     string
+	ClientAddr                                      string
+	ClientPort                                      int
+	BackendStart, TxnStart, QueryStart, StateChange time.Time // zero: none
+	WaitType, WaitEvent, State, Query               string
+	Kind                                            string // "client backend"
+}
+
+// PreparedStatement is a row of pg_prepared_statements.
+type PreparedStatement struct {
+	Name, Statement string
+	Time            time.Time
+	Params          []types.OID
+	FromSQL         bool
+}
+
+// Cursor is a row of pg_cursors.
+type Cursor struct {
+	Name, Statement              string
+	Holdable, Binary, Scrollable bool
+	Created                      time.Time
+}
+
+// statRows are the views over sessions and settings.
+var statRows = map[string]generator{
+	"pg_catalog.pg_settings":            pgSettings,
+	"pg_catalog.pg_stat_activity":       pgStatActivity,
+	"pg_catalog.pg_prepared_statements": pgPrepared,
+	"pg_catalog.pg_cursors":             pgCursors,
+	"pg_catalog.pg_timezone_names":      pgTimezoneNames,
+	"pg_catalog.pg_stat_database":       pgStatDatabase,
+	"pg_catalog.pg_stat_user_tables":    pgStatUserTables,
+	"pg_catalog.pg_stat_all_tables":     pgStatUserTables,
+}
+
+// pgEpoch is 2000-01-01, where PostgreSQL's timestamps begin, in microseconds since 1970.
+const pgEpoch = 946684800000000
+
+func moment(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return types.NewTimestampTZ(t.UnixMicro() - pgEpoch)
+}
+
+func instant(t truetime.Timestamp) any {
+	if t == 0 {
+		return nil
+	}
+	return types.NewTimestampTZ(int64(t)/1000 - pgEpoch)
+}
+
+func duration(d time.Duration) any {
+	return types.NewInterval(&types.Interval{Micros: d.Microseconds()})
+}
+
+// timestamp reads a stored timestamp, "" for none.
+func (g *gen) timestamp(text string) any {
+	if text == "" {
+		return nil
+	}
+	d, err := types.ParseText(text, types.ByOID(types.OIDTimestampTZ), types.DefaultSettings)
+	if err != nil {
+		return nil
+	}
+	return d
+}
+
+func orNull(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+func pgSettings(g *gen) error {
+	p := g.providers()
+	if p.Settings == nil {
+		return nil
+	}
+	for _, s := range p.Settings() {
+		var enum any
+		if s.Enum != nil {
+			enum = s.Enum
+		}
+		if err := g.row("name", s.Name, "setting", s.Value, "unit", orNull(s.Unit), "category", s.Category, "short_desc", s.Description,
+			"context", s.Context, "vartype", s.Type, "source", s.Source, "min_val", orNull(s.Min), "max_val", orNull(s.Max),
+			"enumvals", enum, "boot_val", s.Boot, "reset_val", s.Reset, "pending_restart", false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func pgStatActivity(g *gen) error {
+	p := g.providers()
+	if p.Activity == nil {
+		return nil
+	}
+	sessions, err := p.Activity(g.ctx)
+	if err != nil {
+		return err
+	}
+	for _, a := range sessions {
+		var port any
+		if a.ClientPort != 0 {
+			port = a.ClientPort
+		}
+		if err := g.row("datid", a.DatabaseID, "datname", orNull(a.Database), "pid", a.PID, "usesysid", a.RoleID, "usename", orNull(a.Role),
+			"application_name", a.Application, "client_addr", orNull(a.ClientAddr), "client_port", port, "backend_start", moment(a.BackendStart),
+			"xact_start", moment(a.TxnStart), "query_start", moment(a.QueryStart), "state_change", moment(a.StateChange),
+			"wait_event_type", orNull(a.WaitType), "wait_event", orNull(a.WaitEvent), "state", orNull(a.State), "query", a.Query,
+			"backend_type", a.Kind); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func pgPrepared(g *gen) error {
+	p := g.providers()
+	if p.Prepared == nil {
+		return nil
+	}
+	for _, s := range p.Prepared() {
+		if err := g.row("name", s.Name, "statement", s.Statement, "prepare_time", moment(s.Time), "parameter_types", nonNil(s.Params),
+			"from_sql", s.FromSQL, "generic_plans", 0, "custom_plans", 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func pgCursors(g *gen) error {
+	p := g.providers()
+	if p.Cursors == nil {
+		return nil
+	}
+	for _, c := range p.Cursors() {
+		if err := g.row("name", c.Name, "statement", c.Statement, "is_holdable", c.Holdable, "is_binary", c.Binary,
+			"is_scrollable", c.Scrollable, "creation_time", moment(c.Created)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pgTimezoneNames lists the zone the session can be sure of; the full list lives in the time zone database.
+func pgTimezoneNames(g *gen) error {
+	return g.row("name", "UTC", "abbrev", "UTC", "utc_offset", duration(0), "is_dst", false)
+}
+
+func pgStatDatabase(g *gen) error {
+	for _, d := range g.snap.Databases() {
+		if err := g.row("datid", d.ID, "datname", d.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func pgStatUserTables(g *gen) error {
+	for _, t := range g.snap.Tables() {
+		if !t.IsTable() {
+			continue
+		}
+		if err := g.row("relid", t.ID, "schemaname", g.snap.SchemaName(t.Schema), "relname", t.Name, "n_live_tup", int64(max(0, t.RowCount))); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,208 @@
+package pgcatalog
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/meridian-db/meridian/sql/builtin"
+	"github.com/meridian-db/meridian/sql/catalog"
+	"github.com/meridian-db/meridian/sql/types"
+)
+
+// typeRows are types, functions, operators and casts.
+var typeRows = map[string]generator{
+	"pg_catalog.pg_type":      pgType,
+	"pg_catalog.pg_enum":      pgEnum,
+	"pg_catalog.pg_proc":      pgProc,
+	"pg_catalog.pg_operator":  pgOperator,
+	"pg_catalog.pg_cast":      pgCast,
+	"pg_catalog.pg_aggregate": pgAggregate,
+	"pg_catalog.pg_language":  pgLanguage,
+	"pg_catalog.pg_collation": pgCollation,
+	"pg_catalog.pg_range":     pgRange,
+}
+
+func itoa(n int64) string { return strconv.FormatInt(n, 10) }
+
+// regprocOf is the oid of the function of that name, 0 if there is none.
+func regprocOf(name string) types.OID {
+	if fs := builtin.FuncsNamed(name); len(fs) > 0 {
+		return fs[0].OID
+	}
+	return 0
+}
+
+func pgType(g *gen) error {
+	for _, t := range types.All() {
+		info := types.InfoOf(t.OID)
+		if err := g.row("oid", t.OID, "typname", t.Name, "typnamespace", catalog.PgCatalogID, "typowner", catalog.BootstrapRoleID,
+			"typlen", t.Size, "typbyval", info.ByVal, "typtype", t.Class, "typcategory", t.Category, "typispreferred", t.Preferred,
+			"typisdefined", true, "typdelim", t.Delim, "typelem", info.ElemOID, "typarray", t.Array, "typinput", regprocOf(info.In),
+			"typoutput", regprocOf(info.Out), "typreceive", regprocOf(info.Recv), "typsend", regprocOf(info.Send),
+			"typmodin", regprocOf(info.ModIn), "typmodout", regprocOf(info.ModOut), "typalign", info.Align,
+			"typstorage", info.Storage, "typtypmod", -1, "typcollation", info.Collation); err != nil {
+			return err
+		}
+	}
+	userArray := func(id, elem uint32, name string, schema, owner uint32) error {
+		return g.row("oid", id, "typname", "_"+name, "typnamespace", schema, "typowner", owner, "typlen", -1, "typtype", "b",
+			"typcategory", "A", "typisdefined", true, "typdelim", ",", "typelem", elem, "typinput", regprocOf("array_in"),
+			"typoutput", regprocOf("array_out"), "typreceive", regprocOf("array_recv"), "typsend", regprocOf("array_send"),
+			"typalign", "i", "typstorage", "x", "typtypmod", -1)
+	}
+	for _, t := range g.snap.Types() {
+		length, category, byVal, align, storage, in, out := -1, "C", false, "d", "x", "record_in", "record_out"
+		var base types.OID
+		typmod := int32(-1)
+		switch t.Class {
+		case 'e':
+			length, category, byVal, align, storage, in, out = 4, "E", true, "i", "p", "enum_in", "enum_out"
+		case 'd':
+			base, typmod, in = t.Base.OID, t.Base.Typmod, "domain_in"
+			if b := g.snap.TypeByOID(base); b != nil {
+				length, category = int(b.Size), string(rune(b.Category))
+				if info := types.InfoOf(b.OID); info != nil {
+					out = info.Out
+				}
+			}
+		}
+		var def any
+		if t.Default != "" {
+			def = t.Default
+		}
+		if err := g.row("oid", t.ID, "typname", t.Name, "typnamespace", t.Schema, "typowner", t.Owner, "typlen", length, "typbyval", byVal,
+			"typtype", t.Class, "typcategory", category, "typisdefined", true, "typdelim", ",", "typarray", t.Array,
+			"typinput", regprocOf(in), "typoutput", regprocOf(out), "typalign", align, "typstorage", storage,
+			"typnotnull", t.NotNull, "typbasetype", base, "typtypmod", typmod, "typdefault", def); err != nil {
+			return err
+		}
+		if err := userArray(t.Array, t.ID, t.Name, t.Schema, t.Owner); err != nil {
+			return err
+		}
+	}
+	for _, t := range g.snap.Tables() {
+		if t.RowType == 0 {
+			continue
+		}
+		if err := g.row("oid", t.RowType, "typname", t.Name, "typnamespace", t.Schema, "typowner", t.Owner, "typlen", -1, "typtype", "c",
+			"typcategory", "C", "typisdefined", true, "typdelim", ",", "typrelid", t.ID, "typarray", t.RowArray, "typinput", regprocOf("record_in"),
+			"typoutput", regprocOf("record_out"), "typreceive", regprocOf("record_recv"), "typsend", regprocOf("record_send"),
+			"typalign", "d", "typstorage", "x", "typtypmod", -1); err != nil {
+			return err
+		}
+		if t.RowArray != 0 {
+			if err := userArray(t.RowArray, t.RowType, t.Name, t.Schema, t.Owner); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func pgEnum(g *gen) error {
+	for _, t := range g.snap.Types() {
+		for i, l := range t.Labels {
+			if err := g.row("oid", l.OID, "enumtypid", t.ID, "enumsortorder", float64(i+1), "enumlabel", l.Label); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func pgProc(g *gen) error {
+	const langInternal = 12
+	for _, f := range builtin.Funcs() {
+		var names any
+		if f.ArgNames != nil {
+			names = f.ArgNames
+		}
+		var all, modes any
+		if f.ArgModes != "" {
+			all = f.AllArgs
+			modes = strings.Split(f.ArgModes, "")
+		}
+		if err := g.row("oid", f.OID, "proname", f.Name, "pronamespace", catalog.PgCatalogID, "proowner", catalog.BootstrapRoleID,
+			"prolang", langInternal, "procost", 1, "provariadic", f.Variadic, "prokind", f.Kind, "proisstrict", f.Strict,
+			"proretset", f.RetSet, "provolatile", f.Volatility, "proparallel", "s", "pronargs", len(f.Args),
+			"pronargdefaults", len(f.Defaults), "prorettype", f.Ret, "proargtypes", nonNil(f.Args), "proallargtypes", all,
+			"proargmodes", modes, "proargnames", names, "prosrc", f.Src); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func nonNil(v []types.OID) []types.OID {
+	if v == nil {
+		return []types.OID{}
+	}
+	return v
+}
+
+func pgOperator(g *gen) error {
+	for _, o := range builtin.Operators() {
+		kind := "b"
+		if o.Left == 0 {
+			kind = "l"
+		}
+		if err := g.row("oid", o.OID, "oprname", o.Name, "oprnamespace", catalog.PgCatalogID, "oprowner", catalog.BootstrapRoleID,
+			"oprkind", kind, "oprcanmerge", o.Merges, "oprcanhash", o.Hashes, "oprleft", o.Left, "oprright", o.Right, "oprresult", o.Ret,
+			"oprcom", o.Commutator, "oprnegate", o.Negator, "oprcode", o.Proc); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func pgCast(g *gen) error {
+	for i, c := range builtin.Casts() {
+		if err := g.row("oid", 10000+i, "castsource", c.Source, "casttarget", c.Target, "castfunc", c.Func,
+			"castcontext", c.Context, "castmethod", c.Method); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func pgAggregate(g *gen) error {
+	for _, f := range builtin.Funcs() {
+		if f.Agg == nil {
+			continue
+		}
+		if err := g.row("aggfnoid", f.OID, "aggkind", f.Agg.Kind, "aggnumdirectargs", f.Agg.NumDirect, "aggsortop", f.Agg.SortOp,
+			"aggfinalmodify", "r", "aggmfinalmodify", "r"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func pgLanguage(g *gen) error {
+	for i, name := range []string{"internal", "c", "sql"} {
+		if err := g.row("oid", 12+i, "lanname", name, "lanowner", catalog.BootstrapRoleID, "lanpltrusted", name == "sql"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func pgCollation(g *gen) error {
+	for _, c := range []struct {
+		oid  int
+		name string
+		coll any
+	}{{defaultColl, "default", nil}, {950, "C", "C"}, {951, "POSIX", "POSIX"}} {
+		provider := "c"
+		if c.coll == nil {
+			provider = "d"
+		}
+		if err := g.row("oid", c.oid, "collname", c.name, "collnamespace", catalog.PgCatalogID, "collowner", catalog.BootstrapRoleID,
+			"collprovider", provider, "collisdeterministic", true, "collencoding", -1, "collcollate", c.coll, "collctype", c.coll); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func pgRange(g *gen) error { return nil }
