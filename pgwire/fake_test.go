@@ -43,7 +43,6 @@ func (emptyCatalogTxn) Type(_ []string, n *ast.TypeName) (*types.T, error) {
 func (emptyCatalogTxn) Statement(context.Context) error     { return nil }
 func (emptyCatalogTxn) Use(context.Context, []uint32) error { return nil }
 func (emptyCatalogTxn) Version() uint64                     { return 1 }
-func (emptyCatalogTxn) CommitBefore() truetime.Timestamp    { return 0 }
 func (emptyCatalogTxn) Changed() bool                       { return false }
 func (emptyCatalogTxn) SchemaExists(name string) bool {
 	return name == "public" || name == "pg_catalog"
