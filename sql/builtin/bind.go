@@ -25,7 +25,7 @@ type library map[string]*impl
 
 var implementations = sync.OnceValue(func() library {
 	l := library{}
-	for _, register := range []func(library){} {
+	for _, register := range []func(library){registerInt, registerFloat, registerNumeric, registerText, registerBytea, registerCompare} {
 		register(l)
 	}
 	return l
@@ -95,7 +95,7 @@ func bind(c *candidate, actual []*types.T) (*Call, error) {
 	if err != nil {
 		return nil, err
 	}
-	call := &Call{Func: fn, Args: args, Ret: ret, Strict: fn.Strict, Volatility: fn.Volatility, RetSet: fn.RetSet, Op: c.op}
+	call := &Call{Func: fn, Args: args, Ret: ret, Strict: fn.Strict, Volatility: fn.Volatility, RetSet: fn.RetSet, Op: c.op, VariadicCall: c.variadic}
 	if c.op != nil {
 		call.Cmp = c.op.Cmp
 	}

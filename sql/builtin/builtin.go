@@ -30,6 +30,8 @@ type Ctx struct {
 	Hook func(fn *Func) EvalFunc
 	// Notice receives NOTICE and WARNING messages; may be nil.
 	Notice func(severity, code, message string)
+
+	args []types.Datum // stack of arguments lent to casts
 }
 
 // Session is what the system information functions ask.
@@ -109,6 +111,8 @@ type Call struct {
 	// Op is set for operators.
 	Op  *Operator
 	Cmp CmpOp
+	// VariadicCall says that the call wrote VARIADIC before its last argument.
+	VariadicCall bool
 }
 
 // Operator is one pg_operator row.
@@ -187,7 +191,44 @@ func (c *Cast) Eval(ctx *Ctx, d types.Datum) (types.Datum, error) {
 	if c.NoOp {
 		return d, nil
 	}
-	return c.eval(ctx, []types.Datum{d})
+	if ctx == nil {
+		return c.eval(ctx, []types.Datum{d})
+	}
+	// Evaluators take slices, which escape: the context lends one per level of nesting.
+	n := len(ctx.args)
+	ctx.args = append(ctx.args, d)
+	r, err := c.eval(ctx, ctx.args[n:n+1:n+1])
+	ctx.args = ctx.args[:n]
+	return r, err
+}
+
+// IsAggregate reports whether a built-in aggregate has that name.
+func IsAggregate(name string) bool {
+	for _, f := range FuncsNamed(name) {
+		if f.Kind == 'a' {
+			return true
+		}
+	}
+	return false
+}
+
+// WithColumns rebinds a function that returns record after the caller has set c.Columns from a column
+// definition list. Any other call comes back as it is.
+func WithColumns(c *Call) (*Call, error) {
+	im := findImpl(c.Func)
+	if im == nil || im.rowsOf == nil || c.Func.Ret != types.OIDRecord || len(c.Columns) == 0 {
+		if c.Func.Ret == types.OIDRecord && !c.RetSet && im != nil && im.bind != nil && len(c.Columns) > 0 {
+			n := *c
+			var err error
+			n.Eval, err = im.bind(&n)
+			return &n, err
+		}
+		return c, nil
+	}
+	n := *c
+	var err error
+	n.Rows, err = im.rowsOf(&n)
+	return &n, err
 }
 
 // FuncRequest is a function call to be resolved.

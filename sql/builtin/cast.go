@@ -51,6 +51,9 @@ func pathway(from, to *types.T, cc CastContext) path {
 	return path{}
 }
 
+// wideningInts are casts that change nothing: all integers are one kind of datum.
+var wideningInts = map[string]bool{"i2toi4": true, "int28": true, "int48": true, "oidtoi8": true, "ftod": true}
+
 // IsBinaryCoercible reports whether a value of type from already is one of type to.
 func IsBinaryCoercible(from, to *types.T) bool { return pathway(from, to, CastImplicit).method == 'b' }
 
@@ -92,6 +95,10 @@ func ResolveCast(from, to *types.T, cc CastContext) (*Cast, error) {
 		fn := catalog().funcByOID[p.fn]
 		if len(fn.Args) > 1 && from.BaseType().OID == to.OID {
 			break // a length coercion: the modifier step below does it
+		}
+		if wideningInts[fn.Src] && to.Typmod < 0 {
+			c.NoOp = true
+			return c, nil
 		}
 		call, err := bindCast(fn, from, to, cc)
 		if err != nil {

@@ -16,6 +16,7 @@ type candidate struct {
 	args     []types.OID
 	expanded int   // number of arguments gathered into the VARIADIC array, 0 if none
 	order    []int // with named arguments: parameter position of each supplied argument
+	variadic bool  // the call said VARIADIC
 	ndefault int   // trailing parameters filled from defaults (positional calls)
 }
 
@@ -38,6 +39,7 @@ func Resolve(r FuncRequest) (*Call, error) {
 		e := pgerr.New(pgerr.UndefinedFunction, "function %s does not exist", signature(r))
 		return nil, e.WithHint("No function matches the given name and argument types. You might need to add explicit type casts.")
 	}
+	best.variadic = r.Variadic
 	return bind(best, r.Args)
 }
 

@@ -312,3 +312,6 @@ func ErrDateRange() error { return pgerr.New(pgerr.DatetimeFieldOverflow, "date 
 func ErrIntervalRange() error {
 	return pgerr.New(pgerr.DatetimeFieldOverflow, "interval out of range")
 }
+
+// MaxTimestampDay is the last date that is a timestamp too.
+const MaxTimestampDay = endTimestamp/microsPerDay - 1
