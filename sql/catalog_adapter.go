@@ -9,6 +9,7 @@ import (
 	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/builtin"
 	"github.com/meridian-db/meridian/sql/catalog"
+	"github.com/meridian-db/meridian/sql/pgcatalog"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/plan"
 	"github.com/meridian-db/meridian/sql/types"
@@ -19,15 +20,8 @@ import (
 // CatalogConfig configures NewCatalog.
 type CatalogConfig struct {
 	Manager *catalog.Manager // Required.
-	// Execute runs a statement that changes the catalog.
-	Execute func(ctx context.Context, stmt ast.Stmt, view *catalog.Txn, env DDLEnv) (string, error)
-	// Function supplies functions that need the catalog; may be nil.
-	Function func(fn *builtin.Func, view *catalog.Txn, s *Session) builtin.EvalFunc
-	// Reg resolves regclass and its relatives.
-	RegName   func(snap *catalog.Snapshot, path []string, typ types.OID, oid uint32) (string, bool)
-	RegLookup func(snap *catalog.Snapshot, path []string, typ types.OID, name string) (uint32, error)
-	// Providers is what system views show beyond the catalog.
-	Providers func(s *Session) any
+	// Providers is what the node offers to system views; the session's own parts are added to a copy.
+	Providers *pgcatalog.Providers
 }
 
 // nodeCatalog is the Catalog over a node's catalog.Manager.
@@ -207,54 +201,63 @@ func (v *catalogView) TypeByOID(oid types.OID) *types.T {
 
 // RegName implements types.RegResolver.
 func (v *catalogView) RegName(typ types.OID, oid uint32) (string, bool) {
-	if v.c.cfg.RegName == nil {
-		return "", false
-	}
-	v.refresh()
-	return v.c.cfg.RegName(v.snap, v.s.path(), typ, oid)
+	return pgcatalog.RegName(v.env(), typ, oid)
 }
 
 // RegLookup implements types.RegResolver.
 func (v *catalogView) RegLookup(typ types.OID, name string) (uint32, error) {
-	if v.c.cfg.RegLookup == nil {
-		return 0, pgerr.Unsupported("names of objects cannot be looked up")
-	}
-	v.refresh()
-	return v.c.cfg.RegLookup(v.snap, v.s.path(), typ, name)
+	return pgcatalog.RegLookup(v.env(), typ, name)
 }
 
 // Function implements CatalogTxn.
 func (v *catalogView) Function(fn *builtin.Func) builtin.EvalFunc {
-	if v.c.cfg.Function == nil {
-		return nil
+	return pgcatalog.Function(fn, v.s.virtualEnv)
+}
+
+// virtualEnv is what functions over the catalog see: the view of the transaction that is open when they run.
+func (s *Session) virtualEnv() *catalog.VirtualEnv {
+	if v, ok := s.txn.catalog.(*catalogView); ok {
+		return v.env()
 	}
-	return v.c.cfg.Function(fn, v.txn, v.s)
+	return &catalog.VirtualEnv{}
 }
 
 // Virtual implements CatalogTxn.
-func (v *catalogView) Virtual() any {
+func (v *catalogView) Virtual() any { return v.env() }
+
+func (v *catalogView) env() *catalog.VirtualEnv {
 	v.refresh()
 	v.venv.Snapshot, v.venv.SearchPath = v.snap, v.s.path()
 	v.venv.User = v.s.roleID
-	if r := v.snap.RoleByName(v.s.user); r != nil {
-		v.venv.User = r.ID
+	if v.s.user != v.s.args.User {
+		if r := v.snap.RoleByName(v.s.user); r != nil {
+			v.venv.User = r.ID
+		}
 	}
-	if v.c.cfg.Providers != nil {
-		v.venv.Providers = v.c.cfg.Providers(v.s)
-	}
+	v.venv.Providers = v.s
 	return &v.venv
+}
+
+// CatalogProviders implements pgcatalog.ProviderSource.
+func (s *Session) CatalogProviders() *pgcatalog.Providers {
+	p := &pgcatalog.Providers{}
+	if c, ok := s.srv.cfg.Catalog.(*nodeCatalog); ok && c.cfg.Providers != nil {
+		*p = *c.cfg.Providers
+	}
+	p.Settings, p.Prepared, p.Cursors = s.settingRows, s.preparedRows, s.cursorRows
+	if p.Activity == nil {
+		p.Activity = func(context.Context) ([]pgcatalog.Activity, error) { return s.srv.Activity(), nil }
+	}
+	return p
 }
 
 // Execute implements CatalogTxn.
 func (v *catalogView) Execute(ctx context.Context, stmt ast.Stmt, env DDLEnv) (string, error) {
-	if v.c.cfg.Execute == nil {
-		return "", pgerr.Unsupported("%s is not supported", stmt.Tag())
-	}
 	if err := v.txn.Statement(ctx); err != nil {
 		return "", err
 	}
 	v.txn.Bind(env.Txn)
-	return v.c.cfg.Execute(ctx, stmt, v.txn, env)
+	return "", pgerr.Unsupported("%s is not supported", stmt.Tag())
 }
 
 // Mark implements CatalogTxn.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"strings"
+	"time"
 
 	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/pgerr"
@@ -25,6 +26,7 @@ type cursorState struct {
 	held     bool // WITH HOLD
 	survives bool // its transaction has committed: rows is all there is
 	dropped  int64
+	created  time.Time
 }
 
 // maxCursorBytes bounds the rows a cursor keeps.
@@ -51,7 +53,7 @@ func (s *Session) runDeclare(ctx context.Context, src *statement, n *ast.Declare
 	if err != nil {
 		return err
 	}
-	p := &portal{name: n.Name, st: st, params: params, declared: &cursorState{cols: pl.Columns, noScroll: n.NoScroll, held: n.Hold}}
+	p := &portal{name: n.Name, st: st, params: params, declared: &cursorState{cols: pl.Columns, noScroll: n.NoScroll, held: n.Hold, created: s.now()}}
 	if n.Binary {
 		p.formats = []int16{FormatBinary}
 	}
@@ -320,44 +322,6 @@ func (s *Session) runClose(n *ast.CloseStmt) error {
 	}
 	s.out.Complete(n.Tag())
 	return nil
-}
-
-// CursorInfo is a row of pg_cursors.
-type CursorInfo struct {
-	Name, Statement           string
-	Holdable, Binary, Scrolls bool
-}
-
-// Cursors lists the session's cursors, for pg_cursors.
-func (s *Session) Cursors() []CursorInfo {
-	var out []CursorInfo
-	for _, p := range s.portals {
-		if c := p.declared; c != nil {
-			out = append(out, CursorInfo{p.name, p.st.source(), c.held, len(p.formats) > 0, !c.noScroll})
-		}
-	}
-	return out
-}
-
-// PreparedInfo is a row of pg_prepared_statements.
-type PreparedInfo struct {
-	Name, Statement string
-	Params          []types.OID
-}
-
-// Prepared lists the session's prepared statements, for pg_prepared_statements.
-func (s *Session) Prepared() []PreparedInfo {
-	var out []PreparedInfo
-	for _, st := range s.sortedStatements() {
-		info := PreparedInfo{Name: st.name, Statement: st.source()}
-		if st.plan != nil {
-			for _, t := range st.plan.ParamTypes {
-				info.Params = append(info.Params, t.OID)
-			}
-		}
-		out = append(out, info)
-	}
-	return out
 }
 
 // cloneDatum copies what a datum shares with the row it was read from.

@@ -62,7 +62,7 @@ func (s *Session) parse(ctx context.Context, name, text string, oids []uint32) e
 	if err != nil {
 		return err
 	}
-	st := &statement{name: name, text: text}
+	st := &statement{name: name, text: text, created: s.now()}
 	switch len(list) {
 	case 0:
 	case 1:

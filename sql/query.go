@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/meridian-db/meridian/sql/ast"
@@ -25,6 +26,8 @@ type statement struct {
 	from, to  int32    // the statement's own text
 	numParams int
 	declared  []*types.T // parameter types given by the client
+	fromSQL   bool       // made by PREPARE
+	created   time.Time
 
 	plan    *plan.Plan
 	version uint64 // of the catalog, when plan was made

@@ -86,18 +86,19 @@ type Session struct {
 
 // Info is a session's row in pg_stat_activity.
 type Info struct {
-	PID         int32
-	User        string
-	Database    string
-	Application string
-	Remote      net.Addr
-	TLS         bool
-	Started     time.Time
-	TxnStarted  time.Time // zero outside a transaction
-	StmtStarted time.Time
-	State       string // "active", "idle", "idle in transaction", "idle in transaction (aborted)"
-	StateSince  time.Time
-	Query       string
+	PID                int32
+	User               string
+	Database           string
+	DatabaseID, RoleID uint32
+	Application        string
+	Remote             net.Addr
+	TLS                bool
+	Started            time.Time
+	TxnStarted         time.Time // zero outside a transaction
+	StmtStarted        time.Time
+	State              string // "active", "idle", "idle in transaction", "idle in transaction (aborted)"
+	StateSince         time.Time
+	Query              string
 }
 
 // NewSession opens a session. Errors are what the client is refused with.
@@ -154,7 +155,7 @@ func (srv *Server) NewSession(ctx context.Context, args SessionArgs) (*Session, 
 	if err := srv.addSession(s); err != nil {
 		return nil, err
 	}
-	s.info.Info = Info{PID: s.pid, User: args.User, Database: args.Database, Remote: args.Remote, TLS: args.TLS,
+	s.info.Info = Info{PID: s.pid, User: args.User, Database: args.Database, DatabaseID: s.databaseID, RoleID: s.roleID, Remote: args.Remote, TLS: args.TLS,
 		Application: s.setting("application_name"), Started: s.started, State: "idle", StateSince: s.started}
 	return s, nil
 }

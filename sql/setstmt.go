@@ -183,31 +183,6 @@ func (s *Session) runShow(n *ast.ShowStmt, formats []int16, describe bool) error
 	return nil
 }
 
-// SettingInfo is a row of pg_settings.
-type SettingInfo struct {
-	Name, Value, Unit, Desc, Context, Kind string
-	Default, Reset                         string
-	Min, Max                               string
-	Enum                                   []string
-}
-
-// SettingInfos returns every setting, for pg_settings.
-func (s *Session) SettingInfos() []SettingInfo {
-	contexts := [...]string{"user", "superuser", "backend", "sighup", "internal"}
-	kinds := [...]string{"bool", "integer", "real", "string", "enum"}
-	out := make([]SettingInfo, 0, len(s.vars.cur))
-	for i := range s.vars.cur {
-		g := s.vars.def(i)
-		info := SettingInfo{Name: g.name, Value: s.vars.cur[i], Unit: g.unit, Desc: g.desc, Context: contexts[g.context],
-			Kind: kinds[g.kind], Default: g.def, Reset: s.vars.reset[i], Enum: g.enum}
-		if g.kind == kindInt || g.kind == kindReal {
-			info.Min, info.Max = formatNumber(g, g.min), formatNumber(g, g.max)
-		}
-		out = append(out, info)
-	}
-	return out
-}
-
 // Staleness of read-only transactions. Spanner's five bounds are spelled either in one setting,
 // meridian.read_staleness = 'max_staleness 10s', or each in its own.
 

@@ -440,6 +440,12 @@ func checkApplicationName(_ *Session, v string) (string, error) {
 	return string(clean), nil
 }
 
+func assignApplicationName(s *Session, v string) {
+	s.info.Lock()
+	s.info.Application = v
+	s.info.Unlock()
+}
+
 func checkEncoding(_ *Session, v string) (string, error) {
 	switch strings.ToUpper(strings.NewReplacer("-", "", "_", "", " ", "").Replace(v)) {
 	case "UTF8", "UNICODE":

@@ -52,7 +52,7 @@ var isolationNames = []string{"serializable", "repeatable read", "read committed
 // Meridian does not have are listed when clients, dumps or drivers set them; changing them has no effect.
 var settingTable = []setting{
 	{name: "allow_system_table_mods", kind: kindBool, context: ctxSuperuser, def: "off"},
-	{name: "application_name", kind: kindString, def: "", report: true, desc: "Sets the application name to be reported in statistics and logs.", check: checkApplicationName},
+	{name: "application_name", kind: kindString, def: "", report: true, desc: "Sets the application name to be reported in statistics and logs.", check: checkApplicationName, assign: assignApplicationName},
 	{name: "array_nulls", kind: kindBool, def: "on"},
 	{name: "authentication_timeout", kind: kindInt, context: ctxSighup, def: "60", unit: "s", min: 1, max: 600},
 	{name: "autovacuum", kind: kindBool, context: ctxSighup, def: "on"},

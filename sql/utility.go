@@ -154,7 +154,7 @@ func (s *Session) runPrepare(ctx context.Context, src *statement, n *ast.Prepare
 	if len(s.statements) >= maxPrepared {
 		return pgerr.New(pgerr.ProgramLimitExceeded, "too many prepared statements")
 	}
-	st := &statement{name: n.Name, text: src.text, node: n.Query, from: src.from, to: src.to, numParams: src.numParams}
+	st := &statement{name: n.Name, fromSQL: true, created: s.now(), text: src.text, node: n.Query, from: src.from, to: src.to, numParams: src.numParams}
 	own := s.txn.pristine()
 	s.openImplicit()
 	c, err := s.pinCatalog(ctx)
