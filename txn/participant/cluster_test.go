@@ -49,6 +49,8 @@ type cluster struct {
 	nodes  map[ranges.NodeID]*node
 	groups map[ranges.RangeID]*group
 
+	cfg clusterConfig
+
 	mu     sync.Mutex
 	down   map[ranges.NodeID]bool
 	drop   func(from ranges.NodeID, req *txnpb.BatchRequest) bool // loses the request
@@ -64,7 +66,10 @@ type node struct {
 }
 
 type clusterConfig struct {
-	nodes  int
+	nodes int
+	// What the replicas of this cluster leave out, for tests that must then see an anomaly.
+	noPromise, noPreparedFloor bool
+
 	splits []string      // range k holds [splits[k-1], splits[k]); the first starts at 0x02, the last ends at 0xff
 	delay  time.Duration // of the log
 	eps    time.Duration
@@ -74,7 +79,7 @@ type clusterConfig struct {
 
 func newCluster(t testing.TB, cfg clusterConfig) *cluster {
 	c := &cluster{
-		t: t, nodes: map[ranges.NodeID]*node{}, groups: map[ranges.RangeID]*group{},
+		t: t, cfg: cfg, nodes: map[ranges.NodeID]*node{}, groups: map[ranges.RangeID]*group{},
 		down: map[ranges.NodeID]bool{},
 	}
 	for i := 1; i <= cfg.nodes; i++ {
@@ -391,6 +396,9 @@ func (r *fakeReplica) LeaderHint() ranges.NodeID { return r.g.leaderNode() }
 func (r *fakeReplica) SafeTime() truetime.Timestamp {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.g.c.cfg.noPreparedFloor {
+		return r.closed
+	}
 	return min(r.closed, r.m.PreparedFloor()-1)
 }
 
@@ -403,7 +411,9 @@ func (r *fakeReplica) BumpFloor(ts truetime.Timestamp) error {
 	if ts >= r.g.until {
 		return ranges.ErrLeaseExpired
 	}
-	r.g.floor = max(r.g.floor, ts)
+	if !r.g.c.cfg.noPromise {
+		r.g.floor = max(r.g.floor, ts)
+	}
 	return nil
 }
 

@@ -37,6 +37,13 @@ func (m *Machine) commit(ctx context.Context, req *txnpb.BatchRequest, resp *txn
 		return err
 	}
 	commit := CommitID(req.CommitId)
+	if req.Kind == txnpb.Kind_COMMIT_ONE && len(req.WriteKeys) == 0 {
+		if _, head := m.stagedHead(req); head == nil && !l.attempted(commit) {
+			// Nothing to write, so nothing that an earlier attempt could have logged, unless what was staged
+			// is gone because it has committed: then the lock table entry has gone with it.
+			return m.commitReadOnly(ctx, l, req, resp)
+		}
+	}
 	at, ok, err := m.beginAttempt(ctx, l, commit, resp)
 	if !ok {
 		return err
@@ -67,7 +74,7 @@ func (m *Machine) commit(ctx context.Context, req *txnpb.BatchRequest, resp *txn
 		}
 	}
 	defer unpin()
-	if err := l.checkSplit(req, x, m); err != nil {
+	if err := l.checkSplit(req); err != nil {
 		return err
 	}
 	st, head := m.stagedHead(req)
@@ -78,13 +85,6 @@ func (m *Machine) commit(ctx context.Context, req *txnpb.BatchRequest, resp *txn
 	}
 	writes := writesOf(req)
 	decide := req.Kind == txnpb.Kind_DECIDE
-	if !decide && writes.len() == 0 && head == nil {
-		if err := m.commitReadOnly(l, x); err != nil {
-			return err
-		}
-		resp.Outcome, resp.LockEpoch = txnpb.Outcome_OUTCOME_COMMITTED, 0
-		return nil
-	}
 	if req.MaxTs != 0 && m.now() >= truetime.Timestamp(req.MaxTs) {
 		return errTooLate
 	}
@@ -107,7 +107,7 @@ func (m *Machine) commit(ctx context.Context, req *txnpb.BatchRequest, resp *txn
 		return err
 	}
 	// The gate may have held us while a split went by.
-	if err := m.stillHere(l, req, x); err != nil {
+	if err := m.stillHere(l, req); err != nil {
 		l.exit()
 		return err
 	}
@@ -145,9 +145,23 @@ func (m *Machine) commit(ctx context.Context, req *txnpb.BatchRequest, resp *txn
 
 // commitReadOnly ends a transaction that wrote nothing: it is serializable now, if every lock it ever took is
 // still held. The lease is looked at last, for only under it the table's word counts.
-func (m *Machine) commitReadOnly(l *leadership, x *locktable.Txn) error {
+func (m *Machine) commitReadOnly(ctx context.Context, l *leadership, req *txnpb.BatchRequest, resp *txnpb.BatchResponse) error {
+	x, err := l.table.Begin(TxnID(req.TxnId), req.Age, req.Gateway, req.LockEpoch)
+	if errors.Is(err, locktable.ErrLockLost) {
+		// A large transaction whose answer was lost looks like this, too.
+		if known, kerr := m.knownOutcome(ctx, CommitID(req.CommitId), resp); known || kerr != nil {
+			return kerr
+		}
+	}
+	if err != nil {
+		return err
+	}
+	defer l.table.Unpin(x)
+	if err := l.checkSplit(req); err != nil {
+		return err
+	}
 	if s := x.State(); s != locktable.Active {
-		return locktable.ErrWounded
+		return locktable.ErrLockLost
 	}
 	if now, err := m.leader(); err != nil {
 		return err
@@ -155,12 +169,20 @@ func (m *Machine) commitReadOnly(l *leadership, x *locktable.Txn) error {
 		return m.notLeader()
 	}
 	l.table.Release(x)
+	resp.Outcome = txnpb.Outcome_OUTCOME_COMMITTED
 	return nil
+}
+
+// attempted reports whether the commit attempt is in progress.
+func (l *leadership) attempted(commit CommitID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.attempts[commit] != nil
 }
 
 // checkSplit refuses a commit by a gateway that does not know that the range has been split while the
 // transaction held locks: some may be in the other half, which must then take part.
-func (l *leadership) checkSplit(req *txnpb.BatchRequest, x *locktable.Txn, m *Machine) error {
+func (l *leadership) checkSplit(req *txnpb.BatchRequest) error {
 	l.mu.Lock()
 	gen := l.splitGen
 	l.mu.Unlock()
@@ -170,11 +192,11 @@ func (l *leadership) checkSplit(req *txnpb.BatchRequest, x *locktable.Txn, m *Ma
 	return nil
 }
 
-func (m *Machine) stillHere(l *leadership, req *txnpb.BatchRequest, x *locktable.Txn) error {
+func (m *Machine) stillHere(l *leadership, req *txnpb.BatchRequest) error {
 	if !contains(m.rep.Desc(), req) {
 		return errMismatch
 	}
-	return l.checkSplit(req, x, m)
+	return l.checkSplit(req)
 }
 
 // propose hands the command to the log. The timestamp is chosen there, in log order.
@@ -324,7 +346,7 @@ func (m *Machine) prepare(ctx context.Context, req *txnpb.BatchRequest, resp *tx
 			l.table.Unpin(x)
 		}
 	}()
-	if err := l.checkSplit(req, x, m); err != nil {
+	if err := l.checkSplit(req); err != nil {
 		return err
 	}
 	st, head := m.stagedHead(req)
@@ -335,7 +357,7 @@ func (m *Machine) prepare(ctx context.Context, req *txnpb.BatchRequest, resp *tx
 	if err := l.enter(ctx, gatePrepares); err != nil {
 		return err
 	}
-	if err := m.stillHere(l, req, x); err != nil {
+	if err := m.stillHere(l, req); err != nil {
 		l.exit()
 		return err
 	}
@@ -466,7 +488,7 @@ func (m *Machine) stage(ctx context.Context, req *txnpb.BatchRequest, resp *txnp
 		return err
 	}
 	defer l.exit()
-	if err := m.stillHere(l, req, x); err != nil {
+	if err := m.stillHere(l, req); err != nil {
 		return err
 	}
 	if s := x.State(); s != locktable.Active {
