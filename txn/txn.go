@@ -286,12 +286,12 @@ func (t *Txn) write(op txnpb.WriteOp, key, value []byte) error {
 	switch {
 	case t.opts.ReadOnly:
 		return kv.ErrReadOnly
-	case len(key) == 0 || key[0] == 0 || key[0] == 0xff:
-		return fmt.Errorf("%w: write of reserved key %x", ErrInternal, key)
 	case len(key) > kv.MaxKeySize:
 		return wrap(kv.ErrTooLarge, fmt.Sprintf("key of %d bytes, at most %d", len(key), kv.MaxKeySize))
 	case len(value) > kv.MaxValueSize:
 		return wrap(kv.ErrTooLarge, fmt.Sprintf("value of %d bytes, at most %d", len(value), kv.MaxValueSize))
+	case len(key) == 0 || key[0] == 0 || key[0] == 0xff:
+		return fmt.Errorf("%w: write of reserved key %.32x", ErrInternal, key)
 	case t.buf.bytes+len(key)+len(value) > t.db.cfg.MaxBufferBytes:
 		return wrap(kv.ErrTooLarge, fmt.Sprintf("%d bytes of writes are waiting to be flushed", t.buf.bytes))
 	}

@@ -1,0 +1,671 @@
+package txn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	ranges "github.com/meridian-db/meridian/range"
+	"github.com/meridian-db/meridian/truetime"
+	"github.com/meridian-db/meridian/txn/kv"
+	"github.com/meridian-db/meridian/txn/txnpb"
+)
+
+// TestWoundWait: an older transaction takes the lock of a younger one, which finds out and may retry.
+func TestWoundWait(t *testing.T) {
+	inCluster(t, 2, nil, []string{"m"}, func(ctx context.Context, c *testCluster) {
+		c.put(1, "k", "0")
+		older := c.begin(1, kv.TxnOptions{})
+		time.Sleep(time.Millisecond)
+		younger := c.begin(2, kv.TxnOptions{})
+		if older.Age() >= younger.Age() {
+			t.Fatal("ages")
+		}
+		lock := func(tx *Txn) error {
+			_, err := tx.Get(ctx, []byte("k"), kv.LockExclusive, kv.WaitBlock)
+			return err
+		}
+		if err := lock(younger); err != nil {
+			t.Fatal(err)
+		}
+		if err := lock(older); err != nil { // Does not wait.
+			t.Fatal(err)
+		}
+		younger.Put([]byte("k"), []byte("y"))
+		_, err := younger.Commit(ctx)
+		if !errors.Is(err, kv.ErrRetry) || !errors.Is(err, ErrWounded) {
+			t.Fatalf("the wounded commits with %v", err)
+		}
+		again := c.begin(2, kv.TxnOptions{Age: younger.Age()})
+		done := make(chan error)
+		go func() {
+			if err := lock(again); err != nil {
+				done <- err
+				return
+			}
+			again.Put([]byte("k"), []byte("y"))
+			_, err := again.Commit(ctx)
+			done <- err
+		}()
+		synctest.Wait() // It waits for the older one.
+		older.Put([]byte("k"), []byte("o"))
+		if _, err := older.Commit(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if got := c.all(1); got != "k=y" {
+			t.Error(got)
+		}
+	})
+}
+
+// TestDeadlock: crossing lock orders over two ranges end with one victim, at once.
+func TestDeadlock(t *testing.T) {
+	inCluster(t, 2, nil, []string{"m"}, func(ctx context.Context, c *testCluster) {
+		began := time.Now()
+		var wg sync.WaitGroup
+		failed := make([]error, 2)
+		for i := range failed {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				keys := []string{"a", "z"}
+				tx := c.begin(ranges.NodeID(i+1), kv.TxnOptions{})
+				defer tx.Rollback(ctx)
+				for j := range keys {
+					if _, err := tx.Get(ctx, []byte(keys[(i+j)%2]), kv.LockExclusive, kv.WaitBlock); err != nil {
+						failed[i] = err
+						return
+					}
+					time.Sleep(10 * time.Millisecond)
+				}
+				tx.Put([]byte("a"), []byte("x"))
+				_, failed[i] = tx.Commit(ctx)
+			}()
+		}
+		wg.Wait()
+		if (failed[0] == nil) == (failed[1] == nil) {
+			t.Errorf("errors %v", failed)
+		}
+		if d := time.Since(began); d > time.Second {
+			t.Errorf("took %s", d)
+		}
+	})
+}
+
+// TestIsolation: what each level sees of a commit made after its first read, and whether it may overwrite it.
+func TestIsolation(t *testing.T) {
+	inCluster(t, 2, nil, []string{"m"}, func(ctx context.Context, c *testCluster) {
+		for _, locking := range []bool{false, true} {
+			c.put(1, "k", "0", "z", "0")
+			snap := c.begin(1, kv.TxnOptions{Isolation: kv.Snapshot})
+			rc := c.begin(1, kv.TxnOptions{Isolation: kv.ReadCommitted})
+			if got := c.get(snap, "k") + c.get(rc, "k"); got != "00" {
+				t.Fatal(got)
+			}
+			c.put(2, "k", "1", "z", "1")
+			if got := c.get(snap, "k") + c.get(rc, "k") + c.get(snap, "z") + c.get(rc, "z"); got != "0000" {
+				t.Errorf("within the statement: %s", got)
+			}
+			rc.Step(ctx)
+			snap.Step(ctx)
+			if got := c.get(snap, "k") + c.get(rc, "k") + c.get(snap, "z") + c.get(rc, "z"); got != "0101" {
+				t.Errorf("next statement: %s", got)
+			}
+			var err error
+			if locking {
+				_, err = snap.Get(ctx, []byte("k"), kv.LockExclusive, kv.WaitBlock)
+			} else {
+				snap.Put([]byte("k"), []byte("s"))
+				_, err = snap.Commit(ctx)
+			}
+			if !errors.Is(err, kv.ErrWriteConflict) {
+				t.Errorf("snapshot overwrites a later commit (locking read %v): %v", locking, err)
+			}
+			snap.Rollback(ctx)
+			rc.Put([]byte("k"), []byte("r"))
+			if _, err := rc.Commit(ctx); err != nil {
+				t.Errorf("read committed: %v", err)
+			}
+		}
+	})
+}
+
+// TestWaitPolicies: NOWAIT fails, SKIP LOCKED leaves out, for points, batches and scans.
+func TestWaitPolicies(t *testing.T) {
+	inCluster(t, 2, nil, []string{"m"}, func(ctx context.Context, c *testCluster) {
+		c.put(1, "a", "1", "b", "1", "y", "1", "z", "1")
+		holder := c.begin(1, kv.TxnOptions{})
+		for _, k := range []string{"a", "z"} {
+			if _, err := holder.Get(ctx, []byte(k), kv.LockExclusive, kv.WaitBlock); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tx := c.begin(2, kv.TxnOptions{Isolation: kv.ReadCommitted})
+		if _, err := tx.Get(ctx, []byte("a"), kv.LockExclusive, kv.WaitError); !errors.Is(err, kv.ErrLockNotAvailable) {
+			t.Errorf("NOWAIT: %v", err)
+		}
+		keys := [][]byte{[]byte("z"), []byte("b"), []byte("a"), []byte("c"), []byte("y")}
+		vs, skipped, err := tx.GetBatch(ctx, keys, kv.LockExclusive, kv.WaitSkipLocked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprintf("%q %v", vs, skipped); got != `["" "1" "" "" "1"] [true false true false false]` {
+			t.Error(got)
+		}
+		if got := c.dump(tx, "a", "zz", kv.ScanOptions{Lock: kv.LockExclusive, Wait: kv.WaitSkipLocked}); got != "b=1 y=1" {
+			t.Error(got)
+		}
+		tx.Rollback(ctx)
+		holder.Rollback(ctx)
+	})
+}
+
+// TestLockLost: a lease that moves without its locks aborts the transactions that held some there, and no
+// others (I9); one that moves with them aborts none.
+func TestLockLost(t *testing.T) {
+	for _, handoff := range []bool{false, true} {
+		inCluster(t, 3, nil, []string{"m"}, func(ctx context.Context, c *testCluster) {
+			c.put(1, "a", "0", "z", "0")
+			read := func(k string) *Txn {
+				tx := c.begin(1, kv.TxnOptions{})
+				c.get(tx, k)
+				return tx
+			}
+			here, there := read("a"), read("z")
+			c.transfer("a", 3, handoff)
+			for tx, lost := range map[*Txn]bool{here: !handoff, there: false} {
+				tx.Put([]byte("b"), []byte("1"))
+				_, err := tx.Commit(ctx)
+				if lost != errors.Is(err, ErrLockLost) || (!lost && err != nil) {
+					t.Errorf("handoff %v, lost %v: %v", handoff, lost, err)
+				}
+			}
+		})
+	}
+}
+
+// TestLostAnswers runs transfers while requests and answers of all kinds get lost. Every commit must have a
+// known outcome, and the total must hold (I8).
+func TestLostAnswers(t *testing.T) {
+	for seed := uint64(0); seed < 10; seed++ {
+		inCluster(t, 3, nil, []string{"g", "p"}, func(ctx context.Context, c *testCluster) {
+			r := rand.New(rand.NewPCG(seed, 9))
+			var mu sync.Mutex
+			accounts := []string{"a", "b", "h", "i", "q", "z"}
+			for _, a := range accounts {
+				c.put(1, a, "100")
+			}
+			c.fault = func(from, to ranges.NodeID, req *txnpb.BatchRequest) fault {
+				if from == to || req.Kind == txnpb.Kind_HEARTBEAT {
+					return deliver
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				return []fault{dropBefore, dropAfter, deliver, deliver, deliver}[r.IntN(5)]
+			}
+			var wg sync.WaitGroup
+			commits := 0
+			for w := 0; w < 6; w++ {
+				wg.Add(1)
+				go func() {
+					defer wg.Done()
+					r := rand.New(rand.NewPCG(seed, uint64(w)))
+					for i := 0; i < 15; i++ {
+						from, to := accounts[r.IntN(6)], accounts[r.IntN(6)]
+						var age truetime.Timestamp
+						for {
+							err := transfer(ctx, c, ranges.NodeID(1+w%3), from, to, &age)
+							if err == nil {
+								mu.Lock()
+								commits++
+								mu.Unlock()
+								break
+							}
+							if !errors.Is(err, kv.ErrRetry) {
+								t.Errorf("seed %d: %v", seed, err)
+								return
+							}
+						}
+					}
+				}()
+			}
+			wg.Wait()
+			c.fault = nil
+			total := 0
+			for _, p := range strings.Fields(c.all(2)) {
+				n, _ := strconv.Atoi(p[strings.Index(p, "=")+1:])
+				total += n
+			}
+			if total != 600 || commits != 90 {
+				t.Errorf("seed %d: total %d after %d commits: %s", seed, total, commits, c.all(2))
+			}
+		})
+	}
+}
+
+func transfer(ctx context.Context, c *testCluster, node ranges.NodeID, from, to string, age *truetime.Timestamp) error {
+	tx := c.begin(node, kv.TxnOptions{Age: *age})
+	defer tx.Rollback(ctx)
+	*age = tx.Age()
+	amount := 7
+	for _, k := range []string{from, to} {
+		v, err := tx.Get(ctx, []byte(k), kv.LockShared, kv.WaitBlock)
+		if err != nil {
+			return err
+		}
+		n, _ := strconv.Atoi(string(v))
+		amount = -amount
+		if err := tx.Put([]byte(k), []byte(strconv.Itoa(n+amount))); err != nil {
+			return err
+		}
+	}
+	_, err := tx.Commit(ctx)
+	return err
+}
+
+// TestAmbiguous: only when the deciding range stays silent past the deadline is an outcome unknown, and then
+// it is said so.
+func TestAmbiguous(t *testing.T) {
+	for _, keys := range [][]string{{"a"}, {"a", "z"}} {
+		inCluster(t, 2, func(c *Config) { c.CommitTimeout = 2 * time.Second }, []string{"m"}, func(ctx context.Context, c *testCluster) {
+			c.put(1, "a", "0", "z", "0")
+			time.Sleep(time.Second)
+			c.transfer("a", 2, true)
+			c.transfer("z", 2, true)
+			cut := false
+			c.fault = func(from, to ranges.NodeID, req *txnpb.BatchRequest) fault {
+				if from == to {
+					return deliver
+				}
+				if cut {
+					return dropBefore
+				}
+				if req.Kind == txnpb.Kind_DECIDE || req.Kind == txnpb.Kind_COMMIT_ONE {
+					cut = true
+					return dropAfter
+				}
+				return deliver
+			}
+			tx := c.begin(1, kv.TxnOptions{})
+			for _, k := range keys {
+				tx.Put([]byte(k), []byte("1"))
+			}
+			_, err := tx.Commit(ctx)
+			var ambiguous *AmbiguousError
+			if !errors.As(err, &ambiguous) || !errors.Is(err, kv.ErrAmbiguous) || ambiguous.CommitID == [16]byte{} {
+				t.Fatalf("%v", err)
+			}
+			tx.Rollback(ctx) // Must not undo what has been decided.
+			c.fault = nil
+			if got := c.all(1); !strings.HasPrefix(got, "a=1") {
+				t.Errorf("%v: %s", keys, got)
+			}
+		})
+	}
+}
+
+// TestUnavailable: a range without leader is reported after RetryFor, and nothing is ambiguous about a commit
+// that never reached it.
+func TestUnavailable(t *testing.T) {
+	inCluster(t, 2, func(c *Config) { c.RetryFor, c.CommitTimeout = 2*time.Second, 3*time.Second }, []string{"m"}, func(ctx context.Context, c *testCluster) {
+		c.put(1, "a", "0", "z", "0")
+		c.transfer("a", 2, true)
+		c.nodes[2].down.Store(true)
+		tx := c.begin(1, kv.TxnOptions{ReadOnly: true})
+		began := time.Now()
+		if _, err := tx.Get(ctx, []byte("a"), kv.LockNone, kv.WaitBlock); !errors.Is(err, kv.ErrUnavailable) {
+			t.Errorf("read: %v", err)
+		}
+		if d := time.Since(began); d < time.Second || d > 4*time.Second {
+			t.Errorf("gave up after %s", d)
+		}
+		c.nodes[2].down.Store(false)
+		c.fault = func(from, to ranges.NodeID, req *txnpb.BatchRequest) fault {
+			if from != to {
+				return dropBefore
+			}
+			return deliver
+		}
+		c.nodes[1].db.Forget([]byte("a"))
+		w := c.begin(1, kv.TxnOptions{})
+		cctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		if _, err := w.Get(cctx, []byte("a"), kv.LockShared, kv.WaitBlock); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("deadline: %v", err)
+		}
+		w.Rollback(ctx)
+	})
+}
+
+// TestLargeTransaction stages far more than the buffer may hold, over several ranges, and commits at one
+// timestamp; another one rolls back and leaves nothing.
+func TestLargeTransaction(t *testing.T) {
+	inCluster(t, 3, func(c *Config) { c.StageBytes = 32 << 10 }, []string{"k3", "k6"}, func(ctx context.Context, c *testCluster) {
+		const rows = 20000
+		key := func(i int) []byte { return []byte(fmt.Sprintf("k%d-%06d", i%10, i)) }
+		for _, commit := range []bool{false, true} {
+			tx := c.begin(1, kv.TxnOptions{})
+			most := 0
+			for i := 0; i < rows; i++ {
+				if err := tx.Insert(key(i), []byte(strings.Repeat("v", 20))); err != nil {
+					t.Fatal(err)
+				}
+				if i%100 == 0 {
+					if err := tx.Flush(ctx); err != nil {
+						t.Fatal(err)
+					}
+				}
+				most = max(most, tx.buf.bytes)
+			}
+			if most > 64<<10 {
+				t.Errorf("%d bytes were buffered", most)
+			}
+			if c.get(tx, string(key(77))) == "<none>" {
+				t.Error("does not see what it has staged")
+			}
+			if !commit {
+				tx.Rollback(ctx)
+				time.Sleep(10 * time.Second) // Staged writes are dropped behind the scenes.
+				if got := c.all(2); got != "" {
+					t.Fatalf("after rollback: %.100s", got)
+				}
+				continue
+			}
+			ts, err := tx.Commit(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, at := range []truetime.Timestamp{ts.Prev(), ts} {
+				r := c.begin(2, kv.TxnOptions{ReadOnly: true, Staleness: kv.Staleness{Kind: kv.ReadTimestamp, At: at}})
+				s, err := r.Scan(ctx, kv.Span{Start: []byte("k"), End: []byte("l")}, kv.ScanOptions{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				n := 0
+				for s.Next(ctx) {
+					n++
+				}
+				if s.Err() != nil {
+					t.Fatal(s.Err())
+				}
+				if want := map[bool]int{true: rows}[at == ts]; n != want {
+					t.Errorf("%d rows at commit%+d, want %d", n, at-ts, want)
+				}
+			}
+		}
+	})
+}
+
+// TestDeleteSpan: a span deletion covers several ranges, what is written after it counts, and it cannot be
+// undone by a savepoint.
+func TestDeleteSpan(t *testing.T) {
+	inCluster(t, 2, nil, []string{"m"}, func(ctx context.Context, c *testCluster) {
+		c.put(1, "a", "0", "b", "0", "y", "0", "z", "0")
+		tx := c.begin(1, kv.TxnOptions{})
+		tx.Put([]byte("c"), []byte("gone"))
+		if err := tx.DeleteSpan(ctx, kv.Span{Start: []byte("b"), End: []byte("z")}); err != nil {
+			t.Fatal(err)
+		}
+		sp := tx.Savepoint()
+		tx.Put([]byte("d"), []byte("new"))
+		tx.Put([]byte("x"), []byte("new"))
+		tx.Put([]byte("e"), []byte("undone"))
+		if got := c.dump(tx, "a", "zz", kv.ScanOptions{}); got != "a=0 d=new e=undone x=new z=0" {
+			t.Errorf("own view: %s", got)
+		}
+		if err := tx.RollbackTo(ctx, sp); err != nil {
+			t.Fatal(err)
+		}
+		tx.Put([]byte("d"), []byte("new"))
+		if _, err := tx.Commit(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.all(2); got != "a=0 d=new z=0" {
+			t.Errorf("committed: %s", got)
+		}
+		tx = c.begin(1, kv.TxnOptions{})
+		sp = tx.Savepoint()
+		if err := tx.DeleteSpan(ctx, kv.Span{Start: []byte("a"), End: []byte("zz")}); err != nil {
+			t.Fatal(err)
+		}
+		if err := tx.RollbackTo(ctx, sp); !errors.Is(err, ErrSpanDeleted) {
+			t.Errorf("rollback over a span deletion: %v", err)
+		}
+		if _, err := tx.Commit(ctx); !errors.Is(err, ErrSpanDeleted) {
+			t.Errorf("and commit: %v", err)
+		}
+		tx.Rollback(ctx)
+		if got := c.all(2); got != "a=0 d=new z=0" {
+			t.Errorf("after all: %s", got)
+		}
+	})
+}
+
+// TestStaleness: each form of a stale read, answered by the replica of the gateway's own node.
+func TestStaleness(t *testing.T) {
+	inCluster(t, 2, nil, []string{"m"}, func(ctx context.Context, c *testCluster) {
+		s1 := c.put(1, "a", "1", "z", "1")
+		time.Sleep(10 * time.Second)
+		s2 := c.put(1, "a", "2", "z", "2")
+		time.Sleep(2 * time.Second)
+		for _, x := range []struct {
+			st   kv.Staleness
+			want string
+		}{
+			{kv.Staleness{Kind: kv.ReadTimestamp, At: s2.Prev()}, "a=1 z=1"},
+			{kv.Staleness{Kind: kv.ReadTimestamp, At: s2}, "a=2 z=2"},
+			{kv.Staleness{Kind: kv.ReadTimestamp, At: s1.Prev()}, ""},
+			{kv.Staleness{Kind: kv.ExactStaleness, Age: int64(5 * time.Second)}, "a=1 z=1"},
+			{kv.Staleness{Kind: kv.ExactStaleness, Age: int64(time.Second)}, "a=2 z=2"},
+			{kv.Staleness{Kind: kv.MaxStaleness, Age: int64(5 * time.Second)}, "a=2 z=2"},
+			{kv.Staleness{Kind: kv.MinReadTimestamp, At: s1}, "a=2 z=2"},
+			{kv.Staleness{Kind: kv.Strong}, "a=2 z=2"},
+		} {
+			for n := range c.nodes {
+				tx := c.begin(n, kv.TxnOptions{ReadOnly: true, Staleness: x.st})
+				if got := c.dump(tx, "a", "zz", kv.ScanOptions{}); got != x.want {
+					t.Errorf("%+v on %s: %q, want %q", x.st, n, got, x.want)
+				}
+				if stale := x.st.Kind != kv.Strong; stale && tx.Stats().RPCs != 0 && x.st.Kind != kv.ReadTimestamp {
+					t.Errorf("%+v on %s asked another node", x.st, n)
+				}
+				if tx.ReadTimestamp() == 0 {
+					t.Error("no read timestamp")
+				}
+			}
+		}
+		one := c.begin(1, kv.TxnOptions{ReadOnly: true, OneShot: true})
+		if got := c.get(one, "z"); got != "2" || one.ReadTimestamp() < s2 {
+			t.Errorf("one shot: %s at %s", got, one.ReadTimestamp())
+		}
+	})
+}
+
+// TestStrongReadsSeeFinishedCommits is external consistency for reads: whatever was answered before a strong
+// read began is in it, on every node, one-shot or not.
+func TestStrongReadsSeeFinishedCommits(t *testing.T) {
+	inCluster(t, 3, nil, []string{"g", "p"}, func(ctx context.Context, c *testCluster) {
+		r := rand.New(rand.NewPCG(1, 1))
+		for i := 1; i < 100; i++ {
+			v := strconv.Itoa(i)
+			if r.IntN(2) == 0 {
+				c.put(ranges.NodeID(1+r.IntN(3)), "a", v, "h", v, "z", v)
+			} else {
+				for _, k := range []string{"a", "h", "z"} {
+					c.put(ranges.NodeID(1+r.IntN(3)), k, v)
+				}
+			}
+			tx := c.begin(ranges.NodeID(1+r.IntN(3)), kv.TxnOptions{ReadOnly: true, OneShot: r.IntN(2) == 0})
+			if tx.opts.OneShot {
+				if k := []string{"a", "h", "z"}[r.IntN(3)]; c.get(tx, k) != v {
+					t.Fatalf("round %d: stale %s", i, k)
+				}
+			} else if got := c.dump(tx, "a", "zz", kv.ScanOptions{}); got != fmt.Sprintf("a=%s h=%s z=%s", v, v, v) {
+				t.Fatalf("round %d: %s", i, got)
+			}
+		}
+	})
+}
+
+// TestCommitBefore: the bound holds for writers and for readers under locks.
+func TestCommitBefore(t *testing.T) {
+	inCluster(t, 2, nil, []string{"m"}, func(ctx context.Context, c *testCluster) {
+		for _, keys := range [][]string{nil, {"a"}, {"a", "z"}} {
+			for _, late := range []bool{false, true} {
+				tx := c.begin(1, kv.TxnOptions{})
+				c.get(tx, "a")
+				for _, k := range keys {
+					tx.Put([]byte(k), []byte("1"))
+				}
+				bound := c.clock.Now().Latest.Add(time.Second)
+				tx.CommitBefore(bound)
+				if late {
+					time.Sleep(2 * time.Second)
+				}
+				ts, err := tx.Commit(ctx)
+				if late != errors.Is(err, ErrTooLate) || (!late && (err != nil || ts >= bound)) {
+					t.Errorf("%v late=%v: %s %v", keys, late, ts, err)
+				}
+			}
+		}
+	})
+}
+
+// TestRefusals: bad input gets its error and leaves the transaction usable.
+func TestRefusals(t *testing.T) {
+	inCluster(t, 1, nil, nil, func(ctx context.Context, c *testCluster) {
+		tx := c.begin(1, kv.TxnOptions{})
+		if err := tx.Put(make([]byte, kv.MaxKeySize+1), nil); !errors.Is(err, kv.ErrTooLarge) {
+			t.Error(err)
+		}
+		if err := tx.Put([]byte("k"), make([]byte, kv.MaxValueSize+1)); !errors.Is(err, kv.ErrTooLarge) {
+			t.Error(err)
+		}
+		for _, k := range []string{"", "\x00x", "\xffx"} {
+			if err := tx.Put([]byte(k), nil); err == nil {
+				t.Errorf("Put(%q) was taken", k)
+			}
+		}
+		if err := tx.RollbackTo(ctx, kv.Savepoint{Seq: 99}); err == nil {
+			t.Error("unknown savepoint")
+		}
+		if err := tx.Put([]byte("k"), []byte{}); err != nil {
+			t.Error(err)
+		}
+		if v, err := tx.Get(ctx, []byte("k"), kv.LockNone, kv.WaitBlock); v == nil || err != nil {
+			t.Error("an empty value reads as none", err)
+		}
+		if _, err := tx.Commit(ctx); err != nil {
+			t.Error(err)
+		}
+		if v, err := c.begin(1, kv.TxnOptions{ReadOnly: true}).Get(ctx, []byte("k"), kv.LockNone, kv.WaitBlock); v == nil || err != nil {
+			t.Error("an empty value reads as none", err)
+		}
+		if err := tx.Put([]byte("k"), nil); !errors.Is(err, ErrFinished) {
+			t.Error(err)
+		}
+		ro := c.begin(1, kv.TxnOptions{ReadOnly: true})
+		if err := errors.Join(ro.Put([]byte("k"), nil), ro.DeleteSpan(ctx, kv.Span{Start: []byte("a"), End: []byte("b")})); !errors.Is(err, kv.ErrReadOnly) {
+			t.Error(err)
+		}
+		c.clock.fenced.Store(true)
+		if _, err := c.nodes[1].db.Begin(ctx, kv.TxnOptions{}); !errors.Is(err, kv.ErrClock) {
+			t.Error(err)
+		}
+		w := c.begin2(t)
+		_ = w
+	})
+}
+
+func (c *testCluster) begin2(t *testing.T) *Txn {
+	c.clock.fenced.Store(false)
+	tx := c.begin(1, kv.TxnOptions{})
+	tx.Put([]byte("k"), []byte("v"))
+	c.clock.fenced.Store(true)
+	if _, err := tx.Commit(context.Background()); !errors.Is(err, kv.ErrClock) {
+		t.Errorf("commit on a fenced node: %v", err)
+	}
+	return tx
+}
+
+// TestHeartbeats: locks live as long as their transaction, however slow, and die with its gateway.
+func TestHeartbeats(t *testing.T) {
+	inCluster(t, 2, nil, []string{"m"}, func(ctx context.Context, c *testCluster) {
+		c.put(1, "a", "0", "z", "0")
+		slow := c.begin(1, kv.TxnOptions{})
+		dead := c.begin(2, kv.TxnOptions{})
+		for _, k := range []string{"a", "z"} {
+			if _, err := slow.Get(ctx, []byte(k), kv.LockShared, kv.WaitBlock); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := dead.Get(ctx, []byte("b"), kv.LockExclusive, kv.WaitBlock); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		// Its gateway forgets it, as if it had crashed.
+		c.nodes[2].db.active.Lock()
+		delete(c.nodes[2].db.active.txns, dead)
+		c.nodes[2].db.active.Unlock()
+		began := time.Now()
+		younger := c.begin(1, kv.TxnOptions{})
+		if _, err := younger.Get(ctx, []byte("b"), kv.LockExclusive, kv.WaitBlock); err != nil {
+			t.Fatal(err)
+		}
+		if d := time.Since(began); d < 2*time.Second || d > 10*time.Second {
+			t.Errorf("an abandoned lock was freed after %s", d)
+		}
+		younger.Rollback(ctx)
+		slow.Put([]byte("a"), []byte("1"))
+		slow.Put([]byte("z"), []byte("1"))
+		if _, err := slow.Commit(ctx); err != nil {
+			t.Errorf("a slow transaction: %v", err)
+		}
+		dead.Put([]byte("b"), []byte("x"))
+		if _, err := dead.Commit(ctx); !errors.Is(err, kv.ErrRetry) {
+			t.Errorf("an expired transaction commits: %v", err)
+		}
+	})
+}
+
+// TestMeta: routes come from the meta range, later generations win there and in the cache, and a wrong cache
+// costs a detour only.
+func TestMeta(t *testing.T) {
+	inCluster(t, 2, nil, []string{"m"}, func(ctx context.Context, c *testCluster) {
+		c.put(1, "a", "1", "z", "1")
+		before := c.rangeOf("z").desc.Load()
+		if !c.split("t") {
+			t.Fatal("no split")
+		}
+		// An old descriptor arrives late: it must not undo the new ones.
+		if err := c.nodes[1].db.UpdateMeta(ctx, nil, []*ranges.Descriptor{before}); err != nil {
+			t.Fatal(err)
+		}
+		for n, node := range c.nodes {
+			for _, k := range []string{"a", "n", "z"} {
+				node.db.Forget([]byte(k))
+			}
+			if got := c.all(n); got != "a=1 z=1" {
+				t.Errorf("%s: %s", n, got)
+			}
+			d, err := node.db.Lookup(ctx, []byte("z"))
+			if err != nil || d.ID != c.rangeOf("z").id {
+				t.Errorf("%s: %v %v", n, d, err)
+			}
+		}
+		r := c.begin(1, kv.TxnOptions{ReadOnly: true})
+		if got := c.dump(r, "a", "zz", kv.ScanOptions{Reverse: true}); got != "z=1 a=1" {
+			t.Error(got)
+		}
+	})
+}
