@@ -59,6 +59,8 @@ func TestDemo(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	begin := time.Now()
+	defer func() { t.Logf("checked and stopped in %s", time.Since(begin)) }()
 	check := func() {
 		for i := range d.Servers {
 			for _, s := range d.Servers {

@@ -58,7 +58,8 @@ type registry struct {
 	first  func() *ranges.Descriptor // this node's replica of the first range, nil when it has none
 	change func()                    // called after records changed, without the lock
 
-	mu struct {
+	saving sync.Mutex // one writer of the NODES file at a time
+	mu     struct {
 		sync.Mutex
 		nodes map[ranges.NodeID]NodeRecord
 		first *ranges.Descriptor // newest heard of
@@ -208,10 +209,11 @@ func (r *registry) mergeBytes(b []byte) (digest, error) {
 
 // changed persists the records and tells the layers and the peers.
 func (r *registry) changed() {
-	b := r.encode()
-	if err := writeFileAtomic(r.fs, r.dir, nodesFile, b); err != nil {
+	r.saving.Lock()
+	if err := writeFileAtomic(r.fs, r.dir, nodesFile, r.encode()); err != nil {
 		r.log.Warn("cannot save the list of nodes", "err", err)
 	}
+	r.saving.Unlock()
 	if r.net != nil {
 		for _, n := range r.list() {
 			if n.ID != r.self {

@@ -331,7 +331,12 @@ func (s *Server) startCore(ctx context.Context) error {
 	s.registry.merge([]NodeRecord{rec}, nil)
 	s.registry.start(s.rpc)
 	s.onClose("registry", func(context.Context) error { s.registry.close(); return nil })
-	s.onClose("background", func(context.Context) error { s.bgStop(); s.bg.Wait(); return nil })
+	s.onClose("background", func(context.Context) error {
+		s.bgStop()
+		core.DB.Close() // A commit goes on looking for its outcome whatever its context says.
+		s.bg.Wait()
+		return nil
+	})
 	if founding {
 		if err := core.PublishMeta(ctx); err != nil {
 			return fmt.Errorf("write the meta records: %w", err)
@@ -364,15 +369,28 @@ func (s *Server) background(f func()) {
 	}()
 }
 
-// helloLoop tells the members given by --join where this node is now, until one has answered. A cluster that starts
-// from nothing on new addresses finds itself so.
+// helloLoop tells the members given by --join where this node is now. A cluster that starts from nothing on new
+// addresses finds itself so.
 func (s *Server) helloLoop(rec NodeRecord, refused context.CancelCauseFunc) {
 	payload, err := json.Marshal(joinRequest{Cluster: s.identity.ClusterID, Record: rec})
 	if err != nil {
 		return
 	}
-	for s.bgCtx.Err() == nil {
-		resp, err := joinOnce(s.bgCtx, s.rpc, s.cfg.Join, s.identity.ClusterID, payload)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for _, seed := range s.cfg.Join {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			s.hello(seed, payload, refused)
+		}()
+	}
+}
+
+// hello talks to one member until it has answered. All of them are told, as any may be one that cannot find us.
+func (s *Server) hello(seed string, payload []byte, refused context.CancelCauseFunc) {
+	for wait := 50 * time.Millisecond; s.bgCtx.Err() == nil; wait = min(2*wait, 5*time.Second) {
+		resp, err := joinOnce(s.bgCtx, s.rpc, []string{seed}, s.identity.ClusterID, payload)
 		switch {
 		case err == nil:
 			if _, err := s.registry.mergeBytes(resp.Nodes); err == nil {
@@ -386,7 +404,7 @@ func (s *Server) helloLoop(rec NodeRecord, refused context.CancelCauseFunc) {
 			return
 		}
 		select {
-		case <-time.After(100 * time.Millisecond):
+		case <-time.After(wait):
 		case <-s.bgCtx.Done():
 		}
 	}
