@@ -80,7 +80,14 @@ func (c *nodeCatalog) Begin(ctx context.Context, s *Session) (CatalogTxn, error)
 	if err != nil {
 		return nil, err
 	}
-	return &catalogView{c: c, s: s, txn: v}, nil
+	// The session's view is reused: what it knows about the snapshot it showed last mostly still holds.
+	view := &s.view
+	if view.txn != nil {
+		view = &catalogView{}
+	}
+	view.c, view.s, view.txn = c, s, v
+	view.refresh()
+	return view, nil
 }
 
 // pinsCatalog reports whether the transaction reads at one timestamp, so that it must see one version.
@@ -283,4 +290,10 @@ func (v *catalogView) BeforeCommit(ctx context.Context, tx kv.Txn) error {
 }
 
 // Release implements CatalogTxn.
-func (v *catalogView) Release(committed bool) { v.txn.Finish(committed) }
+func (v *catalogView) Release(committed bool) {
+	v.txn.Finish(committed)
+	v.txn = nil
+	if v.own != 0 {
+		v.snap, v.SnapshotCatalog = nil, nil
+	}
+}

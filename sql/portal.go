@@ -133,8 +133,8 @@ func (s *Session) Bind(_ context.Context, a BindArgs) error {
 	if err != nil {
 		return err
 	}
-	ctx, span := s.beginStatement("bind", st.text)
-	return s.endStatement(ctx, span, st.text, s.bind(ctx, st, a))
+	ctx := s.stmtCtx.begin(s.statementTimeout, nil)
+	return s.endStatement(ctx, statementSpan{}, st.text, s.bind(ctx, st, a))
 }
 
 func (s *Session) bind(ctx context.Context, st *statement, a BindArgs) error {

@@ -417,7 +417,7 @@ func (s *Session) endStatement(ctx context.Context, span statementSpan, text str
 		state = "idle in transaction"
 	}
 	s.info.Lock()
-	s.info.State = state
+	s.info.State, s.info.StateSince = state, s.info.StmtStarted
 	s.info.Unlock()
 	return err
 }

@@ -59,6 +59,7 @@ type Session struct {
 	searchPath       []string // resolved search_path; nil: not computed since it changed
 
 	txn        txnState
+	view       catalogView           // of the open transaction
 	statements map[string]*statement // prepared, by name
 	unnamed    *statement
 	portals    map[string]*portal
