@@ -53,6 +53,8 @@ func (r *Replica) Split(ctx context.Context, key []byte) error {
 		return nil // split there already
 	case !d.Contains(key):
 		return ErrRangeKeyMismatch
+	case bytes.Compare(key, []byte{0x02}) < 0:
+		return fmt.Errorf("range: the meta records stay in one range: split at %x", key)
 	case d.Joint():
 		return fmt.Errorf("%w: %s is between two configurations", ErrNotReady, r.id)
 	}
@@ -147,16 +149,10 @@ func (r *Replica) applySplit(a *applier, payload []byte) (err error) {
 	half := r.apply.size / 2
 	right := appliedState{index: initialIndex, term: initialTerm, closed: r.apply.closed, size: half}
 	if makeRight {
-		// Outcomes of commits and the like go to both halves: whoever asks may come by either.
-		from, to := mvcc.LocalSpan(uint64(r.id)), mvcc.LocalKey(uint64(c.right.ID), nil)
-		err := a.b.ScanLocal(from.Start, from.End, func(key, value []byte) error {
-			if suffix := key[len(from.Start):]; len(suffix) > 0 && suffix[0] != 0 {
-				a.b.PutLocal(append(bytes.Clone(to), suffix...), value)
+		if m, ok := r.machine.(StateSplitter); ok {
+			if err := m.SplitState(a.b, c.right.Start, c.right.ID); err != nil {
+				return err
 			}
-			return nil
-		})
-		if err != nil {
-			return err
 		}
 		putState(a.b, c.right, right)
 	} else if exists == nil {

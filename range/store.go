@@ -114,9 +114,6 @@ func Open(cfg Config) (*Store, error) {
 	if s.metrics, err = newMetrics(s, cfg.Metrics); err != nil {
 		return nil, err
 	}
-	if err := cfg.FS.MkdirAll(cfg.Dir, 0o755); err != nil {
-		return nil, err
-	}
 	// Snapshots that an earlier life did not finish.
 	if err := cfg.FS.RemoveAll(cfg.FS.PathJoin(cfg.Dir, "incoming")); err != nil {
 		return nil, err
@@ -146,6 +143,12 @@ func (s *Store) identify() error {
 		return err
 	}
 	if v == nil {
+		// State whose log has gone is no state: what was acknowledged since the last flush is missing.
+		if ids, err := s.localRanges(); err != nil {
+			return err
+		} else if len(ids) > 0 {
+			return fmt.Errorf("range: the store in %s holds ranges but its raft log is missing", s.cfg.Dir)
+		}
 		if err := s.log.SetStore("node", binary.AppendUvarint(nil, uint64(s.cfg.NodeID))); err != nil {
 			return err
 		}
@@ -195,6 +198,9 @@ func (s *Store) Bootstrap(descs []*Descriptor) error {
 	lb := s.log.NewBatch()
 	at := raftlog.Position{Index: initialIndex, Term: initialTerm}
 	for _, d := range descs {
+		if err := mvcc.ValidateKey(d.Start); err != nil {
+			return err
+		}
 		putState(b, d, appliedState{index: at.Index, term: at.Term})
 		b.Put(MetaKey(d.End), 1, d.Encode())
 		lb.Reset(uint64(d.ID), at, raftlog.HardState{Term: at.Term, Commit: at.Index})
