@@ -465,18 +465,19 @@ func (r *Replica) queryLease(out *outbox) {
 		return
 	}
 	b := appendLeaseNote([]byte{frameQuery}, leaseNote{rng: r.id, term: f.term})
-	r.store.cfg.Transport.SendRaft(f.leader, b)
+	out.raw(f.leader, b)
 }
 
 // answerQuery tells a peer whether the lease of (range, term) is over, as far as this node held it.
 func (r *Replica) answerQuery(from NodeID, term uint64) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	l := &r.lease
 	l.mu.Lock()
 	led, last := l.term, l.last
 	l.mu.Unlock()
-	if led == term || r.mu.term < term {
+	now := r.mu.term
+	r.mu.Unlock()
+	if led == term || now < term {
 		return
 	}
 	until := r.store.votes.barrier // led, if at all, by an earlier life

@@ -75,7 +75,16 @@ type outbox struct {
 	s      *Store
 	frames map[NodeID][]byte
 	order  []NodeID
+	others []rawFrame
 }
+
+type rawFrame struct {
+	to NodeID
+	b  []byte
+}
+
+// raw adds a whole frame.
+func (o *outbox) raw(to NodeID, b []byte) { o.others = append(o.others, rawFrame{to, b}) }
 
 func newOutbox(s *Store) *outbox { return &outbox{s: s, frames: make(map[NodeID][]byte)} }
 
@@ -92,13 +101,19 @@ func (o *outbox) add(to NodeID, m raftMsg) {
 	}
 	f = appendRaftMsg(f, m)
 	if len(f) > maxFrame {
-		o.s.cfg.Transport.SendRaft(to, f)
+		o.raw(to, f)
 		f = nil
 	}
 	o.frames[to] = f
 }
 
+// flush sends everything. No lock is held meanwhile.
 func (o *outbox) flush() {
+	for i, f := range o.others {
+		o.s.cfg.Transport.SendRaft(f.to, f.b)
+		o.others[i].b = nil
+	}
+	o.others = o.others[:0]
 	for _, to := range o.order {
 		if f := o.frames[to]; f != nil {
 			o.s.cfg.Transport.SendRaft(to, f)
