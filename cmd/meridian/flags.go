@@ -23,23 +23,26 @@ var errHelp = errors.New("help")
 // The command line wins.
 type flags struct {
 	*flag.FlagSet
-	e env
+	e        env
+	synopsis string
 }
 
 func newFlags(name, synopsis string, e env) *flags {
-	f := &flags{flag.NewFlagSet(name, flag.ContinueOnError), e}
+	f := &flags{flag.NewFlagSet(name, flag.ContinueOnError), e, synopsis}
 	f.SetOutput(io.Discard)
-	f.Usage = func() {
-		fmt.Fprintf(e.stdout, "Usage: meridian %s %s\n\nEach flag can also be given as an environment variable: --some-flag as MERIDIAN_SOME_FLAG.\n\n", name, synopsis)
-		f.VisitAll(func(fl *flag.Flag) {
-			def := ""
-			if fl.DefValue != "" && fl.DefValue != "false" && fl.DefValue != "0" && fl.DefValue != "0s" {
-				def = " (default " + fl.DefValue + ")"
-			}
-			fmt.Fprintf(e.stdout, "  --%-28s%s%s\n", fl.Name, fl.Usage, def)
-		})
-	}
+	f.Usage = func() {} // Help goes to stdout, and only when asked for.
 	return f
+}
+
+func (f *flags) help() {
+	fmt.Fprintf(f.e.stdout, "Usage: meridian %s %s\n\nEach flag can also be given as an environment variable: --some-flag as MERIDIAN_SOME_FLAG.\n\n", f.Name(), f.synopsis)
+	f.VisitAll(func(fl *flag.Flag) {
+		def := ""
+		if fl.DefValue != "" && fl.DefValue != "false" && fl.DefValue != "0" && fl.DefValue != "0s" {
+			def = " (default " + fl.DefValue + ")"
+		}
+		fmt.Fprintf(f.e.stdout, "  --%-28s%s%s\n", fl.Name, fl.Usage, def)
+	})
 }
 
 // parse parses args and fills in the environment. It returns errHelp after --help.

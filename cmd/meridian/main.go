@@ -33,8 +33,14 @@ func main() {
 	err := run(ctx, os.Args[1:], env{os.LookupEnv, os.Stdin, os.Stdout, os.Stderr})
 	stop()
 	var usage *usageError
+	var exit interface{ ExitCode() int }
 	switch {
 	case err == nil:
+	case errors.As(err, &exit):
+		if msg := err.Error(); msg != "" {
+			fmt.Fprintf(os.Stderr, "meridian: %s\n", msg)
+		}
+		os.Exit(exit.ExitCode())
 	case errors.As(err, &usage):
 		fmt.Fprintf(os.Stderr, "meridian: %v\n", err)
 		os.Exit(2)
@@ -57,7 +63,7 @@ type command struct {
 	run              func(ctx context.Context, args []string, e env) error
 }
 
-func commands() []command {
+func subcommands() []command {
 	return []command{
 		{"demo", "[flags]", "run a cluster of three regions in this process", runDemo},
 		{"start", "--store DIR --time-source ntp://HOST:PORT [flags]", "run a node", runStart},
@@ -72,13 +78,13 @@ func commands() []command {
 func run(ctx context.Context, args []string, e env) error {
 	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
 		fmt.Fprintf(e.stdout, "Meridian is a globally distributed SQL database.\n\nUsage: meridian COMMAND\n\n")
-		for _, c := range commands() {
+		for _, c := range subcommands() {
 			fmt.Fprintf(e.stdout, "  %-12s%s\n", c.name, c.help)
 		}
 		fmt.Fprintf(e.stdout, "\n`meridian COMMAND --help` lists a command's flags.\n")
 		return nil
 	}
-	for _, c := range commands() {
+	for _, c := range subcommands() {
 		if c.name == args[0] {
 			return c.run(ctx, args[1:], e)
 		}

@@ -35,7 +35,7 @@ func runStart(ctx context.Context, args []string, e env) error {
 	level := f.String("log-level", "info", "debug, info, warn or error")
 	if err := f.parse(args); err != nil {
 		if errors.Is(err, errHelp) {
-			f.Usage()
+			f.help()
 			return nil
 		}
 		return err
@@ -81,7 +81,7 @@ func runDemo(ctx context.Context, args []string, e env) error {
 	level := f.String("log-level", "warn", "debug, info, warn or error")
 	if err := f.parse(args); err != nil {
 		if errors.Is(err, errHelp) {
-			f.Usage()
+			f.help()
 			return nil
 		}
 		return err
@@ -122,7 +122,7 @@ func runTimeserver(ctx context.Context, args []string, e env) error {
 	stratum := f.Int("stratum", 1, "stratum to state")
 	if err := f.parse(args); err != nil {
 		if errors.Is(err, errHelp) {
-			f.Usage()
+			f.help()
 			return nil
 		}
 		return err
