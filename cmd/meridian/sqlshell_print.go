@@ -97,10 +97,7 @@ func printAligned(w io.Writer, names []string, right []bool, rows [][]string, tu
 				b.WriteByte('|')
 			}
 			gap := width[i] - utf8.RuneCountInString(n)
-			b.WriteString(strings.Repeat(" ", gap/2+1) + n)
-			if i < len(names)-1 {
-				b.WriteString(strings.Repeat(" ", gap-gap/2+1))
-			}
+			b.WriteString(strings.Repeat(" ", gap/2+1) + n + strings.Repeat(" ", gap-gap/2+1))
 		}
 		b.WriteByte('\n')
 		for i := range names {

@@ -18,7 +18,7 @@ func TestSplitter(t *testing.T) {
 		rest string
 	}{
 		{[]string{"SELECT 1;"}, []string{"SELECT 1;"}, ""},
-		{[]string{"SELECT", " 1; SELECT 2", ";"}, []string{"SELECT\n 1;", "SELECT 2\n;"}, ""},
+		{[]string{"SELECT", " 1; SELECT 2", ";"}, []string{"SELECT\n 1;", "SELECT 2;"}, ""},
 		{[]string{"SELECT ';' , \"a;b\";"}, []string{"SELECT ';' , \"a;b\";"}, ""},
 		{[]string{"SELECT 'it''s;';"}, []string{"SELECT 'it''s;';"}, ""},
 		{[]string{`SELECT E'a\';b';`}, []string{`SELECT E'a\';b';`}, ""},
