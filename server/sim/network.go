@@ -69,20 +69,18 @@ func (n *Network) Heal() {
 	clear(n.cut)
 }
 
-// Attach connects a node. An endpoint of the same id that is still attached is detached first: a restarted
-// node gets a new one, and what was under way to or from its predecessor is lost.
+// Attach makes a node's endpoint. A restarted node gets a new one, and what was under way to or from its
+// predecessor, which must have been closed, is lost.
 func (n *Network) Attach(id rpc.NodeID) *Endpoint {
 	ctx, stop := context.WithCancel(context.Background())
-	e := &Endpoint{net: n, id: id, ctx: ctx, stop: stop, handlers: map[rpc.Service]rpc.Handler{}}
-	n.mu.Lock()
-	old := n.nodes[id]
-	n.nodes[id] = e
-	n.mu.Unlock()
-	if old != nil {
-		old.stop()
-		old.wg.Wait()
-	}
-	return e
+	return &Endpoint{net: n, id: id, ctx: ctx, stop: stop, handlers: map[rpc.Service]rpc.Handler{}}
+}
+
+// Open begins to deliver, once all handlers are registered.
+func (e *Endpoint) Open() {
+	e.net.mu.Lock()
+	defer e.net.mu.Unlock()
+	e.net.nodes[e.id] = e
 }
 
 // Endpoint is one node's end of the network: what server/rpc's Network is to a real node.
@@ -114,7 +112,7 @@ func (e *Endpoint) SetBulk(f func(ctx context.Context, from rpc.NodeID, s ranges
 }
 
 // RegisterRanges hands a store what arrives for it.
-func (e *Endpoint) RegisterRanges(s *ranges.Store) {
+func (e *Endpoint) RegisterRanges(s rpc.RangesHandler) {
 	e.SetRaft(s.HandleRaft)
 	e.SetBulk(s.HandleBulk)
 	e.Register(rpc.ServiceRanges, func(ctx context.Context, from rpc.NodeID, payload []byte) ([]byte, error) {

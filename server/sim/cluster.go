@@ -1,0 +1,221 @@
+package sim
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	ranges "github.com/meridian-db/meridian/range"
+	"github.com/meridian-db/meridian/server"
+	"github.com/meridian-db/meridian/server/rpc"
+	"github.com/meridian-db/meridian/truetime"
+)
+
+// Config configures a Cluster. A zero field takes the default named in its comment.
+type Config struct {
+	Seed       uint64
+	Nodes      int           // Default 3, each in a region of its own.
+	ClockBound time.Duration // Half the width of every clock's interval. Default 2ms.
+	DriftPPM   int64         // How fast clocks drift inside the bound. Default 150.
+	Tune       func(*server.CoreConfig)
+	Logger     *slog.Logger // Default: discards.
+}
+
+// Cluster is a set of nodes. Its methods are for one goroutine; the nodes' DBs may be used by many.
+type Cluster struct {
+	cfg   Config
+	Net   *Network
+	rng   *rand.Rand
+	nodes []*Node
+}
+
+// Node is one node of a cluster. Its disk and clock outlive a crash.
+type Node struct {
+	ID    ranges.NodeID
+	Clock *truetime.SimClock
+
+	cluster *Cluster
+	fs      *vfs.MemFS
+	mu      sync.Mutex // guards core, which is nil while the node is down
+	core    *server.Core
+	net     *Endpoint
+}
+
+// New starts a cluster and waits until both of its ranges are replicated on every node.
+func New(ctx context.Context, cfg Config) (*Cluster, error) {
+	cfg.Nodes = cmp.Or(cfg.Nodes, 3)
+	cfg.ClockBound = cmp.Or(cfg.ClockBound, 2*time.Millisecond)
+	cfg.DriftPPM = cmp.Or(cfg.DriftPPM, 150)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	c := &Cluster{cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 1))}
+	c.Net = NewNetwork(rand.New(rand.NewPCG(cfg.Seed, 2)))
+	c.Net.SetFaults(Faults{Latency: time.Millisecond})
+	for i := range cfg.Nodes {
+		offset := time.Duration(c.rng.Int64N(int64(2*cfg.ClockBound))) - cfg.ClockBound
+		c.nodes = append(c.nodes, &Node{ID: ranges.NodeID(i + 1), cluster: c, fs: vfs.NewCrashableMem(),
+			Clock: truetime.NewSimClock(truetime.SimConfig{Bound: cfg.ClockBound, Offset: offset, DriftPPM: cfg.DriftPPM})})
+	}
+	for i, n := range c.nodes {
+		if err := n.start(i == 0); err != nil {
+			c.Close()
+			return nil, err
+		}
+	}
+	if err := c.nodes[0].core.PublishMeta(ctx); err != nil {
+		c.Close()
+		return nil, fmt.Errorf("publish the first ranges: %w", err)
+	}
+	for _, n := range c.nodes {
+		n.core.Store.NodesChanged()
+	}
+	if err := c.awaitReplication(ctx); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *Cluster) awaitReplication(ctx context.Context) error {
+	want := min(3, len(c.nodes))
+	for {
+		ready := true
+		for _, rep := range c.nodes[0].core.Store.Replicas() {
+			d := rep.Desc()
+			voters := 0
+			for _, r := range d.Replicas {
+				if r.Type == ranges.Voter {
+					voters++
+				}
+			}
+			ready = ready && voters >= want && !d.Joint()
+		}
+		if ready {
+			return nil
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("ranges were not replicated: %w", ctx.Err())
+		}
+	}
+}
+
+// Nodes lists the nodes.
+func (c *Cluster) Nodes() []*Node { return c.nodes }
+
+// Core returns the node's running core, nil while it is down.
+func (n *Node) Core() *server.Core {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.core
+}
+
+func (n *Node) start(found bool) error {
+	c := n.cluster
+	n.net = c.Net.Attach(n.ID)
+	cfg := server.CoreConfig{
+		NodeID: n.ID, FS: n.fs, Dir: "store", Clock: n.Clock, Network: n.net, Nodes: lister{c},
+		FirstHint: n.firstHint, Rand: rand.New(rand.NewPCG(c.cfg.Seed, 100+uint64(n.ID))),
+		Logger: c.cfg.Logger.With("node", n.ID), CacheBytes: 4 << 20,
+	}
+	if c.cfg.Tune != nil {
+		c.cfg.Tune(&cfg)
+	}
+	core, err := server.OpenCore(cfg)
+	if err != nil {
+		return fmt.Errorf("open node %d: %w", n.ID, err)
+	}
+	if found {
+		if err := core.Bootstrap(); err != nil {
+			return errors.Join(err, core.Close())
+		}
+	}
+	n.net.Open()
+	if err := core.Start(); err != nil {
+		return errors.Join(err, core.Close())
+	}
+	n.mu.Lock()
+	n.core = core
+	n.mu.Unlock()
+	return nil
+}
+
+// firstHint stands in for the registry's gossip: some other node's idea of where the first range is.
+func (n *Node) firstHint() *ranges.Descriptor {
+	var best *ranges.Descriptor
+	for _, o := range n.cluster.nodes {
+		if core := o.Core(); core != nil && o != n {
+			if d := core.FirstRange(); d != nil && (best == nil || d.Generation > best.Generation) {
+				best = d
+			}
+		}
+	}
+	return best
+}
+
+// Crash ends a node as a power failure does: of what it wrote without syncing, a random part survives.
+func (n *Node) Crash() {
+	core := n.Core()
+	if core == nil {
+		return
+	}
+	survived := n.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: n.cluster.rng.IntN(101), RNG: rand.New(rand.NewPCG(n.cluster.rng.Uint64(), 3))})
+	n.mu.Lock()
+	n.core = nil
+	n.mu.Unlock()
+	n.net.Close()
+	_ = core.Close() // On the old disk, which nobody reads any more.
+	n.fs = survived
+}
+
+// Restart starts a crashed node again on what its disk kept.
+func (n *Node) Restart() error {
+	if n.Core() != nil {
+		return nil
+	}
+	return n.start(false)
+}
+
+// Close ends all nodes.
+func (c *Cluster) Close() {
+	for _, n := range c.nodes {
+		n.mu.Lock()
+		core := n.core
+		n.core = nil
+		n.mu.Unlock()
+		if n.net != nil {
+			n.net.Close()
+		}
+		if core != nil {
+			_ = core.Close()
+		}
+	}
+}
+
+// lister is the cluster as placement sees it: every node is there.
+type lister struct{ c *Cluster }
+
+func (l lister) Nodes() []ranges.NodeInfo {
+	var out []ranges.NodeInfo
+	for _, n := range l.c.nodes {
+		out = append(out, ranges.NodeInfo{ID: n.ID, Region: fmt.Sprintf("r%d", n.ID), Zone: "a", Live: true})
+	}
+	return out
+}
+
+// Connect and Connected complete server.Network: the simulated network is always there.
+
+// Connect does nothing.
+func (e *Endpoint) Connect(rpc.NodeID) {}
+
+// Connected reports whether a message to the node would pass.
+func (e *Endpoint) Connected(id rpc.NodeID) bool { return e.route(id).peer != nil }

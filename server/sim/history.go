@@ -1,0 +1,142 @@
+package sim
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/meridian-db/meridian/truetime"
+)
+
+// Op is one transaction of a list-append history: it read whole lists and appended one value, unique in the
+// history, to some of them.
+type Op struct {
+	Client     int
+	Begin, End time.Time // true time, before the first request and after the last answer
+	Commit     time.Time // true time at which the commit was requested
+	ReadOnly   bool
+	TS         truetime.Timestamp // commit timestamp, or read timestamp of a read-only transaction
+	Unknown    bool               // the answer was lost: it may have committed
+	Reads      map[string][]int
+	Appends    map[string]int
+}
+
+// Check holds a history against strict serializability with external consistency. final is every list as read
+// after the history had ended. It returns the violations found, at most a dozen.
+//
+// Timestamps make this linear: the order of commit timestamps must explain every read (serializability), must
+// agree with real time between transactions that do not overlap (external consistency), and each must lie between
+// the commit request and its answer (I6). Appends whose outcome is unknown may stand anywhere.
+func Check(ops []Op, final map[string][]int) []error {
+	var errs []error
+	fail := func(format string, args ...any) {
+		if len(errs) < 12 {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	committed := map[int]truetime.Timestamp{} // value -> timestamp
+	place := map[int]int{}                    // value -> index in its final list
+	for _, list := range final {
+		for i, v := range list {
+			if _, twice := place[v]; twice {
+				fail("value %d stands twice in the final lists: applied twice", v)
+			}
+			place[v] = i
+		}
+	}
+	for _, o := range ops {
+		if o.Unknown {
+			continue
+		}
+		for key, v := range o.Appends {
+			if _, ok := place[v]; !ok {
+				fail("value %d was acknowledged by client %d at %s and is lost from %s", v, o.Client, o.TS, key)
+			}
+			committed[v] = o.TS
+		}
+		if o.ReadOnly {
+			continue
+		}
+		if lo := truetime.FromTime(o.Commit); o.TS < lo {
+			fail("commit timestamp %s lies before the commit request at %s (I6)", o.TS, lo)
+		}
+		if hi := truetime.FromTime(o.End); o.TS > hi {
+			fail("commit timestamp %s was answered before it had passed, at %s (I6, I7)", o.TS, hi)
+		}
+	}
+	for key, list := range final {
+		last := truetime.Timestamp(0)
+		for _, v := range list {
+			if ts, ok := committed[v]; ok {
+				if ts < last {
+					fail("list %s holds value %d of %s after one of %s", key, v, ts, last)
+				}
+				last = ts
+			}
+		}
+	}
+	for _, o := range ops {
+		if o.Unknown {
+			continue
+		}
+		for key, got := range o.Reads {
+			want := final[key]
+			if len(got) > len(want) || !slices.Equal(got, want[:len(got)]) {
+				fail("client %d at %s read %v of %s, which is no prefix of the final list", o.Client, o.TS, tail(got), key)
+				continue
+			}
+			for i, v := range want {
+				ts, ok := committed[v]
+				if !ok {
+					continue
+				}
+				visible := ts < o.TS || o.ReadOnly && ts == o.TS
+				if own, mine := o.Appends[key]; mine && own == v {
+					visible = false
+				}
+				if i < len(got) && !visible {
+					fail("client %d at %s saw value %d of %s in %s: too new", o.Client, o.TS, v, ts, key)
+				}
+				if i >= len(got) && visible {
+					fail("client %d at %s did not see value %d of %s in %s", o.Client, o.TS, v, ts, key)
+				}
+			}
+		}
+	}
+	return append(errs, checkRealTime(ops, cap12(errs))...)
+}
+
+func cap12(errs []error) int { return 12 - len(errs) }
+
+func tail(list []int) []int { return list[max(0, len(list)-8):] }
+
+// checkRealTime reports pairs of which the first had been answered before the second began, yet has the later
+// timestamp. Sorted by begin, it is enough to compare with the greatest timestamp answered so far.
+func checkRealTime(ops []Op, limit int) []error {
+	var errs []error
+	var done []Op
+	for _, o := range ops {
+		if !o.Unknown {
+			done = append(done, o)
+		}
+	}
+	byEnd := slices.Clone(done)
+	slices.SortFunc(byEnd, func(a, b Op) int { return cmp.Or(a.End.Compare(b.End), cmp.Compare(a.TS, b.TS)) })
+	slices.SortFunc(done, func(a, b Op) int { return a.Begin.Compare(b.Begin) })
+	var latest Op
+	i := 0
+	for _, o := range done {
+		for ; i < len(byEnd) && byEnd[i].End.Before(o.Begin); i++ {
+			// A read-only transaction binds later ones only through what it saw, which the reads check.
+			if !byEnd[i].ReadOnly && byEnd[i].TS > latest.TS {
+				latest = byEnd[i]
+			}
+		}
+		if len(errs) < limit && o.TS < latest.TS {
+			errs = append(errs, fmt.Errorf("client %d began at %s, after client %d was answered at %s, but got timestamp %s < %s",
+				o.Client, truetime.FromTime(o.Begin), latest.Client, truetime.FromTime(latest.End), o.TS, latest.TS))
+		}
+	}
+	return errs
+}
