@@ -297,6 +297,10 @@ func (r *reader) datum(tag uint64, t *types.T, depth int) (types.Datum, bool) {
 	case tagOther:
 		b, ok := r.sized()
 		if ok {
+			if depth == 0 {
+				// What is inside outlives the row buffer more often than not: copy it in one piece.
+				b = append([]byte(nil), b...)
+			}
 			return decodeOther(b, t, depth+1)
 		}
 	}
@@ -483,7 +487,8 @@ func NewDecoder(cols []Column) *Decoder {
 	return d
 }
 
-// Decode reads value into out. Strings, bytes, uuids and what is inside jsonb alias value.
+// Decode reads value into out. Strings, bytes and uuids alias value (types.Detach
+// copies them).
 func (d *Decoder) Decode(value []byte, out []types.Datum) error {
 	r := reader{value}
 	id, next := uint64(0), 0

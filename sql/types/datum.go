@@ -2,6 +2,7 @@ package types
 
 import (
 	"math"
+	"strings"
 	"unsafe"
 
 	"github.com/cockroachdb/apd/v3"
@@ -130,4 +131,18 @@ type Tuple struct {
 	Types []*T
 	Names []string
 	Elems []Datum
+}
+
+// Detach returns d with memory of its own, for keeping it longer than the row buffer it may alias.
+func Detach(d Datum) Datum {
+	switch d.kind {
+	case KindString:
+		return NewString(strings.Clone(d.Str()))
+	case KindBytes:
+		return NewBytes(append([]byte{}, d.Bytes()...))
+	case KindUUID:
+		u := *d.UUID()
+		return NewUUID(&u)
+	}
+	return d
 }

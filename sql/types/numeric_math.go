@@ -358,3 +358,15 @@ func powerSpecial(base, exp *apd.Decimal) (*apd.Decimal, error) {
 	odd := new(big.Int).Mod(NumericTrunc(exp, 0).Coeff.MathBigInt(), big.NewInt(2)).Sign() != 0
 	return infinity(odd), nil
 }
+
+// NumericSqrtScale is the square root of a non-negative finite d at a given scale.
+func NumericSqrtScale(d *apd.Decimal, scale int) (*apd.Decimal, error) {
+	shift := 2*(scale+1) - NumericScale(d)
+	c := new(big.Int)
+	if shift >= 0 {
+		c.Mul(d.Coeff.MathBigInt(), pow10(shift))
+	} else {
+		c.Quo(d.Coeff.MathBigInt(), pow10(-shift))
+	}
+	return checkNumeric(NumericRound(NumericFromBig(c.Sqrt(c), scale+1), scale))
+}

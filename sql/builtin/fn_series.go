@@ -1,0 +1,161 @@
+package builtin
+
+import (
+	"time"
+
+	"github.com/cockroachdb/apd/v3"
+
+	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/types"
+)
+
+// oneColumn yields single values until next reports the end.
+type oneColumn struct {
+	row  [1]types.Datum
+	next func() (types.Datum, bool, error)
+}
+
+func (o *oneColumn) Next() ([]types.Datum, bool, error) {
+	d, ok, err := o.next()
+	if !ok || err != nil {
+		return nil, false, err
+	}
+	o.row[0] = d
+	return o.row[:], true, nil
+}
+
+func columnOf(next func() (types.Datum, bool, error)) RowIter { return &oneColumn{next: next} }
+
+// listIter yields rows that are all known.
+type listIter struct{ rows [][]types.Datum }
+
+func (l *listIter) Next() ([]types.Datum, bool, error) {
+	if len(l.rows) == 0 {
+		return nil, false, nil
+	}
+	r := l.rows[0]
+	l.rows = l.rows[1:]
+	return r, true, nil
+}
+
+func columnList(vals []types.Datum) RowIter {
+	return columnOf(func() (types.Datum, bool, error) {
+		if len(vals) == 0 {
+			return types.Null, false, nil
+		}
+		v := vals[0]
+		vals = vals[1:]
+		return v, true, nil
+	})
+}
+
+func (l library) rows(name string, f func(ctx *Ctx, a []types.Datum) (RowIter, error)) {
+	l.add(name, &impl{rows: f})
+}
+
+func errZeroStep() error {
+	return pgerr.New(pgerr.InvalidParameterValue, "step size cannot equal zero")
+}
+
+func registerSeries(l library) {
+	ints := func(_ *Ctx, a []types.Datum) (RowIter, error) {
+		cur, end, step := a[0].Int(), a[1].Int(), int64(1)
+		if len(a) > 2 {
+			step = a[2].Int()
+		}
+		if step == 0 {
+			return nil, errZeroStep()
+		}
+		done := false
+		return columnOf(func() (types.Datum, bool, error) {
+			if done || step > 0 && cur > end || step < 0 && cur < end {
+				return types.Null, false, nil
+			}
+			d := types.NewInt(cur)
+			var ok bool
+			if cur, ok = addInt(cur, step); !ok {
+				done = true
+			}
+			return d, true, nil
+		}), nil
+	}
+	for _, n := range []string{"generate_series_int4", "generate_series_step_int4", "generate_series_int8", "generate_series_step_int8"} {
+		l.rows(n, ints)
+	}
+	numerics := func(_ *Ctx, a []types.Datum) (RowIter, error) {
+		cur, end, step := a[0].Numeric(), a[1].Numeric(), types.NumericOne
+		if len(a) > 2 {
+			step = a[2].Numeric()
+		}
+		for i, what := range []string{"start", "stop", "step size"} {
+			if i < len(a) {
+				if d := a[i].Numeric(); d.Form == apd.NaN {
+					return nil, pgerr.New(pgerr.InvalidParameterValue, "%s value cannot be NaN", what)
+				} else if !finite(d) {
+					return nil, pgerr.New(pgerr.InvalidParameterValue, "%s value cannot be infinity", what)
+				}
+			}
+		}
+		if step.Sign() == 0 {
+			return nil, errZeroStep()
+		}
+		return columnOf(func() (types.Datum, bool, error) {
+			c := types.CompareNumeric(cur, end)
+			if step.Negative && c < 0 || !step.Negative && c > 0 {
+				return types.Null, false, nil
+			}
+			d := types.NewNumeric(cur)
+			var err error
+			cur, err = types.NumericAdd(cur, step)
+			return d, true, err
+		}), nil
+	}
+	l.rows("generate_series_numeric", numerics)
+	l.rows("generate_series_step_numeric", numerics)
+	stamps := func(zoned bool) func(c *Ctx, a []types.Datum) (RowIter, error) {
+		return func(c *Ctx, a []types.Datum) (RowIter, error) {
+			cur, end, step := a[0].Int(), a[1].Int(), a[2].Interval()
+			mk, loc := types.NewTimestamp, time.UTC
+			if zoned {
+				mk, loc = types.NewTimestampTZ, c.location()
+			}
+			sign := types.CompareInterval(step, &types.Interval{})
+			if sign == 0 {
+				return nil, errZeroStep()
+			}
+			return columnOf(func() (types.Datum, bool, error) {
+				if sign > 0 && cur > end || sign < 0 && cur < end {
+					return types.Null, false, nil
+				}
+				d := mk(cur)
+				var err error
+				cur, err = AddInterval(cur, step, loc)
+				return d, true, err
+			}), nil
+		}
+	}
+	l.rows("generate_series_timestamp", stamps(false))
+	l.rows("generate_series_timestamptz", stamps(true))
+	l.rows("array_unnest", func(_ *Ctx, a []types.Datum) (RowIter, error) { return columnList(a[0].Array().Elems), nil })
+	subscripts := func(_ *Ctx, a []types.Datum) (RowIter, error) {
+		arr, dim := a[0].Array(), int(a[1].Int())
+		if dim < 1 || dim > len(arr.Dims) || len(arr.Elems) == 0 {
+			return columnList(nil), nil
+		}
+		d := arr.Dims[dim-1]
+		i, reverse := int32(0), len(a) > 2 && a[2].Bool()
+		return columnOf(func() (types.Datum, bool, error) {
+			if i >= d.Len {
+				return types.Null, false, nil
+			}
+			v := d.Lower + i
+			if reverse {
+				v = d.Lower + d.Len - 1 - i
+			}
+			i++
+			return types.NewInt(int64(v)), true, nil
+		}), nil
+	}
+	l.rows("generate_subscripts", subscripts)
+	l.rows("generate_subscripts_nodir", subscripts)
+}
