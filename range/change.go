@@ -126,6 +126,10 @@ func (r *Replica) ChangeReplicas(ctx context.Context, voters []NodeID) error {
 	if !slices.Contains(voters, r.store.cfg.NodeID) {
 		return fmt.Errorf("%w: the leader's node %s is not among the voters; transfer the lease first", ErrNotReady, r.store.cfg.NodeID)
 	}
+	if !r.changing.CompareAndSwap(false, true) {
+		return fmt.Errorf("%w: another change of %s is under way", ErrNotReady, r.id)
+	}
+	defer r.changing.Store(false)
 	before := r.Desc()
 	for {
 		d := r.Desc()

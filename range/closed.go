@@ -68,6 +68,7 @@ func (r *Replica) closedApplied(index uint64) {
 // holds whoever wrote the entries up to there: what this leader had proposed at or below u.closed stands
 // at or before u.index or nowhere, and later leaders write above this one's lease.
 func (r *Replica) closedUpdate(from NodeID, u closedUpdate) {
+	r.heard.Store(true)
 	s := &r.side
 	s.mu.Lock()
 	defer s.mu.Unlock()

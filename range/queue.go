@@ -112,6 +112,10 @@ func (r *Replica) nextTask() func(ctx context.Context) error {
 			return func(ctx context.Context) error { return r.ChangeReplicas(ctx, voters) }
 		}
 	}
+	if voters, _ := d.voterNodes(); len(voters) < len(d.Replicas) && !r.changing.Load() {
+		// Learners that an interrupted change has left behind.
+		return func(ctx context.Context) error { return r.ChangeReplicas(ctx, voters) }
+	}
 	if to, ok := r.needsSnapshot(); ok {
 		return func(ctx context.Context) error { return r.sendSnapshot(ctx, to) }
 	}
@@ -226,9 +230,10 @@ func (r *Replica) truncateTo(index uint64) {
 	r.store.metrics.truncations.Inc()
 }
 
-// lookForLeader has a replica that hears from no leader ask the others whether it was removed.
+// lookForLeader has a replica that hears from no leader ask the others whether it was removed. A leader
+// sends its followers closed timestamps at least, however idle the range.
 func (r *Replica) lookForLeader(s *Store) {
-	if r.LeaderHint() != 0 {
+	if r.leading.Load() || r.heard.Swap(false) {
 		r.leaderless.Store(0)
 		return
 	}

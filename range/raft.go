@@ -104,6 +104,8 @@ func (r *Replica) step(im *inMsg, out *outbox) {
 			if h := r.mu.handoff; h == nil || h.term != m.GetTerm() {
 				return
 			}
+		case pb.MsgApp, pb.MsgHeartbeat:
+			r.heard.Store(true)
 		case pb.MsgAppResp, pb.MsgHeartbeatResp:
 			if im.epoch != 0 && r.mu.role == raft.StateLeader && m.GetTerm() == r.mu.term {
 				r.lease.ack(im.from, m.GetTerm(), im.epoch)

@@ -89,7 +89,9 @@ type Replica struct {
 	wantLease atomic.Bool
 
 	queueBusy  atomic.Bool   // the queue works on it
-	leaderless atomic.Int32  // queue passes without a leader
+	changing   atomic.Bool   // ChangeReplicas runs
+	heard      atomic.Bool   // a message has come from a leader since the queue's last pass
+	leaderless atomic.Int32  // queue passes without one
 	metaGen    atomic.Uint64 // the generation that the meta range has, as far as this store made it so
 	peers      sync.Map      // ReplicaID -> NodeID, of replicas heard from
 }
