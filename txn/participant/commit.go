@@ -168,7 +168,7 @@ func (m *Machine) commitReadOnly(ctx context.Context, l *leadership, req *txnpb.
 	} else if now != l {
 		return m.notLeader()
 	}
-	l.table.Release(x)
+	l.end(x)
 	resp.Outcome = txnpb.Outcome_OUTCOME_COMMITTED
 	return nil
 }
@@ -276,7 +276,7 @@ func (t *inLog) run(ctx context.Context, onApplied func(time.Time)) error {
 		m.srv.spawn(func() { _ = m.applyLarge(l.ctx, l, id, ts) })
 	} else {
 		m.finished(l, t.ts)
-		l.table.Release(t.x)
+		l.end(t.x)
 	}
 	l.endAttempt(t.cmd.commit, t.at)
 	return nil
@@ -586,7 +586,7 @@ func (m *Machine) release(l *leadership, id TxnID, ts truetime.Timestamp) {
 		m.finished(l, ts)
 	}
 	if x := l.table.Lookup(id); x != nil {
-		l.table.Release(x)
+		l.end(x)
 	}
 }
 

@@ -253,7 +253,7 @@ func (m *Machine) resume(l *leadership) {
 			m.srv.spawn(func() {
 				if m.srv.cfg.Clock.WaitAfter(l.ctx, ts) == nil {
 					m.finished(l, ts)
-					l.table.Release(x)
+					l.end(x)
 				}
 			})
 		}
@@ -367,6 +367,14 @@ func (l *leadership) wakeLocked() {
 		close(l.idle)
 		l.idle = nil
 	}
+}
+
+// end releases a transaction's locks and forgets it.
+func (l *leadership) end(x *locktable.Txn) {
+	l.table.Release(x)
+	l.mu.Lock()
+	l.wakeLocked()
+	l.mu.Unlock()
 }
 
 // waitIdle waits until ok, called under l.mu, holds.

@@ -52,7 +52,7 @@ func (m *Machine) settleTxn(ctx context.Context, l *leadership, id TxnID, commit
 				return err
 			}
 		}
-		l.table.Release(x)
+		l.end(x)
 		return nil
 	}
 	if decided == 0 {
@@ -71,7 +71,7 @@ func (m *Machine) settleTxn(ctx context.Context, l *leadership, id TxnID, commit
 	}
 	if !committed {
 		if x != nil {
-			l.table.Release(x)
+			l.end(x)
 		}
 		m.dropStaged(l, id)
 		return nil
@@ -122,7 +122,7 @@ func (m *Machine) rollback(ctx context.Context, req *txnpb.BatchRequest, resp *t
 	if x := l.table.Lookup(id); x != nil {
 		switch x.State() {
 		case locktable.Active, locktable.Aborted:
-			l.table.Release(x)
+			l.end(x)
 		case locktable.Prepared:
 			if len(req.CommitId) == 0 {
 				return invalid("ROLLBACK of a prepared transaction without commit id")

@@ -1,0 +1,430 @@
+package participant
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	ranges "github.com/meridian-db/meridian/range"
+	"github.com/meridian-db/meridian/truetime"
+	"github.com/meridian-db/meridian/txn/txnpb"
+)
+
+// one runs f in a bubble over a cluster with one range.
+func one(t *testing.T, f func(ctx context.Context, c *cluster, cl client)) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, clusterConfig{nodes: 3, delay: time.Millisecond, eps: time.Millisecond})
+		defer c.close()
+		f(context.Background(), c, client{c, 1})
+	})
+}
+
+// load commits pairs "k=v".
+func load(ctx context.Context, t *testing.T, cl client, n byte, pairs ...string) truetime.Timestamp {
+	t.Helper()
+	x := cl.begin(n)
+	for _, p := range pairs {
+		k, v, _ := strings.Cut(p, "=")
+		x.put(k, v)
+	}
+	ts, err := x.commit(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ts
+}
+
+// scan sends a span read of a..z and shows the answer.
+func (x *testTxn) scan(ctx context.Context, set func(*txnpb.BatchRequest)) (string, *txnpb.BatchResponse, error) {
+	req := x.req(txnpb.Kind_READ, 1)
+	req.SpanStarts, req.SpanEnds = [][]byte{[]byte("a")}, [][]byte{[]byte("z")}
+	set(req)
+	resp, err := x.send(ctx, 1, req)
+	if err != nil {
+		return "", resp, err
+	}
+	var b strings.Builder
+	for i, k := range resp.RowKeys {
+		fmt.Fprintf(&b, "%s=%s ", k, resp.RowValues[i])
+	}
+	if r := resp.ResumeKeys[0]; len(r) > 0 {
+		fmt.Fprintf(&b, "from %q", r)
+	}
+	return strings.TrimSpace(b.String()), resp, nil
+}
+
+func exclusive(req *txnpb.BatchRequest) { req.Lock = txnpb.LockMode_LOCK_EXCLUSIVE }
+
+func TestSpanPages(t *testing.T) {
+	one(t, func(ctx context.Context, c *cluster, cl client) {
+		load(ctx, t, cl, 1, "b=1", "d=2", "f=3", "h=4")
+		x := cl.begin(2)
+		got, _, err := x.scan(ctx, func(r *txnpb.BatchRequest) { exclusive(r); r.MaxRows = 2 })
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustEqual(t, "first page", got, `b=1 d=2 from "f"`)
+		// Only what was answered is locked: f is free, c (a gap in the page) is not.
+		y := cl.begin(3)
+		y.put("f", "5")
+		if _, err := y.commit(ctx); err != nil {
+			t.Fatal(err)
+		}
+		z := cl.begin(4)
+		req := z.req(txnpb.Kind_READ, 1)
+		req.Keys, req.Lock, req.Wait = [][]byte{[]byte("c")}, txnpb.LockMode_LOCK_SHARED, txnpb.WaitPolicy_WAIT_ERROR
+		_, err = z.send(ctx, 1, req)
+		mustEqual(t, "phantom", codeOf(err), txnpb.ErrorCode_LOCK_NOT_AVAILABLE)
+		got, _, err = x.scan(ctx, func(r *txnpb.BatchRequest) { exclusive(r); r.SpanStarts[0] = []byte("f") })
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustEqual(t, "second page", got, "f=5 h=4")
+		got, _, err = x.scan(ctx, func(r *txnpb.BatchRequest) { exclusive(r); r.Reverse = true; r.MaxRows = 3 })
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustEqual(t, "backwards", got, `h=4 f=5 d=2 from "b\x00"`)
+	})
+}
+
+func TestSkipLockedAndNoWait(t *testing.T) {
+	one(t, func(ctx context.Context, c *cluster, cl client) {
+		load(ctx, t, cl, 1, "b=1", "d=2", "f=3")
+		holder := cl.begin(2)
+		if _, err := holder.read(ctx, "d", txnpb.LockMode_LOCK_EXCLUSIVE); err != nil {
+			t.Fatal(err)
+		}
+		// Even an older transaction takes nothing from the holder by these.
+		x := cl.begin(1)
+		got, _, err := x.scan(ctx, func(r *txnpb.BatchRequest) { exclusive(r); r.Wait = txnpb.WaitPolicy_WAIT_SKIP })
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustEqual(t, "SKIP LOCKED", got, "b=1 f=3")
+		_, _, err = x.scan(ctx, func(r *txnpb.BatchRequest) { exclusive(r); r.Wait = txnpb.WaitPolicy_WAIT_ERROR })
+		mustEqual(t, "NOWAIT", codeOf(err), txnpb.ErrorCode_LOCK_NOT_AVAILABLE)
+		young := cl.begin(9)
+		req := young.req(txnpb.Kind_READ, 1)
+		req.Keys, req.Lock, req.LockTimeout = [][]byte{[]byte("d")}, txnpb.LockMode_LOCK_SHARED, int64(time.Second)
+		began := time.Now()
+		_, err = young.send(ctx, 1, req)
+		mustEqual(t, "lock timeout", codeOf(err), txnpb.ErrorCode_LOCK_NOT_AVAILABLE)
+		mustEqual(t, "waited", time.Since(began), time.Second)
+	})
+}
+
+func TestSnapshotConflicts(t *testing.T) {
+	one(t, func(ctx context.Context, c *cluster, cl client) {
+		ts := load(ctx, t, cl, 1, "b=1", "d=2", "f=3")
+		load(ctx, t, cl, 2, "d=4", "e=5")
+		x := cl.begin(3)
+		at := func(r *txnpb.BatchRequest) {
+			exclusive(r)
+			r.ConflictTs, r.LockScope = int64(ts), txnpb.LockScope_LOCK_ROWS
+		}
+		_, _, err := x.scan(ctx, at)
+		mustEqual(t, "changed row", codeOf(err), txnpb.ErrorCode_WRITE_CONFLICT)
+		got, _, err := x.scan(ctx, func(r *txnpb.BatchRequest) { at(r); r.SpanStarts[0] = []byte("e") })
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustEqual(t, "rows of the snapshot", got, "f=3") // e is newer than the snapshot: not a row of it
+		x.put("d", "6")
+		req := x.withWrites(txnpb.Kind_COMMIT_ONE, 1)
+		req.CommitId, req.ConflictTs = c.commitID(), int64(ts)
+		_, err = x.send(ctx, 1, req)
+		mustEqual(t, "blind write", codeOf(err), txnpb.ErrorCode_WRITE_CONFLICT)
+		// Rows are locked, gaps are not.
+		y := cl.begin(4)
+		y.put("g", "1")
+		if _, err := y.commit(ctx); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestInsertConditions(t *testing.T) {
+	one(t, func(ctx context.Context, c *cluster, cl client) {
+		load(ctx, t, cl, 1, "b=1")
+		x := cl.begin(2)
+		x.write(txnpb.WriteOp_WRITE_INSERT, "b", "2")
+		_, err := x.commit(ctx)
+		mustEqual(t, "insert", codeOf(err), txnpb.ErrorCode_CONDITION_FAILED)
+		x.rollback(ctx, nil)
+		y := cl.begin(3)
+		y.write(txnpb.WriteOp_WRITE_DELETE, "b", "")
+		if _, err := y.commit(ctx); err != nil {
+			t.Fatal(err)
+		}
+		z := cl.begin(4)
+		z.write(txnpb.WriteOp_WRITE_INSERT, "b", "3")
+		if _, err := z.commit(ctx); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestDeleteSpanAndStaged(t *testing.T) {
+	one(t, func(ctx context.Context, c *cluster, cl client) {
+		var pairs []string
+		for i := range 300 {
+			pairs = append(pairs, fmt.Sprintf("k%03d=%d", i, i))
+		}
+		before := load(ctx, t, cl, 1, append(pairs, "b=1", "x=2")...)
+		x := cl.begin(2)
+		x.put("k005", "staged before, and deleted")
+		if err := x.stage(ctx); err != nil {
+			t.Fatal(err)
+		}
+		x.write(txnpb.WriteOp_WRITE_DELETE_SPAN, "k", "l")
+		x.put("k007", "staged after")
+		if err := x.stage(ctx); err != nil {
+			t.Fatal(err)
+		}
+		// It sees its own writes.
+		got, _, err := x.scan(ctx, exclusive)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustEqual(t, "own view", got, "b=1 k007=staged after x=2")
+		v, err := x.read(ctx, "k005", txnpb.LockMode_LOCK_EXCLUSIVE)
+		if err != nil || v != "-" {
+			t.Fatal(v, err)
+		}
+		x.put("k009", "with the commit")
+		ts, err := x.commit(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := func(ts truetime.Timestamp) string {
+			y := cl.begin(3)
+			got, _, err := y.scan(ctx, func(r *txnpb.BatchRequest) { r.ReadTs = int64(ts) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			return got
+		}
+		mustEqual(t, "after", at(ts), "b=1 k007=staged after k009=with the commit x=2")
+		if got := at(ts - 1); !strings.Contains(got, "k123=123") || strings.Contains(got, "staged") {
+			t.Fatalf("before: %s", got)
+		}
+		_ = before
+		time.Sleep(time.Second)
+		m := c.groups[1].replicas[1].m
+		mustEqual(t, "records", len(m.state.records)+len(m.state.staged), 0)
+	})
+}
+
+// TestLargeCommitSurvivesLeader: a new leader goes on with the pieces; readers wait and see all or nothing.
+func TestLargeCommitSurvivesLeader(t *testing.T) {
+	one(t, func(ctx context.Context, c *cluster, cl client) {
+		value := strings.Repeat("v", 64<<10)
+		x := cl.begin(1)
+		for i := range 100 { // several pieces
+			x.put(fmt.Sprintf("k%03d", i), value)
+			if i%10 == 9 {
+				if err := x.stage(ctx); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		ts, err := x.commit(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.groups[1].elect(2, nil)
+		m := c.groups[1].replicas[2].m
+		if len(m.state.records) != 1 {
+			t.Fatal("the commit was over before its leader was")
+		}
+		if safe := c.groups[1].replicas[3].SafeTime(); safe >= ts {
+			t.Fatalf("safe time %s reaches the half applied commit at %s", safe, ts)
+		}
+		for i := range 100 {
+			v, _, err := cl.snapshot(ctx, fmt.Sprintf("k%03d", i), 0)
+			if err != nil || v != value {
+				t.Fatalf("k%03d: %d bytes, %v", i, len(v), err)
+			}
+		}
+	})
+}
+
+// TestSplit: locks above the key move, transactions with locks on both sides commit over both halves, and
+// those that do not know of the split are told.
+func TestSplit(t *testing.T) {
+	one(t, func(ctx context.Context, c *cluster, cl client) {
+		x := cl.begin(1)
+		for _, k := range []string{"b", "n"} {
+			if _, err := x.read(ctx, k, txnpb.LockMode_LOCK_EXCLUSIVE); err != nil {
+				t.Fatal(err)
+			}
+		}
+		parent := x.epochs[1]
+		g := c.groups[1]
+		leader := g.replicas[1]
+		release, err := leader.m.PrepareSplit(ctx, []byte("m"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		// As the store does: the descriptor shrinks on every replica, the new replicas appear, Split is called.
+		g.mu.Lock()
+		left := *g.desc
+		left.End, left.Generation = []byte("m"), 2
+		g.desc = &left
+		g.mu.Unlock()
+		right := c.addGroup(7, "m", "\xff", time.Millisecond, 0)
+		right.desc.Generation = 2
+		for id, r := range g.replicas {
+			r.m.Split([]byte("m"), right.replicas[id].m)
+		}
+		release()
+		right.elect(1, []byte{})
+
+		// Another transaction finds the moved lock held.
+		y := cl.begin(2)
+		req := y.req(txnpb.Kind_READ, 7)
+		req.Keys, req.Lock, req.Wait = [][]byte{[]byte("n")}, txnpb.LockMode_LOCK_SHARED, txnpb.WaitPolicy_WAIT_ERROR
+		_, err = y.send(ctx, 7, req)
+		mustEqual(t, "moved lock", codeOf(err), txnpb.ErrorCode_LOCK_NOT_AVAILABLE)
+
+		// A commit that thinks of one range is told of the other.
+		x.put("b", "1")
+		one := x.withWrites(txnpb.Kind_COMMIT_ONE, 1)
+		one.CommitId, one.DescGeneration = c.commitID(), 1
+		resp, err := x.send(ctx, 1, one)
+		mustEqual(t, "commit with the old descriptor", codeOf(err), txnpb.ErrorCode_RANGE_MISMATCH)
+		mustEqual(t, "descriptors in the answer", len(resp.Descriptors), 2)
+		if d, err := ranges.DecodeDescriptor(resp.Descriptors[1]); err != nil || d.ID != 7 {
+			t.Fatal(d, err)
+		}
+		x.epochs[7] = parent
+		x.put("n", "2")
+		if _, err := x.commit(ctx); err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range []string{"b", "n"} {
+			if v, _, err := cl.snapshot(ctx, k, 0); err != nil || v == "-" {
+				t.Fatal(k, v, err)
+			}
+		}
+	})
+}
+
+// TestSplitWaits: a split waits for prepared transactions and blocks new ones.
+func TestSplitWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, clusterConfig{nodes: 2, splits: []string{"m"}, delay: time.Millisecond, eps: time.Millisecond})
+		defer c.close()
+		ctx := context.Background()
+		s := &script{c: c, start: time.Now(), decide: map[string]*txnpb.BatchRequest{}, commits: map[string][]byte{"t1": c.commitID()}}
+		x := client{c, 1}.begin(1)
+		x.put("a", "1")
+		x.put("n", "1")
+		s.prepare(ctx, x, "t1", 2)
+		split := make(chan func(), 1)
+		go func() {
+			release, err := c.groups[2].replicas[2].m.PrepareSplit(ctx, []byte("t"))
+			if err != nil {
+				t.Error(err)
+			}
+			split <- release
+		}()
+		time.Sleep(time.Second)
+		if len(split) != 0 {
+			t.Fatal("split in the middle of a prepared transaction")
+		}
+		y := client{c, 1}.begin(2)
+		y.put("z", "1")
+		y.put("b", "1")
+		done := make(chan error, 1)
+		go func() {
+			_, err := y.commit(ctx)
+			done <- err
+		}()
+		time.Sleep(time.Second)
+		s.sendDecide(ctx, x, "t1")
+		release := <-split
+		time.Sleep(time.Second)
+		if len(done) != 0 {
+			t.Fatal("prepare passed the gate")
+		}
+		release()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestSafeTimeAndHeartbeat(t *testing.T) {
+	one(t, func(ctx context.Context, c *cluster, cl client) {
+		ts := load(ctx, t, cl, 1, "b=1")
+		resp, err := c.nodes[2].srv.Batch(ctx, &txnpb.BatchRequest{Kind: txnpb.Kind_SAFE_TIME, RangeIds: []int64{1, 99}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(resp.SafeTimes) != 2 || resp.SafeTimes[0] < int64(ts) || resp.SafeTimes[1] != 0 {
+			t.Fatal(resp.SafeTimes)
+		}
+		young, old := cl.begin(9), cl.begin(2)
+		if _, err := young.read(ctx, "b", txnpb.LockMode_LOCK_EXCLUSIVE); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := old.read(ctx, "b", txnpb.LockMode_LOCK_EXCLUSIVE); err != nil {
+			t.Fatal(err)
+		}
+		resp, err = c.nodes[1].srv.Batch(ctx, &txnpb.BatchRequest{Kind: txnpb.Kind_HEARTBEAT, TxnIds: [][]byte{young.id[:], old.id[:]}})
+		if err != nil || len(resp.LostTxnIds) != 1 || resp.LostTxnIds[0][0] != 9 {
+			t.Fatal(resp, err)
+		}
+		young.put("b", "2")
+		_, err = young.commit(ctx)
+		mustEqual(t, "wounded commit", codeOf(err), txnpb.ErrorCode_WOUNDED)
+	})
+}
+
+// TestTooLate: a bound on the commit timestamp is kept, and the transaction can still be rolled back.
+func TestTooLate(t *testing.T) {
+	one(t, func(ctx context.Context, c *cluster, cl client) {
+		// The range's promises are already past the bound, the clock is not.
+		if _, _, err := cl.snapshot(ctx, "b", truetime.FromTime(time.Now().Add(time.Minute))); err != nil {
+			t.Fatal(err)
+		}
+		x := cl.begin(1)
+		x.put("b", "1")
+		req := x.withWrites(txnpb.Kind_COMMIT_ONE, 1)
+		req.CommitId, req.MaxTs = c.commitID(), int64(truetime.FromTime(time.Now().Add(time.Second)))
+		_, err := x.send(ctx, 1, req)
+		mustEqual(t, "late commit", codeOf(err), txnpb.ErrorCode_COMMIT_TOO_LATE)
+		x.rollback(ctx, nil)
+		y := cl.begin(2)
+		if v, err := y.read(ctx, "b", txnpb.LockMode_LOCK_SHARED); err != nil || v != "-" {
+			t.Fatal(v, err)
+		}
+	})
+}
+
+// TestCanceledCommit: a canceled request leaves its commit to the server, which ends it.
+func TestCanceledCommit(t *testing.T) {
+	one(t, func(ctx context.Context, c *cluster, cl client) {
+		cctx, cancel := context.WithTimeout(ctx, 500*time.Microsecond)
+		defer cancel()
+		x := cl.begin(1)
+		x.put("b", "1")
+		id := c.commitID()
+		if _, err := x.commitAs(cctx, id); err == nil {
+			t.Fatal("not canceled")
+		}
+		y := cl.begin(2)
+		v, err := y.read(ctx, "b", txnpb.LockMode_LOCK_SHARED)
+		if err != nil || v != "1" {
+			t.Fatal(v, err)
+		}
+		if _, err := x.commitAs(ctx, id); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
