@@ -121,6 +121,7 @@ func (b *binder) finish(p *Plan, q *bound) (*Plan, error) {
 		p.Tables = append(p.Tables, id)
 	}
 	sort.Slice(p.Tables, func(i, j int) bool { return p.Tables[i] < p.Tables[j] })
+	p.NumNodes = b.nodeIDs
 	p.Fast, p.PointKey = fastPath(p)
 	return p, nil
 }

@@ -368,6 +368,9 @@ func fillHole(c *EvalCtx, e Expr, d types.Datum) (types.Datum, error) {
 	return e.Eval(c)
 }
 
+// FillHole evaluates a chain of casts over a Hole with d in its place.
+func FillHole(c *EvalCtx, e Expr, d types.Datum) (types.Datum, error) { return fillHole(c, e, d) }
+
 // Hole stands for a value given at run time in the operator of a Quantified, Subquery or NullIf.
 type Hole struct{ T *types.T }
 

@@ -43,6 +43,9 @@ type Insert struct {
 	Source, Defaults []OrdExpr
 	Conflict         *Conflict
 	Returning        bool
+	// Keep are the slots of the input that something above it reads; Stream as in Access.
+	Keep   []Slot
+	Stream bool
 }
 
 // Conflict is ON CONFLICT.
@@ -67,8 +70,18 @@ type Update struct {
 	Set       []OrdExpr
 	Joined    bool // the input may bring a row more than once
 	Returning bool
-	// Recheck are the conditions on the target row to test again after it was locked, when it has changed.
-	Recheck []Expr
+	Access
+}
+
+// Access is how an UPDATE or DELETE finds its rows.
+type Access struct {
+	// Scan is the target's scan.
+	Scan *Scan
+	// Keep are the slots of the input that something above it reads.
+	Keep []Slot
+	// Stream: rows may be written while the input is still being read, because the input reads nothing that
+	// the writes could change.
+	Stream bool
 }
 
 // Delete deletes the rows of its input.
@@ -78,7 +91,7 @@ type Delete struct {
 	Target    *WriteTarget
 	Joined    bool
 	Returning bool
-	Recheck   []Expr
+	Access
 }
 
 // Merge is MERGE: its input is the source joined to the target; Matched tells which rows have a target row.
@@ -165,12 +178,10 @@ func (n *Insert) exprs(f func(*Expr)) {
 func (n *Update) exprs(f func(*Expr)) {
 	ordExprs(n.Set, f)
 	n.Target.exprs(f)
-	kidSlice(n.Recheck, f)
 }
 
 func (n *Delete) exprs(f func(*Expr)) {
 	n.Target.exprs(f)
-	kidSlice(n.Recheck, f)
 }
 
 func (n *Merge) exprs(f func(*Expr)) {

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"sync"
+
 	"github.com/meridian-db/meridian/sql/builtin"
 	"github.com/meridian-db/meridian/sql/types"
 	"github.com/meridian-db/meridian/txn/kv"
@@ -82,9 +84,23 @@ type Scan struct {
 	// newer version of the row.
 	Target bool // the target of UPDATE or DELETE, or of a LockRows: all columns are needed
 
+	codec  sync.Once
+	codecV any
+
 	allCols  []ScanCol // before pruning
 	conds    []Expr    // all conditions, for trying another index
 	pathRows float64
+}
+
+// SlotBase is the slot of the column with ordinal 0: a scan's slots follow each other by ordinal.
+func (n *Scan) SlotBase() Slot {
+	return n.allCols[0].Slot - n.allCols[0].Ord
+}
+
+// Codec returns what build makes, calling it once: package exec keeps there what it derives from the scan.
+func (n *Scan) Codec(build func() any) any {
+	n.codec.Do(func() { n.codecV = build() })
+	return n.codecV
 }
 
 // LockWant is the lock a scan takes by itself.
@@ -356,6 +372,7 @@ type LockRows struct {
 	NodeBase
 	Input   Node
 	Targets []*LockTarget
+	Keep    []Slot
 }
 
 // LockTarget is one table of a LockRows.

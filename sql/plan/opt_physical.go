@@ -373,19 +373,35 @@ func (o *optimizer) prune(n Node, need *slotSet) {
 				all.add(s)
 			}
 			t.Scan.Target = true
+			for _, c := range t.Scan.allCols {
+				all.add(c.Slot)
+			}
 		}
 		o.prune(x.Input, &all)
+		m := made(x.Input)
+		x.Keep = intersect(&m, &all)
 		return
 	case *Insert:
 		o.prune(x.Input, &all)
+		m := made(x.Input)
+		x.Keep = intersect(&m, &all)
+		x.Stream = !readsTable(x, x.Target.Table, nil)
 		return
 	case *Update:
 		eachSlot(x.Target.Old, all.add)
 		o.prune(x.Input, &all)
+		m := made(x.Input)
+		x.Keep = intersect(&m, &all)
+		x.Scan = targetScan(x.Input, x.Target)
+		x.Stream = !x.Joined && !readsTable(x, x.Target.Table, x.Scan) && !movesRow(x)
 		return
 	case *Delete:
 		eachSlot(x.Target.Old, all.add)
 		o.prune(x.Input, &all)
+		m := made(x.Input)
+		x.Keep = intersect(&m, &all)
+		x.Scan = targetScan(x.Input, x.Target)
+		x.Stream = !x.Joined && !readsTable(x, x.Target.Table, x.Scan)
 		return
 	case *Merge:
 		eachSlot(x.Target.Old, all.add)
@@ -429,3 +445,81 @@ func (o *optimizer) number(n Node) {
 }
 
 var _ = math.Max
+
+// targetScan finds the scan that fills the old row of a write.
+func targetScan(n Node, t *WriteTarget) *Scan {
+	if s, ok := n.(*Scan); ok {
+		if s.Target && len(s.allCols) > 0 && s.allCols[0].Slot == t.Old[0] {
+			return s
+		}
+		return nil
+	}
+	var found *Scan
+	n.inputs(func(c *Node) {
+		if s := targetScan(*c, t); s != nil {
+			found = s
+		}
+	})
+	return found
+}
+
+// readsTable reports whether anything below n, or in its expressions, reads a table other than through
+// except. Tables with foreign keys or triggers of their own count as read.
+func readsTable(n Node, t *Table, except *Scan) bool {
+	found := false
+	var node func(Node)
+	expr := func(e *Expr) {
+		walkExpr(*e, func(x Expr) bool {
+			if s, ok := x.(*Subquery); ok {
+				node(s.Root)
+			}
+			return !found
+		})
+	}
+	node = func(n Node) {
+		switch s := n.(type) {
+		case *Scan:
+			found = found || s.Table.ID == t.ID && s != except
+		case *CTEScan:
+			found = true
+		}
+		n.exprs(expr)
+		n.inputs(func(c *Node) { node(*c) })
+	}
+	node(n)
+	return found
+}
+
+// movesRow reports whether an update may put a row, or an entry of the index it is found by, where the scan
+// has yet to come.
+func movesRow(u *Update) bool {
+	if u.Scan == nil {
+		return true
+	}
+	cols := map[int]bool{}
+	for _, ix := range []*Index{u.Scan.Index, u.Target.Table.Primary} {
+		if ix == nil {
+			continue
+		}
+		if ix != u.Target.Table.Primary && (ix.Where != nil || len(ix.Include) > 0) {
+			return true
+		}
+		for _, k := range ix.Keys {
+			if k.Col < 0 {
+				return true
+			}
+			cols[k.Col] = true
+		}
+	}
+	for _, s := range u.Set {
+		if cols[s.Ord] {
+			return true
+		}
+	}
+	for _, g := range u.Target.Generated {
+		if cols[g.Ord] {
+			return true
+		}
+	}
+	return false
+}

@@ -73,7 +73,8 @@ type Plan struct {
 	NumCTEs    int
 	Explain    *ExplainOptions // set for EXPLAIN: Root is the explained statement's
 	Fast       *FastPath       // set when the statement takes the short path
-	Cursorable bool
+	NumNodes   int
+	qualify    bool // EXPLAIN qualifies column names
 }
 
 // ExplainOptions are the options of EXPLAIN.

@@ -84,7 +84,7 @@ func (c *SnapshotCatalog) convert(d *catalog.Table) (*Table, error) {
 
 // FromDescriptor converts a table's descriptor. Expressions stored as text are parsed here.
 func FromDescriptor(s *catalog.Snapshot, d *catalog.Table) (*Table, error) {
-	t := &Table{ID: d.ID, Storage: d.StorageID(), Schema: s.SchemaName(d.Schema), Name: d.Name, Descriptor: d, RowCount: -1}
+	t := &Table{ID: d.ID, StorageID: d.StorageID(), Schema: s.SchemaName(d.Schema), Name: d.Name, Descriptor: d, RowCount: -1}
 	if d.RowCount > 0 || d.Analyzed {
 		t.RowCount = d.RowCount
 	}

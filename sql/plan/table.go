@@ -3,6 +3,7 @@ package plan
 import (
 	"context"
 	"math"
+	"sync"
 
 	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/types"
@@ -23,8 +24,8 @@ const (
 // immutable.
 type Table struct {
 	ID uint32
-	// Storage is the id under which rows are stored: the id itself until a rewrite or TRUNCATE.
-	Storage      uint32
+	// StorageID is the id under which rows are stored: the id itself until a rewrite or TRUNCATE.
+	StorageID    uint32
 	Schema, Name string
 	Kind         TableKind
 	// Columns are the live columns in attnum order; an ordinal below indexes this slice.
@@ -49,6 +50,8 @@ type Table struct {
 	Descriptor any
 
 	byName map[string]int
+	codec  sync.Once
+	codecV any
 }
 
 // TableColumn is one live column.
@@ -143,6 +146,13 @@ func (t *Table) Finish() *Table {
 		t.byName[c.Name] = i
 	}
 	return t
+}
+
+// Codec returns what build makes, calling it once for the table: package exec keeps there what it derives
+// from the table.
+func (t *Table) Codec(build func() any) any {
+	t.codec.Do(func() { t.codecV = build() })
+	return t.codecV
 }
 
 // Column returns the ordinal of a column, -1 if there is none.

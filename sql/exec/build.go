@@ -1,0 +1,161 @@
+package exec
+
+import (
+	"context"
+	"time"
+
+	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/plan"
+)
+
+// build makes the operator of a node.
+func (s *state) build(n plan.Node) (op, error) {
+	o, err := s.make(n)
+	if err != nil {
+		return nil, err
+	}
+	if s.stats != nil {
+		return &statOp{s: s, id: n.Base().ID, in: o}, nil
+	}
+	return o, nil
+}
+
+func (s *state) make(n plan.Node) (op, error) {
+	switch n := n.(type) {
+	case *plan.OneRow:
+		return &oneRowOp{}, nil
+	case *plan.Values:
+		return &valuesOp{s: s, n: n}, nil
+	case *plan.Scan:
+		switch n.Table.Kind {
+		case plan.BaseTable:
+			return s.newScan(n), nil
+		case plan.VirtualTable:
+			return &virtualOp{s: s, n: n}, nil
+		case plan.Sequence:
+			return s.newSequenceScan(n), nil
+		}
+		return nil, pgerr.New(pgerr.WrongObjectType, "cannot read relation %q", n.Table.Name)
+	case *plan.FuncScan:
+		return &funcScanOp{s: s, n: n}, nil
+	case *plan.Join:
+		return s.buildJoin(n)
+	case *plan.SetOp:
+		return s.buildSetOp(n)
+	case *plan.CTEScan:
+		return &cteScanOp{s: s, n: n}, nil
+	case *plan.With:
+		return s.buildWith(n)
+	}
+	// Operators with one input.
+	var child plan.Node
+	switch n := n.(type) {
+	case *plan.Project:
+		child = n.Input
+	case *plan.Filter:
+		child = n.Input
+	case *plan.Agg:
+		child = n.Input
+	case *plan.Sort:
+		child = n.Input
+	case *plan.Limit:
+		child = n.Input
+	case *plan.Distinct:
+		child = n.Input
+	case *plan.ProjectSet:
+		child = n.Input
+	case *plan.Window:
+		child = n.Input
+	case *plan.LockRows:
+		child = n.Input
+	case *plan.Insert:
+		child = n.Input
+	case *plan.Update:
+		child = n.Input
+	case *plan.Delete:
+		child = n.Input
+	case *plan.Merge:
+		child = n.Input
+	default:
+		return nil, pgerr.New(pgerr.InternalError, "no operator for %T", n)
+	}
+	in, err := s.build(child)
+	if err != nil {
+		return nil, err
+	}
+	switch n := n.(type) {
+	case *plan.Project:
+		return &projectOp{s: s, n: n, in: in}, nil
+	case *plan.Filter:
+		return &filterOp{s: s, n: n, in: in}, nil
+	case *plan.Agg:
+		return s.newAgg(n, in), nil
+	case *plan.Sort:
+		return newSort(s, n, in), nil
+	case *plan.Limit:
+		return &limitOp{s: s, n: n, in: in}, nil
+	case *plan.Distinct:
+		return newDistinct(s, n, in), nil
+	case *plan.ProjectSet:
+		return &projectSetOp{s: s, n: n, in: in}, nil
+	case *plan.Window:
+		return newWindow(s, n, in), nil
+	case *plan.LockRows:
+		return newLockRows(s, n, in), nil
+	case *plan.Insert:
+		return newInsert(s, n, in), nil
+	case *plan.Update:
+		return newUpdate(s, n, in), nil
+	case *plan.Delete:
+		return newDelete(s, n, in), nil
+	case *plan.Merge:
+		return newMerge(s, n, in), nil
+	}
+	return nil, pgerr.New(pgerr.InternalError, "no operator for %T", n)
+}
+
+// nodeStats are what EXPLAIN ANALYZE shows of a node.
+type nodeStats struct {
+	loops, rows int64
+	startup     time.Duration
+	total       time.Duration
+	extra       []string
+}
+
+// statOp counts and times an operator.
+type statOp struct {
+	s     *state
+	id    int
+	in    op
+	began time.Time
+	first bool
+}
+
+func (o *statOp) open(ctx context.Context) error {
+	st := &o.s.stats[o.id]
+	st.loops++
+	o.first = true
+	t := time.Now()
+	err := o.in.open(ctx)
+	st.total += time.Since(t)
+	return err
+}
+
+func (o *statOp) next(ctx context.Context) (bool, error) {
+	st := &o.s.stats[o.id]
+	t := time.Now()
+	ok, err := o.in.next(ctx)
+	st.total += time.Since(t)
+	if o.first {
+		o.first = false
+		if st.loops == 1 {
+			st.startup = st.total
+		}
+	}
+	if ok {
+		st.rows++
+	}
+	return ok, err
+}
+
+func (o *statOp) close() { o.in.close() }

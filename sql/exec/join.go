@@ -1,0 +1,526 @@
+package exec
+
+import (
+	"context"
+
+	"github.com/meridian-db/meridian/sql/plan"
+	"github.com/meridian-db/meridian/sql/types"
+	"github.com/meridian-db/meridian/txn/kv"
+)
+
+func (s *state) buildJoin(n *plan.Join) (op, error) {
+	l, err := s.build(n.Left)
+	if err != nil {
+		return nil, err
+	}
+	switch n.Method {
+	case plan.HashJoin:
+		r, err := s.build(n.Right)
+		if err != nil {
+			return nil, err
+		}
+		return newHashJoin(s, n, l, r), nil
+	case plan.LookupJoin:
+		if sc, ok := n.Right.(*plan.Scan); ok && s.stats == nil {
+			return newLookupJoin(s, n, l, sc), nil
+		}
+	}
+	r, err := s.build(n.Right)
+	if err != nil {
+		return nil, err
+	}
+	return &loopJoin{s: s, n: n, left: l, right: r, store: &rows{s: s, slots: n.KeepRight}}, nil
+}
+
+func (s *state) setNull(slots []plan.Slot) {
+	for _, sl := range slots {
+		s.c.Frame[sl] = types.Null
+	}
+}
+
+// loopJoin runs its right side for each left row, or once into memory when it does not depend on the left.
+type loopJoin struct {
+	s           *state
+	n           *plan.Join
+	left, right op
+	store       *rows
+	filled      bool
+	pos         int
+	haveLeft    bool
+	matched     bool
+	seen        []bool // right rows that found a match, for FULL
+	rest        int    // position in the unmatched right rows, once the left is done
+	leftDone    bool
+}
+
+func (o *loopJoin) open(ctx context.Context) error {
+	o.store.reset()
+	o.filled, o.haveLeft, o.leftDone, o.rest, o.seen = false, false, false, 0, nil
+	return o.left.open(ctx)
+}
+
+func (o *loopJoin) memo() bool { return o.n.Memo || o.n.Kind == plan.FullJoin }
+
+func (o *loopJoin) fill(ctx context.Context) error {
+	o.filled = true
+	if err := o.right.open(ctx); err != nil {
+		return err
+	}
+	defer o.right.close()
+	for {
+		ok, err := o.right.next(ctx)
+		if err != nil || !ok {
+			o.seen = make([]bool, len(o.store.data))
+			return err
+		}
+		if _, err := o.store.save(); err != nil {
+			return err
+		}
+	}
+}
+
+func (o *loopJoin) nextRight(ctx context.Context) (bool, error) {
+	if !o.memo() {
+		return o.right.next(ctx)
+	}
+	if o.pos >= len(o.store.data) {
+		return false, nil
+	}
+	o.store.load(o.store.data[o.pos])
+	o.pos++
+	return true, nil
+}
+
+func (o *loopJoin) next(ctx context.Context) (bool, error) {
+	kind := o.n.Kind
+	for {
+		if o.leftDone {
+			return o.nextUnmatched(), nil
+		}
+		if !o.haveLeft {
+			ok, err := o.left.next(ctx)
+			if err != nil {
+				return false, err
+			}
+			if !ok {
+				if kind != plan.FullJoin {
+					return false, nil
+				}
+				if !o.filled {
+					if err := o.fill(ctx); err != nil {
+						return false, err
+					}
+				}
+				o.leftDone = true
+				continue
+			}
+			o.haveLeft, o.matched = true, false
+			if o.memo() {
+				if !o.filled {
+					// Reading the right side leaves the left row's slots alone.
+					if err := o.fill(ctx); err != nil {
+						return false, err
+					}
+				}
+				o.pos = 0
+			} else if err := o.right.open(ctx); err != nil {
+				return false, err
+			}
+		}
+		ok, err := o.nextRight(ctx)
+		if err != nil {
+			return false, err
+		}
+		if !ok {
+			o.haveLeft = false
+			if !o.matched && (kind == plan.LeftJoin || kind == plan.FullJoin || kind == plan.AntiJoin) {
+				o.s.setNull(o.n.NullRight)
+				return true, nil
+			}
+			continue
+		}
+		ok, err = evalAll(&o.s.c, o.n.On)
+		if err != nil {
+			return false, err
+		}
+		if !ok {
+			continue
+		}
+		o.matched = true
+		switch kind {
+		case plan.SemiJoin:
+			o.haveLeft = false
+			return true, nil
+		case plan.AntiJoin:
+			o.haveLeft = false
+			continue
+		case plan.FullJoin:
+			o.seen[o.pos-1] = true
+		}
+		return true, nil
+	}
+}
+
+func (o *loopJoin) nextUnmatched() bool {
+	for o.rest < len(o.store.data) {
+		i := o.rest
+		o.rest++
+		if !o.seen[i] {
+			o.s.setNull(o.n.NullLeft)
+			o.store.load(o.store.data[i])
+			return true
+		}
+	}
+	return false
+}
+
+func (o *loopJoin) close() {
+	o.left.close()
+	o.right.close()
+	o.store.reset()
+}
+
+// hashJoin keeps the right side in a hash table and probes it with the left side's rows.
+type hashJoin struct {
+	s           *state
+	n           *plan.Join
+	left, right op
+	lts         []*types.T
+	store       *rows // key values, then kept slots
+	table       map[uint64]int32
+	chain       []int32 // next row with the same hash, -1 at the end
+	seen        []bool
+	built       bool
+	key         []types.Datum
+	cur         int32 // candidate to look at, -1 for none
+	haveLeft    bool
+	matched     bool
+	leftDone    bool
+	rest        int
+	nk          int
+}
+
+func newHashJoin(s *state, n *plan.Join, l, r op) *hashJoin {
+	o := &hashJoin{s: s, n: n, left: l, right: r, lts: exprTypes(n.LeftKeys), nk: len(n.LeftKeys), key: make([]types.Datum, len(n.LeftKeys))}
+	o.store = &rows{s: s, slots: n.KeepRight}
+	return o
+}
+
+func (o *hashJoin) open(ctx context.Context) error {
+	o.store.reset()
+	o.built, o.haveLeft, o.leftDone, o.rest = false, false, false, 0
+	return o.left.open(ctx)
+}
+
+func (o *hashJoin) evalKeys(es []plan.Expr) (null bool, err error) {
+	for i, e := range es {
+		if o.key[i], err = e.Eval(&o.s.c); err != nil {
+			return false, err
+		}
+		null = null || o.key[i].IsNull()
+	}
+	return null, nil
+}
+
+func (o *hashJoin) build(ctx context.Context) error {
+	o.built = true
+	o.table, o.chain = map[uint64]int32{}, nil
+	if err := o.right.open(ctx); err != nil {
+		return err
+	}
+	defer o.right.close()
+	for {
+		ok, err := o.right.next(ctx)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			break
+		}
+		null, err := o.evalKeys(o.n.RightKeys)
+		if err != nil {
+			return err
+		}
+		if null && o.n.Kind != plan.FullJoin {
+			continue
+		}
+		row := o.store.alloc(o.nk + len(o.n.KeepRight))
+		size := int64(len(row))*datumSize + 40
+		for i, d := range o.key {
+			size += datumBytes(d)
+			row[i] = o.store.clone(d)
+		}
+		for i, sl := range o.n.KeepRight {
+			d := o.s.c.Frame[sl]
+			size += datumBytes(d)
+			row[o.nk+i] = o.store.clone(d)
+		}
+		i := int32(len(o.store.data))
+		o.store.data = append(o.store.data, row)
+		o.store.size += size
+		if err := o.s.grow(size); err != nil {
+			return err
+		}
+		next := int32(-1)
+		if !null {
+			h := hashRow(o.lts, o.key)
+			if head, ok := o.table[h]; ok {
+				next = head
+			}
+			o.table[h] = i
+		}
+		o.chain = append(o.chain, next)
+	}
+	if o.n.Kind == plan.FullJoin {
+		o.seen = make([]bool, len(o.store.data))
+	}
+	return nil
+}
+
+func (o *hashJoin) load(i int32) {
+	row := o.store.data[i]
+	for k, sl := range o.n.KeepRight {
+		o.s.c.Frame[sl] = row[o.nk+k]
+	}
+}
+
+func (o *hashJoin) next(ctx context.Context) (bool, error) {
+	kind := o.n.Kind
+	for {
+		if o.leftDone {
+			for o.rest < len(o.store.data) {
+				i := o.rest
+				o.rest++
+				if !o.seen[i] {
+					o.s.setNull(o.n.NullLeft)
+					o.load(int32(i))
+					return true, nil
+				}
+			}
+			return false, nil
+		}
+		if !o.haveLeft {
+			if !o.built {
+				if err := o.build(ctx); err != nil {
+					return false, err
+				}
+				if len(o.store.data) == 0 && (kind == plan.InnerJoin || kind == plan.SemiJoin) {
+					return false, nil
+				}
+			}
+			ok, err := o.left.next(ctx)
+			if err != nil {
+				return false, err
+			}
+			if !ok {
+				if kind != plan.FullJoin {
+					return false, nil
+				}
+				o.leftDone = true
+				continue
+			}
+			null, err := o.evalKeys(o.n.LeftKeys)
+			if err != nil {
+				return false, err
+			}
+			o.haveLeft, o.matched, o.cur = true, false, -1
+			if !null {
+				if head, ok := o.table[hashRow(o.lts, o.key)]; ok {
+					o.cur = head
+				}
+			}
+		}
+		if o.cur < 0 {
+			o.haveLeft = false
+			if !o.matched && (kind == plan.LeftJoin || kind == plan.FullJoin || kind == plan.AntiJoin) {
+				o.s.setNull(o.n.NullRight)
+				return true, nil
+			}
+			continue
+		}
+		i := o.cur
+		o.cur = o.chain[i]
+		if !equalRows(o.lts, o.key, o.store.data[i][:o.nk]) {
+			continue
+		}
+		o.load(i)
+		ok, err := evalAll(&o.s.c, o.n.On)
+		if err != nil {
+			return false, err
+		}
+		if !ok {
+			continue
+		}
+		o.matched = true
+		switch kind {
+		case plan.SemiJoin:
+			o.haveLeft = false
+			return true, nil
+		case plan.AntiJoin:
+			o.haveLeft = false
+			continue
+		case plan.FullJoin:
+			o.seen[i] = true
+		}
+		return true, nil
+	}
+}
+
+func (o *hashJoin) close() {
+	o.left.close()
+	o.right.close()
+	o.store.reset()
+	o.table = nil
+}
+
+// lookupJoin finds the right row of each left row by a complete unique key, a batch of left rows at a time,
+// so that a batch costs as many round trips as it touches ranges.
+type lookupJoin struct {
+	s     *state
+	n     *plan.Join
+	left  op
+	scan  *scanOp
+	store *rows
+	vals  [][]byte // row values by left row
+	keys  [][]byte
+	pos   int
+	done  bool
+	size  int
+}
+
+func newLookupJoin(s *state, n *plan.Join, l op, sc *plan.Scan) *lookupJoin {
+	return &lookupJoin{s: s, n: n, left: l, scan: s.newScan(sc), store: &rows{s: s, slots: n.KeepLeft}}
+}
+
+func (o *lookupJoin) open(ctx context.Context) error {
+	o.store.reset()
+	o.vals, o.keys, o.pos, o.done, o.size = nil, nil, 0, false, 8
+	return o.left.open(ctx)
+}
+
+// fill reads a batch of left rows and looks their right rows up.
+func (o *lookupJoin) fill(ctx context.Context) error {
+	o.store.reset()
+	o.pos = 0
+	var keys [][]byte
+	var at []int
+	for len(o.store.data) < o.size {
+		ok, err := o.left.next(ctx)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			o.done = true
+			break
+		}
+		i := len(o.store.data)
+		if _, err := o.store.save(); err != nil {
+			return err
+		}
+		o.scan.keys = o.scan.keys[:0]
+		if err := o.scan.ranges(); err != nil {
+			return err
+		}
+		for _, k := range o.scan.keys {
+			keys, at = append(keys, k), append(at, i)
+		}
+	}
+	o.size = min(o.size*4, fetchBatch)
+	o.vals, o.keys = make([][]byte, len(o.store.data)), make([][]byte, len(o.store.data))
+	if len(keys) == 0 {
+		return nil
+	}
+	vs, err := o.get(ctx, keys)
+	if err != nil {
+		return err
+	}
+	if o.scan.c.row != nil {
+		// Entries of a secondary index: on to the rows.
+		var pks [][]byte
+		var from []int
+		for i, v := range vs {
+			if v == nil {
+				continue
+			}
+			if err := o.scan.c.pk.read(keys[i], v, o.scan.pkRow); err != nil {
+				return err
+			}
+			pks, from = append(pks, o.scan.c.table.appendRowKey(nil, o.scan.pkRow)), append(from, at[i])
+		}
+		if keys, at = pks, from; len(keys) == 0 {
+			return nil
+		}
+		if vs, err = o.get(ctx, keys); err != nil {
+			return err
+		}
+	}
+	for i, v := range vs {
+		o.vals[at[i]], o.keys[at[i]] = v, keys[i]
+	}
+	return nil
+}
+
+func (o *lookupJoin) get(ctx context.Context, keys [][]byte) ([][]byte, error) {
+	if len(keys) == 1 {
+		v, err := o.s.env.Txn.Get(ctx, keys[0], o.scan.lock, kv.WaitBlock)
+		return [][]byte{v}, err
+	}
+	vs, _, err := o.s.env.Txn.GetBatch(ctx, keys, o.scan.lock, kv.WaitBlock)
+	return vs, err
+}
+
+func (o *lookupJoin) next(ctx context.Context) (bool, error) {
+	for {
+		for o.pos >= len(o.store.data) {
+			if o.done {
+				return false, nil
+			}
+			if err := o.fill(ctx); err != nil {
+				return false, err
+			}
+		}
+		i := o.pos
+		o.pos++
+		o.store.load(o.store.data[i])
+		match := o.vals[i] != nil
+		if match {
+			rd := o.scan.c.entry
+			if o.scan.c.row != nil {
+				rd = o.scan.c.row
+			}
+			if err := rd.read(o.keys[i], o.vals[i], o.scan.out); err != nil {
+				return false, err
+			}
+			ok, err := evalAll(&o.s.c, o.scan.n.Filter)
+			if err == nil && ok {
+				ok, err = evalAll(&o.s.c, o.n.On)
+			}
+			if err != nil {
+				return false, err
+			}
+			match = ok
+		}
+		switch o.n.Kind {
+		case plan.InnerJoin, plan.SemiJoin:
+			if match {
+				return true, nil
+			}
+		case plan.AntiJoin:
+			if !match {
+				o.s.setNull(o.n.NullRight)
+				return true, nil
+			}
+		default:
+			if !match {
+				o.s.setNull(o.n.NullRight)
+			}
+			return true, nil
+		}
+	}
+}
+
+func (o *lookupJoin) close() {
+	o.left.close()
+	o.scan.close()
+	o.store.reset()
+}

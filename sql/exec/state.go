@@ -1,0 +1,342 @@
+package exec
+
+import (
+	"context"
+	"encoding/binary"
+	"math/rand/v2"
+	"time"
+
+	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/plan"
+	"github.com/meridian-db/meridian/sql/types"
+	"github.com/meridian-db/meridian/txn/kv"
+)
+
+const (
+	defaultMem = 256 << 20
+	datumSize  = 24
+)
+
+// op is an operator at run time. open starts or restarts it; after next returned false or an error only
+// open and close may follow. close may be called at any time, more than once.
+type op interface {
+	open(ctx context.Context) error
+	next(ctx context.Context) (bool, error)
+	close()
+}
+
+// state is one execution.
+type state struct {
+	p    *plan.Plan
+	env  *Env
+	c    plan.EvalCtx
+	subs []*subState
+	ctes []*cteState
+	mem  int64
+	max  int64
+	// writers are data-modifying CTEs, run to their end before the statement ends.
+	writers []*cteState
+	// stats are kept for EXPLAIN ANALYZE, by node id.
+	stats   []nodeStats
+	fks     *fkQueue
+	depth   int // of nested statements run by foreign key actions
+	changed int64
+}
+
+func newState(p *plan.Plan, env *Env) *state {
+	s := &state{p: p, env: env, max: env.MemLimit}
+	if s.max == 0 {
+		s.max = defaultMem
+	}
+	s.c = plan.EvalCtx{Frame: make([]types.Datum, p.NumSlots), Params: env.Params, B: env.Builtin, Sub: s, RowID: env.RowID}
+	if s.c.RowID == nil {
+		s.c.RowID = newRowID
+	}
+	if p.NumCTEs > 0 {
+		s.ctes = make([]*cteState, p.NumCTEs)
+	}
+	return s
+}
+
+// newRowID makes a row id of the clock and a random part: unique enough to need no coordination, and spread
+// by time so that ids of one moment are neighbours.
+func newRowID() int64 {
+	return time.Now().UnixMicro()<<11&^(-1<<63) | int64(rand.Uint32()&0x7ff)
+}
+
+// grow accounts for memory; past the limit the statement fails.
+func (s *state) grow(n int64) error {
+	s.mem += n
+	if s.mem > s.max {
+		return pgerr.New(pgerr.OutOfMemory, "out of memory").
+			WithDetail("The statement needs more than its budget of %d MB.", s.max>>20)
+	}
+	return nil
+}
+
+func (s *state) shrink(n int64) { s.mem -= n }
+
+// lock is the lock a scan's reads take.
+func (s *state) lock(want plan.LockWant, point bool) kv.LockMode {
+	if s.env.ReadOnly {
+		return kv.LockNone
+	}
+	if s.env.Isolation == kv.Serializable {
+		if want == plan.LockForUpdate {
+			return kv.LockExclusive
+		}
+		return kv.LockShared
+	}
+	if want == plan.LockForUpdate && point {
+		return kv.LockExclusive
+	}
+	return kv.LockNone
+}
+
+// rows stores copies of the values of some slots, row by row.
+type rows struct {
+	s     *state
+	slots []plan.Slot
+	data  [][]types.Datum
+	size  int64
+	chunk []types.Datum
+	bytes []byte
+}
+
+func (r *rows) reset() {
+	r.s.shrink(r.size)
+	r.data, r.size, r.chunk, r.bytes = nil, 0, nil, nil
+}
+
+// clone copies a datum that may alias a buffer.
+func (r *rows) clone(d types.Datum) types.Datum {
+	switch d.Kind() {
+	case types.KindString:
+		return types.NewStringFromBytes(r.copyBytes([]byte(d.Str())))
+	case types.KindBytes:
+		return types.NewBytes(r.copyBytes(d.Bytes()))
+	case types.KindUUID:
+		u := *d.UUID()
+		return types.NewUUID(&u)
+	}
+	return d
+}
+
+func (r *rows) copyBytes(b []byte) []byte {
+	if len(b) > 1024 {
+		return append([]byte(nil), b...)
+	}
+	if cap(r.bytes)-len(r.bytes) < len(b) {
+		r.bytes = make([]byte, 0, 8192)
+	}
+	n := len(r.bytes)
+	r.bytes = append(r.bytes, b...)
+	return r.bytes[n : n+len(b) : n+len(b)]
+}
+
+func datumBytes(d types.Datum) int64 {
+	switch d.Kind() {
+	case types.KindString:
+		return int64(len(d.Str()))
+	case types.KindBytes:
+		return int64(len(d.Bytes()))
+	case types.KindNumeric, types.KindUUID, types.KindInterval:
+		return 48
+	case types.KindArray:
+		return 64 + int64(len(d.Array().Elems))*datumSize
+	case types.KindTuple:
+		return 64 + int64(len(d.Tuple().Elems))*datumSize
+	case types.KindJSON:
+		return 128
+	}
+	return 0
+}
+
+// alloc returns a row of n datums.
+func (r *rows) alloc(n int) []types.Datum {
+	if len(r.chunk) < n {
+		r.chunk = make([]types.Datum, max(n, 512))
+	}
+	row := r.chunk[:n:n]
+	r.chunk = r.chunk[n:]
+	return row
+}
+
+// save copies the slots out of the frame.
+func (r *rows) save() ([]types.Datum, error) {
+	row := r.alloc(len(r.slots))
+	n := int64(len(r.slots))*datumSize + 24
+	for i, sl := range r.slots {
+		d := r.s.c.Frame[sl]
+		n += datumBytes(d)
+		row[i] = r.clone(d)
+	}
+	r.data = append(r.data, row)
+	r.size += n
+	return row, r.s.grow(n)
+}
+
+// load puts a saved row back into the frame.
+func (r *rows) load(row []types.Datum) {
+	for i, sl := range r.slots {
+		r.s.c.Frame[sl] = row[i]
+	}
+}
+
+// run executes to the end.
+func run(ctx context.Context, p *plan.Plan, env *Env, sink func(row []types.Datum) error) (Result, error) {
+	if p.Explain != nil {
+		return runExplain(ctx, p, env, sink)
+	}
+	if p.Fast != nil {
+		return runFast(ctx, p, env, sink)
+	}
+	c, err := open(ctx, p, env)
+	if err != nil {
+		return Result{}, err
+	}
+	defer c.Close()
+	for {
+		row, err := c.Next(ctx)
+		if err != nil {
+			return Result{}, err
+		}
+		if row == nil {
+			return c.Result(), nil
+		}
+		if sink != nil {
+			if err := sink(row); err != nil {
+				return Result{}, err
+			}
+		}
+	}
+}
+
+// Cursor is an open execution.
+type Cursor struct {
+	s      *state
+	root   op
+	row    []types.Datum
+	n      int64
+	opened bool
+	done   bool
+	rows   [][]types.Datum // of a statement that was run at once (EXPLAIN)
+}
+
+func open(ctx context.Context, p *plan.Plan, env *Env) (*Cursor, error) {
+	if p.Explain != nil {
+		c := &Cursor{s: &state{p: p, env: env}}
+		_, err := runExplain(ctx, p, env, func(row []types.Datum) error {
+			c.rows = append(c.rows, append([]types.Datum(nil), row...))
+			return nil
+		})
+		return c, err
+	}
+	s := newState(p, env)
+	root, err := s.build(p.Root)
+	if err != nil {
+		return nil, err
+	}
+	return &Cursor{s: s, root: root, row: make([]types.Datum, max(1, len(p.Output)))}, nil
+}
+
+// Next returns the next row, nil at the end. The row is valid until the next call.
+func (c *Cursor) Next(ctx context.Context) ([]types.Datum, error) {
+	if c.done {
+		return nil, nil
+	}
+	if c.s.p.Explain != nil {
+		if int(c.n) >= len(c.rows) {
+			return nil, nil
+		}
+		c.n++
+		return c.rows[c.n-1], nil
+	}
+	row, err := c.next(ctx)
+	if err != nil || row == nil {
+		c.done = true
+	}
+	return row, err
+}
+
+func (c *Cursor) next(ctx context.Context) ([]types.Datum, error) {
+	s := c.s
+	if !c.opened {
+		c.opened = true
+		if err := c.root.open(ctx); err != nil {
+			return nil, err
+		}
+	}
+	for {
+		ok, err := c.root.next(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			return nil, s.finish(ctx)
+		}
+		c.n++
+		if len(s.p.Output) == 0 {
+			if len(s.p.Columns) == 0 && s.p.Verb == "SELECT" {
+				return c.row[:0], nil // SELECT without columns still has rows
+			}
+			continue
+		}
+		for i, e := range s.p.Output {
+			if c.row[i], err = e.Eval(&s.c); err != nil {
+				return nil, err
+			}
+		}
+		return c.row[:len(s.p.Output)], nil
+	}
+}
+
+// finish runs data-modifying CTEs that nobody read and checks foreign keys.
+func (s *state) finish(ctx context.Context) error {
+	for _, w := range s.writers {
+		if err := w.drain(ctx); err != nil {
+			return err
+		}
+	}
+	if s.fks != nil {
+		return s.fks.run(ctx)
+	}
+	return nil
+}
+
+// Result returns what was done so far; Rows counts the rows returned or, for a write, changed.
+func (c *Cursor) Result() Result {
+	r := Result{Verb: c.s.p.Verb, Rows: c.n}
+	if m, ok := rootModify(c.root); ok {
+		r.Rows = m.count()
+	}
+	return r
+}
+
+// counter is a modifying operator.
+type counter interface{ count() int64 }
+
+func rootModify(o op) (counter, bool) {
+	for {
+		switch x := o.(type) {
+		case counter:
+			return x, true
+		case *withOp:
+			o = x.in
+		case *statOp:
+			o = x.in
+		default:
+			return nil, false
+		}
+	}
+}
+
+// Close ends the execution. It may be called twice.
+func (c *Cursor) Close() {
+	if c.root != nil {
+		c.root.close()
+	}
+	c.done = true
+}
+
+func be64(v uint64) []byte { return binary.BigEndian.AppendUint64(nil, v) }

@@ -1,0 +1,399 @@
+package exec
+
+import (
+	"context"
+	"strings"
+
+	"github.com/meridian-db/meridian/sql/parser"
+	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/plan"
+	"github.com/meridian-db/meridian/sql/types"
+	"github.com/meridian-db/meridian/txn/kv"
+)
+
+// writer keeps a table's rows, index entries and constraints consistent. It works on batches: begin asks
+// for all unique keys of a batch at once, then each row is checked and written in order, seeing what the
+// rows before it did.
+type writer struct {
+	s     *state
+	t     *plan.WriteTarget
+	codec *tableCodec
+	// affected says for each secondary index whether the statement can change its entries; nil: all.
+	affected []bool
+	pkMoves  bool
+	// present has what the batch knows about unique keys: the value found, or written since.
+	present map[string]keyState
+	buf     []byte // arena of keys
+	probes  [][]byte
+	hidden  bool // the primary key is a fresh row id
+	single  bool // one row in the batch
+}
+
+type keyState struct {
+	value []byte // nil: absent
+	mine  bool   // written by this statement
+}
+
+// entry is a row's entry in one secondary index.
+type entry struct {
+	key      []byte
+	distinct bool
+	present  bool // false: excluded by the index's predicate
+}
+
+func newWriter(s *state, t *plan.WriteTarget) *writer {
+	w := &writer{s: s, t: t, codec: codecOf(t.Table), present: map[string]keyState{}}
+	pk := t.Table.Primary.Keys
+	w.hidden = len(pk) == 1 && t.Table.Columns[pk[0].Col].Hidden
+	w.pkMoves = true
+	return w
+}
+
+// limitTo tells the writer which columns an update changes.
+func (w *writer) limitTo(ords map[int]bool) {
+	t := w.t.Table
+	w.pkMoves = false
+	for _, k := range t.Primary.Keys {
+		w.pkMoves = w.pkMoves || ords[k.Col]
+	}
+	w.affected = make([]bool, len(t.Indexes))
+	for i, ix := range t.Indexes {
+		a := w.pkMoves || ix.Where != nil
+		for _, k := range ix.Keys {
+			a = a || k.Col < 0 || ords[k.Col]
+		}
+		for _, o := range ix.Include {
+			a = a || ords[o]
+		}
+		w.affected[i] = a
+	}
+}
+
+func (w *writer) skip(i int) bool { return w.affected != nil && !w.affected[i] }
+
+// alloc carves a key out of the arena.
+func (w *writer) carve(build func([]byte) []byte) []byte {
+	if cap(w.buf)-len(w.buf) < 256 {
+		w.buf = make([]byte, 0, 16<<10)
+	}
+	n := len(w.buf)
+	w.buf = build(w.buf)
+	return w.buf[n:len(w.buf):len(w.buf)]
+}
+
+func (w *writer) rowKey(row []types.Datum) []byte {
+	return w.carve(func(b []byte) []byte { return w.codec.appendRowKey(b, row) })
+}
+
+// entries computes the secondary entries of a row, whose values are in the frame (old or new side).
+func (w *writer) entries(row []types.Datum, old bool) ([]entry, error) {
+	if len(w.codec.indexes) == 0 {
+		return nil, nil
+	}
+	out := make([]entry, len(w.codec.indexes))
+	for i, x := range w.codec.indexes {
+		if w.skip(i) {
+			continue
+		}
+		ie := &w.t.Indexes[i+1]
+		where, keys := ie.WhereNew, ie.KeyNew
+		if old {
+			where, keys = ie.WhereOld, ie.KeyOld
+		}
+		if where != nil {
+			ok, err := plan.EvalBool(&w.s.c, where)
+			if err != nil {
+				return nil, err
+			}
+			if !ok {
+				continue
+			}
+		}
+		var exprs []types.Datum
+		if keys != nil {
+			exprs = make([]types.Datum, len(keys))
+			for k, e := range keys {
+				if e == nil {
+					continue
+				}
+				d, err := e.Eval(&w.s.c)
+				if err != nil {
+					return nil, err
+				}
+				exprs[k] = d
+			}
+		}
+		out[i].present = true
+		out[i].key = w.carve(func(b []byte) []byte {
+			b, out[i].distinct = x.appendEntryKey(b, w.codec, row, exprs)
+			return b
+		})
+	}
+	return out, nil
+}
+
+// probe adds a unique key that begin asks for.
+func (w *writer) probe(key []byte) { w.probes = append(w.probes, key) }
+
+// begin reads and locks the probed keys.
+func (w *writer) begin(ctx context.Context) error {
+	clear(w.present)
+	if len(w.probes) == 0 {
+		return nil
+	}
+	ps := w.probes
+	w.probes = w.probes[:0]
+	if len(ps) == 1 {
+		v, err := w.s.env.Txn.Get(ctx, ps[0], kv.LockExclusive, kv.WaitBlock)
+		if err != nil {
+			return err
+		}
+		w.present[string(ps[0])] = keyState{value: v}
+		return nil
+	}
+	vs, _, err := w.s.env.Txn.GetBatch(ctx, ps, kv.LockExclusive, kv.WaitBlock)
+	if err != nil {
+		return err
+	}
+	for i, p := range ps {
+		w.present[string(p)] = keyState{value: vs[i]}
+	}
+	return nil
+}
+
+func (w *writer) exists(key []byte) bool { return w.present[string(key)].value != nil }
+
+// put writes a unique key so that later rows of the batch see it.
+func (w *writer) put(key, value []byte) error {
+	if st, ok := w.present[string(key)]; ok || !w.hidden {
+		_ = st
+		w.present[string(key)] = keyState{value: value, mine: true}
+	}
+	return w.s.env.Txn.Put(key, value)
+}
+
+func (w *writer) del(key []byte) error {
+	w.present[string(key)] = keyState{}
+	return w.s.env.Txn.Delete(key)
+}
+
+// insert writes a new row after its unique keys were probed; conflict is the index violated, if any.
+func (w *writer) insert(row []types.Datum, key []byte, ents []entry) error {
+	if !w.hidden && w.exists(key) {
+		return w.duplicate(w.t.Table.Primary, row, nil)
+	}
+	for i, e := range ents {
+		if e.present && e.distinct && w.exists(e.key) {
+			return w.duplicate(w.t.Table.Indexes[i], row, w.keyValues(i+1, false))
+		}
+	}
+	return w.writeNew(row, key, ents)
+}
+
+func (w *writer) writeNew(row []types.Datum, key []byte, ents []entry) error {
+	val := w.carve(func(b []byte) []byte { return w.codec.appendRowValue(b, row) })
+	var err error
+	if w.hidden {
+		err = w.s.env.Txn.Insert(key, val)
+	} else {
+		err = w.put(key, val)
+	}
+	if err != nil {
+		return err
+	}
+	for i, e := range ents {
+		if e.present {
+			if err := w.putEntry(i, e, row); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (w *writer) putEntry(i int, e entry, row []types.Datum) error {
+	val := w.carve(func(b []byte) []byte { return w.codec.indexes[i].appendEntryValue(b, w.codec, row) })
+	if e.distinct {
+		if val == nil {
+			val = []byte{}
+		}
+		return w.put(e.key, val)
+	}
+	return w.s.env.Txn.Put(e.key, val)
+}
+
+// remove deletes a row and its entries.
+func (w *writer) remove(key []byte, ents []entry) error {
+	if err := w.del(key); err != nil {
+		return err
+	}
+	for _, e := range ents {
+		if e.present {
+			if err := w.del(e.key); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// update replaces a row.
+func (w *writer) update(oldKey, newKey []byte, oldEnts, newEnts []entry, row []types.Datum) error {
+	moved := w.pkMoves && string(oldKey) != string(newKey)
+	if moved {
+		if w.exists(newKey) {
+			return w.duplicate(w.t.Table.Primary, row, nil)
+		}
+		if err := w.del(oldKey); err != nil {
+			return err
+		}
+	}
+	for i := range newEnts {
+		o, n := oldEnts[i], newEnts[i]
+		if w.skip(i) {
+			continue
+		}
+		same := o.present && n.present && string(o.key) == string(n.key)
+		if same {
+			// Only what the entry holds besides its key can have changed.
+			if err := w.putEntry(i, n, row); err != nil {
+				return err
+			}
+			continue
+		}
+		if n.present && n.distinct && w.exists(n.key) {
+			return w.duplicate(w.t.Table.Indexes[i], row, w.keyValues(i+1, false))
+		}
+		if o.present {
+			if err := w.del(o.key); err != nil {
+				return err
+			}
+		}
+		if n.present {
+			if err := w.putEntry(i, n, row); err != nil {
+				return err
+			}
+		}
+	}
+	val := w.carve(func(b []byte) []byte { return w.codec.appendRowValue(b, row) })
+	if moved {
+		return w.put(newKey, val)
+	}
+	return w.s.env.Txn.Put(newKey, val)
+}
+
+// keyValues evaluates the expression parts of an index's key for an error message.
+func (w *writer) keyValues(i int, old bool) []types.Datum {
+	keys := w.t.Indexes[i].KeyNew
+	if old {
+		keys = w.t.Indexes[i].KeyOld
+	}
+	if keys == nil {
+		return nil
+	}
+	out := make([]types.Datum, len(keys))
+	for k, e := range keys {
+		if e != nil {
+			out[k], _ = e.Eval(&w.s.c)
+		}
+	}
+	return out
+}
+
+// duplicate is the error of a unique violation.
+func (w *writer) duplicate(ix *plan.Index, row, exprs []types.Datum) error {
+	t := w.t.Table
+	var names, vals []string
+	for i, k := range ix.Keys {
+		var d types.Datum
+		if k.Col >= 0 {
+			names = append(names, t.Columns[k.Col].Name)
+			d = row[k.Col]
+		} else {
+			names = append(names, parser.DeparseExpr(k.Expr))
+			if i < len(exprs) {
+				d = exprs[i]
+			}
+		}
+		vals = append(vals, w.text(d, k.T))
+	}
+	return pgerr.New(pgerr.UniqueViolation, "duplicate key value violates unique constraint %q", ix.Name).
+		WithDetail("Key (%s)=(%s) already exists.", strings.Join(names, ", "), strings.Join(vals, ", ")).
+		WithTable(t.Schema, t.Name).WithConstraint(ix.Name)
+}
+
+func (w *writer) text(d types.Datum, t *types.T) string {
+	return datumText(w.s, d, t)
+}
+
+func datumText(s *state, d types.Datum, t *types.T) string {
+	if d.IsNull() {
+		return "null"
+	}
+	var set *types.Settings
+	if s.c.B != nil {
+		set = s.c.B.Settings
+	}
+	return string(types.AppendText(nil, d, t, set))
+}
+
+// failingRow is the DETAIL of a constraint violation.
+func (w *writer) failingRow(row []types.Datum) string {
+	var b strings.Builder
+	b.WriteString("Failing row contains (")
+	first := true
+	for i, c := range w.t.Table.Columns {
+		if c.Hidden {
+			continue
+		}
+		if !first {
+			b.WriteString(", ")
+		}
+		first = false
+		v := w.text(row[i], c.T)
+		if r := []rune(v); len(r) > 64 {
+			v = string(r[:64]) + "..."
+		}
+		b.WriteString(v)
+	}
+	b.WriteString(").")
+	return b.String()
+}
+
+// complete computes generated columns and checks the constraints of the new row, which is in the frame.
+func (w *writer) complete() error {
+	f := w.s.c.Frame
+	t := w.t.Table
+	for _, g := range w.t.Generated {
+		d, err := g.E.Eval(&w.s.c)
+		if err != nil {
+			return err
+		}
+		f[w.t.New[g.Ord]] = d
+	}
+	for i, c := range t.Columns {
+		if c.NotNull && f[w.t.New[i]].IsNull() {
+			return pgerr.New(pgerr.NotNullViolation, "null value in column %q of relation %q violates not-null constraint", c.Name, t.Name).
+				WithDetail("%s", w.failingRow(w.newRow())).WithTable(t.Schema, t.Name).WithColumn(c.Name)
+		}
+	}
+	for _, k := range w.t.Checks {
+		d, err := k.E.Eval(&w.s.c)
+		if err != nil {
+			return err
+		}
+		if !d.IsNull() && !d.Bool() {
+			return pgerr.New(pgerr.CheckViolation, "new row for relation %q violates check constraint %q", t.Name, k.Name).
+				WithDetail("%s", w.failingRow(w.newRow())).WithTable(t.Schema, t.Name).WithConstraint(k.Name)
+		}
+	}
+	return nil
+}
+
+// newRow and oldRow are the row's part of the frame: slots of a row follow each other by ordinal.
+func (w *writer) newRow() []types.Datum { return frameRow(w.s, w.t.New) }
+func (w *writer) oldRow() []types.Datum { return frameRow(w.s, w.t.Old) }
+
+func frameRow(s *state, slots []plan.Slot) []types.Datum {
+	return s.c.Frame[slots[0] : slots[0]+len(slots)]
+}
