@@ -25,18 +25,6 @@ const (
 	scramIterations = 4096
 )
 
-// NewCredentials derives the stored keys of a password, with salt as its random part.
-func NewCredentials(password string, salt []byte) (Credentials, error) {
-	client, err := scram.SHA256.NewClient("", password, "")
-	if err != nil {
-		// A password that SASLprep refuses is used as it is, as PostgreSQL does.
-		if client, err = scram.SHA256.NewClientUnprepped("", password, ""); err != nil {
-			return Credentials{}, err
-		}
-	}
-	return client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: string(salt), Iters: scramIterations})
-}
-
 // authenticate proves that the client is st.user, and sends AuthenticationOk.
 func (c *conn) authenticate(ctx context.Context, st *startup) error {
 	if c.srv.cfg.RequireTLS && c.tls == nil {

@@ -74,7 +74,7 @@ func (c *conn) serve(ctx context.Context) {
 		}
 	}()
 	if err := c.start(ctx); err != nil {
-		if !errors.Is(err, errCancelDone) && !isDisconnect(err) {
+		if !isDisconnect(err) {
 			c.fatal(err)
 		}
 		return
@@ -115,12 +115,13 @@ func (c *conn) start(ctx context.Context) error {
 	}
 	c.guard.authenticated()
 	c.session, err = c.srv.cfg.SQL.NewSession(ctx, sql.SessionArgs{
-		User:     st.user,
-		Database: st.database,
-		Settings: st.settings,
-		Remote:   c.net.RemoteAddr(),
-		TLS:      c.tls != nil,
-		Output:   &c.out,
+		User:      st.user,
+		Database:  st.database,
+		Settings:  st.settings,
+		Remote:    c.net.RemoteAddr(),
+		TLS:       c.tls != nil,
+		Output:    &c.out,
+		Interrupt: func(reason *pgerr.Error) { c.interrupt(reason, true) },
 	})
 	if err != nil {
 		e := *sql.WireError(err)
@@ -151,8 +152,8 @@ func (c *conn) receive() (pgproto3.FrontendMessage, error) {
 		return nil, err
 	}
 	msg, err := c.backend.Receive()
-	if err != nil && pgerr.Code(err) == "" && !isDisconnect(err) {
-		err = formatError("%w", err)
+	if err != nil && pgerr.Code(err) == "" {
+		err = formatError("%w", err) // The bytes were all there, so it is the decoder's.
 	}
 	return msg, err
 }
@@ -256,8 +257,10 @@ func (c *conn) interrupt(reason *pgerr.Error, now bool) {
 	case c.stop.idle && (now || !c.stop.inTxn):
 		c.net.SetReadDeadline(time.Unix(1, 0))
 	case now:
+		// The statement ends at its next look at its context; a blocked read or write ends now.
 		c.session.Terminate(c.stop.reason)
 		c.net.SetReadDeadline(time.Unix(1, 0))
+		c.net.SetWriteDeadline(time.Now().Add(fatalWriteTimeout))
 	}
 }
 
@@ -437,11 +440,7 @@ func connectionLost(err error) error {
 		WithSeverity(pgerr.SeverityFatal)
 }
 
-// isDisconnect reports whether err only says that the client is gone.
-func isDisconnect(err error) bool {
-	if pgerr.Code(err) != "" {
-		return false
-	}
-	var ne net.Error
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.As(err, &ne)
-}
+// isDisconnect reports whether err is the transport's: the client is gone. Whatever else goes wrong has a
+// SQLSTATE by the time it is looked at here. A transport error taken for anything else would be answered, and
+// the next read would fail the same way, for ever.
+func isDisconnect(err error) bool { return pgerr.Code(err) == "" }

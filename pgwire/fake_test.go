@@ -30,6 +30,8 @@ func (emptyCatalog) Begin(context.Context, *sql.Session) (sql.CatalogTxn, error)
 	return emptyCatalogTxn{}, nil
 }
 
+func (emptyCatalog) Verifier(string) (string, bool) { return "", false }
+
 type emptyCatalogTxn struct{}
 
 func (emptyCatalogTxn) Table([]string, string, string) (*plan.Table, error) { return nil, nil }

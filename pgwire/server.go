@@ -33,8 +33,8 @@ type Config struct {
 	Auth AuthMethod  // Default AuthSCRAM.
 	// TrustAnywhere lets AuthTrust listen beyond loopback, for networks that are closed by other means.
 	TrustAnywhere bool
-	// Credentials returns the stored keys of a role, false when it has none or does not exist. Required
-	// with AuthSCRAM.
+	// Credentials returns the stored keys of a role, false when it has none or does not exist. Default
+	// SQL.Credentials.
 	Credentials func(ctx context.Context, user string) (Credentials, bool, error)
 	TLS         *tls.Config // nil: encryption is refused.
 	RequireTLS  bool
@@ -77,8 +77,8 @@ func New(cfg Config) (*Server, error) {
 	if cfg.SQL == nil {
 		return nil, errors.New("pgwire: Config.SQL is required")
 	}
-	if cfg.Auth == AuthSCRAM && cfg.Credentials == nil {
-		return nil, errors.New("pgwire: Config.Credentials is required with SCRAM authentication")
+	if cfg.Credentials == nil {
+		cfg.Credentials = cfg.SQL.Credentials
 	}
 	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, 1000)
 	cfg.MaxPending = cmp.Or(cfg.MaxPending, 256)

@@ -21,6 +21,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 
+	"github.com/meridian-db/meridian/sql"
 	"github.com/meridian-db/meridian/sql/pgerr"
 )
 
@@ -39,7 +40,11 @@ func testCertificate(t testing.TB) tls.Certificate {
 }
 
 func passwordOf(t testing.TB, user, password string) func(context.Context, string) (Credentials, bool, error) {
-	cred, err := NewCredentials(password, []byte("0123456789abcdef"))
+	verifier, err := sql.HashPassword(password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cred, err := sql.ParseVerifier(verifier)
 	if err != nil {
 		t.Fatal(err)
 	}
