@@ -127,11 +127,7 @@ func Open(cfg Config) (*Engine, error) {
 		cfg.TuneOptionsForDev(opts)
 	}
 	opts.EnsureDefaults()
-	if !cfg.ReadOnly {
-		if err := cfg.FS.MkdirAll(cfg.Dir, 0o755); err != nil {
-			return nil, fmt.Errorf("mvcc: create %s: %w", cfg.Dir, err)
-		}
-	}
+	// Pebble creates a missing directory and syncs its parents: doing it here would lose the sync.
 	db, err := pebble.Open(cfg.Dir, opts)
 	if err != nil {
 		return nil, fmt.Errorf("mvcc: open %s: %w", cfg.Dir, err)

@@ -127,9 +127,34 @@ func (id Identity) Save(fs vfs.FS, dir string) error {
 	return writeFileAtomic(fs, dir, identityFile, id.encode())
 }
 
+// createDir creates a directory with its parents, durably: a new directory whose name was not synced in its
+// parent is gone after a power failure, with all that was synced inside.
+func createDir(fs vfs.FS, dir string) error {
+	missing := []string{}
+	for d := dir; ; d = fs.PathDir(d) {
+		if _, err := fs.Stat(d); err == nil || d == fs.PathDir(d) {
+			break
+		}
+		missing = append(missing, d)
+	}
+	if err := fs.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, d := range missing {
+		parent, err := fs.OpenDir(fs.PathDir(d))
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(parent.Sync(), parent.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // writeFileAtomic replaces a file: after a crash it holds the old or the new content, never a mixture.
 func writeFileAtomic(fs vfs.FS, dir, name string, content []byte) error {
-	if err := fs.MkdirAll(dir, 0o755); err != nil {
+	if err := createDir(fs, dir); err != nil {
 		return err
 	}
 	tmp := fs.PathJoin(dir, name+".tmp")

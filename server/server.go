@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/meridian-db/meridian/pgwire"
 	ranges "github.com/meridian-db/meridian/range"
 	"github.com/meridian-db/meridian/server/rpc"
 	"github.com/meridian-db/meridian/truetime"
@@ -37,7 +38,7 @@ type Server struct {
 	registry *registry
 	rpc      *rpc.Network
 	core     *Core
-	sql      *sqlNode
+	wire     *pgwire.Server
 	admin    *http.Server
 
 	state    atomic.Int32 // nodeState
@@ -100,7 +101,7 @@ func New(cfg Config) (_ *Server, err error) {
 			return nil, flagErr("certs", err.Error(), "check the directory's files")
 		}
 	}
-	if err := cfg.FS.MkdirAll(cfg.Store, 0o755); err != nil {
+	if err := createDir(cfg.FS, cfg.Store); err != nil {
 		return nil, flagErr("store", err.Error(), "give a directory that this user can write")
 	}
 	lock, err := cfg.FS.Lock(cfg.FS.PathJoin(cfg.Store, "LOCK"))
@@ -299,7 +300,7 @@ func (s *Server) startCore(ctx context.Context) error {
 	s.onClose("tracing", func(context.Context) error { return s.tel.Close() })
 	cc := CoreConfig{NodeID: s.identity.NodeID, FS: s.cfg.FS, Dir: s.cfg.Store, Clock: s.clock, Network: s.rpc,
 		Nodes: s.registry, FirstHint: s.registry.firstRange, Logger: s.log, Tracer: s.tel.Tracer, Metrics: s.reg,
-		CacheBytes: s.cfg.CacheBytes, Cache: s.cfg.Cache, Nearness: s.nearness}
+		CacheBytes: s.cfg.CacheBytes, Cache: s.cfg.Cache, Nearness: s.nearness, Providers: s.providers()}
 	if s.cfg.TuneCore != nil {
 		s.cfg.TuneCore(&cc)
 	}
@@ -469,8 +470,8 @@ func (s *Server) handleServer(ctx context.Context, from ranges.NodeID, payload [
 	switch payload[0] {
 	case opGossip:
 		return s.registry.handleGossip(payload[1:])
-	case opCancel:
-		return nil, s.handleCancel(payload[1:])
+	case opView:
+		return s.handleView(payload[1:])
 	}
 	return nil, errUnknownOp
 }
@@ -495,8 +496,12 @@ func (s *Server) stop(ctx context.Context) error {
 	s.stopOnce.Do(func() {
 		was := nodeState(s.state.Load())
 		s.setState(stateDraining)
-		if s.sql != nil {
-			s.sql.shutdown(ctx)
+		if s.wire != nil {
+			if s.noDrain.Load() {
+				s.wire.Close()
+			} else {
+				s.wire.Shutdown(ctx)
+			}
 		}
 		if s.core != nil && was == stateServing && !s.noDrain.Load() {
 			if err := s.core.Drain(ctx); err != nil {
