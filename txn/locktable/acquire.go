@@ -384,13 +384,13 @@ func (t *Table) Blockers(r *Request) []*Txn {
 	return slices.DeleteFunc(out, func(y *Txn) bool { return y.State() == Active || y.older(r.txn) })
 }
 
-// Committing returns the committing transactions, ordered by id.
-func (t *Table) Committing() []*Txn {
+// Unresolved returns the committing and prepared transactions, ordered by id.
+func (t *Table) Unresolved() []*Txn {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var out []*Txn
 	for _, x := range t.txns {
-		if x.State() == Committing {
+		if s := x.State(); s == Committing || s == Prepared {
 			out = append(out, x)
 		}
 	}

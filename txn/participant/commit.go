@@ -149,7 +149,7 @@ func (m *Machine) commitReadOnly(ctx context.Context, l *leadership, req *txnpb.
 	x, err := l.table.Begin(TxnID(req.TxnId), req.Age, req.Gateway, req.LockEpoch)
 	if errors.Is(err, locktable.ErrLockLost) {
 		// A large transaction whose answer was lost looks like this, too.
-		if known, kerr := m.knownOutcome(ctx, CommitID(req.CommitId), resp); known || kerr != nil {
+		if known, kerr := m.knownOutcome(ctx, CommitID(req.CommitId), false, resp); known || kerr != nil {
 			return kerr
 		}
 	}
@@ -351,6 +351,7 @@ func (m *Machine) prepare(ctx context.Context, req *txnpb.BatchRequest, resp *tx
 	}
 	st, head := m.stagedHead(req)
 	lk := m.locking(l, x, req, resp)
+	lk.abort = at.abort
 	if err := lk.lockWrites(ctx, st, head); err != nil {
 		return err
 	}

@@ -93,6 +93,14 @@ type attempt struct {
 	aborted bool
 }
 
+// cut aborts the attempt unless it is being logged. Under leadership.mu.
+func (at *attempt) cut() {
+	if at != nil && !at.logging && !at.aborted {
+		at.aborted = true
+		close(at.abort)
+	}
+}
+
 func newAttempt() *attempt {
 	return &attempt{done: make(chan struct{}), abort: make(chan struct{})}
 }
@@ -246,16 +254,58 @@ func (m *Machine) resume(l *leadership) {
 	for commit, d := range m.state.decisions {
 		m.push(l, commit, d)
 	}
-	for _, x := range l.table.Committing() {
-		if m.state.records[x.ID] == nil {
-			// Handed over between its apply and the end of its commit wait, which goes on here.
-			ts := l.table.Timestamp(x)
-			m.srv.spawn(func() {
-				if m.srv.cfg.Clock.WaitAfter(l.ctx, ts) == nil {
-					m.finished(l, ts)
-					l.end(x)
-				}
-			})
+	for _, x := range l.table.Unresolved() {
+		if m.state.records[x.ID] != nil {
+			continue
+		}
+		// Handed over between the apply of its outcome and its end, which comes here.
+		ts := l.table.Timestamp(x)
+		if x.State() == locktable.Prepared {
+			p, _ := x.Payload.(*part)
+			if p == nil || p.readOnly {
+				continue
+			}
+			outcome, committed, err := readOutcome(m.rep.Engine(), m.id, p.commit)
+			if err != nil || outcome != txnpb.Outcome_OUTCOME_COMMITTED {
+				l.end(x)
+				continue
+			}
+			ts = committed
+		}
+		m.endAfter(l, x.ID, ts)
+	}
+}
+
+// endAfter ends a transaction that committed here at ts once that has passed (I7).
+func (m *Machine) endAfter(l *leadership, id TxnID, ts truetime.Timestamp) {
+	if m.srv.cfg.TestNoCommitWait || m.srv.cfg.Clock.Now().After(ts) {
+		m.release(l, id, ts)
+		return
+	}
+	m.srv.spawn(func() {
+		if m.srv.cfg.Clock.WaitAfter(l.ctx, ts) == nil {
+			m.release(l, id, ts)
+		}
+	})
+}
+
+// awaitAttempt waits until no request of this commit is in progress here. The outcome being known, one that still
+// waits for locks is cut short.
+func (l *leadership) awaitAttempt(ctx context.Context, commit CommitID) error {
+	for {
+		l.mu.Lock()
+		at := l.attempts[commit]
+		at.cut()
+		l.mu.Unlock()
+		if at == nil {
+			return nil
+		}
+		select {
+		case <-at.done:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-l.ctx.Done():
+			return locktable.ErrClosed
 		}
 	}
 }
@@ -460,7 +510,7 @@ func (m *Machine) beginAttempt(ctx context.Context, l *leadership, commit Commit
 		l.mu.Unlock()
 		break
 	}
-	known, err := m.knownOutcome(ctx, commit, resp)
+	known, err := m.knownOutcome(ctx, commit, false, resp)
 	if err != nil || known {
 		l.endAttempt(commit, at)
 		return nil, false, err
@@ -490,7 +540,9 @@ func (l *leadership) startLogging(at *attempt) error {
 
 // knownOutcome fills in resp what is on record about a commit attempt. A commit is answered only after its
 // timestamp has passed (I7).
-func (m *Machine) knownOutcome(ctx context.Context, commit CommitID, resp *txnpb.BatchResponse) (bool, error) {
+//
+// Past the horizon "no record" says nothing, except to a participant (see from_participant).
+func (m *Machine) knownOutcome(ctx context.Context, commit CommitID, forParticipant bool, resp *txnpb.BatchResponse) (bool, error) {
 	outcome, ts, err := readOutcome(m.rep.Engine(), m.id, commit)
 	if err != nil {
 		return false, err
@@ -509,7 +561,7 @@ func (m *Machine) knownOutcome(ctx context.Context, commit CommitID, resp *txnpb
 	m.mu.RLock()
 	horizon := m.state.horizon
 	m.mu.RUnlock()
-	if commit.time() <= horizon {
+	if commit.time() <= horizon && !forParticipant {
 		return false, &Error{Code: txnpb.ErrorCode_AMBIGUOUS, Msg: fmt.Sprintf("outcomes up to %s are no longer kept", horizon)}
 	}
 	return false, nil

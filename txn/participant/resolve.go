@@ -26,6 +26,10 @@ func (m *Machine) resolve(ctx context.Context, req *txnpb.BatchRequest, resp *tx
 
 // settleTxn applies the outcome of a prepared transaction of this range and ends it.
 func (m *Machine) settleTxn(ctx context.Context, l *leadership, id TxnID, commit CommitID, outcome txnpb.Outcome, ts truetime.Timestamp) error {
+	// A PREPARE may still be in the log, with nobody waiting for its answer.
+	if err := l.awaitAttempt(ctx, commit); err != nil {
+		return err
+	}
 	m.mu.RLock()
 	rec := m.state.records[id]
 	known := rec != nil && rec.cmd.commit == commit
@@ -42,7 +46,11 @@ func (m *Machine) settleTxn(ctx context.Context, l *leadership, id TxnID, commit
 			return nil
 		}
 		p, _ := x.Payload.(*part)
-		if p == nil || p.commit != commit || !p.readOnly {
+		if p == nil || p.commit != commit {
+			return nil
+		}
+		if !p.readOnly && committed {
+			m.endAfter(l, id, ts) // the record has gone, the locks have yet to
 			return nil
 		}
 		if committed {
@@ -81,15 +89,7 @@ func (m *Machine) settleTxn(ctx context.Context, l *leadership, id TxnID, commit
 		return nil
 	}
 	// Durable is enough for the coordinator to know. The locks go when the timestamp has passed (I7).
-	if m.srv.cfg.TestNoCommitWait || m.srv.cfg.Clock.Now().After(ts) {
-		m.release(l, id, ts)
-		return nil
-	}
-	m.srv.spawn(func() {
-		if m.srv.cfg.Clock.WaitAfter(l.ctx, ts) == nil {
-			m.release(l, id, ts)
-		}
-	})
+	m.endAfter(l, id, ts)
 	return nil
 }
 
@@ -102,19 +102,6 @@ func (m *Machine) rollback(ctx context.Context, req *txnpb.BatchRequest, resp *t
 	id := TxnID(req.TxnId)
 	if len(req.CommitId) == 16 {
 		commit := CommitID(req.CommitId)
-		l.mu.Lock()
-		at := l.attempts[commit]
-		l.mu.Unlock()
-		if at != nil {
-			// Its PREPARE is still on its way here, with nobody waiting for the answer.
-			select {
-			case <-at.done:
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-l.ctx.Done():
-				return m.notLeader()
-			}
-		}
 		if err := m.settleTxn(ctx, l, id, commit, txnpb.Outcome_OUTCOME_ABORTED, 0); err != nil {
 			return err
 		}
@@ -143,7 +130,7 @@ func (m *Machine) query(ctx context.Context, req *txnpb.BatchRequest, resp *txnp
 	}
 	commit := CommitID(req.CommitId)
 	if req.AbortIfUndecided {
-		return m.abortUndecided(ctx, l, commit, resp)
+		return m.abortUndecided(ctx, l, commit, req.FromParticipant, resp)
 	}
 	l.mu.Lock()
 	at := l.attempts[commit]
@@ -151,13 +138,13 @@ func (m *Machine) query(ctx context.Context, req *txnpb.BatchRequest, resp *txnp
 	if at != nil {
 		return nil // undecided
 	}
-	_, err = m.knownOutcome(ctx, commit, resp)
+	_, err = m.knownOutcome(ctx, commit, req.FromParticipant, resp)
 	return ignoreAborted(err, resp)
 }
 
 // abortUndecided decides an undecided commit to be aborted (I8) and answers what the decision is. An attempt
 // that still waits for locks is overtaken; one that is in the log is waited for.
-func (m *Machine) abortUndecided(ctx context.Context, l *leadership, commit CommitID, resp *txnpb.BatchResponse) error {
+func (m *Machine) abortUndecided(ctx context.Context, l *leadership, commit CommitID, forParticipant bool, resp *txnpb.BatchResponse) error {
 	own := newAttempt()
 	own.logging = true
 	for {
@@ -168,10 +155,7 @@ func (m *Machine) abortUndecided(ctx context.Context, l *leadership, commit Comm
 			l.mu.Unlock()
 			break
 		}
-		if !at.logging && !at.aborted {
-			at.aborted = true
-			close(at.abort)
-		}
+		at.cut()
 		l.mu.Unlock()
 		select {
 		case <-at.done:
@@ -182,7 +166,7 @@ func (m *Machine) abortUndecided(ctx context.Context, l *leadership, commit Comm
 		}
 	}
 	defer l.endAttempt(commit, own)
-	known, err := m.knownOutcome(ctx, commit, resp)
+	known, err := m.knownOutcome(ctx, commit, forParticipant, resp)
 	if err != nil || known {
 		return ignoreAborted(err, resp)
 	}
@@ -314,7 +298,7 @@ func (m *Machine) recoverOnce(l *leadership, x *locktable.Txn, p *part) bool {
 		return false
 	}
 	req := &txnpb.BatchRequest{
-		Kind: txnpb.Kind_QUERY, RangeId: int64(p.coord.id), CommitId: p.commit[:], AbortIfUndecided: true,
+		Kind: txnpb.Kind_QUERY, RangeId: int64(p.coord.id), CommitId: p.commit[:], AbortIfUndecided: true, FromParticipant: true,
 	}
 	resp, err := router.SendToRange(l.ctx, int64(p.coord.id), p.coord.key, req)
 	if err != nil || resp.Error != txnpb.ErrorCode_OK || resp.Outcome == txnpb.Outcome_OUTCOME_UNKNOWN {

@@ -578,6 +578,9 @@ type BatchRequest struct {
 	CommitTs int64   `protobuf:"varint,35,opt,name=commit_ts,json=commitTs,proto3" json:"commit_ts,omitempty"`
 	// QUERY.
 	AbortIfUndecided bool `protobuf:"varint,36,opt,name=abort_if_undecided,json=abortIfUndecided,proto3" json:"abort_if_undecided,omitempty"`
+	// from_participant marks a QUERY about a state that is still prepared somewhere. A decision is kept until every
+	// participant has acknowledged it, so to a participant "no record" always means undecided, however old.
+	FromParticipant bool `protobuf:"varint,42,opt,name=from_participant,json=fromParticipant,proto3" json:"from_participant,omitempty"`
 	// HEARTBEAT.
 	TxnIds [][]byte `protobuf:"bytes,37,rep,name=txn_ids,json=txnIds,proto3" json:"txn_ids,omitempty"`
 	// SAFE_TIME.
@@ -875,6 +878,13 @@ func (x *BatchRequest) GetAbortIfUndecided() bool {
 	return false
 }
 
+func (x *BatchRequest) GetFromParticipant() bool {
+	if x != nil {
+		return x.FromParticipant
+	}
+	return false
+}
+
 func (x *BatchRequest) GetTxnIds() [][]byte {
 	if x != nil {
 		return x.TxnIds
@@ -1160,8 +1170,7 @@ var File_txn_proto protoreflect.FileDescriptor
 
 const file_txn_proto_rawDesc = "" +
 	"\n" +
-	"\ttxn.proto\x12\fmeridian.txn\"\xe0\n" +
-	"\n" +
+	"\ttxn.proto\x12\fmeridian.txn\"\x8b\v\n" +
 	"\fBatchRequest\x12&\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x12.meridian.txn.KindR\x04kind\x12\x19\n" +
 	"\brange_id\x18\x02 \x01(\x03R\arangeId\x12'\n" +
@@ -1205,7 +1214,8 @@ const file_txn_proto_rawDesc = "" +
 	"\x15participant_read_only\x18! \x01(\fR\x13participantReadOnly\x12/\n" +
 	"\aoutcome\x18\" \x01(\x0e2\x15.meridian.txn.OutcomeR\aoutcome\x12\x1b\n" +
 	"\tcommit_ts\x18# \x01(\x03R\bcommitTs\x12,\n" +
-	"\x12abort_if_undecided\x18$ \x01(\bR\x10abortIfUndecided\x12\x17\n" +
+	"\x12abort_if_undecided\x18$ \x01(\bR\x10abortIfUndecided\x12)\n" +
+	"\x10from_participant\x18* \x01(\bR\x0ffromParticipant\x12\x17\n" +
 	"\atxn_ids\x18% \x03(\fR\x06txnIds\x12\x1b\n" +
 	"\trange_ids\x18& \x03(\x03R\brangeIds\x12\x1b\n" +
 	"\tstage_seq\x18' \x01(\x03R\bstageSeq\x12\x1f\n" +
