@@ -131,7 +131,13 @@ func (c *storeCluster) Nodes() []ranges.NodeInfo {
 	return infos
 }
 
-func newStoreCluster(t testing.TB, nodes int, fs func(i int) (vfs.FS, string)) *storeCluster {
+// storeTune changes a cluster before it starts.
+type storeTune struct {
+	clock       func(i int) truetime.Clock
+	participant func(*participant.Config)
+}
+
+func newStoreCluster(t testing.TB, nodes int, fs func(i int) (vfs.FS, string), tune storeTune) *storeCluster {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
 	c := &storeCluster{t: t, live: nodes}
@@ -144,12 +150,19 @@ func newStoreCluster(t testing.TB, nodes int, fs func(i int) (vfs.FS, string)) *
 	for i := 1; i <= nodes; i++ {
 		n := &storeNode{c: c, id: ranges.NodeID(i), inbox: map[ranges.NodeID]chan []byte{}}
 		n.clock = truetime.NewSimClock(truetime.SimConfig{Bound: 100 * time.Microsecond, Offset: time.Duration(i*20) * time.Microsecond})
+		if tune.clock != nil {
+			n.clock = tune.clock(i)
+		}
 		c.nodes = append(c.nodes, n)
 		disk, dir := fs(i)
 		var err error
 		n.engine, err = mvcc.Open(mvcc.Config{FS: disk, Dir: disk.PathJoin(dir, "state"), Logger: logger})
 		must(err)
-		n.server, err = participant.NewServer(participant.Config{NodeID: n.id, Clock: n.clock, Logger: logger})
+		pc := participant.Config{NodeID: n.id, Clock: n.clock, Logger: logger}
+		if tune.participant != nil {
+			tune.participant(&pc)
+		}
+		n.server, err = participant.NewServer(pc)
 		must(err)
 		n.db, err = New(Config{NodeID: n.id, Clock: n.clock, Local: n.server, Sender: n, Descriptors: n, Logger: logger})
 		must(err)
@@ -285,7 +298,7 @@ func TestStores(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		defer cancel()
-		c := newStoreCluster(t, 3, func(int) (vfs.FS, string) { return vfs.NewMem(), "data" })
+		c := newStoreCluster(t, 3, func(int) (vfs.FS, string) { return vfs.NewMem(), "data" }, storeTune{})
 		defer c.close()
 		c.replicated(ctx)
 		const accounts = 40
@@ -364,7 +377,7 @@ func TestStores(t *testing.T) {
 }
 
 func benchStores(b *testing.B, nodes int) *storeCluster {
-	c := newStoreCluster(b, nodes, func(int) (vfs.FS, string) { return vfs.Default, b.TempDir() })
+	c := newStoreCluster(b, nodes, func(int) (vfs.FS, string) { return vfs.Default, b.TempDir() }, storeTune{})
 	b.Cleanup(c.close)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
