@@ -274,6 +274,7 @@ func TestChaos(t *testing.T) {
 
 // agree reports whether all replicas of each key's range hold the same versions of it.
 func (c *chaos) agree() bool {
+	time.Sleep(300 * time.Millisecond)
 	for k := range c.keys {
 		key := []byte(fmt.Sprintf("k%d", k))
 		want := ""
@@ -384,7 +385,7 @@ func (c *chaos) faults(stop <-chan struct{}, rnd *rand.Rand, nodes int) {
 
 // The same checks fail when lease votes are ignored: a leader that is cut off goes on as if it led.
 func TestIgnoredVotesAreFound(t *testing.T) {
-	runSim(t, 11, 3, func(c *Config) { c.testIgnoreVotes = true; c.Nodes = nil }, func(s *sim) {
+	runSim(t, 11, 3, func(c *Config) { c.TestIgnoreVotes = true; c.Nodes = nil }, func(s *sim) {
 		c := newChaos(s, 2)
 		rnd := rand.New(rand.NewPCG(11, 42))
 		c.startAll(desc(1, "\x02", "\xff", 1, 2, 3))

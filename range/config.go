@@ -57,8 +57,9 @@ type Config struct {
 	MaxProposalBytes  int           // Default 64 MiB.
 	MaxPending        int           // Proposals in flight per range. Default 8192.
 
-	// testIgnoreVotes grants votes whatever was promised: tests show that I4 then breaks.
-	testIgnoreVotes bool
+	// TestIgnoreVotes makes the store vote, campaign and use leases whatever was promised. It breaks I4 on
+	// purpose: tests use it to show that their checks notice. Never set it otherwise.
+	TestIgnoreVotes bool
 }
 
 func (c *Config) check() error {

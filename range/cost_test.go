@@ -202,4 +202,3 @@ func BenchmarkPropose(b *testing.B) {
 		})
 	}
 }
-

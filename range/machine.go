@@ -65,6 +65,14 @@ type StateSplitter interface {
 	SplitState(b *mvcc.Batch, key []byte, right RangeID) error
 }
 
+// LeaseSettler is what a Machine implements besides to let a store that closes in order give up its leases
+// before they run out. LeaseSettled is called after LeaseHandoff; it answers true when nobody was promised
+// anything up to the end of the lease: no lock is held that the next leader could not rebuild from the
+// replicated state.
+type LeaseSettler interface {
+	LeaseSettled() bool
+}
+
 // Lease says which replica may serve a range as leader, and until when (I4).
 type Lease struct {
 	// Epoch identifies this uninterrupted leadership: raft term of the leader. Lock state taken under

@@ -17,9 +17,9 @@ import (
 // store decides when to campaign (tick below). Leaders tick to repeat lost messages, until quiescent.
 const (
 	raftElectionTicks = 10
-	quiesceTicks      = 5  // idle ticks of a leader before it falls silent
-	graceTicks        = 10 // a new replica waits this long for a leader before it campaigns
-	retryTicks        = 5  // between campaigns
+	quiesceTicks      = 5 // idle ticks of a leader before it falls silent
+	graceTicks        = 3 // a new replica waits this long for a leader before it campaigns
+	retryTicks        = 5 // between campaigns
 	maxProposeBatch   = 128
 )
 
@@ -232,6 +232,7 @@ func (r *Replica) tickLeader() {
 	}
 	if !started {
 		r.wantLease.Store(true)
+		r.store.askSupport()
 	}
 	r.mu.idleTicks++
 	if r.mu.idleTicks > quiesceTicks && started && r.canQuiesce(now) {
@@ -482,7 +483,7 @@ func (r *Replica) answerQuery(from NodeID, term uint64) {
 	if led == term || now < term {
 		return
 	}
-	until := r.store.votes.barrier // led, if at all, by an earlier life
+	until := r.store.votes.ownBarrier() // led, if at all, by an earlier life
 	if last.term == term {
 		until = last.until
 	}

@@ -76,7 +76,7 @@ func (n *simNet) reach(from, to NodeID) (*Store, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s, ok := n.stores[to]
-	return s, ok && !n.cut[[2]NodeID{from, to}]
+	return s, ok && n.stores[from] != nil && !n.cut[[2]NodeID{from, to}]
 }
 
 // isolate cuts a node off, or reconnects it.
@@ -117,6 +117,9 @@ func (t simTransport) SendRaft(to NodeID, frame []byte) {
 		times = 0
 	} else if n.dup > 0 && n.rnd.Float64() < n.dup {
 		times = 2
+	}
+	if n.stores[t.self] == nil {
+		times = 0 // a crashed node says nothing
 	}
 	n.mu.Unlock()
 	for range times {
@@ -224,6 +227,8 @@ type register struct {
 	floor   truetime.Timestamp
 	handoff string
 	closed  bool
+	// unsettled: some transaction was promised something up to the end of the lease.
+	unsettled bool
 }
 
 func newRegister(r *Replica) Machine { return &register{r: r, floor: truetime.MaxTimestamp} }
@@ -267,8 +272,11 @@ func (m *register) LeaseHandoff() []byte {
 	m.event("handoff")
 	return []byte(m.handoff)
 }
-func (m *register) PrepareSplit(ctx context.Context, key []byte) (func(), error) { return func() {}, nil }
-func (m *register) Split(key []byte, right Machine)                              { m.event("split %s", key) }
+func (m *register) LeaseSettled() bool { return !m.unsettled }
+func (m *register) PrepareSplit(ctx context.Context, key []byte) (func(), error) {
+	return func() {}, nil
+}
+func (m *register) Split(key []byte, right Machine) { m.event("split %s", key) }
 func (m *register) PreparedFloor() truetime.Timestamp {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -153,8 +153,6 @@ type incomingSnapshots struct {
 	n      int
 	seq    uint64
 	staged map[uint64]*stagedSnapshot
-	closed bool
-	wg     sync.WaitGroup
 }
 
 type stagedSnapshot struct {
@@ -166,12 +164,11 @@ type stagedSnapshot struct {
 func (in *incomingSnapshots) enter() (seq uint64, ok bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.closed || in.n >= maxIncoming {
+	if in.n >= maxIncoming {
 		return 0, false
 	}
 	in.n++
 	in.seq++
-	in.wg.Add(1)
 	return in.seq, true
 }
 
@@ -180,20 +177,14 @@ func (in *incomingSnapshots) leave(seq uint64) {
 	in.n--
 	delete(in.staged, seq)
 	in.mu.Unlock()
-	in.wg.Done()
-}
-
-func (in *incomingSnapshots) close() {
-	in.mu.Lock()
-	in.closed = true
-	in.mu.Unlock()
 }
 
 // HandleBulk receives a snapshot stream that another node's store has opened.
 func (s *Store) HandleBulk(ctx context.Context, from NodeID, stream BulkStream) error {
-	if s.closing.Load() || !s.started.Load() {
+	if !s.started.Load() || !s.gate.enter() {
 		return ErrClosed
 	}
+	defer s.gate.leave()
 	seq, ok := s.incoming.enter()
 	if !ok {
 		err := fmt.Errorf("%w: too many snapshots", ErrNotReady)

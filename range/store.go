@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sort"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,7 +41,8 @@ const (
 type Store struct {
 	cfg     Config
 	log     *raftlog.Log
-	boot    uint64 // how many times this store has been opened
+	boot    uint64             // how many times this store has been opened
+	ended   truetime.Timestamp // when the leases of all earlier lives end; zero when they did not end in order
 	votes   *votes
 	metrics *metrics
 
@@ -74,6 +76,8 @@ type Store struct {
 	started  atomic.Bool
 	draining atomic.Bool
 	closing  atomic.Bool
+	shut     atomic.Bool // Close has been called
+	gate     gate        // handlers of what comes from other nodes
 	stop     chan struct{}
 	ctx      context.Context // ends with the store
 	cancel   context.CancelFunc
@@ -164,15 +168,28 @@ func (s *Store) identify() error {
 		return err
 	}
 	s.votes = newVotes(s.cfg.NodeID, s.boot, s.cfg.SupportWindow)
-	s.votes.ignore = s.cfg.testIgnoreVotes
-	return s.log.ScanStore("ceiling/", func(_ string, value []byte) error {
+	s.votes.ignore = s.cfg.TestIgnoreVotes
+	err = s.log.ScanStore("ceiling/", func(name string, value []byte) error {
 		c, n := binary.Uvarint(value)
-		if n <= 0 {
+		peer, err := strconv.ParseUint(strings.TrimPrefix(name, "ceiling/"), 10, 32)
+		if n <= 0 || err != nil {
 			return raftlog.ErrCorrupt
 		}
-		s.votes.barrier = max(s.votes.barrier, truetime.Timestamp(c))
+		s.votes.bar(NodeID(peer), truetime.Timestamp(c))
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	if v, err = s.log.GetStore("ended"); err != nil {
+		return err
+	}
+	rd := reader{b: v}
+	if boot, ts := rd.uvarint(), truetime.Timestamp(rd.uvarint()); !rd.bad && boot+1 == s.boot {
+		s.ended = ts
+		s.votes.ended(s.cfg.NodeID, s.boot, ts)
+	}
+	return nil
 }
 
 // MetaKey returns the key of the meta record of the range that ends at end. Its value is the encoded
@@ -439,12 +456,18 @@ func (s *Store) randN(n int64) int64 {
 // Close stops the store. Requests under way fail with ErrClosed or ErrAmbiguous. The state engine is
 // flushed, so that the next start has little to replay; its opener closes it.
 func (s *Store) Close() error {
-	if s.closing.Swap(true) {
+	if s.shut.Swap(true) {
 		return nil
 	}
+	if s.started.Load() {
+		if err := s.endLeases(); err != nil {
+			s.cfg.Logger.Warn("give up leases", "err", err)
+		}
+	}
+	s.closing.Store(true)
 	close(s.stop)
 	s.cancel()
-	s.incoming.close()
+	s.gate.close()
 	s.bg.Wait()
 	if s.started.Load() {
 		s.sched.close()
@@ -459,6 +482,99 @@ func (s *Store) Close() error {
 	}
 	err := s.cfg.Engine.Flush()
 	return errors.Join(err, s.log.Close())
+}
+
+// gate counts those inside, so that Close can wait for them.
+type gate struct {
+	mu     sync.Mutex
+	n      int
+	closed bool
+	empty  chan struct{}
+}
+
+func (g *gate) enter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return false
+	}
+	g.n++
+	return true
+}
+
+func (g *gate) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.n--; g.n == 0 && g.empty != nil {
+		close(g.empty)
+		g.empty = nil
+	}
+}
+
+// close lets nobody in any more and waits until all are out.
+func (g *gate) close() {
+	g.mu.Lock()
+	g.closed = true
+	var empty chan struct{}
+	if g.n > 0 {
+		empty = make(chan struct{})
+		g.empty = empty
+	}
+	g.mu.Unlock()
+	if empty != nil {
+		<-empty
+	}
+}
+
+// endLeases gives up the leases of this node for good, and records when the last of them ends, for the
+// node's next life to tell the others.
+func (s *Store) endLeases() error {
+	end := s.votes.ownBarrier()
+	for _, r := range s.replicaList() {
+		end = max(end, r.endLease())
+	}
+	promised := s.votes.retire()
+	end = max(end, 1) // zero would say that it is not known
+	promised[s.cfg.NodeID] = end
+	select {
+	case s.ceilings <- struct{}{}: // and keep it: nothing is persisted after this
+	case <-time.After(time.Second):
+		return errors.New("a ceiling is still being written")
+	}
+	for peer, until := range promised {
+		if err := s.log.SetStore(ceilingName(peer), binary.AppendUvarint(nil, uint64(until))); err != nil {
+			return err
+		}
+	}
+	b := binary.AppendUvarint(nil, s.boot)
+	return s.log.SetStore("ended", binary.AppendUvarint(b, uint64(end)))
+}
+
+// endLease gives up the replica's lease, if it has one, and returns when the last lease it had ends.
+func (r *Replica) endLease() truetime.Timestamp {
+	r.seq.Lock()
+	l := &r.lease
+	l.mu.Lock()
+	leads, ready := l.term != 0, l.ready && !l.frozen
+	until := max(l.published, l.last.until)
+	if leads {
+		l.frozen = true
+		l.changed()
+	}
+	l.mu.Unlock()
+	floor := r.seq.floor
+	r.seq.Unlock()
+	switch {
+	case !leads && r.LeaderHint() != 0 && r.LeaderHint() != r.store.cfg.NodeID:
+		return 0 // another leads: the lease was handed over, or is over
+	case !ready:
+		return until
+	}
+	r.machine.LeaseHandoff()
+	if m, ok := r.machine.(LeaseSettler); ok && m.LeaseSettled() {
+		return floor
+	}
+	return until
 }
 
 // shutdown ends what waits for the replica.
@@ -512,9 +628,10 @@ func (r *Replica) needsTick(lapsed map[NodeID]bool) bool {
 
 // HandleRaft takes a frame that another node's store has sent. The store owns frame from then on.
 func (s *Store) HandleRaft(from NodeID, frame []byte) {
-	if len(frame) == 0 || s.closing.Load() || !s.started.Load() {
+	if len(frame) == 0 || !s.started.Load() || !s.gate.enter() {
 		return
 	}
+	defer s.gate.leave()
 	rd := &reader{b: frame[1:]}
 	switch frame[0] {
 	case frameRaft:
@@ -599,9 +716,10 @@ func (s *Store) requestWake(leader NodeID, id RangeID) {
 
 // HandleCall answers a request that another node's store has sent.
 func (s *Store) HandleCall(ctx context.Context, from NodeID, method Method, payload []byte) ([]byte, error) {
-	if s.closing.Load() || !s.started.Load() {
+	if !s.started.Load() || !s.gate.enter() {
 		return nil, ErrClosed
 	}
+	defer s.gate.leave()
 	switch method {
 	case methodSupport:
 		return s.handleSupport(from, payload)
@@ -610,6 +728,9 @@ func (s *Store) HandleCall(ctx context.Context, from NodeID, method Method, payl
 	case methodHandoff:
 		return s.handleHandoff(from, payload)
 	case methodTransfer:
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(s.ctx, cancel)()
 		return s.handleTransfer(ctx, from, payload)
 	case methodReplicaGone:
 		return s.handleReplicaGone(payload)

@@ -60,6 +60,7 @@ func (s *Store) supportRound() {
 	want := now.Latest.Add(s.cfg.SupportWindow)
 	payload := binary.AppendUvarint(nil, s.boot)
 	payload = binary.AppendUvarint(payload, uint64(want))
+	payload = binary.AppendUvarint(payload, uint64(s.ended))
 	if g, err := s.support(s.cfg.NodeID, s.boot, want); err == nil {
 		s.takeSupport(s.cfg.NodeID, g, now)
 	}
@@ -109,11 +110,12 @@ func (s *Store) support(peer NodeID, peerBoot uint64, want truetime.Timestamp) (
 
 func (s *Store) handleSupport(from NodeID, payload []byte) ([]byte, error) {
 	rd := reader{b: payload}
-	boot, want := rd.uvarint(), truetime.Timestamp(rd.uvarint())
+	boot, want, ended := rd.uvarint(), truetime.Timestamp(rd.uvarint()), truetime.Timestamp(rd.uvarint())
 	if rd.bad {
 		return nil, errFrame
 	}
 	newLife := s.votes.lifeChanged(from, boot)
+	s.votes.ended(from, boot, ended)
 	g, err := s.support(from, boot, want)
 	if err != nil {
 		return nil, err

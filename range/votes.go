@@ -2,6 +2,7 @@ package ranges
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -27,7 +28,9 @@ import (
 // when A voted, and C, which had A's vote, has a later clock: the leases do not overlap.
 //
 // Epochs are (boot, counter). A restart forgets whom A followed where, so it starts new epochs, and votes
-// nowhere before TT.after(the largest ceiling it had persisted): the barrier.
+// nowhere before TT.after(the largest ceiling it had persisted): the barrier. A store that was closed in
+// order remembers when the last of its leases ended, and tells so in its next life; supporters then need
+// not wait for more.
 type votes struct {
 	self   NodeID
 	boot   uint64
@@ -38,9 +41,12 @@ type votes struct {
 	gen atomic.Uint64
 
 	mu      sync.Mutex
-	barrier truetime.Timestamp
-	given   map[NodeID]*promise
-	got     map[NodeID]granted
+	barrier truetime.Timestamp // the largest of barriers
+	// barriers are what earlier lives of this node may have promised to each peer, and to itself.
+	barriers map[NodeID]truetime.Timestamp
+	retired  bool // no more promises: the store closes
+	given    map[NodeID]*promise
+	got      map[NodeID]granted
 }
 
 // promise is what this node has promised a peer.
@@ -59,7 +65,7 @@ type granted struct {
 }
 
 func newVotes(self NodeID, boot uint64, window time.Duration) *votes {
-	return &votes{self: self, boot: boot, window: window,
+	return &votes{self: self, boot: boot, window: window, barriers: make(map[NodeID]truetime.Timestamp),
 		given: make(map[NodeID]*promise), got: make(map[NodeID]granted)}
 }
 
@@ -88,6 +94,54 @@ func (v *votes) bound(want truetime.Timestamp, now truetime.Interval) truetime.T
 	return min(want, now.Latest.Add(2*v.window))
 }
 
+// bar notes what an earlier life may have promised a peer.
+func (v *votes) bar(peer NodeID, ceiling truetime.Timestamp) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.barriers[peer] = max(v.barriers[peer], ceiling)
+	v.barrier = max(v.barrier, ceiling)
+}
+
+// ownBarrier returns until when leases of earlier lives of this node may last.
+func (v *votes) ownBarrier() truetime.Timestamp {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.barriers[v.self]
+}
+
+// ended takes a peer's word that all leases of its earlier lives end at ts at the latest.
+func (v *votes) ended(peer NodeID, peerBoot uint64, ts truetime.Timestamp) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if ts == 0 {
+		return
+	}
+	if b, ok := v.barriers[peer]; ok && ts < b {
+		v.barriers[peer] = ts
+		v.barrier = 0
+		for _, b := range v.barriers {
+			v.barrier = max(v.barrier, b)
+		}
+	}
+	if p := v.given[peer]; p != nil && p.peerBoot != 0 && p.peerBoot < peerBoot {
+		p.raise()
+		p.oldUntil = min(p.oldUntil, ts)
+		p.peerBoot = peerBoot
+	}
+}
+
+// retire ends promising, and returns what has been promised to whom.
+func (v *votes) retire() map[NodeID]truetime.Timestamp {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.retired = true
+	out := maps.Clone(v.barriers)
+	for n, p := range v.given {
+		out[n] = max(out[n], p.until, p.oldUntil)
+	}
+	return out
+}
+
 // needCeiling returns the ceiling that must be persisted before grant may be called with these
 // arguments, or 0 when the persisted one is high enough.
 func (v *votes) needCeiling(peer NodeID, want truetime.Timestamp, now truetime.Interval) truetime.Timestamp {
@@ -105,6 +159,9 @@ func (v *votes) grant(peer NodeID, peerBoot uint64, want, ceiling truetime.Times
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	p := v.promiseTo(peer)
+	if v.retired {
+		return granted{epoch: p.epoch}
+	}
 	p.ceiling = max(p.ceiling, ceiling)
 	if p.peerBoot != peerBoot {
 		if p.peerBoot != 0 {
