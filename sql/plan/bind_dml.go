@@ -1030,3 +1030,14 @@ func prepareInsert(ctx context.Context, table *ast.RangeVar, columns []string, e
 	p.Tables = []uint32{t.ID}
 	return p, nil
 }
+
+// PrepareBackfill binds what writing a table's index entries needs, without a statement. The plan has only
+// the slots of one row, the target's New.
+func PrepareBackfill(ctx context.Context, t *Table, env Env) (*Plan, *WriteTarget, error) {
+	b := newBinder(ctx, &env)
+	w, err := b.writeTarget(t, nil, b.newSlots(len(t.Columns)))
+	if err != nil {
+		return nil, nil, err
+	}
+	return &Plan{Verb: "CREATE INDEX", NumSlots: b.slots, Subqueries: b.subqs}, w, nil
+}
