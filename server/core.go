@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -15,6 +16,9 @@ import (
 	"github.com/meridian-db/meridian/mvcc"
 	ranges "github.com/meridian-db/meridian/range"
 	"github.com/meridian-db/meridian/server/rpc"
+	"github.com/meridian-db/meridian/sql"
+	"github.com/meridian-db/meridian/sql/catalog"
+	"github.com/meridian-db/meridian/sql/pgcatalog"
 	"github.com/meridian-db/meridian/truetime"
 	"github.com/meridian-db/meridian/txn"
 	"github.com/meridian-db/meridian/txn/participant"
@@ -53,6 +57,8 @@ type CoreConfig struct {
 	TuneRanges        func(*ranges.Config)      // Tests: last word on the store's configuration.
 	TuneParticipant   func(*participant.Config) // Tests.
 	TuneTxn           func(*txn.Config)         // Tests.
+	TuneSQL           func(*sql.Config)         // Tests.
+	Providers         *pgcatalog.Providers      // What system views show of the node. Default: nothing.
 }
 
 // Core is one node's database below SQL's sessions, without sockets: engine, store, participants, transactions. It
@@ -63,6 +69,9 @@ type Core struct {
 	Store        *ranges.Store
 	Participants *participant.Server
 	DB           *txn.DB
+	Catalog      *catalog.Manager
+	SQL          *sql.Server
+	sqlStarted   atomic.Bool
 	closers      []func() error // in the order of opening
 	started      bool
 }
@@ -153,6 +162,9 @@ func OpenCore(cfg CoreConfig) (c *Core, err error) {
 
 	cfg.Network.RegisterRanges(c.Store)
 	cfg.Network.Register(rpc.ServiceTxn, c.handleTxn)
+	if err := c.openSQL(); err != nil {
+		return c, err
+	}
 	return c, nil
 }
 

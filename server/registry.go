@@ -340,7 +340,7 @@ func (r *registry) byStore(store string) (NodeRecord, bool) {
 // Operations of rpc.ServiceServer: the first byte of a request.
 const (
 	opGossip byte = 'g'
-	opCancel byte = 'c'
+	opView   byte = 'v'
 )
 
 var errUnknownOp = errors.New("unknown operation")

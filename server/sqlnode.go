@@ -1,9 +1,130 @@
 package server
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
 
-type sqlNode struct{}
+	ranges "github.com/meridian-db/meridian/range"
 
-func (s *Server) startSQL(ctx context.Context) error { return nil }
-func (n *sqlNode) shutdown(ctx context.Context)      {}
-func (s *Server) handleCancel(payload []byte) error  { return errUnknownOp }
+	"github.com/meridian-db/meridian/pgwire"
+	"github.com/meridian-db/meridian/server/rpc"
+	"github.com/meridian-db/meridian/sql"
+	"github.com/meridian-db/meridian/sql/catalog"
+	"github.com/meridian-db/meridian/sql/pgcatalog"
+)
+
+// openSQL makes the catalog and the SQL layer of the core; StartSQL brings them up.
+func (c *Core) openSQL() (err error) {
+	cfg := &c.cfg
+	c.Catalog, err = catalog.NewManager(catalog.Config{DB: c.DB, Clock: cfg.Clock, Node: uint64(cfg.NodeID),
+		Peers: catalogPeers{cfg.Network}, Virtual: pgcatalog.Relations(), Log: cfg.Logger})
+	if err != nil {
+		return err
+	}
+	cfg.Network.Register(rpc.ServiceCatalog, func(ctx context.Context, from ranges.NodeID, payload []byte) ([]byte, error) {
+		if !c.sqlStarted.Load() {
+			return nil, errors.New("the catalog is not loaded yet")
+		}
+		return c.Catalog.HandleCall(ctx, uint64(from), payload)
+	})
+	cat, err := sql.NewCatalog(sql.CatalogConfig{Manager: c.Catalog, Providers: cfg.Providers})
+	if err != nil {
+		return err
+	}
+	sc := sql.Config{DB: c.DB, Catalog: cat, Version: Version, NodeID: int32(cfg.NodeID), Log: cfg.Logger, Tracer: cfg.Tracer("sql")}
+	if cfg.TuneSQL != nil {
+		cfg.TuneSQL(&sc)
+	}
+	c.SQL, err = sql.NewServer(sc)
+	return err
+}
+
+// StartSQL loads the catalog, creating it in a new cluster. The first ranges must be reachable.
+func (c *Core) StartSQL(ctx context.Context) error {
+	if err := c.Catalog.Start(ctx); err != nil {
+		return err
+	}
+	c.sqlStarted.Store(true)
+	return nil
+}
+
+// StopSQL gives the catalog's lease back. The sessions have ended.
+func (c *Core) StopSQL(ctx context.Context) {
+	if c.sqlStarted.Swap(false) {
+		c.Catalog.Stop(ctx)
+	}
+}
+
+// catalogPeers carries catalog messages.
+type catalogPeers struct{ net Network }
+
+// Call implements catalog.Peers.
+func (p catalogPeers) Call(ctx context.Context, node uint64, payload []byte) ([]byte, error) {
+	return p.net.Call(ctx, ranges.NodeID(node), rpc.ServiceCatalog, payload)
+}
+
+// startSQL loads the catalog and opens the node to clients.
+func (s *Server) startSQL(ctx context.Context) error {
+	if err := s.core.StartSQL(ctx); err != nil {
+		return err
+	}
+	s.onClose("catalog", func(ctx context.Context) error {
+		// The lease is given back through the database, which may have no quorum any more.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if s.noDrain.Load() {
+			cancel()
+		}
+		s.core.StopSQL(ctx)
+		return nil
+	})
+	if s.cfg.PostgresPassword != "" {
+		if err := s.setFirstPassword(ctx); err != nil {
+			return fmt.Errorf("--postgres-password: %w", err)
+		}
+	}
+	pc := pgwire.Config{SQL: s.core.SQL, Log: s.log}
+	if s.certs != nil {
+		pc.Auth, pc.Credentials, pc.TLS, pc.RequireTLS = pgwire.AuthSCRAM, s.core.SQL.Credentials, s.certs.SQL, true
+	} else {
+		pc.Auth, pc.TrustAnywhere = pgwire.AuthTrust, s.cfg.InsecureListenAnywhere
+	}
+	wire, err := pgwire.New(pc)
+	if err != nil {
+		return err
+	}
+	// Connections live as long as the server, not as long as Start's context.
+	base, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := wire.Serve(base, s.listeners.SQL); err != nil {
+			err = fmt.Errorf("SQL port failed: %w", err)
+			s.log.Error("cannot serve", "err", err)
+			s.failed.Store(&err)
+		}
+	}()
+	s.wire = wire
+	s.onClose("SQL port", func(context.Context) error {
+		wire.Close()
+		cancel()
+		<-done
+		return nil
+	})
+	return nil
+}
+
+// setFirstPassword gives the first superuser a password if it has none.
+func (s *Server) setFirstPassword(ctx context.Context) error {
+	if _, ok, err := s.core.SQL.Credentials(ctx, "postgres"); ok || err != nil {
+		return err
+	}
+	verifier, err := sql.HashPassword(s.cfg.PostgresPassword)
+	if err != nil {
+		return err
+	}
+	// The verifier's alphabet has no quotes.
+	return s.core.SQL.Exec(ctx, "postgres", "ALTER ROLE postgres PASSWORD '"+verifier+"'", nil)
+}
