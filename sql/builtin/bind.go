@@ -25,7 +25,7 @@ type library map[string]*impl
 
 var implementations = sync.OnceValue(func() library {
 	l := library{}
-	for _, register := range []func(library){registerInt, registerFloat, registerNumeric, registerText, registerBytea, registerCompare, registerWindow} {
+	for _, register := range []func(library){registerInt, registerFloat, registerNumeric, registerText, registerPattern, registerBytea, registerCompare, registerWindow} {
 		register(l)
 	}
 	return l
