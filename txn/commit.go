@@ -49,9 +49,13 @@ func (t *Txn) Commit(ctx context.Context) (truetime.Timestamp, error) {
 			attribute.Int("writes", len(t.buf.entries)), attribute.Bool("staged", t.stage.any)))
 		defer span.End()
 	}
-	// From here on the client's cancellation does not count: half a commit is worse than a late one.
-	cctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.db.cfg.CommitTimeout)
-	defer cancel()
+	cctx := ctx
+	if len(t.buf.entries) > 0 || t.stage.any {
+		// From here on the client's cancellation does not count: half a commit is worse than a late one.
+		var cancel context.CancelFunc
+		cctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), t.db.cfg.CommitTimeout)
+		defer cancel()
+	}
 	ts, commitID, err := t.commit(cctx)
 	if errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, kv.ErrAmbiguous) {
 		err = wrap(kv.ErrUnavailable, "commit: "+err.Error())
@@ -111,7 +115,7 @@ func (t *Txn) commit(ctx context.Context) (truetime.Timestamp, []byte, error) {
 
 // plan divides what the transaction has written and locked among the ranges as they are now, in key order.
 func (t *Txn) plan(ctx context.Context) ([]piece, error) {
-	pieces := make([]piece, 0, 2)
+	pieces := make([]piece, 0, max(1, len(t.mu.parts)))
 	find := func(rt *route) *piece {
 		for i := range pieces {
 			if pieces[i].rt.desc.ID == rt.desc.ID {
@@ -135,10 +139,13 @@ func (t *Txn) plan(ctx context.Context) ([]piece, error) {
 		}
 		p.writes = append(p.writes, stagedWrite{e.key, &e.version})
 	}
-	t.mu.Lock()
-	parts := slices.Clone(t.mu.parts)
-	t.mu.Unlock()
-	for _, part := range parts {
+	// Requests are over by now: nothing else touches parts.
+	for _, part := range t.mu.parts {
+		if part.covered() {
+			p := find(part.rt)
+			p.staged = p.staged || part.staged
+			continue
+		}
 		err := t.ranges(ctx, part, func(rt *route) error {
 			p := find(rt)
 			p.staged = p.staged || part.staged
@@ -240,8 +247,8 @@ func (t *Txn) checkLocks(ctx context.Context, pieces []piece) error {
 	if t.bound != 0 && t.db.clock.Now().Latest >= t.bound {
 		return &reasonError{kv.ErrRetry, ErrTooLate, ""}
 	}
+	id := t.db.newID(t.db.clock.Now().Latest)
 	return parallel(len(pieces), func(i int) error {
-		id := t.db.newID(t.db.clock.Now().Latest)
 		req := t.commitRequest(txnpb.Kind_COMMIT_ONE, pieces[i], id[:])
 		resp, s, err := t.db.send(ctx, pieces[i].rt, req)
 		t.account(s, resp)

@@ -36,6 +36,9 @@ type Txn struct {
 		seen    map[ranges.RangeID]struct{} // for stats.Ranges, once parts do not tell
 		listed  bool                        // in db.active
 		scanner []*Scanner                  // open ones
+
+		firstPart part
+		partSpace [4]*part
 	}
 
 	// Below: touched by writes, Flush, savepoints and the end, which run alone.
@@ -59,7 +62,10 @@ type part struct {
 
 func (p *part) extend(lo, hi []byte, hiOpen bool) {
 	if p.lo == nil {
-		p.lo, p.hi, p.hiOpen = bytes.Clone(lo), bytes.Clone(hi), hiOpen
+		p.lo = bytes.Clone(lo)
+		if p.hi, p.hiOpen = p.lo, hiOpen; !bytes.Equal(lo, hi) {
+			p.hi = bytes.Clone(hi)
+		}
 		return
 	}
 	if bytes.Compare(lo, p.lo) < 0 {
@@ -159,7 +165,13 @@ func (t *Txn) touched(rt *route, epoch int64, lo, hi []byte, hiOpen, staged bool
 				old = q.epoch
 			}
 		}
-		p = &part{rt: rt}
+		if t.mu.parts == nil {
+			// Most transactions hold locks in one range.
+			p, t.mu.parts = &t.mu.firstPart, t.mu.partSpace[:0]
+			p.rt = rt
+		} else {
+			p = &part{rt: rt}
+		}
 		t.mu.parts = append(t.mu.parts, p)
 		t.mu.stats.Ranges++
 	} else {
