@@ -1,8 +1,6 @@
 package pgcatalog
 
 import (
-	"strings"
-
 	"github.com/meridian-db/meridian/sql/catalog"
 )
 
@@ -175,14 +173,4 @@ func pgShdescription(g *gen) error {
 		}
 	}
 	return nil
-}
-
-// optionsMap splits name=value pairs.
-func optionsMap(options []string) map[string]string {
-	out := map[string]string{}
-	for _, o := range options {
-		k, v, _ := strings.Cut(o, "=")
-		out[k] = v
-	}
-	return out
 }
