@@ -2,7 +2,7 @@
 GO      ?= go
 BIN     := bin/meridian
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LDFLAGS := -s -w -X github.com/meridian-db/meridian/server.Version=$(VERSION)
+LDFLAGS := -s -w -X main.version=$(VERSION)
 FUZZTIME ?= 20s
 
 .PHONY: build demo test test-race test-sim test-fuzz test-compose bench microbench lint fmt generate image clean
