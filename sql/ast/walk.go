@@ -200,3 +200,97 @@ func WalkTableRef(r TableRef, f func(Expr) bool, query func(*SelectStmt), table 
 		WalkTableRef(r.Table, f, query, table)
 	}
 }
+
+// WalkTables calls f with every relation that a query names in FROM, USING or as the target of a data-modifying
+// statement, in subqueries and common table expressions too. Names of common table expressions are among them.
+func WalkTables(st Stmt, f func(*RangeVar)) {
+	query := func(s *SelectStmt) {
+		if s.With != nil {
+			for _, c := range s.With.CTEs {
+				if _, ok := c.Query.(*SelectStmt); !ok {
+					WalkTables(c.Query, f)
+				}
+			}
+		}
+		for _, r := range s.From {
+			fromTables(r, f)
+		}
+	}
+	expr := func(Expr) bool { return true }
+	sub := func(e Expr) { WalkAll(e, expr, query) }
+	refs := func(rs []TableRef) {
+		for _, r := range rs {
+			fromTables(r, f)
+			WalkTableRef(r, expr, query, nil)
+		}
+	}
+	with := func(w *WithClause) {
+		if w != nil {
+			for _, c := range w.CTEs {
+				WalkTables(c.Query, f)
+			}
+		}
+	}
+	targets := func(ts []*Target) {
+		for _, t := range ts {
+			sub(t.Expr)
+		}
+	}
+	returning := func(r *Returning) {
+		if r != nil {
+			targets(r.Targets)
+		}
+	}
+	switch s := st.(type) {
+	case *SelectStmt:
+		WalkSelect(s, expr, query)
+	case *InsertStmt:
+		with(s.With)
+		f(s.Table)
+		WalkSelect(s.Select, expr, query)
+		if s.OnConflict != nil {
+			targets(s.OnConflict.Set)
+			sub(s.OnConflict.Where)
+		}
+		returning(s.Returning)
+	case *UpdateStmt:
+		with(s.With)
+		f(s.Table)
+		targets(s.Set)
+		refs(s.From)
+		sub(s.Where)
+		returning(s.Returning)
+	case *DeleteStmt:
+		with(s.With)
+		f(s.Table)
+		refs(s.Using)
+		sub(s.Where)
+		returning(s.Returning)
+	case *MergeStmt:
+		with(s.With)
+		f(s.Table)
+		refs([]TableRef{s.Source})
+		sub(s.On)
+		for _, w := range s.Whens {
+			sub(w.Cond)
+			targets(w.Targets)
+			for _, e := range w.Values {
+				sub(e)
+			}
+		}
+		returning(s.Returning)
+	}
+}
+
+// fromTables visits the relations of one FROM item, joins included, subqueries not.
+func fromTables(r TableRef, f func(*RangeVar)) {
+	switch r := r.(type) {
+	case *RangeVar:
+		f(r)
+	case *JoinRef:
+		fromTables(r.Left, f)
+		fromTables(r.Right, f)
+	case *TableSample:
+		fromTables(r.Table, f)
+	}
+}

@@ -15,7 +15,7 @@ import (
 //	n space(1) parent(4) name   id(4): the name is taken
 //	l version(8)           ids changed by that version, 4 bytes each
 //	L node(8)              lease of a node: end(8)
-//	g id(4)                storage to be removed
+//	g id(4) [index(2)]     storage, or one index of it, to be removed
 //	q id(4)                state of a sequence (used by package ddl and the sequence functions)
 const (
 	keyVersion    = 'v'

@@ -364,6 +364,25 @@ func (m *Manager) allocID(ctx context.Context) (uint32, error) {
 	}
 }
 
+// allocPair returns the first of two consecutive fresh ids.
+func (m *Manager) allocPair(ctx context.Context) (uint32, error) {
+	for {
+		a, err := m.allocID(ctx)
+		if err != nil {
+			return 0, err
+		}
+		m.ids.Lock()
+		ok := m.ids.next == a+1 && m.ids.next < m.ids.end
+		if ok {
+			m.ids.next++
+		}
+		m.ids.Unlock()
+		if ok {
+			return a, nil
+		}
+	}
+}
+
 func (m *Manager) allocBlock(ctx context.Context, n uint32) (uint32, error) {
 	key := []byte("\x02icatalog")
 	tx, err := m.cfg.DB.Begin(ctx, kv.TxnOptions{Name: "catalog ids"})

@@ -207,6 +207,9 @@ func (t *Txn) KV() kv.Txn { return t.kv }
 // NewID allocates an object id.
 func (t *Txn) NewID(ctx context.Context) (uint32, error) { return t.m.allocID(ctx) }
 
+// NewIDPair allocates two object ids in a row and returns the first.
+func (t *Txn) NewIDPair(ctx context.Context) (uint32, error) { return t.m.allocPair(ctx) }
+
 // edit prepares for a change: the first one locks the catalog's base version in.
 func (t *Txn) edit() error {
 	if t.kv == nil {
@@ -388,6 +391,16 @@ func duplicateName(k nameKey) error {
 // Delete removes a descriptor. The storage of a table is removed after the commit, when no transaction can
 // read it any more.
 func (t *Txn) Delete(ctx context.Context, d Descriptor) error {
+	if tab, ok := d.(*Table); ok && tab.IsTable() {
+		if err := t.Discard(tab.StorageID()); err != nil {
+			return err
+		}
+	}
+	return t.Forget(ctx, d)
+}
+
+// Forget removes a descriptor and leaves the storage of a table alone.
+func (t *Txn) Forget(ctx context.Context, d Descriptor) error {
 	if err := t.edit(); err != nil {
 		return err
 	}
@@ -400,11 +413,6 @@ func (t *Txn) Delete(ctx context.Context, d Descriptor) error {
 	if err := t.kv.Delete(descKey(d.DescID())); err != nil {
 		return err
 	}
-	if tab, ok := d.(*Table); ok && tab.IsTable() {
-		if err := t.Discard(tab.StorageID()); err != nil {
-			return err
-		}
-	}
 	st := t.snap.state.clone()
 	st.remove(d.DescID())
 	t.view(st, d.DescID())
@@ -414,6 +422,11 @@ func (t *Txn) Delete(ctx context.Context, d Descriptor) error {
 // Discard notes that a storage id is not used any more once the transaction commits.
 func (t *Txn) Discard(storage uint32) error {
 	return t.kv.Put(garbageKey(storage), []byte{})
+}
+
+// DiscardIndex notes that an index's entries are not used any more once the transaction commits.
+func (t *Txn) DiscardIndex(storage uint32, index uint16) error {
+	return t.kv.Put(binary.BigEndian.AppendUint16(garbageKey(storage), index), []byte{})
 }
 
 // Mark is a point that RollbackTo returns to; the caller rolls kv back itself.
