@@ -24,6 +24,7 @@ type writer struct {
 	// present has what the batch knows about unique keys: the value found, or written since.
 	present map[string]keyState
 	buf     []byte // arena of keys
+	chunk   int
 	probes  [][]byte
 	hidden  bool // the primary key is a fresh row id
 	single  bool // one row in the batch
@@ -74,7 +75,8 @@ func (w *writer) skip(i int) bool { return w.affected != nil && !w.affected[i] }
 // alloc carves a key out of the arena.
 func (w *writer) carve(build func([]byte) []byte) []byte {
 	if cap(w.buf)-len(w.buf) < 256 {
-		w.buf = make([]byte, 0, 16<<10)
+		w.chunk = min(max(w.chunk*4, 512), 16<<10)
+		w.buf = make([]byte, 0, w.chunk)
 	}
 	n := len(w.buf)
 	w.buf = build(w.buf)

@@ -38,6 +38,7 @@ type prop struct{ key, val string }
 // Describe renders a plan as EXPLAIN does: lines of text, or one JSON document.
 func Describe(p *Plan, o *ExplainOptions, a *Actual) []string {
 	d := &describer{p: p, seen: map[int]bool{}}
+	d.countRels(p.Root)
 	root := d.item(p.Root)
 	if o.Verbose && len(p.Output) > 0 {
 		var out []string
@@ -78,6 +79,24 @@ type describer struct {
 	p    *Plan
 	seen map[int]bool
 	subs int
+	rels int
+}
+
+// countRels counts what has columns: with more than one, column names are qualified.
+func (d *describer) countRels(n Node) {
+	switch n.(type) {
+	case *Scan, *FuncScan, *CTEScan:
+		d.rels++
+	}
+	n.exprs(func(e *Expr) {
+		walkExpr(*e, func(x Expr) bool {
+			if s, ok := x.(*Subquery); ok && s.Root != nil {
+				d.countRels(s.Root)
+			}
+			return true
+		})
+	})
+	n.inputs(func(c *Node) { d.countRels(*c) })
 }
 
 func (d *describer) text(lines *[]string, it *item, depth int, o *ExplainOptions, a *Actual) {

@@ -159,7 +159,7 @@ func (d *describer) join(es []Expr, sep string) string {
 }
 
 // manyRels reports whether column names need their relation's.
-func (d *describer) manyRels() bool { return len(d.p.Tables) > 1 || d.p.qualify }
+func (d *describer) manyRels() bool { return d.rels > 1 }
 
 func constText(c *Const) string {
 	if c.D.IsNull() {

@@ -401,8 +401,9 @@ func (o *optimizer) access(s *Scan) {
 }
 
 // provides reports whether a path yields rows in the order of keys, perhaps read backwards.
-func (o *optimizer) provides(s *Scan, p *path, keys []SortKey) (ok, reverse bool) {
-	if p.point {
+// many says that one row of the scan may have become several.
+func (o *optimizer) provides(s *Scan, p *path, keys []SortKey, many bool) (ok, reverse bool) {
+	if p.point && !many {
 		return true, false
 	}
 	if p.in != nil {
@@ -432,7 +433,7 @@ next:
 		}
 		if i >= len(ke) {
 			// All keys of a unique index are used up: rows are already in a total order.
-			return p.ix.Unique && uniqueNotNull(s.Table, p.ix), reverse
+			return !many && p.ix.Unique && uniqueNotNull(s.Table, p.ix), reverse
 		}
 		if !sameExpr(ke[i], stripCast(k.E)) {
 			return false, false
@@ -524,8 +525,9 @@ func (o *optimizer) isOrdered(n Node, keys []SortKey, limit float64) bool {
 	if below == nil {
 		return false
 	}
+	many := multiplies(n)
 	cur := &path{ix: s.Index, eq: s.Eq, in: s.In, point: s.Point}
-	if ok, rev := o.provides(s, cur, below); ok && (!s.Ordered || rev == s.Reverse) {
+	if ok, rev := o.provides(s, cur, below, many); ok && (!s.Ordered || rev == s.Reverse) {
 		s.Ordered, s.Reverse = true, rev
 		return true
 	}
@@ -543,7 +545,7 @@ func (o *optimizer) isOrdered(n Node, keys []SortKey, limit float64) bool {
 			continue
 		}
 		p := o.pathFor(s, ix, conds)
-		ok, rev := o.provides(s, p, below)
+		ok, rev := o.provides(s, p, below, many)
 		if !ok {
 			continue
 		}
@@ -563,6 +565,21 @@ func (o *optimizer) isOrdered(n Node, keys []SortKey, limit float64) bool {
 	s.apply(best, conds)
 	s.Ordered = true
 	return true
+}
+
+// multiplies reports whether a node on the way to the scan below may yield several rows for one.
+func multiplies(n Node) bool {
+	switch x := n.(type) {
+	case *Scan:
+		return false
+	case *Join:
+		return x.Kind != SemiJoin && x.Kind != AntiJoin || multiplies(x.Left)
+	case *ProjectSet:
+		return true
+	}
+	m := false
+	n.inputs(func(c *Node) { m = m || multiplies(*c) })
+	return m
 }
 
 func samePrefix(want, have []SortKey) bool {

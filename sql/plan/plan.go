@@ -74,7 +74,6 @@ type Plan struct {
 	Explain    *ExplainOptions // set for EXPLAIN: Root is the explained statement's
 	Fast       *FastPath       // set when the statement takes the short path
 	NumNodes   int
-	qualify    bool // EXPLAIN qualifies column names
 }
 
 // ExplainOptions are the options of EXPLAIN.
