@@ -185,7 +185,9 @@ func readRaftMsg(r *reader) (raftMsg, error) {
 		m.RejectHint = &w.v[6]
 	}
 	if flags&flagContext != 0 {
-		m.Context = r.bytes(r.uvarint())
+		if c := r.bytes(r.uvarint()); len(c) > 0 {
+			m.Context = c
+		}
 	}
 	if flags&flagEpoch != 0 {
 		rm.epoch = r.uvarint()
