@@ -200,6 +200,10 @@ func (t *Table) Decode(b []byte, payload func(*Txn, []byte) error) error {
 	return nil
 }
 
+// restoredSilence is for how many sweeps a restored transaction counts as silent already: its gateway has had
+// no leader here to send heartbeats to, and its locks have been in the way all the time.
+const restoredSilence = 3
+
 // Restore adds a prepared transaction from the range's replicated state, with exclusive locks on keys
 // and spans (pairs of start and end), or adds the locks to the entry that a handoff brought.
 func (t *Table) Restore(id TxnID, age int64, gateway int32, token int64, ts truetime.Timestamp, payload any, keys [][]byte, spans [][2][]byte) *Txn {
@@ -211,7 +215,7 @@ func (t *Table) Restore(id TxnID, age int64, gateway int32, token int64, ts true
 			t.token++
 			token = t.token
 		}
-		x = &Txn{ID: id, Age: age, Gateway: gateway, Token: token, seen: t.sweep}
+		x = &Txn{ID: id, Age: age, Gateway: gateway, Token: token, seen: t.sweep - restoredSilence}
 		x.points = x.pointsBuf[:0]
 		t.txns[id] = x
 	}

@@ -206,6 +206,7 @@ type fakeReplica struct {
 	g       *group
 	n       *node
 	m       *Machine
+	apply   sync.Mutex // one applies at a time
 	mu      sync.Mutex
 	applied int
 	closed  truetime.Timestamp
@@ -295,6 +296,8 @@ func (g *group) applyLoop() {
 
 // catchUp applies the log up to n entries.
 func (r *fakeReplica) catchUp(n int) {
+	r.apply.Lock()
+	defer r.apply.Unlock()
 	for {
 		r.mu.Lock()
 		i := r.applied
