@@ -23,13 +23,20 @@ type impl struct {
 // to implementations. It is filled by the register functions of the files about each type.
 type library map[string]*impl
 
-var implementations = sync.OnceValue(func() library {
-	l := library{}
-	for _, register := range []func(library){registerInt, registerFloat, registerNumeric, registerText, registerPattern, registerBytea, registerCompare, registerWindow} {
-		register(l)
-	}
-	return l
-})
+var (
+	implOnce sync.Once
+	impls    library
+)
+
+func implementations() library {
+	implOnce.Do(func() {
+		impls = library{}
+		for _, register := range []func(library){registerInt, registerFloat, registerNumeric, registerText, registerArray, registerJSON, registerFormat, registerPattern, registerBytea, registerCompare, registerWindow} {
+			register(impls)
+		}
+	})
+	return impls
+}
 
 func (l library) add(name string, i *impl) {
 	if l[name] != nil {
