@@ -49,9 +49,15 @@ func (m *Machine) settleTxn(ctx context.Context, l *leadership, id TxnID, commit
 		if p == nil || p.commit != commit {
 			return nil
 		}
-		if !p.readOnly && committed {
-			m.endAfter(l, id, ts) // the record has gone, the locks have yet to
-			return nil
+		if !p.readOnly {
+			// The record has gone, the locks have yet to: not before readers of the engine see why.
+			if err := l.waitIdle(ctx, func() bool { return !m.isLeaving(id) }); err != nil {
+				return err
+			}
+			if committed {
+				m.endAfter(l, id, ts)
+				return nil
+			}
 		}
 		if committed {
 			// What was read under these locks was read at ts: later writes must lie above. A lease that
@@ -91,6 +97,18 @@ func (m *Machine) settleTxn(ctx context.Context, l *leadership, id TxnID, commit
 	// Durable is enough for the coordinator to know. The locks go when the timestamp has passed (I7).
 	m.endAfter(l, id, ts)
 	return nil
+}
+
+// isLeaving reports whether a record of id has been removed by Apply, but not yet visibly.
+func (m *Machine) isLeaving(id TxnID) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for _, r := range m.leaving {
+		if r.cmd.txn == id {
+			return true
+		}
+	}
+	return false
 }
 
 // rollback serves ROLLBACK.
