@@ -221,7 +221,22 @@ func (d *Demo) PrintReady(w io.Writer, took time.Duration) {
 func (d *Demo) Stop() error {
 	var wg sync.WaitGroup
 	errs := make([]error, len(d.Servers))
-	// Together: the last node could hand its leases to nobody.
+	// Clients leave first, while their commits still find a quorum.
+	for _, s := range d.Servers {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			s.noDrain.Store(true)
+			s.closeClients(ctx)
+			if s.core != nil {
+				s.core.StopSQL(ctx)
+			}
+		}()
+	}
+	wg.Wait()
+	// Then all nodes together: the last one could hand its leases to nobody.
 	for i, s := range d.Servers {
 		wg.Add(1)
 		go func() {

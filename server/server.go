@@ -484,6 +484,34 @@ func (s *Server) Stop() error {
 	return s.stop(ctx)
 }
 
+// closeClients ends the sessions: those that are idle at once, the others when their statement is done or ctx ends.
+func (s *Server) closeClients(ctx context.Context) {
+	if s.wire == nil {
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if s.noDrain.Load() {
+			s.wire.Close()
+		} else {
+			s.wire.Shutdown(ctx)
+		}
+	}()
+	select {
+	case <-done:
+		return
+	case <-ctx.Done():
+	}
+	select {
+	case <-done:
+	case <-time.After(time.Second):
+		// A commit that waits for a quorum which is gone would wait on: its outcome is unknown then.
+		s.core.DB.Close()
+		<-done
+	}
+}
+
 // halt is Stop without handing leases over, when the whole cluster ends.
 func (s *Server) halt() error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.DrainTimeout)
@@ -496,13 +524,7 @@ func (s *Server) stop(ctx context.Context) error {
 	s.stopOnce.Do(func() {
 		was := nodeState(s.state.Load())
 		s.setState(stateDraining)
-		if s.wire != nil {
-			if s.noDrain.Load() {
-				s.wire.Close()
-			} else {
-				s.wire.Shutdown(ctx)
-			}
-		}
+		s.closeClients(ctx)
 		if s.core != nil && was == stateServing && !s.noDrain.Load() {
 			if err := s.core.Drain(ctx); err != nil {
 				s.log.Warn("not all leases could be handed over", "err", err)
