@@ -116,7 +116,9 @@ func (r *Replica) nextTask() func(ctx context.Context) error {
 		// Learners that an interrupted change has left behind.
 		return func(ctx context.Context) error { return r.ChangeReplicas(ctx, voters) }
 	}
-	if to, ok := r.needsSnapshot(); ok {
+	if r.quiesced.Load() {
+		// Every live follower has all there is.
+	} else if to, ok := r.needsSnapshot(); ok {
 		return func(ctx context.Context) error { return r.sendSnapshot(ctx, to) }
 	}
 	if s.cfg.SplitBytes > 0 && r.size.Load() > s.cfg.SplitBytes {
@@ -164,6 +166,14 @@ func (s *Store) truncateLogs() {
 	for _, r := range s.replicaList() {
 		size := r.logBytes.Load()
 		total += size
+		if s.logCache.used.Load() > s.cfg.LogCacheBytes/2 && r.quiet() {
+			// Idle ranges leave the cache to busy ones.
+			r.mu.Lock()
+			if v := r.mu.view; v != nil && len(v.entries) > 0 && v.last.Index <= r.applied.Load() {
+				v.evict(len(v.entries))
+			}
+			r.mu.Unlock()
+		}
 		limit := int64(followerBytes)
 		if r.leading.Load() {
 			limit = truncateBytes
@@ -186,6 +196,11 @@ func (s *Store) truncateLogs() {
 	} else if total < s.keptBytes {
 		s.keptBytes = total
 	}
+}
+
+// quiet reports whether nothing goes on in the range.
+func (r *Replica) quiet() bool {
+	return r.pend.len() == 0 && (r.quiesced.Load() || r.idle.Load() && r.applied.Load() >= r.pos.bound())
 }
 
 // truncateTo truncates the log up to index, or less where a follower that is alive needs more, unless the

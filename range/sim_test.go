@@ -325,23 +325,31 @@ func (l *simNodes) Nodes() []NodeInfo {
 	return append([]NodeInfo{}, l.list...)
 }
 
+// newSim makes a cluster of n nodes, inside a synctest bubble.
+func newSim(t *testing.T, seed uint64, n int, tune func(c *Config)) *sim {
+	c := &sim{t: t, net: newSimNet(seed), nodes: map[NodeID]*simNode{}, tune: tune, eps: time.Millisecond, lister: &simNodes{}}
+	c.logger = slog.New(slog.DiscardHandler)
+	if os.Getenv("RANGE_TEST_LOG") != "" {
+		c.logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
+	for id := NodeID(1); id <= NodeID(n); id++ {
+		c.nodes[id] = &simNode{id: id, fs: vfs.NewCrashableMem(), clock: &simClock{eps: c.eps}}
+	}
+	return c
+}
+
+func (c *sim) close() {
+	for _, x := range c.nodes {
+		c.stop(x)
+	}
+}
+
 // runSim runs a test on a cluster of n nodes inside a synctest bubble.
 func runSim(t *testing.T, seed uint64, n int, tune func(c *Config), f func(c *sim)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		c := &sim{t: t, net: newSimNet(seed), nodes: map[NodeID]*simNode{}, tune: tune, eps: time.Millisecond, lister: &simNodes{}}
-		c.logger = slog.New(slog.DiscardHandler)
-		if os.Getenv("RANGE_TEST_LOG") != "" {
-			c.logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
-		}
-		for id := NodeID(1); id <= NodeID(n); id++ {
-			c.nodes[id] = &simNode{id: id, fs: vfs.NewCrashableMem(), clock: &simClock{eps: c.eps}}
-		}
-		defer func() {
-			for _, x := range c.nodes {
-				c.stop(x)
-			}
-		}()
+		c := newSim(t, seed, n, tune)
+		defer c.close()
 		f(c)
 	})
 }

@@ -286,6 +286,9 @@ func (s *Store) Start() error {
 			return err
 		}
 	}
+	s.mu.Lock()
+	s.reindex()
+	s.mu.Unlock()
 	s.started.Store(true)
 	s.wg.Add(s.cfg.Workers + 2 + len(s.applies))
 	for range s.cfg.Workers {
@@ -353,7 +356,9 @@ func (s *Store) newReplica(d *Descriptor, a appliedState, id ReplicaID, init fun
 	r.machine = s.cfg.NewMachine(r)
 	s.mu.Lock()
 	s.mu.replicas[d.ID] = r
-	s.reindex()
+	if s.started.Load() {
+		s.reindex()
+	} // else Start does it, once for all
 	held := s.mu.orphans[d.ID]
 	s.mu.nOrphans -= len(held)
 	delete(s.mu.orphans, d.ID)
@@ -607,9 +612,10 @@ func (s *Store) tickLoop() {
 		case <-closing.C:
 			s.publishClosed()
 		case <-tick.C:
-			lapsed := s.votes.lapsedPeers(s.cfg.Clock.Now())
+			now := s.cfg.Clock.Now()
+			lapsed := s.votes.lapsedPeers(now)
 			for _, r := range s.replicaList() {
-				if r.needsTick(lapsed) {
+				if r.needsTick(lapsed, now) {
 					r.poke(flagTick)
 				}
 			}
@@ -618,10 +624,10 @@ func (s *Store) tickLoop() {
 }
 
 // needsTick reports whether a tick could do anything for the replica.
-func (r *Replica) needsTick(lapsed map[NodeID]bool) bool {
+func (r *Replica) needsTick(lapsed map[NodeID]bool, now truetime.Interval) bool {
 	if r.leading.Load() {
 		// A silent leader wakes when its lease has run out, to step down in the end.
-		return !r.quiesced.Load() || r.Lease().Until <= r.store.cfg.Clock.Now().Latest
+		return !r.quiesced.Load() || r.Lease().Until <= now.Latest
 	}
 	return !r.idle.Load() || lapsed[r.LeaderHint()]
 }
