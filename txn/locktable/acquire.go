@@ -84,10 +84,12 @@ func (t *Table) grantPoint(x *Txn, p *point, key []byte, mode Mode) {
 	}
 	if mode == Exclusive {
 		p.excl = x
-		for i := range x.points {
-			if x.points[i].p == p { // an upgrade
-				x.points[i].mode = Exclusive
-				return
+		if slices.Contains(p.shared, x) { // an upgrade; x.points is searched for nothing else: it can be long
+			for i := range x.points {
+				if x.points[i].p == p {
+					x.points[i].mode = Exclusive
+					return
+				}
 			}
 		}
 	} else {

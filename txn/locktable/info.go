@@ -62,3 +62,16 @@ func (t *Table) Locks(limit int) []LockInfo {
 	}
 	return out
 }
+
+// Settled reports whether no lock is held but by transactions that durable, given their entry, answers true for:
+// the next leader knows of those without being told.
+func (t *Table) Settled(durable func(*Txn) bool) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, x := range t.txns {
+		if len(x.points)+len(x.spans) > 0 && !durable(x) {
+			return false
+		}
+	}
+	return true
+}

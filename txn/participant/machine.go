@@ -49,6 +49,7 @@ type Machine struct {
 var (
 	_ ranges.Machine       = (*Machine)(nil)
 	_ ranges.StateSplitter = (*Machine)(nil)
+	_ ranges.LeaseSettler  = (*Machine)(nil)
 )
 
 // leadership is a machine's volatile state for the duration of one lease.
@@ -345,6 +346,19 @@ func (m *Machine) LeaseHandoff() []byte {
 	m.lead.CompareAndSwap(l, nil)
 	l.table.Close()
 	return l.table.Encode(encodePart)
+}
+
+// LeaseSettled reports, after LeaseHandoff, whether the locks that are left are all on record.
+func (m *Machine) LeaseSettled() bool {
+	l := m.frozen.Load()
+	if l == nil {
+		return false
+	}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return l.table.Settled(func(x *locktable.Txn) bool {
+		return x.State() == locktable.Prepared && m.state.records[x.ID] != nil
+	})
 }
 
 // Close ends the machine.

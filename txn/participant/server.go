@@ -134,13 +134,32 @@ func (s *Server) remove(m *Machine) {
 	}
 }
 
-// Close ends the server's goroutines. Machines are closed by their store.
+// Close refuses further requests, waits for those in progress and ends the server's goroutines. After it nothing
+// here touches the engine. Locks are given up first, so that nobody waits for one; what waits for the
+// log is answered by the store, which is closed before.
 func (s *Server) Close() {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
+	for _, m := range s.all() {
+		m.LeaseLost()
+	}
 	s.cancel()
 	s.tasks.Wait()
+}
+
+// enter admits a request to a range; s.tasks.Done must follow when it has a machine.
+func (s *Server) enter(id ranges.RangeID) *Machine {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return nil
+	}
+	m := s.machines[id]
+	if m != nil {
+		s.tasks.Add(1)
+	}
+	return m
 }
 
 // spawn runs f on a goroutine that Close waits for; f must end when its leadership's or the server's
@@ -194,11 +213,12 @@ func (s *Server) Batch(ctx context.Context, req *txnpb.BatchRequest) (*txnpb.Bat
 		}
 		return resp, nil
 	}
-	m := s.Machine(ranges.RangeID(req.RangeId))
+	m := s.enter(ranges.RangeID(req.RangeId))
 	if m == nil {
 		resp.Error = txnpb.ErrorCode_RANGE_NOT_FOUND
 		return resp, nil
 	}
+	defer s.tasks.Done()
 	span := s.startSpan(&ctx, req)
 	err := m.serve(ctx, req, resp)
 	if err == nil && resp.Error == txnpb.ErrorCode_OK && req.DescGeneration != 0 &&
