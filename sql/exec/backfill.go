@@ -121,4 +121,3 @@ func prefixEnd(p []byte) []byte {
 	}
 	return nil
 }
-

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/meridian-db/meridian/sql/pgerr"
@@ -50,7 +51,7 @@ func newState(p *plan.Plan, env *Env) *state {
 	}
 	s.c = plan.EvalCtx{Frame: make([]types.Datum, p.NumSlots), Params: env.Params, B: env.Builtin, Sub: s, RowID: env.RowID}
 	if s.c.RowID == nil {
-		s.c.RowID = newRowID
+		s.c.RowID = defaultRowIDs.next
 	}
 	if p.NumCTEs > 0 {
 		s.ctes = make([]*cteState, p.NumCTEs)
@@ -58,11 +59,29 @@ func newState(p *plan.Plan, env *Env) *state {
 	return s
 }
 
-// newRowID makes a row id of the clock and a random part: unique enough to need no coordination, and spread
-// by time so that ids of one moment are neighbours.
-func newRowID() int64 {
-	return time.Now().UnixMicro()<<11&^(-1<<63) | int64(rand.Uint32()&0x7ff)
+// rowIDs makes row ids: the clock in microseconds, pushed on so that no two are equal in this process, and
+// a tag that tells processes apart. Ids of one moment are neighbours; should two processes ever make the
+// same one, kv.Txn.Insert refuses the second.
+type rowIDs struct {
+	last atomic.Int64
+	tag  int64
 }
+
+const rowIDTagBits = 12
+
+func (g *rowIDs) next() int64 {
+	now := time.Now().UnixMicro()
+	for {
+		last := g.last.Load()
+		id := max(now, last+1)
+		if g.last.CompareAndSwap(last, id) {
+			return id<<rowIDTagBits | g.tag
+		}
+	}
+}
+
+// defaultRowIDs serves executions whose Env has no generator.
+var defaultRowIDs = &rowIDs{tag: rand.Int64N(1 << rowIDTagBits)}
 
 // grow accounts for memory; past the limit the statement fails.
 func (s *state) grow(n int64) error {

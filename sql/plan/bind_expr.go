@@ -78,7 +78,7 @@ func (s *scope) expr(e ast.Expr) (Expr, error) {
 	case *ast.SubLink:
 		return s.subLink(e)
 	case *ast.RowExpr:
-		args, err := s.exprs(e.Args)
+		args, err := s.rowArgs(e.Args)
 		if err != nil {
 			return nil, err
 		}
@@ -110,6 +110,29 @@ func (s *scope) expr(e ast.Expr) (Expr, error) {
 		return nil, errAt(e.Off, pgerr.FeatureNotSupported, "%s is not supported", e.What)
 	}
 	return nil, pgerr.Unsupported("expression %T", e)
+}
+
+// rowArgs binds the fields of ROW(...), where rel.* stands for its columns.
+func (s *scope) rowArgs(es []ast.Expr) ([]Expr, error) {
+	var out []Expr
+	for _, e := range es {
+		if r, ok := e.(*ast.ColumnRef); ok && r.Star {
+			cols, err := s.star(r)
+			if err != nil {
+				return nil, err
+			}
+			for _, c := range cols {
+				out = append(out, c.expr)
+			}
+			continue
+		}
+		x, err := s.expr(e)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, x)
+	}
+	return out, nil
 }
 
 func (s *scope) exprs(es []ast.Expr) ([]Expr, error) {
@@ -259,11 +282,11 @@ func (s *scope) rowCompare(op string, l, r []ast.Expr, pos int32) (Expr, error) 
 	if len(l) == 0 {
 		return nil, errAt(pos, pgerr.FeatureNotSupported, "cannot compare rows of zero length")
 	}
-	le, err := s.exprs(l)
+	le, err := s.rowArgs(l)
 	if err != nil {
 		return nil, err
 	}
-	re, err := s.exprs(r)
+	re, err := s.rowArgs(r)
 	if err != nil {
 		return nil, err
 	}

@@ -332,14 +332,13 @@ func (s *scope) functionRef(r *ast.FunctionRef, left []nsItem) (Node, []nsItem, 
 				item.Slots = append(item.Slots, addCol(d.Name, dt))
 			}
 			if item.Call != nil {
-				// Record-returning functions learn their row type from the definition list.
-				k := *item.Call
-				k.Columns = nil
+				// Record-returning functions learn their row type from the definition list. The call was
+				// resolved for this item alone.
+				item.Call.Columns = nil
 				for i, d := range defs {
 					cx := rl.cols[len(rl.cols)-len(defs)+i].expr
-					k.Columns = append(k.Columns, types.Field{Name: d.Name, Type: cx.Type()})
+					item.Call.Columns = append(item.Call.Columns, types.Field{Name: d.Name, Type: cx.Type()})
 				}
-				item.Call = &k
 			}
 		case len(cols) > 1 || len(cols) == 1 && item.Unpack:
 			for _, f := range cols {

@@ -287,10 +287,9 @@ func (s *scope) materialize(node Node, targets []target, keys []SortKey, on []Ex
 		if distinct && len(on) == 0 {
 			t.expr = add(t.expr)
 		} else if _, ok := t.expr.(*Col); !ok {
+			// What no key needs is computed after the sort, as PostgreSQL does with volatile functions.
 			if r := replace(t.expr); r != nil {
 				t.expr = r
-			} else if isVolatile(t.expr) {
-				t.expr = add(t.expr)
 			}
 		}
 	}
@@ -421,6 +420,9 @@ func figureName(e ast.Expr) string {
 func figure(e ast.Expr) (string, int) {
 	switch e := e.(type) {
 	case *ast.ColumnRef:
+		if len(e.Fields) == 0 {
+			return "", 0
+		}
 		return e.Fields[len(e.Fields)-1], 2
 	case *ast.Indirection:
 		for i := len(e.Steps) - 1; i >= 0; i-- {

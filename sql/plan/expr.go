@@ -786,6 +786,9 @@ func (e *Subscript) Eval(c *EvalCtx) (types.Datum, error) {
 
 func (e *Subscript) evalJSON(c *EvalCtx, d types.Datum) (types.Datum, error) {
 	j := d.JSON()
+	if j == nil {
+		return types.Null, nil
+	}
 	for _, x := range e.Upper {
 		v, err := x.Eval(c)
 		if err != nil || v.IsNull() {

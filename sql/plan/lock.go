@@ -55,6 +55,11 @@ func (s *scope) locking(st *ast.SelectStmt, node Node) (Node, error) {
 				continue
 			}
 			t := &LockTarget{Scan: r.scan, Mode: mode, Wait: wait}
+			// The scan itself must not wait where the clause says not to.
+			r.scan.Lock, r.scan.Wait = LockShare, wait
+			if mode == kv.LockExclusive {
+				r.scan.Lock = LockForUpdate
+			}
 			for _, k := range r.scan.Table.Primary.Keys {
 				for _, c := range r.scan.Cols {
 					if c.Ord == k.Col {
