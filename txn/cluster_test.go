@@ -68,8 +68,19 @@ type testCluster struct {
 	nextID ranges.RangeID
 
 	// fault, when set, is asked about every request between nodes, and about local ones too.
-	fault func(from, to ranges.NodeID, req *txnpb.BatchRequest) fault
+	fault atomic.Pointer[faultFunc]
 	wg    sync.WaitGroup
+}
+
+type faultFunc func(from, to ranges.NodeID, req *txnpb.BatchRequest) fault
+
+// inject sets what happens to requests from now on; nil: nothing.
+func (c *testCluster) inject(f faultFunc) {
+	if f == nil {
+		c.fault.Store(nil)
+		return
+	}
+	c.fault.Store(&f)
 }
 
 // fault says what happens to one request.
@@ -451,8 +462,8 @@ func (c *testCluster) deliver(ctx context.Context, from, to ranges.NodeID, req *
 		return nil, errors.New("connection refused")
 	}
 	f := deliver
-	if c.fault != nil {
-		f = c.fault(from, to, req)
+	if fn := c.fault.Load(); fn != nil {
+		f = (*fn)(from, to, req)
 	}
 	if f == dropBefore {
 		return nil, errors.New("lost request")

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -205,14 +206,14 @@ func TestLostAnswers(t *testing.T) {
 			for _, a := range accounts {
 				c.put(1, a, "100")
 			}
-			c.fault = func(from, to ranges.NodeID, req *txnpb.BatchRequest) fault {
+			c.inject(func(from, to ranges.NodeID, req *txnpb.BatchRequest) fault {
 				if from == to || req.Kind == txnpb.Kind_HEARTBEAT {
 					return deliver
 				}
 				mu.Lock()
 				defer mu.Unlock()
 				return []fault{dropBefore, dropAfter, deliver, deliver, deliver}[r.IntN(5)]
-			}
+			})
 			var wg sync.WaitGroup
 			commits := 0
 			for w := 0; w < 6; w++ {
@@ -240,7 +241,7 @@ func TestLostAnswers(t *testing.T) {
 				}()
 			}
 			wg.Wait()
-			c.fault = nil
+			c.inject(nil)
 			total := 0
 			for _, p := range strings.Fields(c.all(2)) {
 				n, _ := strconv.Atoi(p[strings.Index(p, "=")+1:])
@@ -282,20 +283,20 @@ func TestAmbiguous(t *testing.T) {
 			time.Sleep(time.Second)
 			c.transfer("a", 2, true)
 			c.transfer("z", 2, true)
-			cut := false
-			c.fault = func(from, to ranges.NodeID, req *txnpb.BatchRequest) fault {
+			var cut atomic.Bool
+			c.inject(func(from, to ranges.NodeID, req *txnpb.BatchRequest) fault {
 				if from == to {
 					return deliver
 				}
-				if cut {
+				if cut.Load() {
 					return dropBefore
 				}
 				if req.Kind == txnpb.Kind_DECIDE || req.Kind == txnpb.Kind_COMMIT_ONE {
-					cut = true
+					cut.Store(true)
 					return dropAfter
 				}
 				return deliver
-			}
+			})
 			tx := c.begin(1, kv.TxnOptions{})
 			for _, k := range keys {
 				tx.Put([]byte(k), []byte("1"))
@@ -306,7 +307,7 @@ func TestAmbiguous(t *testing.T) {
 				t.Fatalf("%v", err)
 			}
 			tx.Rollback(ctx) // Must not undo what has been decided.
-			c.fault = nil
+			c.inject(nil)
 			if got := c.all(1); !strings.HasPrefix(got, "a=1") {
 				t.Errorf("%v: %s", keys, got)
 			}
@@ -330,12 +331,12 @@ func TestUnavailable(t *testing.T) {
 			t.Errorf("gave up after %s", d)
 		}
 		c.nodes[2].down.Store(false)
-		c.fault = func(from, to ranges.NodeID, req *txnpb.BatchRequest) fault {
+		c.inject(func(from, to ranges.NodeID, req *txnpb.BatchRequest) fault {
 			if from != to {
 				return dropBefore
 			}
 			return deliver
-		}
+		})
 		c.nodes[1].db.Forget([]byte("a"))
 		w := c.begin(1, kv.TxnOptions{})
 		cctx, cancel := context.WithTimeout(ctx, time.Second)

@@ -94,7 +94,13 @@ func (n *storeNode) OpenBulk(ctx context.Context, to ranges.NodeID) (ranges.Bulk
 	far.wg.Add(1)
 	go func() {
 		defer far.wg.Done()
-		_ = far.store.HandleBulk(ctx, n.id, &pipeStream{in: b, out: a, shut: shut, once: once})
+		end := &pipeStream{in: b, out: a, shut: shut, once: once}
+		stop := context.AfterFunc(ctx, func() { end.Close() })
+		defer stop()
+		if far.store.HandleBulk(ctx, n.id, end) != nil {
+			end.Close()
+		}
+		end.CloseSend()
 	}()
 	return &pipeStream{in: a, out: b, shut: shut, once: once}, nil
 }
