@@ -23,6 +23,7 @@ const (
 	truncateBytes  = 1 << 20 // a leader's log is truncated when it holds more
 	followerBytes  = 8 << 20 // a follower's, later: it may have to lead
 	orphanPasses   = 10      // queue passes without a leader before a replica asks whether it was removed
+	silentPasses   = 3       // after so many it asks its leader whether it still leads
 	queueTaskLimit = 10 * time.Minute
 )
 
@@ -252,7 +253,11 @@ func (r *Replica) lookForLeader(s *Store) {
 		r.leaderless.Store(0)
 		return
 	}
-	if r.leaderless.Add(1)%orphanPasses != 0 || !r.queueBusy.CompareAndSwap(false, true) {
+	n := r.leaderless.Add(1)
+	if n == silentPasses {
+		r.idle.Store(false) // have it ticked
+	}
+	if n%orphanPasses != 0 || !r.queueBusy.CompareAndSwap(false, true) {
 		return
 	}
 	s.bg.Add(1)

@@ -72,6 +72,7 @@ func (r *Replica) process(out *outbox) {
 	r.handleReady(out)
 	r.pos.logged(r.mu.view.last.Index, len(props))
 	if r.mu.role == raft.StateLeader {
+		r.followSelf()
 		r.lookAtLease()
 		r.lookAtTransfer()
 	}
@@ -117,6 +118,16 @@ func (r *Replica) step(im *inMsg, out *outbox) {
 	}
 	if err := r.mu.rn.Step(m); err != nil && !errors.Is(err, raft.ErrStepPeerNotFound) {
 		r.store.cfg.Logger.Debug("raft step", "range", uint64(r.id), "err", err)
+	}
+}
+
+// followSelf renews a leader's vote for itself after this node has raised its own epoch: it voted against
+// itself in another range, whose lease had run out.
+func (r *Replica) followSelf() {
+	self := r.store.cfg.NodeID
+	if e := r.store.votes.epochFor(self); e != r.mu.follow.epoch && r.mu.follow.leader == self && !r.mu.follow.released {
+		r.mu.follow.epoch = e
+		r.lease.ack(self, r.mu.term, e)
 	}
 }
 
@@ -182,7 +193,7 @@ func (r *Replica) tick(flags inFlags, out *outbox) {
 	now := r.store.cfg.Clock.Now()
 	if r.mu.follow.leader != r.store.cfg.NodeID && !r.store.votes.ignore && !r.store.votes.lapsed(r.mu.follow, now) {
 		r.mu.campaignAt = -1
-		if r.mu.lead == 0 && r.mu.ticks%retryTicks == 0 {
+		if (r.mu.lead == 0 || r.leaderless.Load() >= silentPasses) && r.mu.ticks%retryTicks == 0 {
 			r.queryLease(out)
 		}
 		return

@@ -477,6 +477,12 @@ func (s *Store) removeReplica(r *Replica, d *Descriptor) {
 	r.mu.view.evict(len(r.mu.view.entries))
 	r.mu.Unlock()
 	r.shutdown()
+	// A split of this range that the state engine does not hold durably could not be replayed without
+	// this range's log, and the right half would be lost with it.
+	if err := s.cfg.Engine.Flush(); err != nil {
+		s.fatal("remove %s: %v", r.id, err)
+		return
+	}
 	if err := s.destroyData(old, s.cfg.NodeID); err != nil {
 		s.fatal("remove %s: %v", r.id, err)
 	}

@@ -674,6 +674,10 @@ func (s *Store) HandleRaft(from NodeID, frame []byte) {
 			case rd.bad:
 			case ok && frame[0] == frameQuery:
 				r.answerQuery(from, n.term)
+			case frame[0] == frameQuery:
+				// The replica is gone, and what lease it had reaches no further than this.
+				n.until = s.cfg.Clock.Now().Latest.Add(2 * s.cfg.SupportWindow)
+				s.cfg.Transport.SendRaft(from, appendLeaseNote([]byte{frameReleased}, n))
 			case ok:
 				r.leaseReleased(from, n)
 			}

@@ -1,0 +1,172 @@
+package ranges
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+
+	"github.com/meridian-db/meridian/truetime"
+)
+
+// fakeMeta keeps what it is told, as the meta range would, and fails the first few times.
+type fakeMeta struct {
+	mu    sync.Mutex
+	fails int
+	recs  map[string]*Descriptor
+}
+
+func (m *fakeMeta) UpdateMeta(ctx context.Context, old, new []*Descriptor) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fails > 0 {
+		m.fails--
+		return errors.New("not now")
+	}
+	for _, d := range new {
+		if have := m.recs[string(d.End)]; have == nil || have.Generation < d.Generation {
+			m.recs[string(d.End)] = d
+		}
+	}
+	return nil
+}
+
+// A range that grows past the limit splits by itself, again and again, and the meta range hears of it.
+func TestSplitBySize(t *testing.T) {
+	meta := &fakeMeta{fails: 2, recs: map[string]*Descriptor{}}
+	runSim(t, 20, 3, func(c *Config) { c.SplitBytes = 64 << 10; c.Meta = meta }, func(c *sim) {
+		c.startAll(desc(1, "\x02", "\xff", 1, 2, 3))
+		value := string(make([]byte, 1000))
+		for i := range 400 {
+			key := fmt.Sprintf("k%03d", i)
+			for {
+				if _, err := c.put(c.leader(key, 5*time.Second), key, value); err == nil {
+					break
+				}
+				time.Sleep(5 * time.Millisecond)
+			}
+		}
+		c.until(30*time.Second, "no range is too large", func() bool {
+			for _, st := range c.nodes[1].store.Status() {
+				if st.SizeBytes > 64<<10 {
+					return false
+				}
+			}
+			return true
+		})
+		n := len(c.nodes[1].store.Replicas())
+		if n < 6 || n > 30 {
+			t.Fatalf("%d ranges of 400 kB in all", n)
+		}
+		for i := range 400 {
+			if got := c.get(c.nodes[1], fmt.Sprintf("k%03d", i), truetime.MaxTimestamp); got != value {
+				t.Fatalf("k%03d is gone", i)
+			}
+		}
+		c.until(10*time.Second, "meta agrees", func() bool {
+			for _, r := range c.nodes[1].store.Replicas() {
+				meta.mu.Lock()
+				d := meta.recs[string(r.Desc().End)]
+				meta.mu.Unlock()
+				if d == nil || d.Generation != r.Desc().Generation || d.ID != r.ID() {
+					return false
+				}
+			}
+			return true
+		})
+	})
+}
+
+func TestPlace(t *testing.T) {
+	node := func(id NodeID, region string) NodeInfo { return NodeInfo{ID: id, Region: region, Live: true} }
+	abc := []NodeInfo{node(1, "a"), node(2, "b"), node(3, "c")}
+	dead := append([]NodeInfo{}, abc...)
+	dead[2].Live = false
+	for _, c := range []struct {
+		name   string
+		d      *Descriptor
+		nodes  []NodeInfo
+		factor int
+		want   string
+	}{
+		{"three regions", desc(1, "a", "b", 1), abc, 3, "[n1 n2 n3]"},
+		{"two nodes keep one voter", desc(1, "a", "b", 1), abc[:2], 3, "[]"},
+		{"a dead node takes none", desc(1, "a", "b", 1), dead, 3, "[]"},
+		{"all there", desc(1, "a", "b", 1, 2, 3), abc, 3, "[]"},
+		{"regions first", desc(1, "a", "b", 1), []NodeInfo{node(1, "a"), node(2, "a"), node(3, "b"), node(4, "a"), node(5, "c")}, 3, "[n1 n3 n5]"},
+		{"five of five", desc(1, "a", "b", 1, 2, 3), append(append([]NodeInfo{}, abc...), node(4, "a"), node(5, "b")), 5, "[n1 n2 n3 n4 n5]"},
+		{"nothing known", desc(1, "a", "b", 1), nil, 3, "[]"},
+	} {
+		if got := fmt.Sprint(place(c.d, c.nodes, c.factor)); got != c.want && fmt.Sprint(sortedNodes(place(c.d, c.nodes, c.factor))) != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+func sortedNodes(ns []NodeID) []NodeID {
+	out := append([]NodeID{}, ns...)
+	for i := range out {
+		for j := i; j > 0 && out[j] < out[j-1]; j-- {
+			out[j], out[j-1] = out[j-1], out[j]
+		}
+	}
+	return out
+}
+
+// A traced proposal leaves spans of append and apply on every replica, all in one trace; others leave none.
+func TestTracedProposal(t *testing.T) {
+	rec := tracetest.NewSpanRecorder()
+	tp := trace.NewTracerProvider(trace.WithSpanProcessor(rec))
+	tracer := tp.Tracer("test")
+	runSim(t, 21, 3, func(c *Config) { c.Tracer = tracer }, func(c *sim) {
+		c.startAll(desc(1, "\x02", "\xff", 1, 2, 3))
+		r := c.leader("a", 5*time.Second)
+		c.mustPut(r, "a", "1")
+		time.Sleep(time.Second)
+		if n := len(rec.Ended()); n != 0 {
+			t.Fatalf("%d spans without a trace", n)
+		}
+		ctx, root := tracer.Start(context.Background(), "root")
+		p, err := r.Propose(ctx, Proposal{Timed: true, Encode: func(ts truetime.Timestamp) []byte { return encodePut(ts, "a", "2") }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Wait(ctx); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		got := map[string]int{}
+		for _, s := range rec.Ended() {
+			if s.SpanContext().TraceID() != root.SpanContext().TraceID() {
+				t.Errorf("%s is in another trace", s.Name())
+			}
+			got[s.Name()]++
+		}
+		if got["raft.propose"] != 1 || got["raft.append"] != 3 || got["raft.apply"] != 3 {
+			t.Errorf("spans %v", got)
+		}
+	})
+}
+
+// A leader whose node loses its clock gives up its leases, and another takes over.
+func TestSickClock(t *testing.T) {
+	runSim(t, 22, 3, nil, func(c *sim) {
+		c.startAll(desc(1, "\x02", "\xff", 1, 2, 3))
+		r := c.leader("a", 5*time.Second)
+		c.mustPut(r, "a", "1")
+		c.nodes[r.NodeID()].clock.sick.Store(true)
+		r2 := c.leader("a", 5*time.Second, r.NodeID())
+		c.mustPut(r2, "a", "2")
+		c.until(10*time.Second, "the old leader knows", func() bool { return !r.leading.Load() })
+		c.nodes[r.NodeID()].clock.sick.Store(false)
+		if err := r2.TransferLease(context.Background(), r.NodeID()); err != nil {
+			t.Fatal(err)
+		}
+		c.mustPut(c.leader("a", 5*time.Second, r2.NodeID()), "a", "3")
+	})
+}
