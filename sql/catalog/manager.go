@@ -172,7 +172,8 @@ func (m *Manager) Snapshot(db uint32) *Snapshot { return m.current.Load().state.
 func (m *Manager) renew(ctx context.Context) error {
 	m.loadMu.Lock()
 	defer m.loadMu.Unlock()
-	tx, err := m.cfg.DB.Begin(ctx, kv.TxnOptions{Name: "catalog lease"})
+	// The youngest of all: a renewal must wait for a change, never wound it.
+	tx, err := m.cfg.DB.Begin(ctx, kv.TxnOptions{Name: "catalog lease", Age: truetime.MaxTimestamp})
 	if err != nil {
 		return err
 	}
