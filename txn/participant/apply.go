@@ -25,7 +25,7 @@ type applied struct {
 // Apply adds one command's effects to b. It reads m.state, which is a function of the applied state, and
 // b only where a command is rare: a batch that is never read needs no index.
 func (m *Machine) Apply(b *mvcc.Batch, index uint64, cmd []byte) (any, error) {
-	c, err := decodeCommand(cmd)
+	c, err := decodeInto(cmd, &m.scratch.writes)
 	if err != nil {
 		return nil, fmt.Errorf("range %s, entry %d: %w", m.id, index, err)
 	}
@@ -129,7 +129,12 @@ func (m *Machine) hasOutcomes(after, upTo truetime.Timestamp) bool {
 var errStop = errors.New("participant: seen enough")
 
 func (m *Machine) putOutcome(b *mvcc.Batch, commit CommitID, o txnpb.Outcome, ts truetime.Timestamp) {
-	b.PutLocal(localKey(m.id, outcomeKeys, commit[:]), encodeOutcome(o, ts))
+	k := append(m.scratch.key[:0], m.outcomePrefix...)
+	k = append(k, commit[:]...)
+	m.scratch.key = k
+	m.scratch.outcome[0] = byte(o)
+	binary.BigEndian.PutUint64(m.scratch.outcome[1:], uint64(ts))
+	b.PutLocal(k, m.scratch.outcome[:])
 }
 
 func (m *Machine) applyCommit(b *mvcc.Batch, c *command, raw []byte) error {

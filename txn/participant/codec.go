@@ -246,7 +246,10 @@ var errCommand = errors.New("participant: malformed command")
 
 // decodeCommand decodes what encode made. The result aliases b. Anything else is an error: a command of a later
 // version, unknown fields, bytes left over.
-func decodeCommand(b []byte) (c command, err error) {
+func decodeCommand(b []byte) (c command, err error) { return decodeInto(b, nil) }
+
+// decodeInto is decodeCommand that takes the space for the writes from scratch, when that is not nil.
+func decodeInto(b []byte, scratch *writeSet) (c command, err error) {
 	d := reader{b: b}
 	if v := d.byte(); v != commandVersion && d.err == nil {
 		return c, fmt.Errorf("%w: version %d", errCommand, v)
@@ -317,8 +320,17 @@ func decodeCommand(b []byte) (c command, err error) {
 	}
 	if m&hasWrites != 0 {
 		n := d.count(2)
-		slices := make([][]byte, 2*n)
-		w := writeSet{ops: make([]byte, n), keys: slices[:n:n], values: slices[n:]}
+		var w writeSet
+		if scratch != nil && cap(scratch.keys) >= n {
+			w = writeSet{ops: scratch.ops[:n], keys: scratch.keys[:n], values: scratch.values[:n]}
+			clear(w.values)
+		} else {
+			slices := make([][]byte, 2*n)
+			w = writeSet{ops: make([]byte, n), keys: slices[:n:n], values: slices[n:]}
+			if scratch != nil && n <= 1024 {
+				*scratch = w
+			}
+		}
 		for i := range n {
 			w.ops[i] = d.byte()
 			w.keys[i] = d.bytes()

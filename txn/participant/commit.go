@@ -18,8 +18,8 @@ type inLog struct {
 	m       *Machine
 	l       *leadership
 	x       *locktable.Txn
-	cmd     *command
-	at      *attempt
+	cmd     command
+	at      attempt
 	pending Pending
 	ts      truetime.Timestamp
 
@@ -44,11 +44,11 @@ func (m *Machine) commit(ctx context.Context, req *txnpb.BatchRequest, resp *txn
 			return m.commitReadOnly(ctx, l, req, resp)
 		}
 	}
-	at, ok, err := m.beginAttempt(ctx, l, commit, resp)
-	if !ok {
+	t := &inLog{m: m, l: l}
+	at := &t.at
+	if ok, err := m.beginAttempt(ctx, l, commit, at, resp); !ok {
 		return err
 	}
-	t := &inLog{m: m, l: l, at: at}
 	ended := false
 	defer func() {
 		if !ended {
@@ -79,7 +79,7 @@ func (m *Machine) commit(ctx context.Context, req *txnpb.BatchRequest, resp *txn
 	}
 	st, head := m.stagedHead(req)
 	lk := m.locking(l, x, req, resp)
-	lk.abort = at.abort
+	lk.at = at
 	if err := lk.lockWrites(ctx, st, head); err != nil {
 		return err
 	}
@@ -88,7 +88,8 @@ func (m *Machine) commit(ctx context.Context, req *txnpb.BatchRequest, resp *txn
 	if req.MaxTs != 0 && m.now() >= truetime.Timestamp(req.MaxTs) {
 		return errTooLate
 	}
-	c := &command{
+	c := &t.cmd
+	*c = command{
 		kind: cmdCommit, commit: commit, txn: x.ID, age: x.Age, gateway: x.Gateway, token: x.Token,
 		staged: head != nil, writes: writes,
 	}
@@ -122,7 +123,6 @@ func (m *Machine) commit(ctx context.Context, req *txnpb.BatchRequest, resp *txn
 		l.exit()
 		return err
 	}
-	t.cmd = c
 	if err := t.propose(ctx, minTS, truetime.Timestamp(req.MaxTs), writes); err != nil {
 		l.table.Reopen(x)
 		l.exit()
@@ -201,7 +201,7 @@ func (m *Machine) stillHere(l *leadership, req *txnpb.BatchRequest) error {
 
 // propose hands the command to the log. The timestamp is chosen there, in log order.
 func (t *inLog) propose(ctx context.Context, minTS, maxTS truetime.Timestamp, writes writeSet) error {
-	c := t.cmd
+	c := &t.cmd
 	start, end := writes.bounds()
 	tooLate := false
 	p := ranges.Proposal{
@@ -242,7 +242,7 @@ func (t *inLog) run(ctx context.Context, onApplied func(time.Time)) error {
 				return t.detach(ctx)
 			}
 			l.exit()
-			l.endAttempt(t.cmd.commit, t.at)
+			l.endAttempt(t.cmd.commit, &t.at)
 			if errors.Is(err, ranges.ErrDropped) {
 				l.table.Reopen(t.x)
 				l.table.Unpin(t.x)
@@ -278,7 +278,7 @@ func (t *inLog) run(ctx context.Context, onApplied func(time.Time)) error {
 		m.finished(l, t.ts)
 		l.end(t.x)
 	}
-	l.endAttempt(t.cmd.commit, t.at)
+	l.endAttempt(t.cmd.commit, &t.at)
 	return nil
 }
 
@@ -288,7 +288,7 @@ func (t *inLog) detach(ctx context.Context) error {
 		if !t.applied {
 			t.l.exit()
 		}
-		t.l.endAttempt(t.cmd.commit, t.at)
+		t.l.endAttempt(t.cmd.commit, &t.at)
 		return &Error{Code: txnpb.ErrorCode_AMBIGUOUS, Msg: "leader lost its lease"}
 	}
 	return errDetached
@@ -317,8 +317,9 @@ func (m *Machine) prepare(ctx context.Context, req *txnpb.BatchRequest, resp *tx
 		return err
 	}
 	commit := CommitID(req.CommitId)
-	at, ok, err := m.beginAttempt(ctx, l, commit, resp)
-	if !ok {
+	t := &inLog{m: m, l: l}
+	at := &t.at
+	if ok, err := m.beginAttempt(ctx, l, commit, at, resp); !ok {
 		return err
 	}
 	ended := false
@@ -351,7 +352,7 @@ func (m *Machine) prepare(ctx context.Context, req *txnpb.BatchRequest, resp *tx
 	}
 	st, head := m.stagedHead(req)
 	lk := m.locking(l, x, req, resp)
-	lk.abort = at.abort
+	lk.at = at
 	if err := lk.lockWrites(ctx, st, head); err != nil {
 		return err
 	}
@@ -382,10 +383,11 @@ func (m *Machine) prepare(ctx context.Context, req *txnpb.BatchRequest, resp *tx
 		resp.ReadOnly, resp.ValidUntil = true, int64(m.rep.Lease().Until)
 		return nil
 	}
-	t := &inLog{m: m, l: l, x: x, at: at, cmd: &command{
+	t.x = x
+	t.cmd = command{
 		kind: cmdPrepare, commit: commit, txn: x.ID, age: x.Age, gateway: x.Gateway, token: x.Token,
 		coordRange: p.coord.id, coordKey: p.coord.key, staged: head != nil, writes: writes,
-	}}
+	}
 	if head != nil {
 		t.cmd.ignore = ignoreOf(req)
 	}
@@ -424,7 +426,7 @@ func (t *inLog) runPrepare(ctx context.Context) error {
 	}
 	t.applied = true
 	l.exit()
-	l.endAttempt(t.cmd.commit, t.at)
+	l.endAttempt(t.cmd.commit, &t.at)
 	l.table.Unpin(t.x)
 	switch {
 	case errors.Is(err, ranges.ErrDropped):

@@ -17,8 +17,8 @@ type locking struct {
 	x       *locktable.Txn
 	req     *txnpb.BatchRequest
 	resp    *txnpb.BatchResponse
-	timeout time.Duration   // left; 0 = none
-	abort   <-chan struct{} // ends a wait with errAborted
+	timeout time.Duration // left; 0 = none
+	at      *attempt      // whose abortion ends a wait with errAborted; may be nil
 }
 
 func (m *Machine) locking(l *leadership, x *locktable.Txn, req *txnpb.BatchRequest, resp *txnpb.BatchResponse) locking {
@@ -69,6 +69,7 @@ func (k *locking) wait(ctx context.Context, r *locktable.Request, key []byte) (e
 		defer t.Stop()
 		deadline = t.C
 	}
+	abort := k.l.abortion(k.at)
 	for {
 		select {
 		case <-r.Done():
@@ -85,7 +86,7 @@ func (k *locking) wait(ctx context.Context, r *locktable.Request, key []byte) (e
 				return err
 			}
 			return &Error{Code: txnpb.ErrorCode_LOCK_NOT_AVAILABLE, Msg: "lock timeout", Key: key}
-		case <-k.abort:
+		case <-abort:
 			_ = k.l.table.Cancel(r)
 			return errAborted
 		case <-ctx.Done():

@@ -41,6 +41,14 @@ type Machine struct {
 
 	newest atomic.Int64 // the newest commit timestamp applied here since the replica was opened
 
+	// scratch is Apply's own, to be reused by the next command.
+	scratch struct {
+		writes  writeSet
+		key     []byte
+		outcome [9]byte
+	}
+	outcomePrefix []byte
+
 	dirty atomic.Bool // something was written since the last garbage collection
 
 	stash atomic.Pointer[locktable.Table] // locks that a split moved here, for the range's first lease
@@ -86,28 +94,53 @@ const (
 	gateAll           // no new commits at all
 )
 
-// attempt is a commit attempt in progress on the leader.
+// attempt is a commit attempt in progress on the leader. Its fields are guarded by leadership.mu; the channels are
+// made when somebody waits on them, which is rare.
 type attempt struct {
 	done    chan struct{}
 	abort   chan struct{} // closed when a QUERY aborts it before it is logged
 	logging bool          // it is being proposed: too late to abort it from outside
 	aborted bool
+	ended   bool
 }
 
-// cut aborts the attempt unless it is being logged. Under leadership.mu.
-func (at *attempt) cut() {
+// cutLocked aborts the attempt unless it is being logged.
+func (at *attempt) cutLocked() {
 	if at != nil && !at.logging && !at.aborted {
 		at.aborted = true
-		close(at.abort)
+		if at.abort != nil {
+			close(at.abort)
+		}
 	}
 }
 
-func newAttempt() *attempt {
-	return &attempt{done: make(chan struct{}), abort: make(chan struct{})}
+// doneLocked returns a channel that is closed when the attempt ends.
+func (at *attempt) doneLocked() <-chan struct{} {
+	if at.done == nil {
+		at.done = make(chan struct{})
+	}
+	return at.done
+}
+
+// abortion returns a channel that is closed when the attempt is aborted from outside; nil for no attempt.
+func (l *leadership) abortion(at *attempt) <-chan struct{} {
+	if at == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if at.abort == nil {
+		at.abort = make(chan struct{})
+		if at.aborted {
+			close(at.abort)
+		}
+	}
+	return at.abort
 }
 
 func newMachine(srv *Server, rep Replica) *Machine {
 	m := &Machine{srv: srv, rep: rep, id: rep.ID()}
+	m.outcomePrefix = localKey(m.id, outcomeKeys, nil)
 	m.Reset()
 	return m
 }
@@ -296,13 +329,15 @@ func (l *leadership) awaitAttempt(ctx context.Context, commit CommitID) error {
 	for {
 		l.mu.Lock()
 		at := l.attempts[commit]
-		at.cut()
-		l.mu.Unlock()
 		if at == nil {
+			l.mu.Unlock()
 			return nil
 		}
+		at.cutLocked()
+		done := at.doneLocked()
+		l.mu.Unlock()
 		select {
-		case <-at.done:
+		case <-done:
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-l.ctx.Done():
@@ -505,21 +540,21 @@ func decodePart(x *locktable.Txn, b []byte) error {
 
 // beginAttempt registers a commit attempt. When another request of the same commit id is in progress it
 // waits for that one. ok is false when the outcome is known already: it is in resp then.
-func (m *Machine) beginAttempt(ctx context.Context, l *leadership, commit CommitID, resp *txnpb.BatchResponse) (at *attempt, ok bool, err error) {
+func (m *Machine) beginAttempt(ctx context.Context, l *leadership, commit CommitID, at *attempt, resp *txnpb.BatchResponse) (ok bool, err error) {
 	for {
 		l.mu.Lock()
 		if cur := l.attempts[commit]; cur != nil {
+			done := cur.doneLocked()
 			l.mu.Unlock()
 			select {
-			case <-cur.done:
+			case <-done:
 				continue
 			case <-ctx.Done():
-				return nil, false, ctx.Err()
+				return false, ctx.Err()
 			case <-l.ctx.Done():
-				return nil, false, &Error{Code: txnpb.ErrorCode_AMBIGUOUS, Msg: "leader lost its lease"}
+				return false, &Error{Code: txnpb.ErrorCode_AMBIGUOUS, Msg: "leader lost its lease"}
 			}
 		}
-		at = newAttempt()
 		l.attempts[commit] = at
 		l.mu.Unlock()
 		break
@@ -527,9 +562,9 @@ func (m *Machine) beginAttempt(ctx context.Context, l *leadership, commit Commit
 	known, err := m.knownOutcome(ctx, commit, false, resp)
 	if err != nil || known {
 		l.endAttempt(commit, at)
-		return nil, false, err
+		return false, err
 	}
-	return at, true, nil
+	return true, nil
 }
 
 func (l *leadership) endAttempt(commit CommitID, at *attempt) {
@@ -537,8 +572,13 @@ func (l *leadership) endAttempt(commit CommitID, at *attempt) {
 	if l.attempts[commit] == at {
 		delete(l.attempts, commit)
 	}
+	if !at.ended {
+		at.ended = true
+		if at.done != nil {
+			close(at.done)
+		}
+	}
 	l.mu.Unlock()
-	close(at.done)
 }
 
 // startLogging makes the attempt final: from now on only the log decides. It fails when a QUERY has aborted it.

@@ -109,10 +109,6 @@ func (s *stagedTxn) deleted(key []byte) bool {
 	return false
 }
 
-func encodeOutcome(o txnpb.Outcome, ts truetime.Timestamp) []byte {
-	return binary.BigEndian.AppendUint64([]byte{byte(o)}, uint64(ts))
-}
-
 func decodeOutcome(b []byte) (txnpb.Outcome, truetime.Timestamp, error) {
 	if len(b) != 9 || b[0] == 0 || b[0] > byte(txnpb.Outcome_OUTCOME_ABORTED) {
 		return 0, 0, errCommand

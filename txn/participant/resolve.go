@@ -163,8 +163,7 @@ func (m *Machine) query(ctx context.Context, req *txnpb.BatchRequest, resp *txnp
 // abortUndecided decides an undecided commit to be aborted (I8) and answers what the decision is. An attempt
 // that still waits for locks is overtaken; one that is in the log is waited for.
 func (m *Machine) abortUndecided(ctx context.Context, l *leadership, commit CommitID, forParticipant bool, resp *txnpb.BatchResponse) error {
-	own := newAttempt()
-	own.logging = true
+	own := &attempt{logging: true}
 	for {
 		l.mu.Lock()
 		at := l.attempts[commit]
@@ -173,10 +172,11 @@ func (m *Machine) abortUndecided(ctx context.Context, l *leadership, commit Comm
 			l.mu.Unlock()
 			break
 		}
-		at.cut()
+		at.cutLocked()
+		done := at.doneLocked()
 		l.mu.Unlock()
 		select {
-		case <-at.done:
+		case <-done:
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-l.ctx.Done():
