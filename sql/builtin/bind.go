@@ -31,7 +31,8 @@ var (
 func implementations() library {
 	implOnce.Do(func() {
 		impls = library{}
-		for _, register := range []func(library){registerInt, registerFloat, registerNumeric, registerText, registerArray, registerJSON, registerFormat, registerPattern, registerBytea, registerCompare, registerWindow} {
+		for _, register := range []func(library){registerInt, registerFloat, registerNumeric, registerText, registerArray, registerJSON, registerFormat, registerPattern, registerBytea, registerCompare, registerWindow,
+			registerAggregates, registerDatetime, registerSeries, registerSystem} {
 			register(impls)
 		}
 	})

@@ -140,7 +140,7 @@ func ResolveCast(from, to *types.T, cc CastContext) (*Cast, error) {
 	case 'r':
 		return castRecord(c, from, to, cc)
 	default:
-		return nil, pgerr.New(pgerr.CannotCoerce, "cannot cast type %s to type %s", types.TypeName(from), types.TypeName(to))
+		return nil, pgerr.New(pgerr.CannotCoerce, "cannot cast type %s to %s", types.TypeName(from), types.TypeName(to))
 	}
 	if to.Typmod < 0 {
 		if step == nil {

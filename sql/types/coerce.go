@@ -7,6 +7,9 @@ import (
 	"github.com/meridian-db/meridian/sql/pgerr"
 )
 
+// maxCharLength is the longest char(n) and varchar(n).
+const maxCharLength = 10485760
+
 // CoerceTypmod applies t's modifier to d: length limits, numeric scale, time precision. An explicit cast
 // truncates strings where an assignment fails.
 func CoerceTypmod(d Datum, t *T, explicit bool) (Datum, error) {
@@ -24,6 +27,9 @@ func CoerceTypmod(d Datum, t *T, explicit bool) (Datum, error) {
 	case OIDBPChar:
 		n := int(t.Typmod - 4)
 		s := d.Str()
+		if n > maxCharLength {
+			return Null, pgerr.New(pgerr.ProgramLimitExceeded, "invalid memory alloc request size %d", n)
+		}
 		if c := utf8.RuneCountInString(s); c < n {
 			return NewString(s + strings.Repeat(" ", n-c)), nil
 		} else if c == n {
