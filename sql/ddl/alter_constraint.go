@@ -1,0 +1,194 @@
+package ddl
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/catalog"
+	"github.com/meridian-db/meridian/sql/pgerr"
+)
+
+func utoa(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
+
+// addConstraint adds a constraint to a stored table and checks the rows that are there.
+func (x *executor) addConstraint(ctx context.Context, t *catalog.Table, k *ast.Constraint) error {
+	b := &tableBuilder{x: x, t: t.Clone(), schema: x.snap().SchemaByID(t.Schema)}
+	switch k.Kind {
+	case ast.ConstrCheck:
+		if err := x.addCheck(ctx, b.t, k); err != nil {
+			return err
+		}
+		if !k.NotValid {
+			if err := x.validateCheck(ctx, t, b.t.Checks[len(b.t.Checks)-1]); err != nil {
+				return err
+			}
+		}
+		return x.View.Put(ctx, b.t)
+	case ast.ConstrForeign:
+		nt, err := x.addForeignKey(ctx, t, k)
+		if err != nil || k.NotValid {
+			return err
+		}
+		return x.validateFK(ctx, nt, nt.FKs[len(nt.FKs)-1])
+	case ast.ConstrNotNull:
+		for _, n := range k.Columns {
+			if err := x.alterNotNull(ctx, t, &ast.AlterTableCmd{Kind: ast.SetNotNull, Name: n}); err != nil {
+				return err
+			}
+		}
+		return nil
+	case ast.ConstrPrimary, ast.ConstrUnique:
+		if k.UsingIndex != "" {
+			return x.constraintUsingIndex(ctx, t, k)
+		}
+		if k.Kind == ast.ConstrUnique {
+			if err := b.unique(ctx, k); err != nil {
+				return err
+			}
+			ix := b.t.Indexes[len(b.t.Indexes)-1]
+			b.t.Indexes = b.t.Indexes[:len(b.t.Indexes)-1]
+			return x.addIndex(ctx, b.t, ix)
+		}
+		if err := b.replacePrimary(ctx, k); err != nil {
+			return err
+		}
+		return x.rewrite(ctx, t, b.t, nil)
+	}
+	return pgerr.Unsupported("exclusion constraints are not supported")
+}
+
+// constraintUsingIndex makes a unique index a constraint.
+func (x *executor) constraintUsingIndex(ctx context.Context, t *catalog.Table, k *ast.Constraint) error {
+	nt := t.Clone()
+	var ix *catalog.Index
+	for _, i := range nt.Indexes {
+		if i.Name == k.UsingIndex {
+			ix = i
+		}
+	}
+	switch {
+	case ix == nil:
+		return pgerr.New(pgerr.UndefinedObject, "index %q does not exist", k.UsingIndex)
+	case ix.Constraint != 0:
+		return pgerr.New(pgerr.ObjectNotInPrerequisiteState, "index %q is already associated with a constraint", ix.Name)
+	case !ix.Unique:
+		return pgerr.New(pgerr.WrongObjectType, "%q is not a unique index", ix.Name)
+	case ix.Where != "":
+		return pgerr.New(pgerr.WrongObjectType, "%q is a partial index", ix.Name)
+	}
+	var err error
+	if ix.Constraint, err = x.View.NewID(ctx); err != nil {
+		return err
+	}
+	if k.Name != "" && k.Name != ix.Name {
+		x.notice("00000", "ALTER TABLE / ADD CONSTRAINT USING INDEX will rename index %q to %q", ix.Name, k.Name)
+		ix.Name = k.Name
+	}
+	ix.Deferrable, ix.InitDeferred = k.Deferrable, k.InitiallyDeferred
+	if k.Kind == ast.ConstrPrimary {
+		if t.PrimaryKey() != nil {
+			return pgerr.New(pgerr.InvalidTableDefinition, "multiple primary keys for table %q are not allowed", t.Name)
+		}
+		// The rows stay where they are, under the row id; the key is a secondary index.
+		ix.Primary = true
+		for _, key := range ix.Keys {
+			c := nt.ColumnByNum(key.Column)
+			if c == nil {
+				return pgerr.New(pgerr.WrongObjectType, "index %q contains expressions", ix.Name)
+			}
+			if !c.NotNull {
+				if err := x.validateNotNull(ctx, t, c); err != nil {
+					return err
+				}
+				c.NotNull = true
+			}
+		}
+	}
+	return x.View.Put(ctx, nt)
+}
+
+func (x *executor) dropConstraint(ctx context.Context, t *catalog.Table, c *ast.AlterTableCmd) error {
+	for i, k := range t.Checks {
+		if k.Name == c.Name {
+			nt := t.Clone()
+			nt.Checks = append(nt.Checks[:i], nt.Checks[i+1:]...)
+			return x.View.Put(ctx, nt)
+		}
+	}
+	for _, fk := range t.FKs {
+		if fk.Name == c.Name {
+			return x.removeFK(ctx, t, fk.OID)
+		}
+	}
+	for _, ix := range t.AllIndexes() {
+		if ix.Constraint == 0 || ix.Name != c.Name {
+			continue
+		}
+		if err := x.dropFKsOn(ctx, t, ix, c.Behavior); err != nil {
+			return err
+		}
+		t = x.snap().TableByID(t.ID)
+		if t.Primary == nil || t.Primary.OID != ix.OID {
+			return x.removeIndex(ctx, t, ix.OID)
+		}
+		// Without its primary key the table needs row ids.
+		b := &tableBuilder{x: x, t: t.Clone(), schema: x.snap().SchemaByID(t.Schema)}
+		b.t.Primary = nil
+		if err := b.rowID(ctx); err != nil {
+			return err
+		}
+		return x.rewrite(ctx, t, b.t, nil)
+	}
+	if c.IfExists {
+		x.notice(pgerr.UndefinedObject, "constraint %q of relation %q does not exist, skipping", c.Name, t.Name)
+		return nil
+	}
+	return pgerr.New(pgerr.UndefinedObject, "constraint %q of relation %q does not exist", c.Name, t.Name)
+}
+
+func (x *executor) validateConstraint(ctx context.Context, t *catalog.Table, name string) error {
+	nt := t.Clone()
+	for _, k := range nt.Checks {
+		if k.Name == name {
+			if !k.NotValid {
+				return nil
+			}
+			if err := x.validateCheck(ctx, t, k); err != nil {
+				return err
+			}
+			k.NotValid = false
+			return x.View.Put(ctx, nt)
+		}
+	}
+	for _, fk := range nt.FKs {
+		if fk.Name == name {
+			if !fk.NotValid {
+				return nil
+			}
+			if err := x.validateFK(ctx, t, fk); err != nil {
+				return err
+			}
+			fk.NotValid = false
+			return x.View.Put(ctx, nt)
+		}
+	}
+	if constraintNames(t)[name] {
+		return pgerr.New(pgerr.WrongObjectType, "constraint %q of relation %q is not a foreign key or check constraint", name, t.Name)
+	}
+	return pgerr.New(pgerr.UndefinedObject, "constraint %q of relation %q does not exist", name, t.Name)
+}
+
+func (x *executor) alterConstraint(ctx context.Context, t *catalog.Table, c *ast.AlterTableCmd) error {
+	nt := t.Clone()
+	for _, fk := range nt.FKs {
+		if fk.Name == c.Name {
+			fk.Deferrable, fk.InitDeferred = c.Constraint.Deferrable, c.Constraint.InitiallyDeferred
+			return x.View.Put(ctx, nt)
+		}
+	}
+	if constraintNames(t)[c.Name] {
+		return pgerr.New(pgerr.WrongObjectType, "constraint %q of relation %q is not a foreign key constraint", c.Name, t.Name)
+	}
+	return pgerr.New(pgerr.UndefinedObject, "constraint %q of relation %q does not exist", c.Name, t.Name)
+}

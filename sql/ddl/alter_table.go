@@ -1,0 +1,721 @@
+package ddl
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/builtin"
+	"github.com/meridian-db/meridian/sql/catalog"
+	"github.com/meridian-db/meridian/sql/parser"
+	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/types"
+)
+
+func (x *executor) alterTable(ctx context.Context, s *ast.AlterTableStmt) error {
+	if s.Object == ast.ObjIndex {
+		return x.alterIndex(s)
+	}
+	if s.Object == ast.ObjType {
+		return pgerr.Unsupported("ALTER TYPE of a composite type's attributes is not supported")
+	}
+	if s.Object == ast.ObjForeignTable {
+		return pgerr.Unsupported("foreign tables are not supported")
+	}
+	t, err := x.any(s.Table)
+	if err != nil {
+		if s.IfExists && (pgerr.Code(err) == pgerr.UndefinedTable || pgerr.Code(err) == pgerr.InvalidSchemaName) {
+			x.notice(pgerr.UndefinedTable, "relation %q does not exist, skipping", s.Table.Name)
+			return nil
+		}
+		return err
+	}
+	if t.Virtual != nil {
+		return pgerr.New(pgerr.InsufficientPrivilege, "permission denied: %q is a system catalog", t.Name)
+	}
+	if err := x.ownTable(t); err != nil {
+		return err
+	}
+	switch {
+	case s.Object == ast.ObjView && t.Kind != catalog.RelView:
+		return pgerr.New(pgerr.WrongObjectType, "%q is not a view", t.Name)
+	case s.Object == ast.ObjSequence && t.Kind != catalog.RelSequence:
+		return pgerr.New(pgerr.WrongObjectType, "%q is not a sequence", t.Name)
+	case s.Object == ast.ObjMatView && t.Kind != catalog.RelMatView:
+		return pgerr.New(pgerr.WrongObjectType, "%q is not a materialized view", t.Name)
+	}
+	for i := 0; i < len(s.Cmds); {
+		cmd := s.Cmds[i]
+		// Columns added one after the other are one change: at most one rewrite.
+		n := 1
+		if cmd.Kind == ast.AddColumn {
+			for i+n < len(s.Cmds) && s.Cmds[i+n].Kind == ast.AddColumn {
+				n++
+			}
+		}
+		t = x.snap().TableByID(t.ID)
+		if err := x.alterCmd(ctx, t, s.Cmds[i:i+n]); err != nil {
+			return err
+		}
+		i += n
+	}
+	return nil
+}
+
+// alterIndex takes the commands on indexes that change nothing here.
+func (x *executor) alterIndex(s *ast.AlterTableStmt) error {
+	if rel := x.relation(s.Table); rel.Index == nil {
+		if s.IfExists && rel.Table == nil {
+			x.notice(pgerr.UndefinedTable, "relation %q does not exist, skipping", s.Table.Name)
+			return nil
+		}
+		return noRelation(s.Table)
+	}
+	for _, c := range s.Cmds {
+		switch c.Kind {
+		case ast.SetRelOptions, ast.ResetRelOptions, ast.SetStatistics, ast.SetTablespace:
+		default:
+			return pgerr.Unsupported("this form of ALTER INDEX is not supported")
+		}
+	}
+	return nil
+}
+
+func (x *executor) alterCmd(ctx context.Context, t *catalog.Table, cmds []*ast.AlterTableCmd) error {
+	c := cmds[0]
+	switch c.Kind {
+	case ast.AlterOwner:
+		return x.ownRelation(ctx, t, c.Owner)
+	case ast.AlterDefault:
+		return x.alterDefault(ctx, t, c)
+	}
+	if !t.IsTable() {
+		return pgerr.New(pgerr.WrongObjectType, "ALTER action cannot be performed on relation %q", t.Name).
+			WithDetail("This operation is not supported for %ss.", kindWord(t))
+	}
+	switch c.Kind {
+	case ast.AddColumn:
+		return x.addColumns(ctx, t, cmds)
+	case ast.DropColumn:
+		return x.dropColumn(ctx, t, c)
+	case ast.AlterColumnType:
+		return x.alterColumnType(ctx, t, c)
+	case ast.SetNotNull, ast.DropNotNull:
+		return x.alterNotNull(ctx, t, c)
+	case ast.AddIdentity, ast.SetIdentity, ast.DropIdentity:
+		return x.alterIdentity(ctx, t, c)
+	case ast.DropExpression:
+		col, err := liveColumn(t, c.Name)
+		if err != nil {
+			return err
+		}
+		if col.Generated == "" {
+			if c.IfExists {
+				x.notice("00000", "column %q of relation %q is not a stored generated column, skipping", c.Name, t.Name)
+				return nil
+			}
+			return pgerr.New(pgerr.ObjectNotInPrerequisiteState, "column %q of relation %q is not a stored generated column", c.Name, t.Name)
+		}
+		nt := t.Clone()
+		nt.Column(c.Name).Generated = ""
+		return x.View.Put(ctx, nt)
+	case ast.AddConstraint:
+		return x.addConstraint(ctx, t, c.Constraint)
+	case ast.DropConstraint:
+		return x.dropConstraint(ctx, t, c)
+	case ast.ValidateConstraint:
+		return x.validateConstraint(ctx, t, c.Name)
+	case ast.AlterConstraint:
+		return x.alterConstraint(ctx, t, c)
+	case ast.SetStatistics, ast.SetStorage, ast.SetCompression, ast.SetColumnOptions, ast.ResetColumnOptions:
+		if c.Name != "" {
+			col, err := liveColumn(t, c.Name)
+			if err != nil {
+				return err
+			}
+			if c.Kind == ast.SetStatistics {
+				nt := t.Clone()
+				nt.Column(col.Name).StatTgt = int32(c.Int)
+				return x.View.Put(ctx, nt)
+			}
+		}
+		return nil
+	case ast.SetRelOptions, ast.ResetRelOptions:
+		nt := t.Clone()
+		for _, o := range c.Options {
+			nt.Options = slices.DeleteFunc(nt.Options, func(s string) bool { return strings.HasPrefix(s, o.Name+"=") })
+		}
+		if c.Kind == ast.SetRelOptions {
+			nt.Options = append(nt.Options, relOptions(c.Options)...)
+		}
+		return x.View.Put(ctx, nt)
+	case ast.SetLogged, ast.SetUnlogged, ast.DropCluster, ast.ReplicaIdentity,
+		ast.DisableRowSecurity, ast.NoForceRowSecurity, ast.EnableTrigger, ast.DisableTrigger:
+		// Nothing here works differently for them. Triggers are refused where they are created.
+		if (c.Kind == ast.EnableTrigger || c.Kind == ast.DisableTrigger) && c.Name != "" {
+			return pgerr.New(pgerr.UndefinedObject, "trigger %q for table %q does not exist", c.Name, t.Name)
+		}
+		return nil
+	case ast.ClusterOn:
+		nt := t.Clone()
+		for _, ix := range nt.AllIndexes() {
+			ix.Clustered = ix.Name == c.Name
+		}
+		return x.View.Put(ctx, nt)
+	case ast.SetTablespace:
+		id, err := x.tablespace(c.Name)
+		if err != nil {
+			return err
+		}
+		nt := t.Clone()
+		nt.Tablespace = id
+		return x.View.Put(ctx, nt)
+	case ast.SetAccessMethod:
+		if c.Name == "heap" || c.Name == "" {
+			return nil
+		}
+		return pgerr.New(pgerr.UndefinedObject, "access method %q does not exist", c.Name)
+	case ast.UnsupportedAlter:
+		return pgerr.Unsupported("ALTER TABLE: %s is not supported", c.Str)
+	}
+	return pgerr.Unsupported("this form of ALTER TABLE is not supported")
+}
+
+// liveColumn finds a column, with PostgreSQL's error.
+func liveColumn(t *catalog.Table, name string) (*catalog.Column, error) {
+	c := t.Column(name)
+	if c == nil || c.Hidden {
+		if systemColumns[name] {
+			return nil, pgerr.Unsupported("cannot alter system column %q", name)
+		}
+		return nil, pgerr.New(pgerr.UndefinedColumn, "column %q of relation %q does not exist", name, t.Name)
+	}
+	return c, nil
+}
+
+// addColumns adds columns. Rows are rewritten when a column has a value from the start; then the constraints
+// of the columns are checked by the rewriting itself.
+func (x *executor) addColumns(ctx context.Context, t *catalog.Table, cmds []*ast.AlterTableCmd) error {
+	b := &tableBuilder{x: x, t: t.Clone(), schema: x.snap().SchemaByID(t.Schema)}
+	var added []string
+	for _, c := range cmds {
+		if col := t.Column(c.Column.Name); col != nil {
+			if c.IfExists {
+				x.notice(pgerr.DuplicateColumn, "column %q of relation %q already exists, skipping", c.Column.Name, t.Name)
+				continue
+			}
+			return pgerr.New(pgerr.DuplicateColumn, "column %q of relation %q already exists", c.Column.Name, t.Name)
+		}
+		if err := b.addColumn(ctx, c.Column); err != nil {
+			return err
+		}
+		added = append(added, c.Column.Name)
+	}
+	if len(added) == 0 {
+		return nil
+	}
+	for _, k := range b.generated {
+		if k.Kind == ast.ConstrDefault {
+			if err := b.setDefault(ctx, b.t.Column(k.Columns[0]), k.Expr); err != nil {
+				return err
+			}
+		}
+	}
+	for _, q := range b.sequences {
+		if err := x.View.Put(ctx, q); err != nil {
+			return err
+		}
+	}
+	newPK := false
+	for _, k := range b.constraints {
+		if k.Kind == ast.ConstrPrimary {
+			if err := b.replacePrimary(ctx, k); err != nil {
+				return err
+			}
+			newPK = true
+		}
+	}
+	exprs := map[int16]ast.Expr{}
+	rewrite, notNull := newPK, false
+	for _, n := range added {
+		c := b.t.Column(n)
+		if c.Default != "" {
+			e, err := parser.ParseExpr(c.Default)
+			if err != nil {
+				return err
+			}
+			exprs[c.Num] = e
+			rewrite = true
+		} else if c.Identity != 0 {
+			rewrite = true // INSERT draws the values
+		} else if c.NotNull {
+			notNull = true
+		}
+	}
+	if !rewrite && (notNull || hasKind(b.generated, ast.ConstrGenerated)) {
+		empty, err := x.isEmpty(ctx, t)
+		if err != nil {
+			return err
+		}
+		rewrite = !empty
+	}
+	if rewrite {
+		// The old table is under its name until the rewrite is done; identity columns take their
+		// values from the sequence.
+		next := b.t.Clone()
+		for _, n := range added {
+			c := next.Column(n)
+			if c.Identity != 0 && c.Default == "" {
+				exprs[c.Num] = nextvalExpr(c.Sequence)
+			}
+		}
+		if hasKind(b.generated, ast.ConstrGenerated) {
+			// Their expressions are checked against the stored table, which has the columns first.
+			if err := x.View.Put(ctx, b.t); err != nil {
+				return err
+			}
+			for _, k := range b.generated {
+				if k.Kind == ast.ConstrGenerated {
+					if err := x.setGenerated(ctx, next, k); err != nil {
+						return err
+					}
+				}
+			}
+			b.generated = nil
+			if err := x.View.Put(ctx, t.Clone()); err != nil {
+				return err
+			}
+		}
+		if err := x.rewrite(ctx, t, next, exprs); err != nil {
+			return err
+		}
+		b.t = next
+	} else if err := x.View.Put(ctx, b.t); err != nil {
+		return err
+	}
+	rest := b.constraints
+	b.constraints = nil
+	if hasKind(b.generated, ast.ConstrGenerated) {
+		if err := b.addDependent(ctx); err != nil {
+			return err
+		}
+	}
+	for _, k := range rest {
+		if k.Kind != ast.ConstrPrimary {
+			if err := x.addConstraint(ctx, x.snap().TableByID(t.ID), k); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func hasKind(ks []*ast.Constraint, kind ast.ConstraintKind) bool {
+	return slices.ContainsFunc(ks, func(k *ast.Constraint) bool { return k.Kind == kind })
+}
+
+func (x *executor) isEmpty(ctx context.Context, t *catalog.Table) (bool, error) {
+	any, err := x.anyRow(ctx, x.selectOf(t, number(1)))
+	return !any, err
+}
+
+// replacePrimary makes a key the index that holds the rows, in place of the hidden row id. The caller rewrites.
+func (b *tableBuilder) replacePrimary(ctx context.Context, k *ast.Constraint) error {
+	if b.t.PrimaryKey() != nil {
+		return pgerr.New(pgerr.InvalidTableDefinition, "multiple primary keys for table %q are not allowed", b.t.Name)
+	}
+	old := b.t.Primary
+	if err := b.primaryKey(ctx, k); err != nil {
+		return err
+	}
+	if old != nil && old.Hidden {
+		c := b.t.ColumnByNum(old.Keys[0].Column)
+		c.Dropped, c.Hidden, c.NotNull = true, false, false
+		c.Name = droppedName(c.Num)
+	}
+	return nil
+}
+
+func droppedName(num int16) string {
+	return "........pg.dropped." + utoa(uint32(num)) + "........"
+}
+
+func (x *executor) dropColumn(ctx context.Context, t *catalog.Table, c *ast.AlterTableCmd) error {
+	col := t.Column(c.Name)
+	if col == nil || col.Hidden {
+		if c.IfExists {
+			x.notice(pgerr.UndefinedColumn, "column %q of relation %q does not exist, skipping", c.Name, t.Name)
+			return nil
+		}
+		_, err := liveColumn(t, c.Name)
+		return err
+	}
+	cascade := c.Behavior == ast.Cascade
+	var deps []string
+	for _, v := range x.dependents(t.ID) {
+		if v.Kind != catalog.RelView && v.Kind != catalog.RelMatView || !viewMentions(v, col.Name) {
+			continue
+		}
+		deps = append(deps, kindWord(v)+" "+v.Name)
+		if cascade {
+			if err := x.dropRelation(ctx, v, ast.Cascade); err != nil {
+				return err
+			}
+		}
+	}
+	t = x.snap().TableByID(t.ID)
+	for _, o := range t.Columns {
+		if o != col && !o.Dropped && o.Generated != "" && mentions(t, o.Generated, col.Num) {
+			deps = append(deps, "column "+o.Name+" of table "+t.Name)
+			if cascade {
+				if err := x.dropColumn(ctx, x.snap().TableByID(t.ID), &ast.AlterTableCmd{Name: o.Name, Behavior: ast.Cascade}); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	t = x.snap().TableByID(t.ID)
+	// Foreign keys of other tables that rely on a key with this column.
+	for _, ix := range t.AllIndexes() {
+		if indexMentions(t, ix, col.Num) {
+			if err := x.dropFKsOn(ctx, x.snap().TableByID(t.ID), ix, c.Behavior); err != nil {
+				return err
+			}
+		}
+	}
+	if len(deps) > 0 && !cascade {
+		return pgerr.New(pgerr.DependentObjectsStillExist, "cannot drop column %s of table %s because other objects depend on it", col.Name, t.Name).
+			WithDetail("%s depends on column %s of table %s", deps[0], col.Name, t.Name).
+			WithHint("Use DROP ... CASCADE to drop the dependent objects too.")
+	}
+	for _, d := range deps {
+		x.notice("00000", "drop cascades to %s", d)
+	}
+	for _, fk := range x.snap().TableByID(t.ID).FKs {
+		if slices.Contains(fk.Columns, col.Num) {
+			if err := x.removeFK(ctx, t, fk.OID); err != nil {
+				return err
+			}
+		}
+	}
+	old := x.snap().TableByID(t.ID)
+	if old.Primary != nil && old.Primary.Primary && indexMentions(old, old.Primary, col.Num) {
+		// The rows must be stored under something else.
+		b := &tableBuilder{x: x, t: old.Clone(), schema: x.snap().SchemaByID(t.Schema)}
+		b.t.Primary = nil
+		if err := b.rowID(ctx); err != nil {
+			return err
+		}
+		next := b.t
+		stripColumn(next, col.Num)
+		if err := x.rewrite(ctx, old, next, nil); err != nil {
+			return err
+		}
+	} else {
+		nt := old.Clone()
+		var gone []*catalog.Index
+		for _, ix := range nt.Indexes {
+			if indexMentions(old, ix, col.Num) {
+				gone = append(gone, ix)
+			}
+		}
+		stripColumn(nt, col.Num)
+		for _, ix := range gone {
+			if err := x.View.DiscardIndex(nt.StorageID(), ix.ID); err != nil {
+				return err
+			}
+		}
+		if err := x.View.Put(ctx, nt); err != nil {
+			return err
+		}
+	}
+	return x.dropOwnedSequences(ctx, t.ID, col.Num)
+}
+
+// stripColumn marks a column dropped and removes what refers to it.
+func stripColumn(t *catalog.Table, num int16) {
+	t.Indexes = slices.DeleteFunc(t.Indexes, func(ix *catalog.Index) bool { return indexMentions(t, ix, num) })
+	t.Checks = slices.DeleteFunc(t.Checks, func(k *catalog.Check) bool { return slices.Contains(k.Columns, num) })
+	c := t.ColumnByNum(num)
+	*c = catalog.Column{Num: num, Name: droppedName(num), Type: c.Type, T: c.T, Dropped: true}
+}
+
+func indexMentions(t *catalog.Table, ix *catalog.Index, num int16) bool {
+	for _, k := range ix.Keys {
+		if k.Column == num || k.Expr != "" && mentions(t, k.Expr, num) {
+			return true
+		}
+	}
+	return slices.Contains(ix.Include, num) || ix.Where != "" && mentions(t, ix.Where, num)
+}
+
+// mentions reports whether a stored expression refers to a column of its table.
+func mentions(t *catalog.Table, text string, num int16) bool {
+	e, err := parser.ParseExpr(text)
+	return err == nil && slices.Contains(columnsIn(t, e), num)
+}
+
+// viewMentions reports whether a view's query may refer to a column of that name.
+func viewMentions(v *catalog.Table, name string) bool {
+	st, err := parser.ParseOne(v.Query)
+	if err != nil {
+		return true
+	}
+	sel, ok := st.Stmt.(*ast.SelectStmt)
+	found := !ok
+	ast.WalkSelect(sel, func(e ast.Expr) bool {
+		if c, ok := e.(*ast.ColumnRef); ok && len(c.Fields) > 0 && c.Fields[len(c.Fields)-1] == name {
+			found = true
+		}
+		return !found
+	}, nil)
+	return found
+}
+
+// dropOwnedSequences drops the sequences that a column, or with num 0 a whole table, owns.
+func (x *executor) dropOwnedSequences(ctx context.Context, table uint32, num int16) error {
+	for _, q := range x.snap().Tables() {
+		if q.Sequence != nil && q.Sequence.OwnerTable == table && (num == 0 || q.Sequence.OwnerColumn == num) {
+			if err := x.View.Delete(ctx, q); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (x *executor) alterColumnType(ctx context.Context, t *catalog.Table, c *ast.AlterTableCmd) error {
+	col, err := liveColumn(t, c.Name)
+	if err != nil {
+		return err
+	}
+	typ, err := x.resolveType(c.Column.Type, c.Name)
+	if err != nil {
+		return err
+	}
+	for _, v := range x.dependents(t.ID) {
+		if (v.Kind == catalog.RelView || v.Kind == catalog.RelMatView) && viewMentions(v, col.Name) {
+			return pgerr.Unsupported("cannot alter type of a column used by a view or rule").
+				WithDetail("rule _RETURN on view %s depends on column %q", v.Name, col.Name)
+		}
+	}
+	for _, o := range t.Columns {
+		if !o.Dropped && o.Generated != "" && (o == col || mentions(t, o.Generated, col.Num)) {
+			return pgerr.New(pgerr.FeatureNotSupported, "cannot alter type of a column used by a generated column").
+				WithDetail("Column %q is used by generated column %q.", col.Name, o.Name)
+		}
+	}
+	value := c.Using
+	if value == nil {
+		if !builtin.CanCoerce(col.T, typ, builtin.CastAssignment) {
+			hint := pgerr.New(pgerr.DatatypeMismatch, "column %q cannot be cast automatically to type %s", col.Name, types.TypeName(typ))
+			if builtin.CanCoerce(col.T, typ, builtin.CastExplicit) {
+				hint = hint.WithHint("You might need to specify \"USING %s::%s\".", parser.QuoteIdent(col.Name), types.FormatType(typ))
+			}
+			return hint
+		}
+		value = column(col.Name)
+	} else {
+		if err := checkExprShape(value, "transform expression", true); err != nil {
+			return err
+		}
+		got, err := x.typeOf(ctx, t, value)
+		if err != nil {
+			return err
+		}
+		if got.OID != types.OIDUnknown && !builtin.CanCoerce(got, typ, builtin.CastAssignment) {
+			return pgerr.New(pgerr.DatatypeMismatch, "result of USING clause for column %q cannot be cast automatically to type %s", col.Name, types.TypeName(typ)).
+				WithHint("You might need to add an explicit cast.")
+		}
+	}
+	next := t.Clone()
+	nc := next.Column(c.Name)
+	nc.Type, nc.T = typeRef(typ), typ
+	if len(c.Column.Collation) > 0 {
+		if err := checkCollation(c.Column.Collation, typ); err != nil {
+			return err
+		}
+		nc.Collation = c.Column.Collation[len(c.Column.Collation)-1]
+	}
+	if col.Default != "" {
+		e, err := parser.ParseExpr(col.Default)
+		if err != nil {
+			return err
+		}
+		got, err := x.typeOf(ctx, nil, e)
+		if err != nil {
+			return err
+		}
+		if got.OID != types.OIDUnknown && !builtin.CanCoerce(got, typ, builtin.CastAssignment) {
+			return pgerr.New(pgerr.DatatypeMismatch, "default for column %q cannot be cast automatically to type %s", col.Name, types.TypeName(typ))
+		}
+	}
+	for _, ix := range next.AllIndexes() {
+		for i := range ix.Keys {
+			if ix.Keys[i].Column == nc.Num {
+				if err := checkIndexable(typ); err != nil {
+					return err
+				}
+				ix.Keys[i].T = typ
+			}
+		}
+	}
+	if c.Using == nil && sameStorage(col.T, typ) {
+		return x.View.Put(ctx, next)
+	}
+	if err := x.rewrite(ctx, t, next, map[int16]ast.Expr{nc.Num: value}); err != nil {
+		return err
+	}
+	// Foreign keys compare the new values.
+	stored := x.snap().TableByID(t.ID)
+	for _, fk := range stored.FKs {
+		if slices.Contains(fk.Columns, nc.Num) {
+			if err := x.validateFK(ctx, stored, fk); err != nil {
+				return err
+			}
+		}
+	}
+	for _, in := range stored.Inbound {
+		child := x.snap().TableByID(in.Table)
+		for _, fk := range child.FKs {
+			if fk.OID == in.Constraint && slices.Contains(fk.RefColumns, nc.Num) {
+				if err := x.validateFK(ctx, child, fk); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// sameStorage reports whether every value of type a is stored in the same bytes and order as one of type b, so
+// that no row need be touched.
+func sameStorage(a, b *types.T) bool {
+	text := func(t *types.T) bool { return t.OID == types.OIDText || t.OID == types.OIDVarchar }
+	switch {
+	case text(a) && text(b):
+		return b.Typmod < 0 || a.Typmod >= 0 && a.Typmod <= b.Typmod
+	case a.OID == types.OIDInt2 && (b.OID == types.OIDInt4 || b.OID == types.OIDInt8), a.OID == types.OIDInt4 && b.OID == types.OIDInt8:
+		return true
+	case a.OID == b.OID && a.OID == types.OIDNumeric:
+		return b.Typmod < 0 || a.Typmod == b.Typmod
+	}
+	return a.OID == b.OID && a.Typmod == b.Typmod
+}
+
+func (x *executor) alterDefault(ctx context.Context, t *catalog.Table, c *ast.AlterTableCmd) error {
+	if t.Kind == catalog.RelView {
+		return pgerr.Unsupported("defaults of view columns are not supported")
+	}
+	col, err := liveColumn(t, c.Name)
+	if err != nil {
+		return err
+	}
+	if col.Identity != 0 {
+		e := pgerr.New(pgerr.SyntaxError, "column %q of relation %q is an identity column", col.Name, t.Name)
+		if c.Expr == nil {
+			e = e.WithHint("Use ALTER TABLE ... ALTER COLUMN ... DROP IDENTITY instead.")
+		}
+		return e
+	}
+	if col.Generated != "" {
+		return pgerr.New(pgerr.SyntaxError, "column %q of relation %q is a generated column", col.Name, t.Name)
+	}
+	text := ""
+	if c.Expr != nil {
+		if text, err = x.defaultText(ctx, c.Expr, col.T, col.Name); err != nil {
+			return err
+		}
+	}
+	nt := t.Clone()
+	nt.Column(c.Name).Default = text
+	return x.View.Put(ctx, nt)
+}
+
+func (x *executor) alterNotNull(ctx context.Context, t *catalog.Table, c *ast.AlterTableCmd) error {
+	col, err := liveColumn(t, c.Name)
+	if err != nil {
+		return err
+	}
+	set := c.Kind == ast.SetNotNull
+	if col.NotNull == set {
+		return nil
+	}
+	if set {
+		if err := x.validateNotNull(ctx, t, col); err != nil {
+			return err
+		}
+	} else {
+		if pk := t.PrimaryKey(); pk != nil && indexMentions(t, pk, col.Num) {
+			return pgerr.New(pgerr.InvalidTableDefinition, "column %q is in a primary key", col.Name)
+		}
+		if col.Identity != 0 {
+			return pgerr.New(pgerr.SyntaxError, "column %q of relation %q is an identity column", col.Name, t.Name)
+		}
+	}
+	nt := t.Clone()
+	nt.Column(c.Name).NotNull = set
+	return x.View.Put(ctx, nt)
+}
+
+func (x *executor) alterIdentity(ctx context.Context, t *catalog.Table, c *ast.AlterTableCmd) error {
+	col, err := liveColumn(t, c.Name)
+	if err != nil {
+		return err
+	}
+	if c.Kind == ast.AddIdentity {
+		if !col.NotNull {
+			return pgerr.New(pgerr.ObjectNotInPrerequisiteState, "column %q of relation %q must be declared NOT NULL before identity can be added", col.Name, t.Name)
+		}
+		if col.Identity != 0 {
+			return pgerr.New(pgerr.ObjectNotInPrerequisiteState, "column %q of relation %q is already an identity column", col.Name, t.Name)
+		}
+		if col.Default != "" {
+			return pgerr.New(pgerr.ObjectNotInPrerequisiteState, "column %q of relation %q already has a default value", col.Name, t.Name)
+		}
+		b := &tableBuilder{x: x, t: t.Clone(), schema: x.snap().SchemaByID(t.Schema)}
+		if err := b.identity(ctx, b.t.Column(c.Name), c.Constraint); err != nil {
+			return err
+		}
+		if err := x.View.Put(ctx, b.sequences[0]); err != nil {
+			return err
+		}
+		return x.View.Put(ctx, b.t)
+	}
+	if col.Identity == 0 {
+		if c.Kind == ast.DropIdentity && c.IfExists {
+			x.notice("00000", "column %q of relation %q is not an identity column, skipping", col.Name, t.Name)
+			return nil
+		}
+		return pgerr.New(pgerr.ObjectNotInPrerequisiteState, "column %q of relation %q is not an identity column", col.Name, t.Name)
+	}
+	nt := t.Clone()
+	nc := nt.Column(c.Name)
+	if c.Kind == ast.DropIdentity {
+		seq := nc.Sequence
+		nc.Identity, nc.Sequence = 0, 0
+		if err := x.View.Put(ctx, nt); err != nil {
+			return err
+		}
+		return x.View.Delete(ctx, x.snap().TableByID(seq))
+	}
+	var seqOpts []*ast.DefElem
+	for _, o := range c.Options {
+		if o.Name == "generated" {
+			nc.Identity = 'd'
+			if o.Arg != nil && (o.Arg.Str == "a" || o.Arg.Int == 'a') {
+				nc.Identity = 'a'
+			}
+			continue
+		}
+		seqOpts = append(seqOpts, o)
+	}
+	if err := x.View.Put(ctx, nt); err != nil {
+		return err
+	}
+	if len(seqOpts) == 0 {
+		return nil
+	}
+	return x.changeSequence(ctx, x.snap().TableByID(nc.Sequence), seqOpts)
+}

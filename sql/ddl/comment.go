@@ -1,0 +1,159 @@
+package ddl
+
+import (
+	"context"
+	"strings"
+
+	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/catalog"
+	"github.com/meridian-db/meridian/sql/pgerr"
+)
+
+func (x *executor) comment(ctx context.Context, s *ast.CommentStmt) error {
+	text := ""
+	if s.Comment != nil {
+		text = *s.Comment
+	}
+	names := s.Name.Names
+	switch s.Object {
+	case ast.ObjTable, ast.ObjView, ast.ObjMatView, ast.ObjSequence:
+		t, err := x.any(rangeVarOfNames(names))
+		if err != nil {
+			return err
+		}
+		want := map[ast.ObjectType]catalog.RelKind{ast.ObjTable: catalog.RelTable, ast.ObjView: catalog.RelView, ast.ObjMatView: catalog.RelMatView, ast.ObjSequence: catalog.RelSequence}[s.Object]
+		if t.Kind != want {
+			return pgerr.New(pgerr.WrongObjectType, "%q is not a %s", t.Name, strings.ToLower(string(s.Object)))
+		}
+		if err := x.ownTable(t); err != nil {
+			return err
+		}
+		nt := t.Clone()
+		nt.Comment = text
+		return x.View.Put(ctx, nt)
+	case ast.ObjColumn:
+		if len(names) < 2 {
+			return pgerr.New(pgerr.SyntaxError, "column name must be qualified")
+		}
+		t, err := x.any(rangeVarOfNames(names[:len(names)-1]))
+		if err != nil {
+			return err
+		}
+		if err := x.ownTable(t); err != nil {
+			return err
+		}
+		nt := t.Clone()
+		c := nt.Column(names[len(names)-1])
+		if c == nil {
+			return pgerr.New(pgerr.UndefinedColumn, "column %q of relation %q does not exist", names[len(names)-1], t.Name)
+		}
+		c.Comment = text
+		return x.View.Put(ctx, nt)
+	case ast.ObjIndex:
+		rel := x.relation(rangeVarOfNames(names))
+		if rel.Table == nil {
+			return noRelation(rangeVarOfNames(names))
+		}
+		if rel.Index == nil {
+			return wrongKind(rel, ast.ObjIndex)
+		}
+		nt := rel.Table.Clone()
+		for _, ix := range nt.AllIndexes() {
+			if ix.OID == rel.Index.OID {
+				ix.Comment = text
+			}
+		}
+		return x.View.Put(ctx, nt)
+	case ast.ObjTableConstraint:
+		return x.commentConstraint(ctx, names, text)
+	case ast.ObjSchema:
+		sc := x.snap().SchemaByName(names[0])
+		if sc == nil {
+			return pgerr.New(pgerr.InvalidSchemaName, "schema %q does not exist", names[0])
+		}
+		if sc.DB == 0 {
+			return pgerr.New(pgerr.InsufficientPrivilege, "permission denied: schema %q is built in", sc.Name)
+		}
+		if err := x.own(&sc.Header, "schema"); err != nil {
+			return err
+		}
+		n := *sc
+		n.Comment = text
+		return x.View.Put(ctx, &n)
+	case ast.ObjDatabase:
+		d := x.snap().DatabaseByName(names[0])
+		if d == nil {
+			return pgerr.New(pgerr.UndefinedDatabase, "database %q does not exist", names[0])
+		}
+		if err := x.own(&d.Header, "database"); err != nil {
+			return err
+		}
+		n := *d
+		n.Comment = text
+		return x.View.Put(ctx, &n)
+	case ast.ObjRole:
+		r := x.snap().RoleByName(names[0])
+		if r == nil {
+			return pgerr.New(pgerr.UndefinedObject, "role %q does not exist", names[0])
+		}
+		if err := x.needCreateRole(); err != nil {
+			return err
+		}
+		n := cloneRole(r)
+		n.Comment = text
+		return x.View.Put(ctx, n)
+	case ast.ObjTablespace:
+		t := x.snap().TablespaceByName(names[0])
+		if t == nil {
+			return pgerr.New(pgerr.UndefinedObject, "tablespace %q does not exist", names[0])
+		}
+		n := *t
+		n.Comment = text
+		return x.View.Put(ctx, &n)
+	case ast.ObjType, ast.ObjDomain:
+		t, err := x.userType(names)
+		if err != nil {
+			return err
+		}
+		n := *t
+		n.Comment = text
+		return x.View.Put(ctx, &n)
+	case ast.ObjExtension:
+		if names[0] == "plpgsql" {
+			return nil // pg_dump writes it
+		}
+		return pgerr.New(pgerr.UndefinedObject, "extension %q does not exist", names[0])
+	}
+	return pgerr.Unsupported("COMMENT ON %s is not supported", s.Object)
+}
+
+func (x *executor) commentConstraint(ctx context.Context, names []string, text string) error {
+	t, err := x.any(rangeVarOfNames(names[:len(names)-1]))
+	if err != nil {
+		return err
+	}
+	if err := x.ownTable(t); err != nil {
+		return err
+	}
+	name := names[len(names)-1]
+	nt := t.Clone()
+	for _, k := range nt.Checks {
+		if k.Name == name {
+			k.Comment = text
+			return x.View.Put(ctx, nt)
+		}
+	}
+	for _, k := range nt.FKs {
+		if k.Name == name {
+			k.Comment = text
+			return x.View.Put(ctx, nt)
+		}
+	}
+	for _, ix := range nt.AllIndexes() {
+		if ix.Constraint != 0 && ix.Name == name {
+			ix.ConstraintComment = text
+			return x.View.Put(ctx, nt)
+		}
+	}
+	return pgerr.New(pgerr.UndefinedObject, "constraint %q for table %q does not exist", name, t.Name)
+}

@@ -1,0 +1,171 @@
+package ddl
+
+import (
+	"context"
+
+	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/catalog"
+	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/types"
+)
+
+// Column is a result column of a query.
+type Column struct {
+	Name string
+	Type *types.T
+}
+
+// Env is what a statement runs in.
+type Env struct {
+	View       *catalog.Txn // Required, and bound to the kv transaction.
+	User       uint32       // The current role's id.
+	SearchPath []string     // The existing schemas of search_path, in order.
+	TempSchema string       // The session's schema for temporary tables; "" when it can have none.
+	Text       string       // The statement's text, for messages.
+
+	// Describe plans a query and returns its columns.
+	Describe func(ctx context.Context, q ast.Stmt) ([]Column, error)
+	// Query runs a query.
+	Query func(ctx context.Context, q ast.Stmt, emit func(row []types.Datum) error) error
+	// Exec runs a statement that changes rows and returns their number.
+	Exec func(ctx context.Context, q ast.Stmt) (int64, error)
+	// BuildIndex fills a new index, given the table's id and the index's oid.
+	BuildIndex func(ctx context.Context, table, index uint32) error
+	// Notice sends a NOTICE or WARNING; may be nil.
+	Notice func(n *pgerr.Error)
+	// HashPassword makes a SCRAM verifier; nil stores no passwords.
+	HashPassword func(password string) (string, error)
+}
+
+// Execute runs a statement and returns its command tag. It takes every statement that is not a query, does not
+// change rows and is not about the session; those it does not support fail with 0A000.
+func Execute(ctx context.Context, stmt ast.Stmt, env *Env) (string, error) {
+	x := &executor{Env: env}
+	if err := x.run(ctx, stmt); err != nil {
+		return "", err
+	}
+	if x.tag != "" {
+		return x.tag, nil
+	}
+	return stmt.Tag(), nil
+}
+
+// executor runs one statement.
+type executor struct {
+	*Env
+	tag string // overrides the statement's tag
+}
+
+func (x *executor) run(ctx context.Context, stmt ast.Stmt) error {
+	switch s := stmt.(type) {
+	case *ast.CreateTableStmt:
+		return x.createTable(ctx, s)
+	case *ast.CreateTableAsStmt:
+		return x.createTableAs(ctx, s)
+	case *ast.CreateIndexStmt:
+		return x.createIndex(ctx, s)
+	case *ast.AlterTableStmt:
+		return x.alterTable(ctx, s)
+	case *ast.CreateViewStmt:
+		return x.createView(ctx, s)
+	case *ast.RefreshStmt:
+		return x.refresh(ctx, s)
+	case *ast.DropStmt:
+		return x.drop(ctx, s)
+	case *ast.TruncateStmt:
+		return x.truncate(ctx, s)
+	case *ast.RenameStmt:
+		return x.rename(ctx, s)
+	case *ast.AlterSchemaStmt:
+		return x.setSchema(ctx, s)
+	case *ast.AlterOwnerStmt:
+		return x.alterOwner(ctx, s)
+	case *ast.CommentStmt:
+		return x.comment(ctx, s)
+	case *ast.CreateSequenceStmt:
+		return x.createSequence(ctx, s)
+	case *ast.AlterSequenceStmt:
+		return x.alterSequence(ctx, s)
+	case *ast.CreateSchemaStmt:
+		return x.createSchema(ctx, s)
+	case *ast.CreateDatabaseStmt:
+		return x.createDatabase(ctx, s)
+	case *ast.AlterDatabaseStmt:
+		return x.alterDatabase(ctx, s)
+	case *ast.DropDatabaseStmt:
+		return x.dropDatabase(ctx, s)
+	case *ast.CreateEnumStmt:
+		return x.createEnum(ctx, s)
+	case *ast.AlterEnumStmt:
+		return x.alterEnum(ctx, s)
+	case *ast.CreateDomainStmt:
+		return x.createDomain(ctx, s)
+	case *ast.CreateCompositeStmt:
+		return x.createComposite(ctx, s)
+	case *ast.CreateRoleStmt:
+		return x.createRole(ctx, s)
+	case *ast.AlterRoleStmt:
+		return x.alterRole(ctx, s)
+	case *ast.AlterRoleSetStmt:
+		return x.alterRoleSet(ctx, s)
+	case *ast.DropRoleStmt:
+		return x.dropRole(ctx, s)
+	case *ast.GrantRoleStmt:
+		return x.grantRole(ctx, s)
+	case *ast.GrantStmt:
+		return x.grant(ctx, s)
+	case *ast.CreateTablespaceStmt:
+		return x.createTablespace(ctx, s)
+	case *ast.DropTablespaceStmt:
+		return x.dropTablespace(ctx, s)
+	case *ast.CreateExtensionStmt:
+		return x.createExtension(s)
+	case *ast.VacuumStmt, *ast.ReindexStmt, *ast.ClusterStmt, *ast.CheckpointStmt:
+		return x.maintain(stmt)
+	case *ast.UnsupportedStmt:
+		return pgerr.Unsupported("%s is not supported", s.Name)
+	}
+	return pgerr.Unsupported("%s is not supported", stmt.Tag())
+}
+
+// maintain checks the tables of statements that tend to storage, which needs no tending.
+func (x *executor) maintain(stmt ast.Stmt) error {
+	var rels []*ast.RangeVar
+	switch s := stmt.(type) {
+	case *ast.VacuumStmt:
+		for _, t := range s.Tables {
+			rels = append(rels, t.Table)
+		}
+	case *ast.ReindexStmt:
+		if s.Kind == "INDEX" {
+			if r := x.relation(s.Relation); r.Index == nil {
+				return noRelation(s.Relation)
+			}
+			return nil
+		}
+		rels = append(rels, s.Relation)
+	case *ast.ClusterStmt:
+		rels = append(rels, s.Table)
+	}
+	for _, r := range rels {
+		if r == nil {
+			continue
+		}
+		if _, err := x.table(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (x *executor) notice(code, format string, args ...any) {
+	if x.Notice != nil {
+		x.Notice(pgerr.New(code, format, args...).WithSeverity(pgerr.SeverityNotice))
+	}
+}
+
+// snap is the catalog with the transaction's changes.
+func (x *executor) snap() *catalog.Snapshot { return x.View.Snapshot() }
+
+// path is the search path as types and tables are resolved.
+func (x *executor) path() []string { return x.SearchPath }

@@ -1,0 +1,229 @@
+package ddl
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/catalog"
+	"github.com/meridian-db/meridian/sql/pgerr"
+)
+
+// privLetters are PostgreSQL's letters for privileges.
+var privLetters = map[string]byte{
+	"select": 'r', "insert": 'a', "update": 'w', "delete": 'd', "truncate": 'D', "references": 'x', "trigger": 't',
+	"usage": 'U', "create": 'C', "connect": 'c', "temporary": 'T', "temp": 'T', "execute": 'X',
+}
+
+// allPrivs are the privileges of each kind of object, in the order PostgreSQL prints them.
+var allPrivs = map[ast.ObjectType]string{
+	ast.ObjTable: "arwdDxt", ast.ObjSequence: "rwU", ast.ObjSchema: "UC", ast.ObjDatabase: "CTc", ast.ObjType: "U", ast.ObjDomain: "U", ast.ObjTablespace: "C",
+}
+
+func (x *executor) grant(ctx context.Context, s *ast.GrantStmt) error {
+	if s.Target == ast.GrantDefaults {
+		return pgerr.Unsupported("ALTER DEFAULT PRIVILEGES is not supported")
+	}
+	var grantees []uint32
+	for _, g := range s.Grantees {
+		if g.Kind == ast.RolePublic {
+			grantees = append(grantees, 0)
+			continue
+		}
+		r, err := x.role(g)
+		if err != nil {
+			return err
+		}
+		grantees = append(grantees, r.ID)
+	}
+	privs := func(kind ast.ObjectType) (string, error) {
+		if len(s.Privileges) == 0 {
+			return allPrivs[kind], nil
+		}
+		out := ""
+		for _, p := range s.Privileges {
+			if len(p.Columns) > 0 {
+				return "", pgerr.Unsupported("privileges on columns are not supported")
+			}
+			l, ok := privLetters[p.Name]
+			if !ok {
+				return "", pgerr.New(pgerr.SyntaxError, "unrecognized privilege type %q", p.Name)
+			}
+			if strings.IndexByte(allPrivs[kind], l) < 0 {
+				return "", pgerr.New("0LP01", "invalid privilege type %s for %s", strings.ToUpper(p.Name), kindPlain(kind))
+			}
+			out += string(l)
+		}
+		return out, nil
+	}
+	apply := func(h *catalog.Header, kind ast.ObjectType, what string) error {
+		if err := x.own(h, what); err != nil {
+			return err
+		}
+		p, err := privs(kind)
+		if err != nil {
+			return err
+		}
+		for _, g := range grantees {
+			h.ACL = editACL(h.ACL, defaultACL(kind, h.Owner), g, h.Owner, p, allPrivs[kind], s)
+		}
+		return nil
+	}
+	if s.Target == ast.GrantAllInSchema {
+		for _, o := range s.Objects {
+			sc := x.snap().SchemaByName(o.Names[0])
+			if sc == nil {
+				return pgerr.New(pgerr.InvalidSchemaName, "schema %q does not exist", o.Names[0])
+			}
+			for _, t := range x.snap().Tables() {
+				if t.Schema != sc.ID || (t.Kind == catalog.RelSequence) != (s.Object == ast.ObjSequence) {
+					continue
+				}
+				nt := t.Clone()
+				if err := apply(&nt.Header, s.Object, kindWord(t)); err != nil {
+					return err
+				}
+				if err := x.View.Put(ctx, nt); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	for _, o := range s.Objects {
+		switch s.Object {
+		case ast.ObjTable, ast.ObjSequence:
+			t, err := x.any(rangeVarOfNames(o.Names))
+			if err != nil {
+				return err
+			}
+			if t.Virtual != nil {
+				continue // everyone may read them, nobody may change them
+			}
+			kind := s.Object
+			if t.Kind == catalog.RelSequence {
+				kind = ast.ObjSequence
+			}
+			nt := t.Clone()
+			if err := apply(&nt.Header, kind, kindWord(t)); err != nil {
+				return err
+			}
+			if err := x.View.Put(ctx, nt); err != nil {
+				return err
+			}
+		case ast.ObjSchema:
+			sc := x.snap().SchemaByName(o.Names[0])
+			if sc == nil {
+				return pgerr.New(pgerr.InvalidSchemaName, "schema %q does not exist", o.Names[0])
+			}
+			if sc.DB == 0 {
+				continue
+			}
+			n := *sc
+			n.ACL = slices.Clone(sc.ACL)
+			if err := apply(&n.Header, s.Object, "schema"); err != nil {
+				return err
+			}
+			if err := x.View.Put(ctx, &n); err != nil {
+				return err
+			}
+		case ast.ObjDatabase:
+			d := x.snap().DatabaseByName(o.Names[0])
+			if d == nil {
+				return pgerr.New(pgerr.UndefinedDatabase, "database %q does not exist", o.Names[0])
+			}
+			n := *d
+			n.ACL = slices.Clone(d.ACL)
+			if err := apply(&n.Header, s.Object, "database"); err != nil {
+				return err
+			}
+			if err := x.View.Put(ctx, &n); err != nil {
+				return err
+			}
+		case ast.ObjType, ast.ObjDomain:
+			t, err := x.userType(o.Names)
+			if err != nil {
+				return err
+			}
+			n := *t
+			n.ACL = slices.Clone(t.ACL)
+			if err := apply(&n.Header, s.Object, "type"); err != nil {
+				return err
+			}
+			if err := x.View.Put(ctx, &n); err != nil {
+				return err
+			}
+		case ast.ObjLanguage:
+		default:
+			return pgerr.Unsupported("GRANT ON %s is not supported", s.Object)
+		}
+	}
+	return nil
+}
+
+func kindPlain(kind ast.ObjectType) string {
+	if kind == ast.ObjTable {
+		return "table"
+	}
+	return strings.ToLower(string(kind))
+}
+
+// defaultACL is what an object without an ACL grants.
+func defaultACL(kind ast.ObjectType, owner uint32) []catalog.ACL {
+	out := []catalog.ACL{{Role: owner, Privs: allPrivs[kind], Grantor: owner}}
+	switch kind {
+	case ast.ObjDatabase:
+		out = append(out, catalog.ACL{Privs: "Tc", Grantor: owner})
+	case ast.ObjType, ast.ObjDomain:
+		out = append(out, catalog.ACL{Privs: "U", Grantor: owner})
+	}
+	return out
+}
+
+// editACL grants or revokes privileges of one role.
+func editACL(acl, def []catalog.ACL, role, grantor uint32, privs, order string, s *ast.GrantStmt) []catalog.ACL {
+	if acl == nil {
+		acl = def
+	}
+	acl = slices.Clone(acl)
+	i := slices.IndexFunc(acl, func(a catalog.ACL) bool { return a.Role == role })
+	if i < 0 {
+		if s.Revoke {
+			return acl
+		}
+		acl = append(acl, catalog.ACL{Role: role, Grantor: grantor})
+		i = len(acl) - 1
+	}
+	a := &acl[i]
+	pick := func(have string, keep func(b byte) bool) string {
+		out := ""
+		for _, b := range []byte(order) {
+			if keep(b) {
+				out += string(b)
+			}
+		}
+		return out
+	}
+	in := func(set string, b byte) bool { return strings.IndexByte(set, b) >= 0 }
+	old := *a
+	switch {
+	case s.Revoke && s.GrantOption:
+		a.Grantable = pick(old.Grantable, func(b byte) bool { return in(old.Grantable, b) && !in(privs, b) })
+	case s.Revoke:
+		a.Privs = pick(old.Privs, func(b byte) bool { return in(old.Privs, b) && !in(privs, b) })
+		a.Grantable = pick(old.Grantable, func(b byte) bool { return in(old.Grantable, b) && !in(privs, b) })
+	default:
+		a.Privs = pick(old.Privs, func(b byte) bool { return in(old.Privs, b) || in(privs, b) })
+		if s.GrantOption {
+			a.Grantable = pick(old.Grantable, func(b byte) bool { return in(old.Grantable, b) || in(privs, b) })
+		}
+	}
+	if a.Privs == "" {
+		acl = slices.Delete(acl, i, i+1)
+	}
+	if acl == nil {
+		acl = []catalog.ACL{}
+	}
+	return acl
+}

@@ -1,0 +1,255 @@
+package ddl
+
+import (
+	"context"
+	"strings"
+
+	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/catalog"
+	"github.com/meridian-db/meridian/sql/parser"
+	"github.com/meridian-db/meridian/sql/pgerr"
+)
+
+// indexMethods are the access methods whose index an ordered index can stand for.
+var indexMethods = map[string]bool{"btree": true, "hash": true}
+
+func (x *executor) createIndex(ctx context.Context, s *ast.CreateIndexStmt) error {
+	t, err := x.any(s.Table)
+	if err != nil {
+		return err
+	}
+	if !t.IsTable() {
+		return pgerr.New(pgerr.WrongObjectType, "cannot create index on relation %q", t.Name).
+			WithDetail("This operation is not supported for %ss.", kindWord(t))
+	}
+	if err := x.ownTable(t); err != nil {
+		return err
+	}
+	if !indexMethods[s.AccessMethod] {
+		switch s.AccessMethod {
+		case "gin", "gist", "spgist", "brin":
+			return pgerr.Unsupported("access method %q is not supported", s.AccessMethod)
+		}
+		return pgerr.New(pgerr.UndefinedObject, "access method %q does not exist", s.AccessMethod)
+	}
+	if s.Unique && s.AccessMethod == "hash" {
+		return pgerr.Unsupported("access method \"hash\" does not support unique indexes")
+	}
+	if len(s.Elems) > maxKeyColumns {
+		return pgerr.New(pgerr.TooManyColumns, "cannot use more than %d columns in an index", maxKeyColumns)
+	}
+	schema := x.snap().SchemaByID(t.Schema)
+	nt := t.Clone()
+	b := &tableBuilder{x: x, t: nt, schema: schema}
+	ix := &catalog.Index{ID: b.nextIndex(), Unique: s.Unique, NullsNotDistinct: s.NullsNotDistinct, Options: relOptions(s.Options)}
+	if s.AccessMethod != "btree" {
+		ix.Method = s.AccessMethod
+	}
+	if ix.Tablespace, err = x.tablespace(s.Tablespace); err != nil {
+		return err
+	}
+	var words []string
+	for _, e := range s.Elems {
+		k, word, err := x.indexKey(ctx, t, e)
+		if err != nil {
+			return err
+		}
+		ix.Keys = append(ix.Keys, k)
+		words = append(words, word)
+	}
+	for _, e := range s.Include {
+		c := t.Column(e.Name)
+		switch {
+		case e.Expr != nil:
+			return pgerr.Unsupported("expressions are not supported in included columns")
+		case c == nil:
+			return pgerr.New(pgerr.UndefinedColumn, "column %q does not exist", e.Name)
+		}
+		ix.Include = append(ix.Include, c.Num)
+		words = append(words, e.Name)
+	}
+	if s.Where != nil {
+		if err := checkExprShape(s.Where, "index predicate", true); err != nil {
+			return err
+		}
+		if err := x.wantBool(ctx, t, s.Where, "WHERE"); err != nil {
+			return err
+		}
+		ix.Where = parser.DeparseExpr(normalize(s.Where))
+	}
+	if ix.Name = s.Name; ix.Name == "" {
+		ix.Name = chooseName(t.Name, strings.Join(words, "_"), "idx", func(n string) bool { return x.relationTaken(schema, n) })
+	} else if x.relationTaken(schema, s.Name) {
+		if s.IfNotExists {
+			x.notice(pgerr.DuplicateTable, "relation %q already exists, skipping", s.Name)
+			return nil
+		}
+		return pgerr.New(pgerr.DuplicateTable, "relation %q already exists", s.Name)
+	}
+	if ix.OID, err = x.View.NewID(ctx); err != nil {
+		return err
+	}
+	return x.addIndex(ctx, nt, ix)
+}
+
+// indexKey checks one key of a new index. The word is what it adds to a made-up name.
+func (x *executor) indexKey(ctx context.Context, t *catalog.Table, e *ast.IndexElem) (catalog.IndexKey, string, error) {
+	k := catalog.IndexKey{Desc: e.Dir == ast.SortDesc}
+	k.NullsFirst = k.Desc
+	if e.Nulls != ast.NullsDefault {
+		k.NullsFirst = e.Nulls == ast.NullsFirst
+	}
+	if len(e.OpClass) > 0 {
+		k.OpClass = e.OpClass[len(e.OpClass)-1]
+		if !strings.HasSuffix(k.OpClass, "_ops") {
+			return k, "", pgerr.New(pgerr.UndefinedObject, "operator class %q does not exist for access method \"btree\"", k.OpClass)
+		}
+	}
+	word := e.Name
+	if e.Expr == nil {
+		c := t.Column(e.Name)
+		if c == nil {
+			return k, "", pgerr.New(pgerr.UndefinedColumn, "column %q does not exist", e.Name)
+		}
+		k.Column, k.T = c.Num, c.T
+	} else {
+		if err := checkExprShape(e.Expr, "index expression", true); err != nil {
+			return k, "", err
+		}
+		typ, err := x.typeOf(ctx, t, e.Expr)
+		if err != nil {
+			return k, "", err
+		}
+		k.T, k.Type = typ, typeRef(typ)
+		if c, ok := e.Expr.(*ast.ColumnRef); ok && len(c.Fields) > 0 && !c.Star {
+			if col := t.Column(c.Fields[len(c.Fields)-1]); col != nil {
+				k.Column, k.T, k.Type = col.Num, col.T, catalog.TypeRef{}
+				word = col.Name
+			}
+		}
+		if k.Column == 0 {
+			k.Expr = parser.DeparseExpr(normalize(e.Expr))
+			word = "expr"
+			if f, ok := e.Expr.(*ast.FuncCall); ok {
+				word = f.Name[len(f.Name)-1]
+			}
+		}
+	}
+	if len(e.Collation) > 0 {
+		if err := checkCollation(e.Collation, k.T); err != nil {
+			return k, "", err
+		}
+		k.Collation = e.Collation[len(e.Collation)-1]
+	}
+	return k, word, checkIndexable(k.T)
+}
+
+// addIndex stores a table with a new index and fills the index. While it is being filled the index is only
+// written, so the statement that fills it does not use it.
+func (x *executor) addIndex(ctx context.Context, t *catalog.Table, ix *catalog.Index) error {
+	if x.BuildIndex == nil {
+		return pgerr.Unsupported("indexes cannot be built here")
+	}
+	ix.State = catalog.IndexWriteOnly
+	t.Indexes = append(t.Indexes, ix)
+	if err := x.View.Put(ctx, t); err != nil {
+		return err
+	}
+	if err := x.BuildIndex(ctx, t.ID, ix.OID); err != nil {
+		return err
+	}
+	t = t.Clone()
+	t.Indexes[len(t.Indexes)-1].State = catalog.IndexPublic
+	return x.View.Put(ctx, t)
+}
+
+// dropIndex removes an index that no constraint needs.
+func (x *executor) dropIndex(ctx context.Context, rel catalog.Relation, behavior ast.DropBehavior) error {
+	t, ix := rel.Table, rel.Index
+	if err := x.own(&catalog.Header{Name: ix.Name, Owner: t.Owner}, "index"); err != nil {
+		return err
+	}
+	if ix.Constraint != 0 {
+		return pgerr.New(pgerr.DependentObjectsStillExist, "cannot drop index %s because constraint %s on table %s requires it", ix.Name, ix.Name, t.Name).
+			WithHint("You can drop constraint %s on table %s instead.", ix.Name, t.Name)
+	}
+	if err := x.dropFKsOn(ctx, t, ix, behavior); err != nil {
+		return err
+	}
+	return x.removeIndex(ctx, x.snap().TableByID(t.ID), ix.OID)
+}
+
+// removeIndex takes a secondary index off a table and its entries out of storage.
+func (x *executor) removeIndex(ctx context.Context, t *catalog.Table, oid uint32) error {
+	nt := t.Clone()
+	for i, ix := range nt.Indexes {
+		if ix.OID == oid {
+			nt.Indexes = append(nt.Indexes[:i], nt.Indexes[i+1:]...)
+			if err := x.View.DiscardIndex(t.StorageID(), ix.ID); err != nil {
+				return err
+			}
+			break
+		}
+	}
+	return x.View.Put(ctx, nt)
+}
+
+// dropFKsOn drops the foreign keys that rely on an index, or refuses.
+func (x *executor) dropFKsOn(ctx context.Context, t *catalog.Table, ix *catalog.Index, behavior ast.DropBehavior) error {
+	for _, in := range t.Inbound {
+		child := x.snap().TableByID(in.Table)
+		for _, fk := range child.FKs {
+			if fk.OID != in.Constraint || fk.RefIndex != ix.OID {
+				continue
+			}
+			if behavior != ast.Cascade {
+				what := "index " + ix.Name
+				if ix.Constraint != 0 {
+					what = "constraint " + ix.Name + " on table " + t.Name
+				}
+				return pgerr.New(pgerr.DependentObjectsStillExist, "cannot drop %s because other objects depend on it", what).
+					WithDetail("constraint %s on table %s depends on index %s", fk.Name, child.Name, ix.Name).
+					WithHint("Use DROP ... CASCADE to drop the dependent objects too.")
+			}
+			x.notice("00000", "drop cascades to constraint %s on table %s", fk.Name, child.Name)
+			if err := x.removeFK(ctx, child, fk.OID); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// removeFK takes a foreign key off both its tables.
+func (x *executor) removeFK(ctx context.Context, child *catalog.Table, oid uint32) error {
+	nt := x.snap().TableByID(child.ID).Clone()
+	ref := uint32(0)
+	for i, fk := range nt.FKs {
+		if fk.OID == oid {
+			ref = fk.RefTable
+			nt.FKs = append(nt.FKs[:i], nt.FKs[i+1:]...)
+			break
+		}
+	}
+	dropInbound := func(t *catalog.Table) {
+		for i, in := range t.Inbound {
+			if in.Constraint == oid {
+				t.Inbound = append(t.Inbound[:i], t.Inbound[i+1:]...)
+				return
+			}
+		}
+	}
+	if ref == nt.ID {
+		dropInbound(nt)
+		return x.View.Put(ctx, nt)
+	}
+	if err := x.View.Put(ctx, nt); err != nil {
+		return err
+	}
+	if parent := x.snap().TableByID(ref); parent != nil {
+		parent = parent.Clone()
+		dropInbound(parent)
+		return x.View.Put(ctx, parent)
+	}
+	return nil
+}

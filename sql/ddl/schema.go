@@ -1,0 +1,318 @@
+package ddl
+
+import (
+	"context"
+	"strings"
+
+	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/catalog"
+	"github.com/meridian-db/meridian/sql/pgerr"
+)
+
+func checkSchemaName(name string) error {
+	if strings.HasPrefix(name, "pg_") {
+		return pgerr.New(pgerr.ReservedName, "unacceptable schema name %q", name).
+			WithDetail("The prefix \"pg_\" is reserved for system schemas.")
+	}
+	return nil
+}
+
+func (x *executor) createSchema(ctx context.Context, s *ast.CreateSchemaStmt) error {
+	owner := x.User
+	name := s.Name
+	if s.Owner != nil {
+		r, err := x.role(s.Owner)
+		if err != nil {
+			return err
+		}
+		owner = r.ID
+		if !x.snap().IsMember(x.User, r.ID) {
+			return pgerr.New(pgerr.InsufficientPrivilege, "must be member of role %q", r.Name)
+		}
+		if name == "" {
+			name = r.Name
+		}
+	}
+	db := x.snap().Database()
+	if !x.snap().IsMember(x.User, db.Owner) && !hasPriv(db.ACL, x, "C") {
+		return pgerr.New(pgerr.InsufficientPrivilege, "permission denied for database %s", db.Name)
+	}
+	if err := checkSchemaName(name); err != nil {
+		return err
+	}
+	if x.snap().SchemaByName(name) != nil {
+		if s.IfNotExists {
+			x.notice(pgerr.DuplicateSchema, "schema %q already exists, skipping", name)
+			return nil
+		}
+		return pgerr.New(pgerr.DuplicateSchema, "schema %q already exists", name)
+	}
+	id, err := x.View.NewID(ctx)
+	if err != nil {
+		return err
+	}
+	if err := x.View.Put(ctx, &catalog.Schema{Header: catalog.Header{ID: id, Name: name, Owner: owner}, DB: db.ID}); err != nil {
+		return err
+	}
+	// Statements inside create in the new schema.
+	path := x.SearchPath
+	x.SearchPath = append([]string{name}, path...)
+	defer func() { x.SearchPath = path }()
+	for _, e := range s.Elements {
+		if err := x.run(ctx, e); err != nil {
+			return err
+		}
+	}
+	x.tag = ""
+	return nil
+}
+
+func hasPriv(acl []catalog.ACL, x *executor, priv string) bool {
+	for _, a := range acl {
+		if strings.Contains(a.Privs, priv) && (a.Role == 0 || x.snap().IsMember(x.User, a.Role)) {
+			return true
+		}
+	}
+	return false
+}
+
+func (x *executor) createDatabase(ctx context.Context, s *ast.CreateDatabaseStmt) error {
+	r := x.snap().RoleByID(x.User)
+	if r == nil || !r.Super && !r.CreateDB {
+		return pgerr.New(pgerr.InsufficientPrivilege, "permission denied to create database")
+	}
+	if x.snap().DatabaseByName(s.Name) != nil {
+		return pgerr.New(pgerr.DuplicateDatabase, "database %q already exists", s.Name)
+	}
+	d := &catalog.Database{Header: catalog.Header{Name: s.Name, Owner: x.User}, AllowConn: true, ConnLimit: -1}
+	if err := x.databaseOptions(d, s.Options); err != nil {
+		return err
+	}
+	var err error
+	if d.ID, err = x.View.NewID(ctx); err != nil {
+		return err
+	}
+	public, err := x.View.NewID(ctx)
+	if err != nil {
+		return err
+	}
+	if err := x.View.Put(ctx, d); err != nil {
+		return err
+	}
+	return x.View.Put(ctx, catalog.PublicSchema(public, d.ID, d.Owner))
+}
+
+func (x *executor) databaseOptions(d *catalog.Database, opts []*ast.DefElem) error {
+	for _, o := range opts {
+		text := argText(o.Arg)
+		switch o.Name {
+		case "owner":
+			if o.Arg == nil {
+				continue
+			}
+			r := x.snap().RoleByName(text)
+			if r == nil {
+				return pgerr.New(pgerr.UndefinedObject, "role %q does not exist", text)
+			}
+			d.Owner = r.ID
+		case "template":
+			// The templates are empty; any other database would have to be copied.
+			if text != "" && text != "template0" && text != "template1" {
+				if x.snap().DatabaseByName(text) == nil {
+					return pgerr.New(pgerr.UndefinedDatabase, "template database %q does not exist", text)
+				}
+				return pgerr.Unsupported("databases can only be copied from template0 and template1")
+			}
+		case "encoding":
+			if e := strings.ToUpper(strings.ReplaceAll(strings.ReplaceAll(text, "-", ""), "_", "")); e != "" && e != "UTF8" && e != "6" && e != "DEFAULT" && e != "UNICODE" {
+				return pgerr.Unsupported("encoding %q is not supported, only UTF8 is", text)
+			}
+		case "lc_collate", "lc_ctype", "locale", "icu_locale", "locale_provider", "collation_version", "strategy", "oid", "tablespace", "builtin_locale", "icu_rules":
+		case "allow_connections":
+			d.AllowConn = o.Arg == nil || optBool(o)
+		case "is_template":
+			d.IsTemplate = o.Arg == nil || optBool(o)
+		case "connection_limit":
+			n, err := optInt(o)
+			if err != nil {
+				return err
+			}
+			if n < -1 {
+				return pgerr.New(pgerr.InvalidParameterValue, "invalid connection limit: %d", n)
+			}
+			d.ConnLimit = int32(n)
+		default:
+			return pgerr.New(pgerr.SyntaxError, "option %q not recognized", o.Name).WithPosition(int(ast.PgPos(o.Position())))
+		}
+	}
+	return nil
+}
+
+func optBool(o *ast.DefElem) bool {
+	if o.Arg == nil {
+		return true
+	}
+	switch o.Arg.Kind {
+	case ast.DefBool:
+		return o.Arg.Bool
+	case ast.DefInteger:
+		return o.Arg.Int != 0
+	}
+	t := strings.ToLower(argText(o.Arg))
+	return t == "true" || t == "on" || t == "yes" || t == "1"
+}
+
+func (x *executor) alterDatabase(ctx context.Context, s *ast.AlterDatabaseStmt) error {
+	d := x.snap().DatabaseByName(s.Name)
+	if d == nil {
+		return pgerr.New(pgerr.UndefinedDatabase, "database %q does not exist", s.Name)
+	}
+	if err := x.own(&d.Header, "database"); err != nil {
+		return err
+	}
+	n := *d
+	n.Settings = append([]catalog.Setting(nil), d.Settings...)
+	if s.Set != nil {
+		n.Settings = applySetting(n.Settings, 0, s.Set)
+	} else if err := x.databaseOptions(&n, s.Options); err != nil {
+		return err
+	}
+	return x.View.Put(ctx, &n)
+}
+
+// applySetting changes a list of settings as SET and RESET say.
+func applySetting(list []catalog.Setting, db uint32, s *ast.SetStmt) []catalog.Setting {
+	var out []catalog.Setting
+	for _, e := range list {
+		if e.DB == db && (s.Kind == ast.ResetAll || e.Name == s.Name) {
+			continue
+		}
+		out = append(out, e)
+	}
+	if s.Kind == ast.SetValue {
+		var parts []string
+		for _, a := range s.Args {
+			parts = append(parts, settingText(a))
+		}
+		out = append(out, catalog.Setting{DB: db, Name: s.Name, Value: strings.Join(parts, ", ")})
+	}
+	return out
+}
+
+func (x *executor) dropDatabase(ctx context.Context, s *ast.DropDatabaseStmt) error {
+	d := x.snap().DatabaseByName(s.Name)
+	if d == nil {
+		if s.IfExists {
+			x.notice("00000", "database %q does not exist, skipping", s.Name)
+			return nil
+		}
+		return pgerr.New(pgerr.UndefinedDatabase, "database %q does not exist", s.Name)
+	}
+	if err := x.own(&d.Header, "database"); err != nil {
+		return err
+	}
+	if d.IsTemplate {
+		return pgerr.New(pgerr.WrongObjectType, "cannot drop a template database")
+	}
+	if x.snap().Database() != nil && d.ID == x.snap().Database().ID {
+		return pgerr.New(pgerr.ObjectInUse, "cannot drop the currently open database")
+	}
+	in := x.snap().InDatabase(d.ID)
+	for _, t := range in.Tables() {
+		if err := x.View.Delete(ctx, t); err != nil {
+			return err
+		}
+	}
+	for _, t := range in.Types() {
+		if err := x.View.Delete(ctx, t); err != nil {
+			return err
+		}
+	}
+	for _, sc := range in.Schemas() {
+		if err := x.View.Delete(ctx, sc); err != nil {
+			return err
+		}
+	}
+	return x.View.Delete(ctx, d)
+}
+
+func (x *executor) createTablespace(ctx context.Context, s *ast.CreateTablespaceStmt) error {
+	if !x.superuser() {
+		return pgerr.New(pgerr.InsufficientPrivilege, "permission denied to create tablespace %q", s.Name).
+			WithHint("Must be superuser to create a tablespace.")
+	}
+	if strings.HasPrefix(s.Name, "pg_") {
+		return pgerr.New(pgerr.ReservedName, "unacceptable tablespace name %q", s.Name).
+			WithDetail("The prefix \"pg_\" is reserved for system tablespaces.")
+	}
+	if x.snap().TablespaceByName(s.Name) != nil {
+		return pgerr.New(pgerr.DuplicateObject, "tablespace %q already exists", s.Name)
+	}
+	id, err := x.View.NewID(ctx)
+	if err != nil {
+		return err
+	}
+	owner := x.User
+	if s.Owner != nil {
+		r, err := x.role(s.Owner)
+		if err != nil {
+			return err
+		}
+		owner = r.ID
+	}
+	return x.View.Put(ctx, &catalog.Tablespace{Header: catalog.Header{ID: id, Name: s.Name, Owner: owner}, Options: relOptions(s.Options)})
+}
+
+func (x *executor) dropTablespace(ctx context.Context, s *ast.DropTablespaceStmt) error {
+	t := x.snap().TablespaceByName(s.Name)
+	if t == nil {
+		if s.IfExists {
+			x.notice("00000", "tablespace %q does not exist, skipping", s.Name)
+			return nil
+		}
+		return pgerr.New(pgerr.UndefinedObject, "tablespace %q does not exist", s.Name)
+	}
+	if err := x.own(&t.Header, "tablespace"); err != nil {
+		return err
+	}
+	for _, d := range x.snap().Databases() {
+		for _, tab := range x.snap().InDatabase(d.ID).Tables() {
+			if tab.Tablespace == t.ID {
+				return pgerr.New(pgerr.ObjectNotInPrerequisiteState, "tablespace %q is not empty", t.Name)
+			}
+		}
+	}
+	if t.ID < catalog.FirstUserID {
+		return pgerr.New(pgerr.InsufficientPrivilege, "permission denied for tablespace %s", t.Name)
+	}
+	return x.View.Delete(ctx, t)
+}
+
+// tablespace finds a tablespace by name; 0 stands for the default.
+func (x *executor) tablespace(name string) (uint32, error) {
+	if name == "" {
+		return 0, nil
+	}
+	t := x.snap().TablespaceByName(name)
+	if t == nil {
+		return 0, pgerr.New(pgerr.UndefinedObject, "tablespace %q does not exist", name)
+	}
+	if t.ID == catalog.DefaultTablespaceID {
+		return 0, nil
+	}
+	return t.ID, nil
+}
+
+// createExtension accepts the extensions whose functions are built in.
+func (x *executor) createExtension(s *ast.CreateExtensionStmt) error {
+	switch s.Name {
+	case "plpgsql":
+		if s.IfNotExists {
+			x.notice(pgerr.DuplicateObject, "extension %q already exists, skipping", s.Name)
+			return nil
+		}
+		return pgerr.New(pgerr.DuplicateObject, "extension %q already exists", s.Name)
+	}
+	return pgerr.New(pgerr.FeatureNotSupported, "extension %q is not available", s.Name).
+		WithHint("Extensions are not supported; gen_random_uuid() and the functions of PostgreSQL's core are built in.")
+}

@@ -1,0 +1,428 @@
+package ddl
+
+import (
+	"context"
+	"slices"
+	"strconv"
+
+	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/catalog"
+	"github.com/meridian-db/meridian/sql/parser"
+	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/types"
+)
+
+// resultColumns names and types the columns of a relation made from a query.
+func resultColumns(cols []Column, names []string, what string) ([]*catalog.Column, error) {
+	if len(names) > len(cols) {
+		if what == "view" {
+			return nil, pgerr.New(pgerr.InvalidTableDefinition, "CREATE VIEW specifies more column names than columns")
+		}
+		return nil, pgerr.New(pgerr.SyntaxError, "too many column names were specified")
+	}
+	var out []*catalog.Column
+	for i, c := range cols {
+		name, t := c.Name, c.Type
+		if i < len(names) {
+			name = names[i]
+		}
+		if t.OID == types.OIDUnknown {
+			t = types.ByOID(types.OIDText)
+		}
+		if t.Class == 'p' && what != "view" {
+			return nil, pgerr.New(pgerr.InvalidTableDefinition, "column %q has pseudo-type %s", name, types.TypeName(t))
+		}
+		for _, o := range out {
+			if o.Name == name {
+				return nil, pgerr.New(pgerr.DuplicateColumn, "column %q specified more than once", name)
+			}
+		}
+		out = append(out, &catalog.Column{Num: int16(i + 1), Name: name, Type: typeRef(t), T: t})
+	}
+	return out, nil
+}
+
+func (x *executor) createView(ctx context.Context, s *ast.CreateViewStmt) error {
+	if s.CheckOption != "" {
+		return pgerr.Unsupported("WITH CHECK OPTION is not supported")
+	}
+	if s.Query.Into != nil {
+		return pgerr.New(pgerr.FeatureNotSupported, "views must not contain SELECT INTO")
+	}
+	if s.Query.With != nil {
+		for _, c := range s.Query.With.CTEs {
+			if _, ok := c.Query.(*ast.SelectStmt); !ok {
+				return pgerr.New(pgerr.FeatureNotSupported, "views must not contain data-modifying statements in WITH")
+			}
+		}
+	}
+	cols, err := x.Describe(ctx, s.Query)
+	if err != nil {
+		return err
+	}
+	columns, err := resultColumns(cols, s.Columns, "view")
+	if err != nil {
+		return err
+	}
+	query, err := x.storedQuery(s.Query, cols)
+	if err != nil {
+		return err
+	}
+	schema, err := x.targetSchema(ctx, s.View)
+	if err != nil {
+		return err
+	}
+	if old := x.snap().ResolveRelation(nil, schema.Name, s.View.Name); old.Table != nil && s.Replace {
+		return x.replaceView(ctx, old, columns, query, s)
+	}
+	t, _, err := x.newTable(ctx, s.View, false)
+	if err != nil {
+		return err
+	}
+	t.Kind, t.Columns, t.Query, t.Path = catalog.RelView, columns, query, slices.Clone(x.SearchPath)
+	t.Options = relOptions(s.Options)
+	t.DependsOn = x.relationsIn(s.Query)
+	for _, id := range t.DependsOn {
+		if err := x.View.Depend(ctx, id); err != nil {
+			return err
+		}
+	}
+	return x.View.Put(ctx, t)
+}
+
+func (x *executor) replaceView(ctx context.Context, old catalog.Relation, columns []*catalog.Column, query string, s *ast.CreateViewStmt) error {
+	v := old.Table
+	if old.Index != nil || v.Kind != catalog.RelView {
+		return pgerr.New(pgerr.WrongObjectType, "%q is not a view", s.View.Name)
+	}
+	if err := x.ownTable(v); err != nil {
+		return err
+	}
+	if len(columns) < len(v.Columns) {
+		return pgerr.New(pgerr.InvalidTableDefinition, "cannot drop columns from view")
+	}
+	for i, c := range v.Columns {
+		if n := columns[i]; n.Name != c.Name {
+			return pgerr.New(pgerr.InvalidTableDefinition, "cannot change name of view column %q to %q", c.Name, n.Name).
+				WithHint("Use ALTER VIEW ... RENAME COLUMN ... to change name of view column instead.")
+		} else if n.Type != c.Type {
+			return pgerr.New(pgerr.InvalidTableDefinition, "cannot change data type of view column %q from %s to %s", c.Name, types.FormatType(c.T), types.FormatType(n.T))
+		}
+	}
+	nt := v.Clone()
+	nt.Columns, nt.Query, nt.Path, nt.Options = columns, query, slices.Clone(x.SearchPath), relOptions(s.Options)
+	nt.DependsOn = x.relationsIn(s.Query)
+	return x.View.Put(ctx, nt)
+}
+
+// storedQuery is the text of a view's query. Stars are replaced by the columns that are there now: columns
+// added to a table later must not appear in the view.
+func (x *executor) storedQuery(q *ast.SelectStmt, cols []Column) (string, error) {
+	if !hasStar(q) {
+		return parser.Deparse(q), nil
+	}
+	if q.Op == ast.SetNone && q.Values == nil {
+		if x.expandStars(q) {
+			return parser.Deparse(q), nil
+		}
+	}
+	// What the star covers is not plain: name the columns from outside.
+	outer := &ast.SelectStmt{Pos: ast.Pos{Off: -1}}
+	al := &ast.Alias{Name: "q"}
+	for i, c := range cols {
+		name := c.Name
+		if slices.Contains(al.Columns, name) || name == "?column?" {
+			name = "column" + strconv.Itoa(i+1)
+		}
+		al.Columns = append(al.Columns, name)
+		outer.Targets = append(outer.Targets, &ast.Target{Name: c.Name, Expr: column("q", name), Pos: ast.Pos{Off: -1}})
+	}
+	outer.From = []ast.TableRef{&ast.SubqueryRef{Select: q, Alias: al, Pos: ast.Pos{Off: -1}}}
+	return parser.Deparse(outer), nil
+}
+
+func hasStar(q *ast.SelectStmt) bool {
+	if q.Op != ast.SetNone {
+		return hasStar(q.Left) || hasStar(q.Right)
+	}
+	for _, t := range q.Targets {
+		switch e := t.Expr.(type) {
+		case *ast.ColumnRef:
+			if e.Star {
+				return true
+			}
+		case *ast.Indirection:
+			if e.Steps[len(e.Steps)-1].Kind == ast.StarStep {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// expandStars replaces the stars of a select list by columns when FROM has only plain relations and joins with
+// ON. It reports whether it could.
+func (x *executor) expandStars(q *ast.SelectStmt) bool {
+	type item struct {
+		name string
+		cols []string
+	}
+	var items []item
+	ok := true
+	var visit func(r ast.TableRef)
+	visit = func(r ast.TableRef) {
+		switch r := r.(type) {
+		case *ast.RangeVar:
+			t := x.snap().ResolveTable(x.path(), r.Schema, r.Name)
+			if t == nil {
+				ok = false
+				return
+			}
+			it := item{name: r.Name}
+			for _, c := range t.Columns {
+				if !c.Dropped && !c.Hidden {
+					it.cols = append(it.cols, c.Name)
+				}
+			}
+			if r.Alias != nil {
+				it.name = r.Alias.Name
+				for i, n := range r.Alias.Columns {
+					if i < len(it.cols) {
+						it.cols[i] = n
+					}
+				}
+			}
+			items = append(items, it)
+		case *ast.JoinRef:
+			if r.Natural || len(r.Using) > 0 || r.Alias != nil {
+				ok = false
+				return
+			}
+			visit(r.Left)
+			visit(r.Right)
+		default:
+			ok = false
+		}
+	}
+	for _, r := range q.From {
+		visit(r)
+	}
+	if q.With != nil {
+		ok = false // a name may be a common table expression's
+	}
+	if !ok {
+		return false
+	}
+	var out []*ast.Target
+	for _, t := range q.Targets {
+		c, isRef := t.Expr.(*ast.ColumnRef)
+		if !isRef || !c.Star {
+			if _, ind := t.Expr.(*ast.Indirection); ind && hasStar(&ast.SelectStmt{Targets: []*ast.Target{t}}) {
+				return false
+			}
+			out = append(out, t)
+			continue
+		}
+		found := false
+		for _, it := range items {
+			if len(c.Fields) > 0 && c.Fields[len(c.Fields)-1] != it.name {
+				continue
+			}
+			found = true
+			for _, n := range it.cols {
+				out = append(out, &ast.Target{Expr: column(it.name, n), Pos: t.Pos})
+			}
+		}
+		if !found {
+			return false
+		}
+	}
+	q.Targets = out
+	return true
+}
+
+// relationsIn lists the stored relations that a query names.
+func (x *executor) relationsIn(q ast.Stmt) []uint32 {
+	ctes := map[string]bool{}
+	if s, ok := q.(*ast.SelectStmt); ok {
+		ast.WalkSelect(s, func(ast.Expr) bool { return true }, func(s *ast.SelectStmt) {
+			if s.With != nil {
+				for _, c := range s.With.CTEs {
+					ctes[c.Name] = true
+				}
+			}
+		})
+	}
+	var out []uint32
+	ast.WalkTables(q, func(r *ast.RangeVar) {
+		if r.Schema == "" && ctes[r.Name] {
+			return
+		}
+		t := x.snap().ResolveTable(x.path(), r.Schema, r.Name)
+		if t != nil && t.Virtual == nil && !slices.Contains(out, t.ID) {
+			out = append(out, t.ID)
+		}
+	})
+	slices.Sort(out)
+	return out
+}
+
+func (x *executor) createTableAs(ctx context.Context, s *ast.CreateTableAsStmt) error {
+	cols, err := x.Describe(ctx, s.Query)
+	if err != nil {
+		return err
+	}
+	t, schema, err := x.newTable(ctx, s.Into.Table, s.IfNotExists)
+	if err != nil {
+		return err
+	}
+	if t == nil {
+		if s.Object == ast.ObjTable {
+			x.tag = "CREATE TABLE AS"
+		}
+		return nil
+	}
+	if s.Into.OnCommit == ast.OnCommitDrop || s.Into.OnCommit == ast.OnCommitDelete {
+		return pgerr.Unsupported("ON COMMIT DROP and DELETE ROWS are not supported")
+	}
+	t.Options = relOptions(s.Into.Options)
+	if t.Columns, err = resultColumns(cols, s.Into.Columns, "table"); err != nil {
+		return err
+	}
+	if t.Tablespace, err = x.tablespace(s.Into.Tablespace); err != nil {
+		return err
+	}
+	if s.Object == ast.ObjMatView {
+		sel, ok := s.Query.(*ast.SelectStmt)
+		if !ok {
+			return pgerr.New(pgerr.FeatureNotSupported, "materialized views must be defined by a query")
+		}
+		t.Kind, t.Path, t.Populated = catalog.RelMatView, slices.Clone(x.SearchPath), !s.Into.NoData
+		if t.Query, err = x.storedQuery(sel, cols); err != nil {
+			return err
+		}
+		t.DependsOn = x.relationsIn(sel)
+	}
+	b := &tableBuilder{x: x, t: t, schema: schema}
+	if err := b.rowID(ctx); err != nil {
+		return err
+	}
+	if err := x.View.Put(ctx, t); err != nil {
+		return err
+	}
+	if s.Into.NoData {
+		return nil
+	}
+	n, err := x.fill(ctx, t, s.Query)
+	if err != nil {
+		return err
+	}
+	x.tag = "SELECT " + strconv.FormatInt(n, 10)
+	return nil
+}
+
+// fill inserts a query's rows into a table whose columns are the query's.
+func (x *executor) fill(ctx context.Context, t *catalog.Table, q ast.Stmt) (int64, error) {
+	sel, ok := q.(*ast.SelectStmt)
+	if !ok {
+		return 0, pgerr.Unsupported("CREATE TABLE AS EXECUTE is not supported")
+	}
+	if len(sel.Targets) == 0 && sel.Op == ast.SetNone && sel.Values == nil {
+		return 0, nil
+	}
+	return x.Exec(ctx, &ast.InsertStmt{Table: x.rangeVarOf(t), Select: sel})
+}
+
+func (x *executor) refresh(ctx context.Context, s *ast.RefreshStmt) error {
+	t, err := x.any(s.View)
+	if err != nil {
+		return err
+	}
+	if t.Kind != catalog.RelMatView {
+		return pgerr.New(pgerr.WrongObjectType, "%q is not a materialized view", t.Name)
+	}
+	if err := x.ownTable(t); err != nil {
+		return err
+	}
+	if s.Concurrently && s.NoData {
+		return pgerr.New(pgerr.SyntaxError, "REFRESH options CONCURRENTLY and WITH NO DATA cannot be used together")
+	}
+	st, err := parser.ParseOne(t.Query)
+	if err != nil {
+		return err
+	}
+	nt := t.Clone()
+	if err := x.newStorage(ctx, nt); err != nil {
+		return err
+	}
+	nt.Populated = !s.NoData
+	if err := x.View.Put(ctx, nt); err != nil || s.NoData {
+		return err
+	}
+	path := x.SearchPath
+	x.SearchPath = t.Path
+	defer func() { x.SearchPath = path }()
+	_, err = x.fill(ctx, nt, st.Stmt)
+	return err
+}
+
+// newStorage gives a table empty storage.
+func (x *executor) newStorage(ctx context.Context, t *catalog.Table) error {
+	if err := x.View.Discard(t.StorageID()); err != nil {
+		return err
+	}
+	id, err := x.View.NewID(ctx)
+	t.Storage = id
+	return err
+}
+
+func (x *executor) truncate(ctx context.Context, s *ast.TruncateStmt) error {
+	var list []*catalog.Table
+	seen := map[uint32]bool{}
+	for _, r := range s.Tables {
+		t, err := x.table(r)
+		if err != nil {
+			return err
+		}
+		if !seen[t.ID] {
+			seen[t.ID] = true
+			list = append(list, t)
+		}
+	}
+	for i := 0; i < len(list); i++ {
+		for _, in := range list[i].Inbound {
+			if seen[in.Table] {
+				continue
+			}
+			child := x.snap().TableByID(in.Table)
+			if s.Behavior != ast.Cascade {
+				return pgerr.New(pgerr.FeatureNotSupported, "cannot truncate a table referenced in a foreign key constraint").
+					WithDetail("Table %q references %q.", child.Name, list[i].Name).
+					WithHint("Truncate table %q at the same time, or use TRUNCATE ... CASCADE.", child.Name)
+			}
+			x.notice("00000", "truncate cascades to table %q", child.Name)
+			seen[child.ID] = true
+			list = append(list, child)
+		}
+	}
+	for _, t := range list {
+		nt := t.Clone()
+		if err := x.newStorage(ctx, nt); err != nil {
+			return err
+		}
+		if err := x.View.Put(ctx, nt); err != nil {
+			return err
+		}
+		if !s.RestartSeqs {
+			continue
+		}
+		for _, q := range x.snap().Tables() {
+			if q.Sequence != nil && q.Sequence.OwnerTable == t.ID {
+				if err := x.changeSequence(ctx, q, []*ast.DefElem{{Name: "restart", Pos: ast.Pos{Off: -1}}}); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
