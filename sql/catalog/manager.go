@@ -221,15 +221,22 @@ func (m *Manager) install(st *state, until truetime.Timestamp) {
 	}
 }
 
-// load reads the catalog's newest version under the transaction's locks, reusing what base already has.
-func (m *Manager) load(ctx context.Context, tx kv.Txn, base *state) (*state, error) {
-	version, err := readVersion(ctx, tx, kv.LockShared)
+// load reads the catalog's newest version, reusing what base already has. The shared lock that tx takes on the
+// version key keeps every change from committing, so the rest is read without locks, at one timestamp: it
+// neither waits for the descriptors that open transactions have changed nor wounds those transactions.
+func (m *Manager) load(ctx context.Context, locker kv.Txn, base *state) (*state, error) {
+	version, err := readVersion(ctx, locker, kv.LockShared)
 	if err != nil {
 		return nil, err
 	}
 	if base != nil && base.version == version {
 		return base, nil
 	}
+	tx, err := m.cfg.DB.Begin(ctx, kv.TxnOptions{ReadOnly: true, Name: "catalog load"})
+	if err != nil {
+		return nil, err
+	}
+	defer tx.Rollback(ctx)
 	if base != nil && version > base.version {
 		if st, err := m.catchUp(ctx, tx, base, version); st != nil || err != nil {
 			return st, err
@@ -259,7 +266,7 @@ func (m *Manager) catchUp(ctx context.Context, tx kv.Txn, base *state, version u
 	st.version = version
 	changed := map[uint32]struct{}{}
 	for v := base.version + 1; v <= version; v++ {
-		b, err := tx.Get(ctx, logKey(v), kv.LockShared, kv.WaitBlock)
+		b, err := tx.Get(ctx, logKey(v), kv.LockNone, kv.WaitBlock)
 		if err != nil {
 			return nil, err
 		}
@@ -276,7 +283,7 @@ func (m *Manager) catchUp(ctx context.Context, tx kv.Txn, base *state, version u
 		ids = append(ids, id)
 		keys = append(keys, descKey(id))
 	}
-	values, _, err := tx.GetBatch(ctx, keys, kv.LockShared, kv.WaitBlock)
+	values, _, err := tx.GetBatch(ctx, keys, kv.LockNone, kv.WaitBlock)
 	if err != nil {
 		return nil, err
 	}
@@ -300,7 +307,7 @@ func (m *Manager) catchUp(ctx context.Context, tx kv.Txn, base *state, version u
 func (m *Manager) loadAll(ctx context.Context, tx kv.Txn, version uint64) (*state, error) {
 	st := newState(m.virtual)
 	st.version = version
-	sc, err := tx.Scan(ctx, classSpan(keyDescriptor), kv.ScanOptions{Lock: kv.LockShared})
+	sc, err := tx.Scan(ctx, classSpan(keyDescriptor), kv.ScanOptions{})
 	if err != nil {
 		return nil, err
 	}
