@@ -74,6 +74,15 @@ func (c *nodeCatalog) Login(ctx context.Context, user, database string) (Login, 
 	return login, nil
 }
 
+// Verifier implements Catalog.
+func (c *nodeCatalog) Verifier(user string) (string, bool) {
+	r := c.cfg.Manager.Snapshot(0).RoleByName(user)
+	if r == nil || !r.Login {
+		return "", false
+	}
+	return r.Verifier, true
+}
+
 // Begin implements Catalog.
 func (c *nodeCatalog) Begin(ctx context.Context, s *Session) (CatalogTxn, error) {
 	v, err := c.cfg.Manager.Begin(ctx, s.databaseID, catalog.Options{Pinned: s.txn.phase != phaseIdle && s.txn.pinsCatalog()})
@@ -256,15 +265,6 @@ func (s *Session) CatalogProviders() *pgcatalog.Providers {
 		p.Activity = func(context.Context) ([]pgcatalog.Activity, error) { return s.srv.Activity(), nil }
 	}
 	return p
-}
-
-// Execute implements CatalogTxn.
-func (v *catalogView) Execute(ctx context.Context, stmt ast.Stmt, env DDLEnv) (string, error) {
-	if err := v.txn.Statement(ctx); err != nil {
-		return "", err
-	}
-	v.txn.Bind(env.Txn)
-	return "", pgerr.Unsupported("%s is not supported", stmt.Tag())
 }
 
 // Mark implements CatalogTxn.

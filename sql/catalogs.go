@@ -14,6 +14,8 @@ import (
 type Catalog interface {
 	// Login checks that role and database exist and that the role may connect. Errors: 28000, 3D000.
 	Login(ctx context.Context, user, database string) (Login, error)
+	// Verifier returns the stored password verifier of a role that may log in.
+	Verifier(user string) (string, bool)
 	// Begin pins the catalog for a transaction of s. It is called for every transaction, so it must be cheap.
 	Begin(ctx context.Context, s *Session) (CatalogTxn, error)
 }

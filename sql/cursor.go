@@ -152,10 +152,11 @@ func (s *Session) fetch(ctx context.Context, p *portal, n *ast.FetchStmt) (int64
 			if err != nil {
 				return sent, err
 			}
-			c.pos++
 			if !ok {
+				c.pos = int64(len(c.rows)) + c.dropped + 1
 				break
 			}
+			c.pos++
 			if err := send(c.pos); err != nil {
 				return sent, err
 			}

@@ -3,11 +3,8 @@ package sql
 import (
 	"context"
 
-	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/builtin"
-	"github.com/meridian-db/meridian/sql/exec"
 	"github.com/meridian-db/meridian/sql/pgerr"
-	"github.com/meridian-db/meridian/sql/plan"
 	"github.com/meridian-db/meridian/sql/types"
 )
 
@@ -81,8 +78,11 @@ func (s *Session) RegLookup(typ types.OID, name string) (oid uint32, err error) 
 
 // builtinHook supplies functions that need the session, the catalog or sequences.
 func (s *Session) builtinHook(fn *builtin.Func) builtin.EvalFunc {
-	if f := sessionFunction(fn); f != nil {
-		return func(ctx *builtin.Ctx, args []types.Datum) (types.Datum, error) { return f(s, args) }
+	if f := sequenceFunctions[fn.Name]; f != nil {
+		return f
+	}
+	if f := sessionFunctions[fn.Name]; f != nil {
+		return f
 	}
 	if s.txn.catalog == nil {
 		return nil
@@ -90,35 +90,26 @@ func (s *Session) builtinHook(fn *builtin.Func) builtin.EvalFunc {
 	return s.txn.catalog.Function(fn)
 }
 
-// sessionFunction returns the functions that concern sessions.
-func sessionFunction(fn *builtin.Func) func(s *Session, args []types.Datum) (types.Datum, error) {
-	switch fn.Name {
-	case "pg_cancel_backend":
-		return func(s *Session, args []types.Datum) (types.Datum, error) {
-			return types.NewBool(s.srv.CancelSession(int32(args[0].Int()))), nil
-		}
-	case "pg_terminate_backend":
-		return func(s *Session, args []types.Datum) (types.Datum, error) {
-			target := s.srv.session(int32(args[0].Int()))
-			if target != nil {
-				target.Terminate(pgerr.New(pgerr.AdminShutdown, "terminating connection due to administrator command").
-					WithSeverity(pgerr.SeverityFatal))
-			}
-			return types.NewBool(target != nil), nil
-		}
-	case "pg_export_snapshot":
-		return func(s *Session, _ []types.Datum) (types.Datum, error) { return s.exportSnapshot() }
-	}
-	return nil
+// sessionFunctions are the SQL functions about sessions.
+var sessionFunctions = map[string]builtin.EvalFunc{
+	"pg_cancel_backend": onSession(func(s *Session, _ context.Context, args []types.Datum) (types.Datum, error) {
+		return types.NewBool(s.srv.CancelSession(int32(args[0].Int()))), nil
+	}),
+	"pg_terminate_backend": onSession(func(s *Session, _ context.Context, args []types.Datum) (types.Datum, error) {
+		return types.NewBool(s.srv.TerminateSession(int32(args[0].Int()))), nil
+	}),
+	"pg_export_snapshot": onSession(func(s *Session, ctx context.Context, _ []types.Datum) (types.Datum, error) {
+		return s.exportSnapshot(ctx)
+	}),
 }
 
 // exportSnapshot returns the transaction's read timestamp, which every node accepts in SET TRANSACTION
 // SNAPSHOT.
-func (s *Session) exportSnapshot() (types.Datum, error) {
+func (s *Session) exportSnapshot(ctx context.Context) (types.Datum, error) {
 	if s.txn.phase != phaseBlock {
 		return types.Null, s.needsBlock("pg_export_snapshot")
 	}
-	tx, err := s.kvTxn(s.bctx.Context)
+	tx, err := s.kvTxn(ctx)
 	if err != nil {
 		return types.Null, err
 	}
@@ -127,47 +118,4 @@ func (s *Session) exportSnapshot() (types.Datum, error) {
 		return types.Null, pgerr.New(pgerr.ObjectNotInPrerequisiteState, "only a read-only or repeatable read transaction that has read has a snapshot")
 	}
 	return types.NewString(itoa(int(ts))), nil
-}
-
-// query plans and runs a query in the open transaction, for the session's own needs.
-func (s *Session) query(ctx context.Context, node ast.Stmt, sink func([]types.Datum) error) error {
-	c, err := s.pinCatalog(ctx)
-	if err != nil {
-		return err
-	}
-	p, err := plan.Prepare(ctx, node, plan.Env{Catalog: c, SearchPath: s.path(), Builtin: &s.bctx})
-	if err != nil {
-		return err
-	}
-	var env exec.Env
-	if err := s.prepareEnv(ctx, &env, p, nil); err != nil {
-		return err
-	}
-	_, err = exec.Run(ctx, p, &env, sink)
-	return err
-}
-
-// Query runs a statement that package ddl or a system view needs, in the session's transaction, with names
-// resolved under its search path.
-func (s *Session) Query(ctx context.Context, node ast.Stmt, columns *[]Column, sink func([]types.Datum) error) (int64, error) {
-	c, err := s.pinCatalog(ctx)
-	if err != nil {
-		return 0, err
-	}
-	p, err := plan.Prepare(ctx, node, plan.Env{Catalog: c, SearchPath: s.path(), Builtin: &s.bctx})
-	if err != nil {
-		return 0, err
-	}
-	if columns != nil {
-		*columns = p.Columns
-	}
-	if sink == nil {
-		return 0, nil
-	}
-	var env exec.Env
-	if err := s.prepareEnv(ctx, &env, p, nil); err != nil {
-		return 0, err
-	}
-	res, err := exec.Run(ctx, p, &env, sink)
-	return res.Rows, err
 }

@@ -101,7 +101,7 @@ func (s *Session) simpleQuery(ctx context.Context, text string) error {
 	}
 	for i := range list {
 		st := &statement{text: text, node: list[i].Stmt, from: list[i].Start, to: list[i].End, numParams: list[i].NumParams}
-		if st.numParams > 0 {
+		if _, prepares := st.node.(*ast.PrepareStmt); st.numParams > 0 && !prepares {
 			return pgerr.New(pgerr.UndefinedParameter, "there is no parameter $%d", 1)
 		}
 		if s.txn.phase == phaseFailed && !endsTxn(st.node) {
@@ -341,7 +341,7 @@ func (s *Session) prepareEnv(ctx context.Context, env *exec.Env, p *plan.Plan, p
 	if len(p.Tables) == 0 && p.ReadOnly {
 		return nil // touches no table
 	}
-	env.Virtual = t.catalog.Virtual()
+	env.Virtual, env.Sequences = t.catalog.Virtual(), s
 	if err := t.catalog.Use(ctx, p.Tables); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/txn/kv"
 )
@@ -35,8 +36,9 @@ type Config struct {
 
 // Server is one node's SQL layer: what its sessions share. It owns no goroutines.
 type Server struct {
-	cfg   Config
-	plans planCache
+	cfg       Config
+	plans     planCache
+	sequences *catalog.Sequences
 
 	mu struct {
 		sync.Mutex
@@ -69,7 +71,7 @@ func NewServer(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	srv := &Server{cfg: cfg}
+	srv := &Server{cfg: cfg, sequences: catalog.NewSequences(cfg.DB, cfg.Now)}
 	srv.plans.init(cfg.PlanCacheSize)
 	srv.mu.sessions = map[int32]*Session{}
 	return srv, nil
@@ -123,6 +125,21 @@ func (srv *Server) CancelSession(pid int32) bool {
 		s.Cancel()
 	}
 	return s != nil
+}
+
+// TerminateSession ends a session, as pg_terminate_backend does, and reports whether there is such a session.
+func (srv *Server) TerminateSession(pid int32) bool {
+	s := srv.session(pid)
+	if s == nil {
+		return false
+	}
+	reason := pgerr.New(pgerr.AdminShutdown, "terminating connection due to administrator command").WithSeverity(pgerr.SeverityFatal)
+	if s.args.Interrupt != nil {
+		s.args.Interrupt(reason)
+	} else {
+		s.Terminate(reason)
+	}
+	return true
 }
 
 func (srv *Server) session(pid int32) *Session {

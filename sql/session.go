@@ -16,6 +16,7 @@ import (
 
 	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/builtin"
+	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/exec"
 	"github.com/meridian-db/meridian/sql/parser"
 	"github.com/meridian-db/meridian/sql/pgerr"
@@ -31,6 +32,8 @@ type SessionArgs struct {
 	Remote   net.Addr          // nil for internal sessions
 	TLS      bool
 	Output   Output // Required.
+	// Interrupt ends the session's connection, whatever it is doing. nil for sessions without one.
+	Interrupt func(reason *pgerr.Error)
 }
 
 // Session is one client's state: settings, the transaction, prepared statements, portals. Its methods are
@@ -64,8 +67,8 @@ type Session struct {
 	unnamed    *statement
 	portals    map[string]*portal
 	unnamedP   portal // the unnamed portal, reused
-	seqValues  map[uint32]int64
-	lastSeq    uint32
+	hasTemp    bool   // there are temporary tables, or were
+	sequences  catalog.SequenceSession
 
 	bctx       builtin.Ctx
 	env        exec.Env
@@ -183,6 +186,7 @@ func (s *Session) PID() int32 { return s.pid }
 func (s *Session) Close() {
 	s.endTxn(context.WithoutCancel(s.stmtCtx.base), false)
 	s.dropAllPortals()
+	s.dropTemp()
 	s.stmtCtx.stop()
 	s.srv.removeSession(s)
 }
@@ -243,7 +247,7 @@ func (s *Session) ServerVersion() string {
 func (s *Session) CurrentSchemas(implicit bool) []string {
 	var out []string
 	for _, name := range s.path() {
-		if name == "pg_catalog" && !implicit && !s.pathNamesCatalog() {
+		if !implicit && (name == "pg_catalog" || name == s.tempSchemaName()) && !s.pathNames(name) {
 			continue
 		}
 		if s.schemaExists(name) {
@@ -257,13 +261,19 @@ func (s *Session) CurrentSchemas(implicit bool) []string {
 func (s *Session) path() []string {
 	if s.searchPath == nil {
 		names, _ := splitIdentifiers(s.setting("search_path"))
-		path := make([]string, 0, len(names)+1)
+		path := make([]string, 0, len(names)+2)
+		if s.hasTemp && !slices.Contains(names, "pg_temp") {
+			path = append(path, s.tempSchemaName())
+		}
 		if !slices.Contains(names, "pg_catalog") {
 			path = append(path, "pg_catalog")
 		}
 		for _, name := range names {
-			if name == "$user" {
+			switch name {
+			case "$user":
 				name = s.user
+			case "pg_temp":
+				name = s.tempSchemaName()
 			}
 			path = append(path, name)
 		}
@@ -272,9 +282,10 @@ func (s *Session) path() []string {
 	return s.searchPath
 }
 
-func (s *Session) pathNamesCatalog() bool {
+// pathNames reports whether search_path itself names a schema that is also searched without being named.
+func (s *Session) pathNames(schema string) bool {
 	names, _ := splitIdentifiers(s.setting("search_path"))
-	return slices.Contains(names, "pg_catalog")
+	return slices.Contains(names, schema) || schema != "pg_catalog" && slices.Contains(names, "pg_temp")
 }
 
 // notice sends a notice if client_min_messages lets it through.

@@ -236,7 +236,7 @@ func (s *Session) evalArgs(ctx context.Context, args []ast.Expr, to []*types.T) 
 		sel.Targets = append(sel.Targets, &ast.Target{Expr: &ast.TypeCast{Arg: arg, Type: name, Pos: ast.Pos{Off: arg.Position()}}, Pos: ast.Pos{Off: arg.Position()}})
 	}
 	var out []types.Datum
-	err := s.query(ctx, sel, func(row []types.Datum) error {
+	_, err := s.runOwn(ctx, sel, nil, func(row []types.Datum) error {
 		out = slices.Clone(row)
 		return nil
 	})
@@ -273,7 +273,7 @@ func (s *Session) runDiscard(ctx context.Context, n *ast.DiscardStmt) error {
 		s.resetAllSettings()
 	}
 	if n.Kind == ast.DiscardAll || n.Kind == ast.DiscardSequences {
-		s.seqValues, s.lastSeq = nil, 0
+		s.sequences.Reset()
 	}
 	if n.Kind == ast.DiscardAll || n.Kind == ast.DiscardPlans {
 		s.plannerEpoch++

@@ -1,0 +1,144 @@
+package sql
+
+import (
+	"context"
+	"errors"
+
+	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/catalog"
+	"github.com/meridian-db/meridian/sql/ddl"
+	"github.com/meridian-db/meridian/sql/exec"
+	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/plan"
+	"github.com/meridian-db/meridian/sql/types"
+)
+
+// Execute implements CatalogTxn.
+func (v *catalogView) Execute(ctx context.Context, stmt ast.Stmt, env DDLEnv) (string, error) {
+	if err := v.txn.Statement(ctx); err != nil {
+		return "", err
+	}
+	v.txn.Bind(env.Txn)
+	v.refresh()
+	s := v.s
+	temp := s.tempSchemaName()
+	tag, err := ddl.Execute(ctx, stmt, &ddl.Env{
+		View:       v.txn,
+		User:       v.env().User,
+		SearchPath: s.CurrentSchemas(false),
+		TempSchema: temp,
+		Text:       env.Text,
+		Describe: func(ctx context.Context, q ast.Stmt) ([]ddl.Column, error) {
+			p, err := s.planOwn(ctx, q, env.Params)
+			if err != nil {
+				return nil, err
+			}
+			cols := make([]ddl.Column, len(p.Columns))
+			for i, c := range p.Columns {
+				cols[i] = ddl.Column{Name: c.Name, Type: c.Type}
+			}
+			return cols, nil
+		},
+		Query: func(ctx context.Context, q ast.Stmt, emit func([]types.Datum) error) error {
+			_, err := s.runOwn(ctx, q, env.Params, emit)
+			return err
+		},
+		Exec: func(ctx context.Context, q ast.Stmt) (int64, error) {
+			return s.runOwn(ctx, q, env.Params, nil)
+		},
+		BuildIndex: func(ctx context.Context, table, index uint32) error {
+			return v.buildIndex(ctx, table, index, env)
+		},
+		Notice:       s.notice,
+		HashPassword: HashPassword,
+	})
+	v.refresh()
+	if err == nil && !s.hasTemp && v.snap.SchemaByName(temp) != nil {
+		s.hasTemp = true
+		s.searchPath = nil
+		s.plannerEpoch++
+	}
+	return tag, err
+}
+
+// buildIndex fills a new index from the rows of its table, in the statement's transaction.
+func (v *catalogView) buildIndex(ctx context.Context, table, index uint32, env DDLEnv) error {
+	v.refresh()
+	t, err := v.SnapshotCatalog.TableByID(table)
+	if err != nil {
+		return err
+	}
+	_, ix := v.snap.IndexByOID(index)
+	if t == nil || ix == nil {
+		return errors.New("sql: index to be built is not in the catalog")
+	}
+	for _, pi := range t.AllIndexes() {
+		if pi.ID == ix.ID {
+			e := exec.Env{Txn: env.Txn, Isolation: v.s.txn.iso, Builtin: &v.s.bctx, Catalog: v, RowID: v.s.srv.cfg.RowID, Virtual: v.env()}
+			_, err := exec.BuildIndex(ctx, &e, t, pi)
+			return err
+		}
+	}
+	return errors.New("sql: index to be built is not in the plan's table")
+}
+
+// planOwn plans a query that the session runs for itself, in its transaction.
+func (s *Session) planOwn(ctx context.Context, node ast.Stmt, params []types.Datum) (*plan.Plan, error) {
+	c, err := s.pinCatalog(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return plan.Prepare(ctx, node, plan.Env{Catalog: c, SearchPath: s.path(), Builtin: &s.bctx, NumParams: len(params)})
+}
+
+// runOwn plans and runs a query that the session runs for itself, in its transaction.
+func (s *Session) runOwn(ctx context.Context, node ast.Stmt, params []types.Datum, sink func([]types.Datum) error) (int64, error) {
+	for try := 0; ; try++ {
+		p, err := s.planOwn(ctx, node, params)
+		if err != nil {
+			return 0, err
+		}
+		var env exec.Env
+		if err := s.prepareEnv(ctx, &env, p, params); err != nil {
+			if errors.Is(err, catalog.ErrChanged) && try < maxReplans {
+				if err := s.txn.catalog.Statement(ctx); err != nil {
+					return 0, err
+				}
+				continue
+			}
+			return 0, err
+		}
+		if sink == nil && len(p.Columns) > 0 {
+			sink = func([]types.Datum) error { return nil }
+		}
+		res, err := exec.Run(ctx, p, &env, sink)
+		return res.Rows, err
+	}
+}
+
+// tempSchemaName is the name of the session's schema for temporary tables, which is made with the first.
+func (s *Session) tempSchemaName() string { return "pg_temp_" + itoa(int(s.pid)) }
+
+// dropTemp drops what temporary tables the session leaves behind.
+func (s *Session) dropTemp() {
+	if !s.hasTemp {
+		return
+	}
+	ctx := context.WithoutCancel(s.stmtCtx.base)
+	s.out = discardOutput{s.out}
+	drop := &ast.DropStmt{Object: ast.ObjSchema, Objects: []*ast.ObjectName{{Names: []string{s.tempSchemaName()}}}, IfExists: true, Behavior: ast.Cascade}
+	if err := s.runDDL(ctx, &statement{node: drop}, nil); err != nil {
+		s.Abort(ctx)
+		s.srv.cfg.Log.Warn("temporary tables not dropped", "session", s.pid, "error", err)
+	}
+}
+
+// discardOutput keeps what a closing session still says from its client.
+type discardOutput struct{ Output }
+
+func (discardOutput) Complete(string)         {}
+func (discardOutput) Notice(*pgerr.Error)     {}
+func (discardOutput) Parameter(_, _ string)   {}
+func (discardOutput) Mark() Mark              { return Mark{} }
+func (discardOutput) Rewind(Mark) bool        { return true }
+func (discardOutput) Row([]types.Datum) error { return nil }
