@@ -9,6 +9,7 @@ import (
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/plan"
 	"github.com/meridian-db/meridian/sql/types"
+	"github.com/meridian-db/meridian/txn/kv"
 )
 
 // fkQueue has what foreign keys demand at the end of a statement. Referential actions are statements of
@@ -21,8 +22,95 @@ type fkQueue struct {
 	acts   []fkAction
 	// plans are prepared once per statement text.
 	plans map[string]*plan.Plan
-	// fks maps constraints to one object each, as tables are looked up repeatedly.
 	depth int
+	// uniques are keys of deferrable unique indexes to be looked at.
+	uniques []uniqueCheck
+}
+
+// uniqueCheck is a key of which a deferrable unique index must hold one entry at most.
+type uniqueCheck struct {
+	t      *plan.Table
+	ix     *plan.Index
+	prefix string
+	detail string
+}
+
+// Deferred are the checks of deferrable constraints that a transaction has put off to its end. A session
+// keeps one for each transaction and hands it to every execution; it is not safe for concurrent use. The
+// zero value follows the constraints' own INITIALLY DEFERRED.
+type Deferred struct {
+	checks  []*fkCheck
+	acts    []fkAction
+	uniques []uniqueCheck
+	all     int8 // SET CONSTRAINTS ALL: 1 deferred, -1 immediate
+	named   map[string]bool
+}
+
+// DeferredMark is a point that RollbackTo returns to.
+type DeferredMark struct{ checks, acts, uniques int }
+
+// Mark and RollbackTo go with savepoints: checks of changes that are undone are forgotten.
+func (d *Deferred) Mark() DeferredMark {
+	return DeferredMark{len(d.checks), len(d.acts), len(d.uniques)}
+}
+
+// RollbackTo forgets what was put off after the mark.
+func (d *Deferred) RollbackTo(m DeferredMark) {
+	d.checks, d.acts, d.uniques = d.checks[:m.checks], d.acts[:m.acts], d.uniques[:m.uniques]
+}
+
+// Set is SET CONSTRAINTS: nil names mean ALL. After setting them immediate the caller calls Run.
+func (d *Deferred) Set(names []string, deferred bool) {
+	if names == nil {
+		d.all, d.named = -1, nil
+		if deferred {
+			d.all = 1
+		}
+		return
+	}
+	if d.named == nil {
+		d.named = map[string]bool{}
+	}
+	for _, n := range names {
+		d.named[n] = deferred
+	}
+}
+
+// Empty reports whether nothing was put off.
+func (d *Deferred) Empty() bool {
+	return len(d.checks) == 0 && len(d.acts) == 0 && len(d.uniques) == 0
+}
+
+// deferred reports whether a deferrable constraint waits for the end of the transaction.
+func (d *Deferred) deferred(name string, initially bool) bool {
+	if d == nil {
+		return false
+	}
+	if v, ok := d.named[name]; ok {
+		return v
+	}
+	switch d.all {
+	case 1:
+		return true
+	case -1:
+		return false
+	}
+	return initially
+}
+
+// Run checks everything that was put off, before the transaction commits or when SET CONSTRAINTS makes
+// constraints immediate. Its errors are those of the constraints.
+func (d *Deferred) Run(ctx context.Context, env *Env) error {
+	if d.Empty() {
+		return nil
+	}
+	e := *env
+	e.Deferred = nil // from here on everything is immediate
+	s := newState(&plan.Plan{}, &e)
+	q := s.queue()
+	q.order, q.acts, q.uniques = d.checks, d.acts, d.uniques
+	d.checks, d.acts, d.uniques = nil, nil, nil
+	return q.run(ctx)
 }
 
 type fkCheck struct {
@@ -159,6 +247,7 @@ func (q *fkQueue) run(ctx context.Context) error {
 	q.depth++
 	defer func() { q.depth-- }()
 	var late []fkAction
+	later := q.s.env.Deferred
 	for len(q.acts) > 0 || len(q.order) > 0 || len(late) > 0 {
 		switch {
 		case len(q.acts) > 0:
@@ -169,7 +258,11 @@ func (q *fkQueue) run(ctx context.Context) error {
 				action = a.fk.OnUpdate
 			}
 			if action == plan.FKNoAction {
-				late = append(late, a) // judged by the state at the end
+				if a.fk.Deferrable && later.deferred(a.fk.Name, a.fk.InitDeferred) {
+					later.acts = append(later.acts, a)
+				} else {
+					late = append(late, a) // judged by the state at the end
+				}
 				continue
 			}
 			if err := q.act(ctx, a, action); err != nil {
@@ -178,6 +271,10 @@ func (q *fkQueue) run(ctx context.Context) error {
 		case len(q.order) > 0:
 			c := q.order[0]
 			q.order = q.order[1:]
+			if c.fk.Deferrable && later.deferred(c.fk.Name, c.fk.InitDeferred) {
+				later.checks = append(later.checks, c)
+				continue
+			}
 			if err := q.check(ctx, c); err != nil {
 				return err
 			}
@@ -190,7 +287,36 @@ func (q *fkQueue) run(ctx context.Context) error {
 		}
 	}
 	q.checks = map[*plan.ForeignKey]map[string]*fkCheck{}
+	for _, u := range q.uniques {
+		if later.deferred(u.ix.Name, u.ix.InitDeferred) {
+			later.uniques = append(later.uniques, u)
+			continue
+		}
+		if err := q.unique(ctx, u); err != nil {
+			return err
+		}
+	}
+	q.uniques = nil
 	return nil
+}
+
+// unique makes sure that a key of a deferrable unique index is there once.
+func (q *fkQueue) unique(ctx context.Context, u uniqueCheck) error {
+	p := []byte(u.prefix)
+	sc, err := q.s.env.Txn.Scan(ctx, kv.Span{Start: p, End: prefixEnd(p)}, kv.ScanOptions{Lock: kv.LockExclusive, Limit: 2})
+	if err != nil {
+		return err
+	}
+	defer sc.Close()
+	n := 0
+	for n < 2 && sc.Next(ctx) {
+		n++
+	}
+	if err := sc.Err(); err != nil || n < 2 {
+		return err
+	}
+	return pgerr.New(pgerr.UniqueViolation, "duplicate key value violates unique constraint %q", u.ix.Name).
+		WithDetail("%s", u.detail).WithTable(u.t.Schema, u.t.Name).WithConstraint(u.ix.Name)
 }
 
 // where builds "c1 = $n AND ..." over columns by id.
@@ -293,6 +419,11 @@ func (q *fkQueue) check(ctx context.Context, c *fkCheck) error {
 	}
 	ok, err := q.exists(ctx, fmt.Sprintf("check %d %s", c.fk.ChildID, c.fk.Name), parent, c.fk.ParentCols, c.key, colTypes(c.child, c.fk.ChildCols))
 	if err != nil || ok {
+		return err
+	}
+	// The row may be gone again by now.
+	still, err := q.exists(ctx, fmt.Sprintf("still %d %s", c.fk.ChildID, c.fk.Name), c.child, c.fk.ChildCols, c.key, colTypes(c.child, c.fk.ChildCols))
+	if err != nil || !still {
 		return err
 	}
 	return pgerr.New(pgerr.ForeignKeyViolation, "insert or update on table %q violates foreign key constraint %q", c.child.Name, c.fk.Name).

@@ -214,6 +214,9 @@ func (w *writer) writeNew(row []types.Datum, key []byte, ents []entry) error {
 }
 
 func (w *writer) putEntry(i int, e entry, row []types.Datum) error {
+	if x := w.codec.indexes[i]; x.ix.Deferred {
+		w.queueUnique(i, x, row)
+	}
 	val := w.carve(func(b []byte) []byte { return w.codec.indexes[i].appendEntryValue(b, w.codec, row) })
 	if e.distinct {
 		if val == nil {
@@ -222,6 +225,30 @@ func (w *writer) putEntry(i int, e entry, row []types.Datum) error {
 		return w.put(e.key, val)
 	}
 	return w.s.env.Txn.Put(e.key, val)
+}
+
+// queueUnique notes a new key of a deferrable unique index. A key with a NULL is never a duplicate.
+func (w *writer) queueUnique(i int, x *indexCodec, row []types.Datum) {
+	exprs := w.keyValues(i+1, false)
+	p := append([]byte(nil), x.prefix...)
+	for j, k := range x.ix.Keys {
+		var d types.Datum
+		if k.Col >= 0 {
+			d = row[k.Col]
+		} else if j < len(exprs) {
+			d = exprs[j]
+		}
+		if d.IsNull() && !x.ix.NullsNotDistinct {
+			return
+		}
+		p = appendKey(p, d, &x.ix.Keys[j])
+	}
+	var detail string
+	if e, ok := w.duplicate(x.ix, row, exprs).(*pgerr.Error); ok {
+		detail = e.Detail
+	}
+	q := w.s.queue()
+	q.uniques = append(q.uniques, uniqueCheck{t: w.t.Table, ix: x.ix, prefix: string(p), detail: detail})
 }
 
 // remove deletes a row and its entries.

@@ -58,7 +58,11 @@ func (s *scope) dml(st ast.Stmt) (*bound, error) {
 }
 
 // writable resolves the target of a write.
-func (s *scope) writable(r *ast.RangeVar, verb string) (*Table, error) {
+func (s *scope) writable(r *ast.RangeVar, verb string) (*viewTarget, error) {
+	v := &viewTarget{b: s.b, alias: r.Name}
+	if r.Alias != nil {
+		v.alias = r.Alias.Name
+	}
 	if r.Schema == "" {
 		for c := s.ctes; c != nil; c = c.parent {
 			if c.name == r.Name {
@@ -77,10 +81,15 @@ func (s *scope) writable(r *ast.RangeVar, verb string) (*Table, error) {
 		if t.NotUpdatable != "" {
 			return nil, pgerr.New(pgerr.WrongObjectType, "%s", t.NotUpdatable)
 		}
-		return t, nil
+		v.base = t
+		return v, nil
 	case View:
-		return nil, pgerr.New(pgerr.ObjectNotInPrerequisiteState, "cannot %s view %q", verb, t.Name).
-			WithDetail("Views that are not automatically updatable cannot be written to.")
+		base, err := s.b.baseOf(t, verb)
+		if err != nil {
+			return nil, err
+		}
+		v.view, v.base = t, base
+		return v, nil
 	case VirtualTable:
 		return nil, pgerr.New(pgerr.InsufficientPrivilege, "permission denied: %q is a system catalog", t.Name)
 	case Sequence:
@@ -208,20 +217,19 @@ func (b *binder) defaultExpr(t *Table, ord int) (Expr, error) {
 }
 
 // insertColumns resolves the column list of INSERT.
-func insertColumns(t *Table, list []*ast.Target) ([]int, error) {
-	var ords []int
-	if list == nil {
-		for i, c := range t.Columns {
-			if !c.Hidden {
-				ords = append(ords, i)
-			}
-		}
-		return ords, nil
+func (v *viewTarget) insertColumns(list []*ast.Target, slots []Slot) ([]int, error) {
+	byName, order, err := v.ordinals(slots)
+	if err != nil {
+		return nil, err
 	}
+	if list == nil {
+		return order, nil
+	}
+	var ords []int
 	for _, tg := range list {
-		o := t.Column(tg.Name)
-		if o < 0 || t.Columns[o].Hidden {
-			return nil, errAt(tg.Off, pgerr.UndefinedColumn, "column %q of relation %q does not exist", tg.Name, t.Name)
+		o, err := v.column(byName, tg.Name, "insert into", tg.Off)
+		if err != nil {
+			return nil, err
 		}
 		if len(tg.Steps) > 0 {
 			return nil, errAt(tg.Off, pgerr.FeatureNotSupported, "assignment to a part of a column is not supported in INSERT")
@@ -236,16 +244,23 @@ func insertColumns(t *Table, list []*ast.Target) ([]int, error) {
 
 func (s *scope) insert(st *ast.InsertStmt) (*bound, error) {
 	b := s.b
-	t, err := s.writable(st.Table, "insert into")
+	v, err := s.writable(st.Table, "insert into")
 	if err != nil {
 		return nil, err
 	}
-	ords, err := insertColumns(t, st.Columns)
-	if err != nil {
-		return nil, err
-	}
+	t := v.base
 	n := &Insert{}
 	newRow := b.newSlots(len(t.Columns))
+	ords, err := v.insertColumns(st.Columns, newRow)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range ords {
+		if o < 0 {
+			return nil, pgerr.New(pgerr.FeatureNotSupported, "cannot insert into a computed column of view %q", v.view.Name).
+				WithDetail("View columns that are not columns of their base relation are not updatable.")
+		}
+	}
 	if n.Target, err = b.writeTarget(t, nil, newRow); err != nil {
 		return nil, err
 	}
@@ -275,7 +290,7 @@ func (s *scope) insert(st *ast.InsertStmt) (*bound, error) {
 	case st.Select == nil:
 		n.Input = &OneRow{}
 	case st.Select.Values != nil && len(st.Select.OrderBy) == 0 && st.Select.Limit == nil && st.Select.Offset == nil && st.Select.With == nil:
-		v := &Values{}
+		vals := &Values{}
 		vs := s.in("VALUES", true, true, true)
 		vs.items = nil
 		width := len(st.Select.Values[0])
@@ -287,7 +302,7 @@ func (s *scope) insert(st *ast.InsertStmt) (*bound, error) {
 		}
 		for _, o := range ords {
 			given[o] = true
-			v.Slots = append(v.Slots, newRow[o])
+			vals.Slots = append(vals.Slots, newRow[o])
 		}
 		for _, list := range st.Select.Values {
 			if len(list) != width {
@@ -312,9 +327,9 @@ func (s *scope) insert(st *ast.InsertStmt) (*bound, error) {
 					return nil, err
 				}
 			}
-			v.Rowsets = append(v.Rowsets, row)
+			vals.Rowsets = append(vals.Rowsets, row)
 		}
-		n.Input = v
+		n.Input = vals
 	default:
 		c := &scope{b: b, ctes: s.ctes, q: &query{}}
 		for _, o := range ords {
@@ -357,16 +372,16 @@ func (s *scope) insert(st *ast.InsertStmt) (*bound, error) {
 		}
 		n.Defaults = append(n.Defaults, OrdExpr{i, x})
 	}
-	alias := t.Name
-	if st.Table.Alias != nil {
-		alias = st.Table.Alias.Name
-	}
 	if st.OnConflict != nil {
-		if err := s.onConflict(n, st.OnConflict, alias); err != nil {
+		if err := s.onConflict(n, st.OnConflict, v); err != nil {
 			return nil, err
 		}
 	}
-	return s.returning(n, st.Returning, []nsItem{{rel: rowRel(t, alias, newRow), relVisible: true, colVisible: true}}, &n.Returning)
+	rl, _, err := v.rel(newRow)
+	if err != nil {
+		return nil, err
+	}
+	return s.returning(n, st.Returning, visibleItem(rl), &n.Returning)
 }
 
 func insertWidth(st *ast.InsertStmt, ords []int, width int, t *Table) error {
@@ -414,7 +429,7 @@ func (s *scope) returning(n Node, r *ast.Returning, items []nsItem, flag *bool) 
 	return out, nil
 }
 
-func (s *scope) onConflict(n *Insert, oc *ast.OnConflict, alias string) error {
+func (s *scope) onConflict(n *Insert, oc *ast.OnConflict, v *viewTarget) error {
 	b := s.b
 	t := n.Target.Table
 	c := &Conflict{Update: oc.DoUpdate}
@@ -430,7 +445,7 @@ func (s *scope) onConflict(n *Insert, oc *ast.OnConflict, alias string) error {
 			return errAt(oc.Off, pgerr.UndefinedObject, "constraint %q for table %q does not exist", oc.Constraint, t.Name)
 		}
 	case len(oc.Elems) > 0:
-		if err := s.inferArbiters(n, c, oc); err != nil {
+		if err := s.inferArbiters(n, c, oc, v); err != nil {
 			return err
 		}
 	default:
@@ -448,7 +463,7 @@ func (s *scope) onConflict(n *Insert, oc *ast.OnConflict, alias string) error {
 		if i == 0 {
 			c.Name = all[a].Name
 		}
-		if all[a].Deferrable {
+		if all[a].Deferred {
 			return pgerr.New(pgerr.ObjectNotInPrerequisiteState, "ON CONFLICT does not support deferrable unique constraints/exclusion constraints as arbiters")
 		}
 	}
@@ -462,10 +477,17 @@ func (s *scope) onConflict(n *Insert, oc *ast.OnConflict, alias string) error {
 		return err
 	}
 	sc := s.in("ON CONFLICT", true, true, true)
-	ex := rowRel(t, "excluded", n.Target.New)
-	ex.aliased = true
-	sc.items = []nsItem{{rel: rowRel(t, alias, c.Old), relVisible: true, colVisible: true}, {rel: ex, relVisible: true}}
-	if c.Set, err = sc.setList(t, oc.Set, c.Old); err != nil {
+	ex, _, err := v.rel(n.Target.New)
+	if err != nil {
+		return err
+	}
+	ex.alias, ex.aliased = "excluded", true
+	old, _, err := v.rel(c.Old)
+	if err != nil {
+		return err
+	}
+	sc.items = []nsItem{{rel: old, relVisible: true, colVisible: true}, {rel: ex, relVisible: true}}
+	if c.Set, err = sc.setList(v, oc.Set, c.Old); err != nil {
 		return err
 	}
 	if oc.Where != nil {
@@ -479,20 +501,22 @@ func (s *scope) onConflict(n *Insert, oc *ast.OnConflict, alias string) error {
 }
 
 // inferArbiters finds the unique indexes that ON CONFLICT (columns) means.
-func (s *scope) inferArbiters(n *Insert, c *Conflict, oc *ast.OnConflict) error {
+func (s *scope) inferArbiters(n *Insert, c *Conflict, oc *ast.OnConflict, v *viewTarget) error {
 	t := n.Target.Table
 	sc := s.in("ON CONFLICT", true, true, true)
-	sc.items = visibleItem(rowRel(t, t.Name, n.Target.New))
+	rl, _, err := v.rel(n.Target.New)
+	if err != nil {
+		return err
+	}
+	sc.items = visibleItem(rl)
 	var want []Expr
 	for _, e := range oc.Elems {
 		var x Expr
 		var err error
 		if e.Expr != nil {
 			x, err = sc.expr(e.Expr)
-		} else if o := t.Column(e.Name); o < 0 {
+		} else if x, err = rl.column(e.Name, e.Off); err == nil && x == nil {
 			err = pgerr.New(pgerr.UndefinedColumn, "column %q does not exist", e.Name)
-		} else {
-			x = &Col{Slot: n.Target.New[o], T: t.Columns[o].T}
 		}
 		if err != nil {
 			return err
@@ -508,7 +532,7 @@ func (s *scope) inferArbiters(n *Insert, c *Conflict, oc *ast.OnConflict) error 
 		where = x
 	}
 	for i, ix := range t.AllIndexes() {
-		if !ix.Unique || ix.WriteOnly {
+		if !ix.Unique && !ix.Deferred || ix.WriteOnly {
 			continue
 		}
 		ie := n.Target.Indexes[i]
@@ -551,8 +575,25 @@ func implies(p, q Expr) bool {
 	return true
 }
 
-// impliedByOne knows that a strict comparison of x makes x IS NOT NULL true.
+// impliedByOne knows that a strict comparison of x makes x IS NOT NULL true, and that x > 5 makes x > 3 true.
 func impliedByOne(have []Expr, x Expr) bool {
+	if f, ok := x.(*Func); ok && len(f.Args) == 2 {
+		c, isConst := f.Args[1].(*Const)
+		if !isConst || c.D.IsNull() {
+			return false
+		}
+		for _, h := range have {
+			g, ok := h.(*Func)
+			if !ok || len(g.Args) != 2 || !sameExpr(g.Args[0], f.Args[0]) {
+				continue
+			}
+			k, ok := g.Args[1].(*Const)
+			if ok && !k.D.IsNull() && k.T.OID == c.T.OID && cmpImplies(g.Cmp(), f.Cmp(), types.Compare(c.T, k.D, c.D)) {
+				return true
+			}
+		}
+		return false
+	}
 	n, ok := x.(*IsNull)
 	if !ok || !n.Not {
 		return false
@@ -572,15 +613,45 @@ func impliedByOne(have []Expr, x Expr) bool {
 	return false
 }
 
+// cmpImplies reports whether x p k makes x q c true, where order compares k with c.
+func cmpImplies(p, q builtin.CmpOp, order int) bool {
+	const (
+		EQ = builtin.CmpEQ
+		LT = builtin.CmpLT
+		LE = builtin.CmpLE
+		GT = builtin.CmpGT
+		GE = builtin.CmpGE
+	)
+	switch q {
+	case EQ:
+		return p == EQ && order == 0
+	case LT:
+		return p == LT && order <= 0 || (p == EQ || p == LE) && order < 0
+	case LE:
+		return (p == LT || p == LE || p == EQ) && order <= 0
+	case GT:
+		return p == GT && order >= 0 || (p == EQ || p == GE) && order > 0
+	case GE:
+		return (p == GT || p == GE || p == EQ) && order >= 0
+	case builtin.CmpNE:
+		return p == EQ && order != 0 || p == LT && order <= 0 || p == GT && order >= 0 || p == LE && order < 0 || p == GE && order > 0
+	}
+	return false
+}
+
 // setList binds the assignments of UPDATE or DO UPDATE. old are the slots of the row before.
-func (s *scope) setList(t *Table, list []*ast.Target, old []Slot) ([]OrdExpr, error) {
-	b := s.b
+func (s *scope) setList(v *viewTarget, list []*ast.Target, old []Slot) ([]OrdExpr, error) {
+	b, t := s.b, v.base
+	byName, _, err := v.ordinals(old)
+	if err != nil {
+		return nil, err
+	}
 	var out []OrdExpr
 	rows := map[ast.Expr]*Subquery{}
 	for _, tg := range list {
-		o := t.Column(tg.Name)
-		if o < 0 || t.Columns[o].Hidden {
-			return nil, errAt(tg.Off, pgerr.UndefinedColumn, "column %q of relation %q does not exist", tg.Name, t.Name)
+		o, err := v.column(byName, tg.Name, "update", tg.Off)
+		if err != nil {
+			return nil, err
 		}
 		col := t.Columns[o]
 		if len(tg.Steps) == 0 {
@@ -609,9 +680,10 @@ func (s *scope) setList(t *Table, list []*ast.Target, old []Slot) ([]OrdExpr, er
 			return nil, e.WithDetail("Column \"%s\" is an identity column defined as GENERATED ALWAYS.", col.Name)
 		}
 		var x Expr
-		var err error
 		if m, ok := tg.Expr.(*ast.MultiAssign); ok {
-			x, err = s.multiAssign(m, rows)
+			if x, err = s.multiAssign(m, rows); err == nil && x == nil {
+				x, err = b.defaultExpr(t, o)
+			}
 		} else {
 			x, err = s.expr(tg.Expr)
 		}
@@ -647,13 +719,25 @@ func (s *scope) setList(t *Table, list []*ast.Target, old []Slot) ([]OrdExpr, er
 	return out, nil
 }
 
-// multiAssign binds one column of SET (a, b) = source.
+// multiAssign binds one column of SET (a, b) = source; nil stands for DEFAULT.
 func (s *scope) multiAssign(m *ast.MultiAssign, rows map[ast.Expr]*Subquery) (Expr, error) {
 	if r, ok := m.Source.(*ast.RowExpr); ok {
-		if len(r.Args) != m.NumColumns {
+		if len(r.Args) == m.NumColumns {
+			if _, ok := r.Args[m.Column-1].(*ast.DefaultExpr); ok {
+				return nil, nil // the caller knows the column
+			}
+			if c, ok := r.Args[m.Column-1].(*ast.ColumnRef); !ok || !c.Star {
+				return s.expr(r.Args[m.Column-1])
+			}
+		}
+		args, err := s.rowArgs(r.Args)
+		if err != nil {
+			return nil, err
+		}
+		if len(args) != m.NumColumns {
 			return nil, errAt(m.Off, pgerr.SyntaxError, "number of columns does not match number of values")
 		}
-		return s.expr(r.Args[m.Column-1])
+		return args[m.Column-1], nil
 	}
 	sl, ok := m.Source.(*ast.SubLink)
 	if !ok {
@@ -682,6 +766,9 @@ func (s *scope) multiAssign(m *ast.MultiAssign, rows map[ast.Expr]*Subquery) (Ex
 // assignPart builds SET column[subscript] = x.
 func (s *scope) assignPart(base Expr, tg *ast.Target, x Expr) (Expr, error) {
 	t := base.Type().BaseType()
+	if t.OID == types.OIDJSONB {
+		return s.assignJSON(base, tg, x)
+	}
 	if t.Kind != types.KindArray || t.Elem == nil || len(tg.Steps) != 1 || tg.Steps[0].Kind != ast.IndexStep {
 		return nil, errAt(tg.Off, pgerr.FeatureNotSupported, "assignment to this part of column %q is not supported", tg.Name)
 	}
@@ -696,6 +783,40 @@ func (s *scope) assignPart(base Expr, tg *ast.Target, x Expr) (Expr, error) {
 		return nil, err
 	}
 	return &ArraySet{Arr: base, Index: i, Value: x, T: t}, nil
+}
+
+func (s *scope) assignJSON(base Expr, tg *ast.Target, x Expr) (Expr, error) {
+	j := &JSONSet{Base: base}
+	for _, st := range tg.Steps {
+		if st.Kind == ast.SliceStep {
+			return nil, errAt(tg.Off, pgerr.DatatypeMismatch, "jsonb subscript does not support slices")
+		}
+		if st.Kind != ast.IndexStep {
+			return nil, errAt(tg.Off, pgerr.DatatypeMismatch, "cannot assign to field %q of column %q because its type jsonb is not a composite type", st.Name, tg.Name)
+		}
+		p, err := s.expr(st.Upper)
+		if err != nil {
+			return nil, err
+		}
+		to := types.Int4
+		if isUnknown(p) || p.Type().Category == 'S' {
+			to = types.Text
+		} else if !builtin.CanCoerce(p.Type(), types.Int4, builtin.CastAssignment) {
+			return nil, errAt(st.Upper.Position(), pgerr.DatatypeMismatch, "subscript type %s is not supported", types.TypeName(p.Type())).
+				WithHint("jsonb subscript must be coercible to either integer or text.")
+		}
+		if p, err = s.b.coerce(p, to, builtin.CastAssignment, tg.Off); err != nil {
+			return nil, err
+		}
+		j.Path = append(j.Path, p)
+	}
+	if !isUnknown(x) && !builtin.CanCoerce(x.Type(), types.JSONB, builtin.CastAssignment) {
+		return nil, errAt(tg.Off, pgerr.DatatypeMismatch, "subscripted assignment to %q requires type jsonb but expression is of type %s", tg.Name, types.TypeName(x.Type())).
+			WithHint("You will need to rewrite or cast the expression.")
+	}
+	var err error
+	j.Value, err = s.b.coerce(x, types.JSONB, builtin.CastAssignment, tg.Off)
+	return j, err
 }
 
 // ArraySet is a one-dimensional array with one element replaced.
@@ -755,32 +876,39 @@ func (e *ArraySet) kids(f func(*Expr)) { f(&e.Arr); f(&e.Index); f(&e.Value) }
 func (e *ArraySet) copy() Expr         { c := *e; return &c }
 
 // targetScan makes the scan of an UPDATE's or DELETE's target.
-func (s *scope) targetScan(t *Table, r *ast.RangeVar) (*Scan, *rel, []Slot, error) {
-	sc, rl := s.b.scan(t)
+func (s *scope) targetScan(v *viewTarget) (node Node, rl *rel, old []Slot, err error) {
+	sc, _ := s.b.scan(v.base)
 	sc.Lock, sc.Target = LockForUpdate, true
-	if err := rl.rename(r.Alias, r.Off); err != nil {
-		return nil, nil, nil, err
+	sc.Alias = v.base.Name
+	if v.view == nil {
+		sc.Alias = v.alias
 	}
-	sc.Alias = rl.alias
-	old := make([]Slot, len(t.Columns))
+	old = make([]Slot, len(v.base.Columns))
 	for _, c := range sc.Cols {
 		old[c.Ord] = c.Slot
 	}
-	return sc, rl, old, nil
+	rl, conds, err := v.rel(old)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if v.view == nil {
+		rl.scan = sc
+	}
+	return filterOver(sc, conds), rl, old, nil
 }
 
 func (s *scope) update(st *ast.UpdateStmt) (*bound, error) {
 	b := s.b
-	t, err := s.writable(st.Table, "update")
+	v, err := s.writable(st.Table, "update")
 	if err != nil {
 		return nil, err
 	}
-	sc, rl, old, err := s.targetScan(t, st.Table)
+	t := v.base
+	node, rl, old, err := s.targetScan(v)
 	if err != nil {
 		return nil, err
 	}
 	s.items = visibleItem(rl)
-	var node Node = sc
 	n := &Update{}
 	if len(st.From) > 0 {
 		fs := &scope{b: b, parent: s.parent, ctes: s.ctes, q: s.q}
@@ -795,7 +923,7 @@ func (s *scope) update(st *ast.UpdateStmt) (*bound, error) {
 		node = b.join(InnerJoin, node, from, nil)
 		n.Joined = true
 	}
-	set, err := s.in("UPDATE", true, true, true).setList(t, st.Set, old)
+	set, err := s.in("UPDATE", true, true, true).setList(v, st.Set, old)
 	if err != nil {
 		return nil, err
 	}
@@ -813,22 +941,24 @@ func (s *scope) update(st *ast.UpdateStmt) (*bound, error) {
 		return nil, err
 	}
 	items := slices.Clone(s.items)
-	items[0].rel = rowRel(t, rl.alias, newRow)
+	if items[0].rel, _, err = v.rel(newRow); err != nil {
+		return nil, err
+	}
 	return s.returning(n, st.Returning, items, &n.Returning)
 }
 
 func (s *scope) delete(st *ast.DeleteStmt) (*bound, error) {
 	b := s.b
-	t, err := s.writable(st.Table, "delete from")
+	v, err := s.writable(st.Table, "delete from")
 	if err != nil {
 		return nil, err
 	}
-	sc, rl, old, err := s.targetScan(t, st.Table)
+	t := v.base
+	node, rl, old, err := s.targetScan(v)
 	if err != nil {
 		return nil, err
 	}
 	s.items = visibleItem(rl)
-	var node Node = sc
 	n := &Delete{}
 	if len(st.Using) > 0 {
 		fs := &scope{b: b, parent: s.parent, ctes: s.ctes, q: s.q}
@@ -859,14 +989,18 @@ func (s *scope) delete(st *ast.DeleteStmt) (*bound, error) {
 
 func (s *scope) merge(st *ast.MergeStmt) (*bound, error) {
 	b := s.b
-	t, err := s.writable(st.Table, "merge into")
+	v, err := s.writable(st.Table, "merge into")
 	if err != nil {
 		return nil, err
 	}
+	if v.view != nil {
+		return nil, pgerr.Unsupported("MERGE into a view is not supported")
+	}
+	t := v.base
 	if st.Returning != nil {
 		return nil, pgerr.Unsupported("MERGE ... RETURNING is not supported")
 	}
-	sc, rl, old, err := s.targetScan(t, st.Table)
+	sc, rl, old, err := s.targetScan(v)
 	if err != nil {
 		return nil, err
 	}
@@ -916,12 +1050,12 @@ func (s *scope) merge(st *ast.MergeStmt) (*bound, error) {
 			m.Action = MergeDelete
 		case ast.MergeUpdate:
 			m.Action = MergeUpdate
-			if m.Set, err = ws.setList(t, w.Targets, old); err != nil {
+			if m.Set, err = ws.setList(v, w.Targets, old); err != nil {
 				return nil, err
 			}
 		case ast.MergeInsert:
 			m.Action = MergeInsert
-			ords, err := insertColumns(t, w.Targets)
+			ords, err := v.insertColumns(w.Targets, newRow)
 			if err != nil {
 				return nil, err
 			}
@@ -974,15 +1108,21 @@ func prepareInsert(ctx context.Context, table *ast.RangeVar, columns []string, e
 	b := newBinder(ctx, &env)
 	b.writes = true
 	s := &scope{b: b, q: &query{}}
-	t, err := s.writable(table, "copy to")
+	v, err := s.writable(table, "copy to")
 	if err != nil {
 		return nil, err
 	}
+	if v.view != nil {
+		return nil, pgerr.New(pgerr.WrongObjectType, "cannot copy to view %q", v.view.Name).
+			WithHint("To enable copying to a view, provide an INSTEAD OF INSERT trigger.")
+	}
+	t := v.base
 	var list []*ast.Target
 	for _, c := range columns {
 		list = append(list, &ast.Target{Name: c, Pos: ast.Pos{Off: -1}})
 	}
-	ords, err := insertColumns(t, list)
+	newRow := b.newSlots(len(t.Columns))
+	ords, err := v.insertColumns(list, newRow)
 	if err != nil {
 		return nil, err
 	}
@@ -990,12 +1130,11 @@ func prepareInsert(ctx context.Context, table *ast.RangeVar, columns []string, e
 		ords = slices.DeleteFunc(ords, func(o int) bool { return t.Columns[o].Generated != nil })
 	}
 	n := &Insert{}
-	newRow := b.newSlots(len(t.Columns))
 	if n.Target, err = b.writeTarget(t, nil, newRow); err != nil {
 		return nil, err
 	}
 	p := &Plan{Verb: "COPY"}
-	v := &Values{}
+	vals := &Values{}
 	given := map[int]bool{}
 	for _, o := range ords {
 		if t.Columns[o].Generated != nil {
@@ -1003,11 +1142,11 @@ func prepareInsert(ctx context.Context, table *ast.RangeVar, columns []string, e
 				WithDetail("Generated columns cannot be used in COPY.")
 		}
 		given[o] = true
-		v.Slots = append(v.Slots, newRow[o])
+		vals.Slots = append(vals.Slots, newRow[o])
 		p.ParamTypes = append(p.ParamTypes, t.Columns[o].T)
 		p.Columns = append(p.Columns, Column{Name: t.Columns[o].Name, Type: t.Columns[o].T, TableOID: t.ID, AttNum: t.Columns[o].AttNum})
 	}
-	n.Input = v
+	n.Input = vals
 	for i, c := range t.Columns {
 		if given[i] || c.Generated != nil {
 			continue

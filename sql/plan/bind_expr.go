@@ -895,6 +895,9 @@ func (s *scope) subscript(x Expr, steps []ast.IndirectionStep, pos int32) (Expr,
 	for _, st := range steps {
 		sub.Slice = sub.Slice || st.Kind == ast.SliceStep
 	}
+	if isJSON && sub.Slice {
+		return nil, errAt(pos, pgerr.DatatypeMismatch, "jsonb subscript does not support slices")
+	}
 	if len(steps) > 6 {
 		return nil, errAt(pos, pgerr.ProgramLimitExceeded, "number of array dimensions (%d) exceeds the maximum allowed (6)", len(steps))
 	}
@@ -912,6 +915,10 @@ func (s *scope) subscript(x Expr, steps []ast.IndirectionStep, pos int32) (Expr,
 			}
 		}
 		if !isUnknown(v) && !builtin.CanCoerce(v.Type(), types.Int4, builtin.CastAssignment) {
+			if isJSON {
+				return nil, errAt(e.Position(), pgerr.DatatypeMismatch, "subscript type %s is not supported", types.TypeName(v.Type())).
+					WithHint("jsonb subscript must be coercible to either integer or text.")
+			}
 			return nil, errAt(e.Position(), pgerr.DatatypeMismatch, "array subscript must have type integer")
 		}
 		return s.b.coerce(v, types.Int4, builtin.CastAssignment, e.Position())

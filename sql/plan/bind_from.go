@@ -409,6 +409,9 @@ func (s *scope) joinRef(r *ast.JoinRef, left []nsItem) (Node, []nsItem, error) {
 		items = append(items, nsItem{rel: merged, colVisible: true})
 		if r.UsingAlias != "" {
 			u := &rel{alias: r.UsingAlias, aliased: true, cols: merged.cols[:len(using)]}
+			if err := checkNames(items, []nsItem{{rel: u, relVisible: true}}); err != nil {
+				return nil, nil, err
+			}
 			items = append(items, nsItem{rel: u, relVisible: true})
 		}
 	} else if r.On != nil {

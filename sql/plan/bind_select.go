@@ -134,7 +134,9 @@ func (s *scope) plainSelect(st *ast.SelectStmt) (*bound, error) {
 				return nil, err
 			}
 		}
-		targets[i].expr = b.settle(targets[i].expr)
+		if !s.keepUnknown || st.Distinct {
+			targets[i].expr = b.settle(targets[i].expr)
+		}
 	}
 
 	// Aggregation.
@@ -703,7 +705,7 @@ func (s *scope) orderLimit(st *ast.SelectStmt, q *bound, targets []target, setop
 func (s *scope) setOp(st *ast.SelectStmt) (*bound, error) {
 	b := s.b
 	branch := func(x *ast.SelectStmt) (*bound, error) {
-		c := &scope{b: b, parent: s.parent, ctes: s.ctes, q: &query{parent: s.q}}
+		c := &scope{b: b, parent: s.parent, ctes: s.ctes, q: &query{parent: s.q}, keepUnknown: true}
 		return c.selectStmt(x)
 	}
 	l, err := branch(st.Left)

@@ -52,13 +52,11 @@ func sortCTEs(list []*ast.CTE) ([]*ast.CTE, error) {
 	deps := make([]map[int]bool, len(list))
 	for i, c := range list {
 		deps[i] = map[int]bool{}
-		walkTables(c.Query, func(r *ast.RangeVar) {
-			for j, o := range list {
-				if r.Schema == "" && r.Name == o.Name && i != j {
-					deps[i][j] = true
-				}
+		for j, o := range list {
+			if i != j && refersTo(c.Query, o.Name) {
+				deps[i][j] = true
 			}
-		})
+		}
 	}
 	var out []*ast.CTE
 	done := make([]bool, len(list))
@@ -145,12 +143,6 @@ func (d *cteDef) finish(b *binder) error {
 		d.cte.Out = append(d.cte.Out, d.cols[i].expr)
 	}
 	return nil
-}
-
-func refersTo(st ast.Stmt, name string) bool {
-	found := false
-	walkTables(st, func(r *ast.RangeVar) { found = found || r.Schema == "" && r.Name == name })
-	return found
 }
 
 // recursiveCTE binds "non-recursive UNION [ALL] recursive".

@@ -52,6 +52,8 @@ type scope struct {
 	aggDepth  int
 	noColumns string // column references are refused with this message (VALUES, LIMIT)
 	colErr    string // SQLSTATE of noColumns
+	// keepUnknown leaves untyped targets as they are: branches of a set operation take each other's types.
+	keepUnknown bool
 	// hint are the types that untyped targets of a query take: the columns of INSERT ... SELECT.
 	hint []*types.T
 }

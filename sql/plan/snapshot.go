@@ -140,7 +140,10 @@ func FromDescriptor(s *catalog.Snapshot, d *catalog.Table) (*Table, error) {
 	}
 	index := func(ix *catalog.Index) *Index {
 		out := &Index{ID: ix.ID, Name: ix.Name, Primary: ix.Primary, Unique: ix.Unique || ix.Primary || ix.Hidden, NullsNotDistinct: ix.NullsNotDistinct,
-			Where: expr(ix.Where), WriteOnly: ix.State != catalog.IndexPublic, Deferrable: ix.Deferrable}
+			Where: expr(ix.Where), WriteOnly: ix.State != catalog.IndexPublic}
+		if ix.Deferrable && out.Unique && ix != d.Primary {
+			out.Unique, out.Deferred, out.InitDeferred = false, true, ix.InitDeferred
+		}
 		if ix.Constraint != 0 || ix.Primary {
 			out.Constraint = ix.Name
 		}

@@ -88,8 +88,10 @@ type Index struct {
 	Constraint string
 	// WriteOnly: being built; maintained by writes, not read.
 	WriteOnly bool
-	// Deferrable unique constraints are checked at the end of the statement.
-	Deferrable bool
+	// Deferred says that uniqueness is checked at the end of the statement or, with InitDeferred, of the
+	// transaction: a DEFERRABLE constraint. Unique is then false, as entries of one key may exist side by
+	// side for a while.
+	Deferred, InitDeferred bool
 }
 
 // IndexKey is one part of an index key.

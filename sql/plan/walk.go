@@ -6,18 +6,34 @@ import (
 	"github.com/meridian-db/meridian/sql/ast"
 )
 
-// walkTables calls f for every relation name in a statement. Only WITH RECURSIVE needs it, so it may be slow.
-func walkTables(st ast.Stmt, f func(*ast.RangeVar)) {
+// refersTo reports whether a statement reads a relation of that unqualified name, other than one that a
+// WITH clause inside it defines. Only WITH RECURSIVE needs it, so it may be slow.
+func refersTo(st ast.Stmt, name string) bool {
+	found := false
 	var rec func(v reflect.Value)
 	rec = func(v reflect.Value) {
 		switch v.Kind() {
 		case reflect.Pointer, reflect.Interface:
-			if v.IsNil() {
+			if v.IsNil() || found {
 				return
 			}
-			if r, ok := v.Interface().(*ast.RangeVar); ok {
-				f(r)
+			switch x := v.Interface().(type) {
+			case *ast.RangeVar:
+				found = found || x.Schema == "" && x.Name == name
 				return
+			case *ast.SelectStmt:
+				if x.With != nil && definesCTE(x.With, name) {
+					// The name means the inner query, except in a non-recursive WITH before its definition.
+					if !x.With.Recursive {
+						for _, c := range x.With.CTEs {
+							rec(reflect.ValueOf(c.Query))
+							if c.Name == name {
+								break
+							}
+						}
+					}
+					return
+				}
 			}
 			rec(v.Elem())
 		case reflect.Struct:
@@ -31,4 +47,14 @@ func walkTables(st ast.Stmt, f func(*ast.RangeVar)) {
 		}
 	}
 	rec(reflect.ValueOf(st))
+	return found
+}
+
+func definesCTE(w *ast.WithClause, name string) bool {
+	for _, c := range w.CTEs {
+		if c.Name == name {
+			return true
+		}
+	}
+	return false
 }
