@@ -48,6 +48,49 @@ func (t *Table) acquireSpan(x *Txn, start, end []byte, mode Mode, policy Policy)
 	return nil, nil
 }
 
+// Escalate tries to cover the span from start to end by one exclusive lock, extending the last one of x when
+// nobody else is interested in the gap between. A transaction with very many locks trades concurrency
+// within that span for memory. It takes nothing from others, and reports whether the span is covered.
+func (t *Table) Escalate(x *Txn, start, end []byte) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed || t.usable(x) != nil || bytes.Compare(start, end) >= 0 {
+		return false
+	}
+	if x.spanCovers(start, end, Exclusive) {
+		return true
+	}
+	if n := len(x.spans); n > 0 {
+		if last := x.spans[n-1]; last.mode == Exclusive && bytes.Compare(last.start, start) <= 0 {
+			r := Request{txn: x, start: last.end, end: end, mode: Exclusive}
+			if bytes.Compare(r.start, r.end) < 0 && t.clear(&r, false) {
+				last.end = bytes.Clone(end)
+				return true
+			}
+		}
+	}
+	if len(x.spans) >= maxEscalated {
+		return false
+	}
+	r := Request{txn: x, start: start, end: end, mode: Exclusive}
+	if !t.clear(&r, false) {
+		return false
+	}
+	t.grantSpan(x, bytes.Clone(start), bytes.Clone(end), Exclusive)
+	return true
+}
+
+// maxEscalated bounds the spans of one transaction that Escalate adds: each one makes every later request
+// a little slower.
+const maxEscalated = 64
+
+// Points returns how many point locks x holds.
+func (t *Table) Points(x *Txn) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(x.points)
+}
+
 // covers reports whether x holds p in mode or stronger.
 func (p *point) covers(x *Txn, mode Mode) bool {
 	return p.excl == x || mode == Shared && slices.Contains(p.shared, x)
@@ -60,8 +103,8 @@ func (p *point) free(x *Txn) bool {
 }
 
 func (x *Txn) spanCovers(start, end []byte, mode Mode) bool {
-	for _, s := range x.spans {
-		if s.mode >= mode && s.contains(start, end) {
+	for i := len(x.spans) - 1; i >= 0; i-- { // the newest first: large transactions go on where they were
+		if s := x.spans[i]; s.mode >= mode && s.contains(start, end) {
 			return true
 		}
 	}

@@ -103,6 +103,12 @@ func (k *locking) wait(ctx context.Context, r *locktable.Request, key []byte) (e
 func (k *locking) lockWrites(ctx context.Context, st mvcc.Staged, head *stagedTxn) error {
 	w := writesOf(k.req)
 	eng := k.m.rep.Engine()
+	if w.len() >= 16 && k.l.table.Points(k.x) >= maxPointLocks {
+		// Memory does not grow with the transaction: past a bound it locks spans, while nobody is there.
+		if start, end := w.bounds(); start != nil {
+			k.l.table.Escalate(k.x, start, end)
+		}
+	}
 	for i, key := range w.keys {
 		var end []byte
 		op := w.op(i)

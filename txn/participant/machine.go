@@ -232,8 +232,8 @@ func (m *Machine) restore(l *leadership) {
 	}
 }
 
-// maxPointLocks bounds the point locks restored for one transaction; past it, its staged keys are covered
-// by one span, which locks more than it wrote.
+// maxPointLocks is the number of point locks past which a transaction's writes are locked by spans, which lock
+// more than it writes. A restored one gets a single span for what is past it.
 const maxPointLocks = 10000
 
 func (m *Machine) recordLocks(id TxnID, rec *record) (keys [][]byte, spans [][2][]byte) {

@@ -36,12 +36,16 @@ func (m *Machine) read(ctx context.Context, req *txnpb.BatchRequest, resp *txnpb
 		return invalid("snapshot read without timestamp")
 	}
 	if ts != 0 && ts <= m.rep.SafeTime() {
-		// Any replica may answer: nothing at or below its safe time changes any more.
-		resp.Follower = m.lead.Load() == nil
-		if resp.Follower && !req.FollowerOk {
+		// Any replica may answer: nothing at or below its safe time changes any more. A leader does better
+		// for timestamps that have not passed: it knows by its locks which keys have to wait.
+		leads := m.lead.Load() != nil
+		if !leads && !req.FollowerOk {
 			return m.notLeader()
 		}
-		return m.readSafe(ctx, req, resp, ts)
+		if !leads || m.srv.cfg.Clock.Now().After(ts) {
+			resp.Follower = !leads
+			return m.readSafe(ctx, req, resp, ts)
+		}
 	}
 	l, err := m.leader()
 	if err != nil {
@@ -410,7 +414,8 @@ func (m *Machine) lockSpan(ctx context.Context, lk *locking, left *pageLimit, sp
 		return 0, span.Start, nil
 	}
 	locked := span
-	if req.MaxRows > 0 || m.mayExceed(span, left) {
+	// Without a limit on rows the gateway is going to read all of it, page by page: it is locked whole.
+	if req.MaxRows > 0 {
 		var scratch txnpb.BatchResponse
 		look := *left
 		_, resume, err := m.scanRows(ctx, req, &scratch, &look, span, truetime.MaxTimestamp, true, st, head)
@@ -455,13 +460,6 @@ func (m *Machine) lockSpan(ctx context.Context, lk *locking, left *pageLimit, sp
 		}
 	}
 	return rows, resume, err
-}
-
-// mayExceed reports whether a span could hold more than one page. Most locking scans are small ranges of an
-// index, where a second scan would double the cost for nothing: they are locked whole.
-func (m *Machine) mayExceed(span mvcc.Span, left *pageLimit) bool {
-	size, err := m.rep.Engine().EstimateSize(span)
-	return err != nil || int64(size) > left.bytes
 }
 
 // lockRows locks the existing keys of span one by one. With conflict_ts the rows are those of the snapshot.
