@@ -55,9 +55,10 @@ func (t *Txn) Commit(ctx context.Context) (truetime.Timestamp, error) {
 		var cancel context.CancelFunc
 		cctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), t.db.cfg.CommitTimeout)
 		defer cancel()
+		defer context.AfterFunc(t.db.stop, cancel)() // A node that shuts down waits for nobody.
 	}
 	ts, commitID, err := t.commit(cctx)
-	if errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, kv.ErrAmbiguous) {
+	if (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) && cctx != ctx && !errors.Is(err, kv.ErrAmbiguous) {
 		err = wrap(kv.ErrUnavailable, "commit: "+err.Error())
 	}
 	t.finish()
@@ -218,6 +219,7 @@ func (t *Txn) settle(ctx context.Context, rt *route, id [16]byte) (ts truetime.T
 	// The commit's own time may be up; what it needs is an answer.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer cancel()
+	defer context.AfterFunc(t.db.stop, cancel)()
 	req := &txnpb.BatchRequest{
 		Kind: txnpb.Kind_QUERY, TxnId: t.id[:], Age: int64(t.age), Gateway: int32(t.db.cfg.NodeID),
 		CommitId: id[:], AbortIfUndecided: true,

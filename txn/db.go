@@ -143,7 +143,8 @@ func (db *DB) Start() {
 	}()
 }
 
-// Close ends background work. Transactions still open are left to expire at their ranges.
+// Close ends background work and commits under way, whose outcome is then ambiguous if it is not known.
+// Transactions still open are left to expire at their ranges.
 func (db *DB) Close() {
 	db.cancel()
 	db.workers.Wait()

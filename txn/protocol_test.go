@@ -670,3 +670,39 @@ func TestMeta(t *testing.T) {
 		}
 	})
 }
+
+// TestCloseEndsCommits: a commit that waits for a range which does not answer ends when its gateway closes.
+func TestCloseEndsCommits(t *testing.T) {
+	inCluster(t, 2, nil, []string{"m"}, func(ctx context.Context, c *testCluster) {
+		c.put(1, "a", "0")
+		time.Sleep(time.Second)
+		c.transfer("a", 2, true)
+		c.inject(func(from, to ranges.NodeID, req *txnpb.BatchRequest) fault {
+			if from != to && req.Kind == txnpb.Kind_COMMIT_ONE {
+				return dropAfter
+			}
+			if from != to {
+				return dropBefore
+			}
+			return deliver
+		})
+		tx := c.begin(1, kv.TxnOptions{})
+		tx.Put([]byte("a"), []byte("1"))
+		began := time.Now()
+		done := make(chan error)
+		go func() {
+			_, err := tx.Commit(ctx)
+			done <- err
+		}()
+		time.Sleep(time.Second)
+		c.nodes[1].db.Close()
+		err := <-done
+		if d := time.Since(began); d > 2*time.Second {
+			t.Errorf("ended %s after it began", d)
+		}
+		if !errors.Is(err, kv.ErrAmbiguous) && !errors.Is(err, kv.ErrUnavailable) {
+			t.Error(err)
+		}
+		c.inject(nil)
+	})
+}

@@ -21,14 +21,12 @@ func (t *Table) acquirePoint(x *Txn, key []byte, mode Mode, policy Policy) (*Req
 		return nil, nil
 	}
 	r := Request{txn: x, start: key, mode: mode}
-	if !t.clear(&r, policy == Block) {
+	if !t.clear(&r, false) {
 		if policy == Try {
 			return nil, ErrWouldBlock
 		}
 		return t.enqueue(&r), nil
 	}
-	// Wounding may have freed the point.
-	_, p, _ = t.points.Get(key)
 	t.grantPoint(x, p, key, mode)
 	return nil, nil
 }
@@ -38,7 +36,7 @@ func (t *Table) acquireSpan(x *Txn, start, end []byte, mode Mode, policy Policy)
 		return nil, nil
 	}
 	r := Request{txn: x, start: start, end: end, mode: mode}
-	if !t.clear(&r, policy == Block) {
+	if !t.clear(&r, false) {
 		if policy == Try {
 			return nil, ErrWouldBlock
 		}
@@ -294,7 +292,67 @@ func (t *Table) enqueue(tmpl *Request) *Request {
 		t.spanWaiters = insertRequest(t.spanWaiters, r)
 	}
 	r.txn.queue = append(r.txn.queue, r)
+	t.breakCycle(r)
 	return r
+}
+
+// maxCycle bounds the search for a deadlock. What it misses Press resolves.
+const maxCycle = 64
+
+// breakCycle looks for transactions that wait for each other in this table, r.txn among them, and aborts the
+// youngest of them. Two readers of a key that both want to write it are the common case.
+func (t *Table) breakCycle(r *Request) {
+	visited := []*Txn{r.txn}
+	var path []*Txn
+	var search func(x *Txn) bool
+	search = func(x *Txn) bool {
+		path = append(path, x)
+		for _, q := range x.queue {
+			for _, y := range t.blockers(q, nil) {
+				if y == r.txn {
+					return true
+				}
+				if len(y.queue) == 0 || slices.Contains(visited, y) || len(visited) >= maxCycle {
+					continue
+				}
+				if visited = append(visited, y); search(y) {
+					return true
+				}
+			}
+		}
+		path = path[:len(path)-1]
+		return false
+	}
+	if !search(r.txn) {
+		return
+	}
+	victim := path[0]
+	for _, y := range path[1:] {
+		if victim.older(y) {
+			victim = y
+		}
+	}
+	if victim.State() == Active { // as everybody who waits
+		t.stats.Deadlocks++
+		by := path[0]
+		if by == victim {
+			by = path[len(path)-1]
+		}
+		t.wound(victim, by)
+	}
+}
+
+// Press is called for a request that has waited for a while: the younger transactions in its way are wounded,
+// now and whenever it is looked at again.
+func (t *Table) Press(r *Request) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	defer t.settle()
+	if r.finished || t.closed {
+		return
+	}
+	r.pressed = true
+	t.freeSpan(r.start, r.end)
 }
 
 func insertRequest(q []*Request, r *Request) []*Request {
@@ -401,7 +459,7 @@ func (t *Table) wake(candidates []*Request) {
 		return 1
 	})
 	for _, r := range candidates {
-		if r.finished || !t.clear(r, true) || r.finished {
+		if r.finished || !t.clear(r, r.pressed) || r.finished {
 			continue
 		}
 		t.dequeue(r)

@@ -7,13 +7,16 @@
 // is exclusive. A point is lockable whether or not the key exists, a span covers every key in it, so
 // there are no phantoms.
 //
-// No deadlock (wound-wait, by age): a request waits only for transactions older than its own, or for
-// transactions that can no longer be aborted here because they are committing or prepared. An older request that finds
-// a younger, still active holder wounds it: the holder loses all its locks at once and every later call
-// of it answers ErrWounded. Queues are ordered by age, so a waiter never waits for a younger waiter; as
-// age survives retries, every transaction becomes the oldest in time and starves no longer. What
-// this leaves open is the chain "older waits for prepared younger, which still waits elsewhere"; the
-// participant breaks it by asking the coordinator to abort the prepared one (Blockers).
+// No deadlock lasts (wound-wait, by age). Queues are ordered by age. A request that has waited for its patience
+// (Press) wounds the younger, still active holders in its way: they lose all their locks at once and every
+// later call of theirs answers ErrWounded; from then on it waits only for transactions older than its own,
+// or for those that can no longer be aborted here because they are committing or prepared. The paper
+// wounds at once. But an interactive transaction that has already shown rows to a client cannot be retried
+// for it, and most younger holders are about to commit: patience turns nearly all such aborts into short
+// waits. Cycles within one table are found when the last request of them queues, and the youngest of
+// them is aborted without delay. As age survives retries, every transaction becomes the oldest in time and
+// starves no longer. What this leaves open is the chain "older waits for prepared younger, which still waits
+// elsewhere"; the participant breaks it by asking the coordinator to abort the prepared one (Blockers).
 //
 // I9: every transaction has an entry with a token unique in the history of the range. A transaction whose
 // entry is gone, or was made anew, is told ErrLockLost; one whose entry was handed to the next leader

@@ -15,6 +15,7 @@ type LockInfo struct {
 	End     []byte // nil: a point
 	Mode    Mode
 	Waiting bool
+	Pressed bool // waiting, and wounding younger holders
 }
 
 // Locks returns up to limit locks (0 = all), ordered by start key, holders before waiters, then by age.
@@ -23,7 +24,7 @@ func (t *Table) Locks(limit int) []LockInfo {
 	defer t.mu.Unlock()
 	var out []LockInfo
 	info := func(x *Txn, start, end []byte, mode Mode, waiting bool) {
-		out = append(out, LockInfo{x.ID, x.Age, x.Gateway, x.State(), bytes.Clone(start), bytes.Clone(end), mode, waiting})
+		out = append(out, LockInfo{x.ID, x.Age, x.Gateway, x.State(), bytes.Clone(start), bytes.Clone(end), mode, waiting, false})
 	}
 	for _, x := range t.txns {
 		for _, h := range x.points {
@@ -34,6 +35,7 @@ func (t *Table) Locks(limit int) []LockInfo {
 		}
 		for _, r := range x.queue {
 			info(x, r.start, r.end, r.mode, true)
+			out[len(out)-1].Pressed = r.pressed
 		}
 	}
 	slices.SortFunc(out, func(a, b LockInfo) int {

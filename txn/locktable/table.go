@@ -35,7 +35,7 @@ func (m Mode) String() string {
 type Policy uint8
 
 const (
-	// Block wounds younger holders and queues behind the others.
+	// Block queues. Press then wounds younger holders.
 	Block Policy = iota
 	// Try fails with ErrWouldBlock and changes nothing.
 	Try
@@ -146,6 +146,7 @@ type Request struct {
 	done       chan struct{}
 	err        error
 	finished   bool
+	pressed    bool // has waited long enough to wound
 }
 
 // Done is closed once the request is granted or has failed.
@@ -156,7 +157,7 @@ func (r *Request) Err() error { return r.err }
 
 // Stats are counters over the life of a table.
 type Stats struct {
-	Waits, Wounds, Expired uint64
+	Waits, Wounds, Expired, Deadlocks uint64 // Wounds includes Deadlocks
 }
 
 // Table is the lock table of one range. Use New.

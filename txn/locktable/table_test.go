@@ -84,6 +84,10 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		case r != nil:
 			s.waits[who] = append(s.waits[who], r)
 		}
+	case "press": // has waited for long
+		for _, r := range s.waits[who] {
+			s.table.Press(r)
+		}
 	case "cancel":
 		for _, r := range s.waits[who] {
 			_ = s.table.Cancel(r)

@@ -44,8 +44,8 @@ func (k *locking) acquire(ctx context.Context, start, end []byte, mode locktable
 	return false, k.wait(ctx, r, start)
 }
 
-// wait waits for a queued lock. An older transaction that waits for a younger prepared one asks the coordinator
-// of the latter, after a while, to abort it: that one may itself be waiting, elsewhere, for us.
+// wait waits for a queued lock. After its patience it wounds the younger transactions in its way; a younger one
+// that is prepared has its coordinator asked to abort it: that one may itself be waiting, elsewhere, for us.
 func (k *locking) wait(ctx context.Context, r *locktable.Request, key []byte) (err error) {
 	srv := k.m.srv
 	srv.metrics.lockWaits.Inc()
@@ -75,6 +75,7 @@ func (k *locking) wait(ctx context.Context, r *locktable.Request, key []byte) (e
 		case <-r.Done():
 			return r.Err()
 		case <-patience.C:
+			k.l.table.Press(r)
 			for _, y := range k.l.table.Blockers(r) {
 				if y.State() == locktable.Prepared {
 					k.m.recover(k.l, y)

@@ -34,8 +34,8 @@ type Config struct {
 	// Silence is the number of sweeps without a heartbeat after which a transaction counts as abandoned.
 	// Default 5.
 	Silence int64
-	// WoundPatience is how long an older transaction waits for a younger prepared one before the
-	// coordinator of the latter is asked to abort it. Default 300ms: longer than a healthy commit takes.
+	// WoundPatience is how long an older transaction waits for a younger one before it has it aborted, the
+	// prepared ones by their coordinator. Default 1s, as PostgreSQL's deadlock_timeout.
 	WoundPatience time.Duration
 	// ResolveRetry is the pause between two attempts to tell a participant the outcome. Default 100ms.
 	ResolveRetry time.Duration
@@ -83,7 +83,7 @@ func NewServer(cfg Config) (*Server, error) {
 	}
 	cfg.SweepInterval = cmp.Or(cfg.SweepInterval, time.Second)
 	cfg.Silence = cmp.Or(cfg.Silence, 5)
-	cfg.WoundPatience = cmp.Or(cfg.WoundPatience, 300*time.Millisecond)
+	cfg.WoundPatience = cmp.Or(cfg.WoundPatience, time.Second)
 	cfg.ResolveRetry = cmp.Or(cfg.ResolveRetry, 100*time.Millisecond)
 	cfg.OutcomeRetention = cmp.Or(cfg.OutcomeRetention, 5*time.Minute)
 	cfg.GCTTL = cmp.Or(cfg.GCTTL, time.Hour)
