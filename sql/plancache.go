@@ -40,6 +40,16 @@ func (c *planCache) get(key []byte) *sharedPlan {
 	return c.entries[string(key)]
 }
 
+// replace stores an entry in the place of any other.
+func (c *planCache) replace(key []byte, e *sharedPlan) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.entries) >= c.max {
+		clear(c.entries)
+	}
+	c.entries[string(key)] = e
+}
+
 // put stores an entry. A full cache is emptied: what is used comes back at once, and keeping track of use
 // would cost every hit.
 func (c *planCache) put(key []byte, e *sharedPlan) {
@@ -67,6 +77,12 @@ func (s *Session) sharedKey(text string) []byte {
 	if s.planCacheOff || !s.norm.Scan(text) || len(s.norm.Lits) > maxCachedLiterals {
 		return nil
 	}
+	s.keyBuf = append(append(s.keyBuf[:0], s.planPrefix()...), s.norm.Key...)
+	return s.keyBuf
+}
+
+// planPrefix is the part of the cache keys that stands for everything but the text.
+func (s *Session) planPrefix() []byte {
 	if s.keyEpoch != s.plannerEpoch || len(s.keyPrefix) == 0 {
 		b := binary.BigEndian.AppendUint32(s.keyPrefix[:0], s.databaseID)
 		for _, schema := range s.path() {
@@ -82,8 +98,54 @@ func (s *Session) sharedKey(text string) []byte {
 		}
 		s.keyPrefix, s.keyEpoch = b, s.plannerEpoch
 	}
-	s.keyBuf = append(append(s.keyBuf[:0], s.keyPrefix...), s.norm.Key...)
+	return s.keyPrefix
+}
+
+// maxParsedText keeps long texts, which seldom come twice, out of the cache of Parse messages.
+const maxParsedText = 8 << 10
+
+// parseKey returns the cache key of a Parse message: its exact text, with parameters, and the types the client
+// gave them. nil when it is not cached. Drivers that do not name their statements parse the same texts again
+// and again.
+func (s *Session) parseKey(text string, oids []uint32) []byte {
+	if s.planCacheOff || len(text) > maxParsedText {
+		return nil
+	}
+	// A byte that no normalised text begins with keeps the two kinds of key apart.
+	b := append(append(s.keyBuf[:0], s.planPrefix()...), 0xff)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(oids)))
+	for _, oid := range oids {
+		b = binary.BigEndian.AppendUint32(b, oid)
+	}
+	s.keyBuf = append(b, text...)
 	return s.keyBuf
+}
+
+// lookupParsed finds a statement that this or another session has parsed and planned, nil for none.
+func (s *Session) lookupParsed(text string, oids []uint32) *statement {
+	key := s.parseKey(text, oids)
+	if key == nil {
+		return nil
+	}
+	e := s.srv.plans.get(key)
+	if e == nil {
+		return nil
+	}
+	st := e.st
+	st.epoch = s.plannerEpoch
+	return &st
+}
+
+// shareParsed puts a statement that Parse has planned into the cache.
+func (s *Session) shareParsed(st *statement, oids []uint32) {
+	if st.version&ownVersion != 0 {
+		return
+	}
+	if key := s.parseKey(st.text, oids); key != nil {
+		e := &sharedPlan{st: *st}
+		e.st.name, e.st.fixed = "", false
+		s.srv.plans.replace(key, e)
+	}
 }
 
 // formatSettings are the settings that the meaning of a literal depends on.

@@ -43,8 +43,8 @@ const maxPrepared = 10000
 
 // Parse prepares a statement. The empty name is the unnamed statement, which a new one replaces.
 func (s *Session) Parse(_ context.Context, name, text string, oids []uint32) error {
-	ctx, span := s.beginStatement("parse", text)
-	return s.endStatement(ctx, span, text, s.parse(ctx, name, text, oids))
+	ctx := s.stmtCtx.begin(s.statementTimeout, nil)
+	return s.endStatement(ctx, statementSpan{}, text, s.parse(ctx, name, text, oids))
 }
 
 func (s *Session) parse(ctx context.Context, name, text string, oids []uint32) error {
@@ -54,6 +54,21 @@ func (s *Session) parse(ctx context.Context, name, text string, oids []uint32) e
 		return pgerr.New(pgerr.DuplicatePstatement, "prepared statement \"%s\" already exists", name)
 	} else if len(s.statements) >= maxPrepared {
 		return pgerr.New(pgerr.ProgramLimitExceeded, "too many prepared statements")
+	}
+	if s.txn.phase != phaseFailed {
+		if st := s.lookupParsed(text, oids); st != nil {
+			s.openImplicit()
+			made := st.version
+			if _, err := s.ensurePlan(ctx, st); err != nil {
+				return err
+			}
+			if st.version != made {
+				s.shareParsed(st, oids)
+			}
+			st.name, st.created, st.fixed = name, s.now(), true
+			s.storeStatement(st)
+			return nil
+		}
 	}
 	if !utf8.ValidString(text) {
 		return errEncoding()
@@ -88,6 +103,7 @@ func (s *Session) parse(ctx context.Context, name, text string, oids []uint32) e
 			return err
 		}
 		st.fixed = true
+		s.shareParsed(st, oids)
 	} else if st.numParams > 0 && !takesParams(st.node) {
 		return pgerr.New(pgerr.UndefinedParameter, "there is no parameter $%d", 1)
 	}
