@@ -551,29 +551,46 @@ func (m *Machine) logged(ctx context.Context, c *command) (any, error) {
 	return pending.Wait(ctx)
 }
 
+// piecesInFlight is how many pieces of a large commit are in the log at a time. Each goes on where the one before
+// has stopped, so none needs to know of another, and those behind the last do nothing.
+const piecesInFlight = 6
+
 // applyLarge drives a large committed transaction to its end and releases its locks.
 func (m *Machine) applyLarge(ctx context.Context, l *leadership, id TxnID, ts truetime.Timestamp) error {
 	if !l.claim(id) {
 		return nil
 	}
 	defer l.unclaim(id)
-	for {
-		c := command{kind: cmdContinue, txn: id}
-		res, err := m.logged(ctx, &c)
-		if err != nil {
-			if ctx.Err() != nil || errors.Is(err, ranges.ErrNotLeader) || errors.Is(err, ranges.ErrAmbiguous) || errors.Is(err, ranges.ErrClosed) {
-				return err // the next leader goes on
-			}
-			select { // the lease lapsed for a moment, or the log is full
-			case <-time.After(m.srv.cfg.ResolveRetry):
-				continue
-			case <-ctx.Done():
-				return ctx.Err()
+	var pieces []Pending
+	for more := true; more; {
+		var err error
+		for err == nil && len(pieces) < piecesInFlight {
+			var p Pending
+			c := command{kind: cmdContinue, txn: id}
+			p, err = m.rep.Propose(ctx, ranges.Proposal{Encode: func(truetime.Timestamp) []byte { return c.encode(nil) }})
+			if err == nil {
+				pieces = append(pieces, p)
 			}
 		}
-		m.srv.metrics.pieces.Inc()
-		if a, _ := res.(applied); !a.more {
-			break
+		if len(pieces) > 0 {
+			var res any
+			if res, err = pieces[0].Wait(ctx); err == nil {
+				m.srv.metrics.pieces.Inc()
+				a, _ := res.(applied)
+				more = a.more
+			}
+			pieces = pieces[1:]
+		}
+		if err == nil {
+			continue
+		}
+		if ctx.Err() != nil || errors.Is(err, ranges.ErrNotLeader) || errors.Is(err, ranges.ErrAmbiguous) || errors.Is(err, ranges.ErrClosed) {
+			return err // the next leader goes on
+		}
+		select { // the lease lapsed for a moment, or the log is full
+		case <-time.After(m.srv.cfg.ResolveRetry):
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 	if err := m.commitWait(ctx, ts); err != nil {
