@@ -206,3 +206,30 @@ func TestReplaceReplica(t *testing.T) {
 		})
 	})
 }
+
+// When all nodes drain at once, as on a shutdown of everything, no lease wanders between them and service
+// goes on to the end.
+func TestAllDrain(t *testing.T) {
+	runSim(t, 23, 3, nil, func(c *sim) {
+		c.startAll(desc(1, "\x01", "\x03", 1, 2, 3), desc(2, "\x03", "\xff", 1, 2, 3))
+		c.leader("\x02", 5*time.Second)
+		c.leader("a", 5*time.Second)
+		start := time.Now()
+		errs := make(chan error, 3)
+		for _, x := range c.nodes {
+			go func() { errs <- x.store.Drain(context.Background()) }()
+		}
+		for range c.nodes {
+			if err := <-errs; err != nil {
+				t.Fatal(err)
+			}
+		}
+		if d := time.Since(start); d > time.Second {
+			t.Errorf("drained after %s", d)
+		}
+		c.mustPut(c.leader("a", time.Second), "a", "1")
+		// Even if the one that leads goes.
+		c.stop(c.nodes[c.leader("a", time.Second).NodeID()])
+		c.mustPut(c.leader("a", 8*time.Second), "a", "2")
+	})
+}

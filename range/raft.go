@@ -17,9 +17,10 @@ import (
 // store decides when to campaign (tick below). Leaders tick to repeat lost messages, until quiescent.
 const (
 	raftElectionTicks = 10
-	quiesceTicks      = 5 // idle ticks of a leader before it falls silent
-	graceTicks        = 3 // a new replica waits this long for a leader before it campaigns
-	retryTicks        = 5 // between campaigns
+	quiesceTicks      = 5  // idle ticks of a leader before it falls silent
+	graceTicks        = 3  // a new replica waits this long for a leader before it campaigns
+	retryTicks        = 5  // between campaigns
+	drainTicks        = 15 // a draining node leaves elections to others for so long
 	maxProposeBatch   = 128
 )
 
@@ -201,8 +202,14 @@ func (r *Replica) tick(flags inFlags, out *outbox) {
 	if r.store.votes.ignore && r.mu.lead != 0 && !r.store.votes.lapsed(r.mu.follow, now) {
 		return
 	}
-	if r.store.cfg.Clock.Health() != nil || r.store.draining.Load() && len(d.Replicas) > 1 {
+	if r.store.cfg.Clock.Health() != nil {
 		return
+	}
+	if r.store.draining.Load() && len(d.Replicas) > 1 {
+		// The others first; but when all nodes drain, someone must serve to the end.
+		if r.mu.drainWait++; r.mu.drainWait < drainTicks {
+			return
+		}
 	}
 	switch {
 	case flags&flagCampaign != 0:
@@ -373,7 +380,7 @@ func (r *Replica) followEpoch(ms []*pb.Message) uint64 {
 	if f := r.mu.follow; f.leader != node || f.term != r.mu.term || f.epoch != epoch || f.released {
 		r.mu.follow = follow{leader: node, term: r.mu.term, epoch: epoch}
 	}
-	r.mu.campaignAt = -1
+	r.mu.campaignAt, r.mu.drainWait = -1, 0
 	r.idle.Store(true)
 	return epoch
 }

@@ -38,6 +38,7 @@ type Replica struct {
 		ticks      int64
 		campaignAt int64 // tick of the next campaign; negative: none planned
 		idleTicks  int
+		drainWait  int                  // ticks without a leader on a draining node
 		snapshots  map[ReplicaID]uint64 // on a leader: snapshots on their way, and their indexes
 		handoff    *handoff             // volatile state received from, or kept by, a leader that hands over
 		transfer   *transfer            // on a leader: a hand-over under way

@@ -737,6 +737,8 @@ func (s *Store) HandleCall(ctx context.Context, from NodeID, method Method, payl
 		return s.handleSafeTime(payload)
 	case methodHandoff:
 		return s.handleHandoff(from, payload)
+	case methodReady:
+		return s.handleReady(from, payload)
 	case methodTransfer:
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()

@@ -13,6 +13,7 @@ import (
 // A planned transfer hands leadership, lease and lock table to another replica without a gap in the
 // promises made under the lease:
 //
+//	leader   ask whether the target would take it: it follows, and is not draining   methodReady
 //	leader   freeze: no proposal, no read from here on in this term, for good
 //	leader   wait until what it has proposed is applied; take the machine's volatile state
 //	leader   ship (term, floor, state) to the target, which keeps it            methodHandoff
@@ -59,6 +60,18 @@ func (r *Replica) TransferLease(ctx context.Context, to NodeID) error {
 	if !r.caughtUp(rd.Replica) {
 		r.poke(flagWake)
 		return fmt.Errorf("%w: the replica of %s on %s lags", ErrNotReady, r.id, to)
+	}
+	pctx, cancel := context.WithTimeout(ctx, time.Second)
+	b := binary.AppendUvarint(nil, uint64(r.id))
+	ans, err := r.store.cfg.Transport.Call(pctx, to, methodReady, binary.AppendUvarint(b, r.termNow.Load()))
+	cancel()
+	switch {
+	case err != nil:
+		return err
+	case len(ans) == 1 && ans[0] == answerDraining:
+		return errDraining
+	case len(ans) != 1 || ans[0] != answerReady:
+		return fmt.Errorf("%w: %s does not follow in %s", ErrNotReady, to, r.id)
 	}
 	// Freeze. Under seq: no proposal slips in behind.
 	r.seq.Lock()
@@ -148,6 +161,31 @@ func (r *Replica) caughtUp(id ReplicaID) bool {
 	}
 	pr, ok := r.mu.rn.Status().Progress[uint64(id)]
 	return ok && pr.Match >= r.committed.Load() && r.mu.snapshots[id] == 0
+}
+
+// Answers of methodReady.
+const (
+	answerNotReady = 0
+	answerReady    = 1
+	answerDraining = 2
+)
+
+var errDraining = fmt.Errorf("%w: the node is draining", ErrNotReady)
+
+func (s *Store) handleReady(from NodeID, payload []byte) ([]byte, error) {
+	rd := reader{b: payload}
+	id, term := RangeID(rd.uvarint()), rd.uvarint()
+	if rd.bad {
+		return nil, errFrame
+	}
+	r, ok := s.Replica(id)
+	switch {
+	case s.draining.Load():
+		return []byte{answerDraining}, nil
+	case !ok || r.LeaderHint() != from || r.termNow.Load() != term || s.cfg.Clock.Health() != nil:
+		return []byte{answerNotReady}, nil
+	}
+	return []byte{answerReady}, nil
 }
 
 func (s *Store) handleHandoff(from NodeID, payload []byte) ([]byte, error) {
@@ -243,8 +281,11 @@ func (r *Replica) giveAway(ctx context.Context) error {
 		if !r.store.votes.supports(rd.Node, now) {
 			continue
 		}
-		if err = r.TransferLease(ctx, rd.Node); err == nil {
+		switch terr := r.TransferLease(ctx, rd.Node); {
+		case terr == nil:
 			return nil
+		case !errors.Is(terr, errDraining): // nor would it help to wait for that one
+			err = terr
 		}
 	}
 	return err

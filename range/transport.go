@@ -34,4 +34,5 @@ const (
 	methodHandoff     Method = 3 // a leader ships its volatile state before it hands over
 	methodTransfer    Method = 4 // a node asks the leader to transfer leadership
 	methodReplicaGone Method = 5 // a store asks whether a replica of its own was removed
+	methodReady       Method = 6 // a leader asks whether a node would take its lease over
 )
