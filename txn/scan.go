@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/meridian-db/meridian/truetime"
 	"github.com/meridian-db/meridian/txn/kv"
 	"github.com/meridian-db/meridian/txn/txnpb"
 )
@@ -18,6 +19,7 @@ type Scanner struct {
 	opts  kv.ScanOptions
 	lock  kv.LockMode
 	level uint64
+	ts    truetime.Timestamp // of a snapshot read, fixed when the scanner is opened
 
 	// The page covers keys from pos to reach: upwards [pos, reach), downwards [reach, pos).
 	rows         []*txnpb.BatchResponse // at most one; the page's answer
@@ -46,6 +48,13 @@ func (t *Txn) Scan(ctx context.Context, span kv.Span, opts kv.ScanOptions) (kv.S
 		s.pos, s.reach = s.span.Start, s.span.Start
 	}
 	s.done = bytes.Compare(span.Start, span.End) >= 0
+	if s.lock == kv.LockNone && !t.opts.OneShot {
+		// A cursor keeps its timestamp when the next statement begins under a fresh one.
+		var err error
+		if s.ts, _, err = t.snapshotTS(ctx, s.span.Start, false); err != nil {
+			return nil, err
+		}
+	}
 	if t.opts.ReadOnly {
 		return s, nil
 	}
@@ -188,6 +197,9 @@ func (s *Scanner) fetch(ctx context.Context) error {
 		req := &txnpb.BatchRequest{SpanStarts: [][]byte{lo}, SpanEnds: [][]byte{hi}, Reverse: s.opts.Reverse}
 		if err := t.prepareRead(ctx, req, lo, s.lock, s.opts.Wait, whole, s.level); err != nil {
 			return err
+		}
+		if s.ts != 0 {
+			req.ReadTs, req.Strong = int64(s.ts), false
 		}
 		if s.opts.Limit > 0 {
 			req.MaxRows = max(1, s.opts.Limit-s.returned)
