@@ -11,6 +11,7 @@ import (
 	"github.com/meridian-db/meridian/sql/exec"
 	"github.com/meridian-db/meridian/sql/parser"
 	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/plan"
 	"github.com/meridian-db/meridian/sql/types"
 )
 
@@ -320,7 +321,7 @@ func (s *Session) DescribePortal(_ context.Context, name string) ([]Column, []in
 		return p.declared.cols, p.formats, nil
 	}
 	if p.st.plan != nil && (p.cursor != nil || p.st.version == s.catalogVersion() && p.st.epoch == s.plannerEpoch) {
-		return p.st.plan.Columns[:len(p.st.plan.Columns):len(p.st.plan.Columns)], p.formats, nil
+		return resultColumns(p.st.plan), p.formats, nil
 	}
 	ctx, span := s.beginStatement("describe", p.st.text)
 	cols, err := s.columnsOf(ctx, p.st)
@@ -342,15 +343,24 @@ func (s *Session) columnsOf(ctx context.Context, st *statement) ([]Column, error
 		}
 		s.openImplicit()
 		p, err := s.ensurePlan(ctx, st)
-		if err != nil || len(p.Columns) == 0 && !returnsRows(st.node) {
+		if err != nil {
 			return nil, err
 		}
-		if p.Columns == nil {
-			return []Column{}, nil
-		}
-		return p.Columns, nil
+		return resultColumns(p), nil
 	}
 	return s.utilityColumns(ctx, st)
+}
+
+// resultColumns are a plan's result columns: nil for a statement that returns no rows, empty for a SELECT
+// whose rows have no columns.
+func resultColumns(p *plan.Plan) []Column {
+	switch {
+	case len(p.Columns) > 0:
+		return p.Columns
+	case p.Verb == "SELECT":
+		return []Column{}
+	}
+	return nil
 }
 
 // returnsRows reports whether a statement answers with rows even when they have no columns.
@@ -390,7 +400,7 @@ func (s *Session) execute(ctx context.Context, p *portal, maxRows int64, last bo
 	case !isPlanned(st.node):
 		p.done = true
 		return s.runUtility(ctx, st, p.params, p.formats, false, last)
-	case p.cursor == nil && (maxRows <= 0 || st.plan != nil && len(st.plan.Columns) == 0):
+	case p.cursor == nil && (maxRows <= 0 || st.plan != nil && len(st.plan.Columns) == 0 && st.plan.Verb != "SELECT"):
 		p.done = true
 		s.openImplicit()
 		if last {

@@ -302,7 +302,7 @@ func (s *Session) runPlan(ctx context.Context, p *plan.Plan, params []types.Datu
 		return completion{}, err
 	}
 	var sink func([]types.Datum) error
-	if len(p.Columns) > 0 {
+	if len(p.Columns) > 0 || p.Verb == "SELECT" {
 		s.out.BeginRows(p.Columns, formats, s.format, s.describing)
 		sink = s.sink
 	}
@@ -336,6 +336,7 @@ func (s *Session) prepareEnv(ctx context.Context, env *exec.Env, p *plan.Plan, p
 		Params:    params,
 		Builtin:   &s.bctx,
 		Catalog:   t.catalog,
+		Deferred:  &t.deferred,
 		RowID:     s.srv.cfg.RowID,
 	}
 	if len(p.Tables) == 0 && p.ReadOnly {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/meridian-db/meridian/sql/exec"
 	"github.com/meridian-db/meridian/sql/types"
 	"github.com/meridian-db/meridian/txn/kv"
 )
@@ -87,6 +88,7 @@ func (s *Session) retryBlock(ctx context.Context, cause error) error {
 		t.catalog = nil
 	}
 	for {
+		t.deferred.RollbackTo(exec.DeferredMark{})
 		if t.attempts++; t.attempts > s.maxRetries {
 			t.dead = true
 			return cause

@@ -257,6 +257,16 @@ func (s *Session) SetSetting(name, value string, local bool) (string, error) {
 
 // showSetting formats a value with its unit, as SHOW does.
 func (s *Session) showSetting(i int) string {
+	if s.txn.phase == phaseIdle {
+		switch i { // what the next transaction will have
+		case idxIsolation:
+			i = idxDefaultIsolation
+		case idxReadOnly:
+			i = idxDefaultReadOnly
+		case idxDeferrable:
+			i = idxDefaultDeferrable
+		}
+	}
 	v := s.vars.cur[i]
 	g := s.vars.def(i)
 	if g.kind != kindInt || g.unit == "" {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/exec"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/types"
 	"github.com/meridian-db/meridian/truetime"
@@ -48,6 +49,7 @@ type txnState struct {
 	dead     bool               // kv was aborted under us: nothing but its end is possible
 	settings int                // length of the settings' undo log at the start
 	points   []savepoint
+	deferred exec.Deferred // checks of deferrable constraints put off to the end
 	replay   replayLog
 	attempts int
 }
@@ -58,6 +60,7 @@ type savepoint struct {
 	kv       kv.Savepoint
 	kvSet    bool // the kv transaction existed when the savepoint was made
 	catalog  CatalogMark
+	deferred exec.DeferredMark
 	settings int
 	readOnly bool
 }
@@ -314,7 +317,7 @@ func (s *Session) runTxnStmt(ctx context.Context, st *ast.TransactionStmt) error
 		if t.phase != phaseBlock {
 			return s.needsBlock("SAVEPOINT")
 		}
-		sp := savepoint{name: st.Savepoint, settings: len(s.vars.undo), readOnly: t.readOnly}
+		sp := savepoint{name: st.Savepoint, settings: len(s.vars.undo), readOnly: t.readOnly, deferred: t.deferred.Mark()}
 		if t.kv != nil {
 			sp.kv, sp.kvSet = t.kv.Savepoint(), true
 		}
@@ -536,6 +539,7 @@ func (s *Session) rollbackTo(ctx context.Context, st *ast.TransactionStmt) error
 	if t.catalog != nil {
 		t.catalog.RollbackTo(sp.catalog)
 	}
+	t.deferred.RollbackTo(sp.deferred)
 	s.undoSettings(sp.settings)
 	t.readOnly = sp.readOnly
 	t.points = t.points[:i+1]

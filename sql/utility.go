@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/exec"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/types"
 )
@@ -45,7 +46,7 @@ func (s *Session) runUtility(ctx context.Context, st *statement, params []types.
 	case *ast.LockStmt:
 		return s.runLock(ctx, n)
 	case *ast.ConstraintsSetStmt:
-		return s.runSetConstraints(n)
+		return s.runSetConstraints(ctx, n)
 	case *ast.CheckpointStmt, *ast.LoadStmt, *ast.ReindexStmt, *ast.ClusterStmt:
 		// Their work is done continuously, or not needed, by this storage.
 		s.out.Complete(st.node.Tag())
@@ -63,6 +64,26 @@ func (s *Session) runUtility(ctx context.Context, st *statement, params []types.
 	case *ast.CreateDatabaseStmt, *ast.DropDatabaseStmt:
 		if s.txn.phase == phaseBlock || !alone {
 			return pgerr.New(pgerr.ActiveSQLTransaction, "%s cannot run inside a transaction block", st.node.Tag())
+		}
+	}
+	if cta, ok := st.node.(*ast.CreateTableAsStmt); ok {
+		if ex, ok := cta.Query.(*ast.ExecuteStmt); ok {
+			// The prepared query takes EXECUTE's place, with the arguments as its parameters.
+			target := s.statements[ex.Name]
+			if target == nil {
+				return pgerr.New(pgerr.InvalidSQLStatementName, "prepared statement \"%s\" does not exist", ex.Name)
+			}
+			s.openImplicit()
+			p, err := s.ensurePlan(ctx, target)
+			if err != nil {
+				return err
+			}
+			if params, err = s.evalArgs(ctx, ex.Args, p.ParamTypes); err != nil {
+				return err
+			}
+			as := *cta
+			as.Query = target.node
+			st = &statement{text: st.text, from: st.from, to: st.to, node: &as}
 		}
 	}
 	return s.runDDL(ctx, st, params)
@@ -306,9 +327,23 @@ func (s *Session) runLock(ctx context.Context, n *ast.LockStmt) error {
 	return nil
 }
 
-func (s *Session) runSetConstraints(n *ast.ConstraintsSetStmt) error {
+// runSetConstraints is SET CONSTRAINTS.
+func (s *Session) runSetConstraints(ctx context.Context, n *ast.ConstraintsSetStmt) error {
 	if s.txn.phase != phaseBlock {
 		s.warn(pgerr.NoActiveSQLTransaction, "SET CONSTRAINTS can only be used in transaction blocks")
+		s.out.Complete(n.Tag())
+		return nil
+	}
+	s.txn.replay.stop()
+	var names []string
+	for _, rv := range n.Names {
+		names = append(names, rv.Name)
+	}
+	s.txn.deferred.Set(names, n.Deferred)
+	if !n.Deferred {
+		if err := s.runDeferred(ctx); err != nil {
+			return err
+		}
 	}
 	s.out.Complete(n.Tag())
 	return nil
@@ -356,8 +391,23 @@ func (s *Session) runNotify(n ast.Stmt) error {
 func (s *Session) sendNotifies() {}
 func (s *Session) dropNotifies() {}
 
-// runDeferred checks deferred constraints at commit.
-func (s *Session) runDeferred(context.Context) error { return nil }
+// runDeferred checks the constraints that were put off, before the commit or when they become immediate.
+func (s *Session) runDeferred(ctx context.Context) error {
+	t := &s.txn
+	if t.deferred.Empty() {
+		return nil
+	}
+	tx, err := s.kvTxn(ctx)
+	if err != nil {
+		return err
+	}
+	if err := tx.Step(ctx); err != nil {
+		return err
+	}
+	s.bctx.Context = ctx
+	return t.deferred.Run(ctx, &exec.Env{Txn: tx, Isolation: t.iso, Builtin: &s.bctx, Catalog: t.catalog, RowID: s.srv.cfg.RowID,
+		Virtual: t.catalog.Virtual(), Sequences: s})
+}
 
 // runExplainUtility is EXPLAIN of a statement that the planner does not take.
 func (s *Session) runExplainUtility(ctx context.Context, st *statement, n *ast.ExplainStmt, formats []int16, describe bool) error {
