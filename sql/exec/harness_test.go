@@ -406,3 +406,5 @@ func errText(err error) string {
 	}
 	return "ERROR " + err.Error()
 }
+
+func tableOf(s ast.Statement) *ast.RangeVar { return s.Stmt.(*ast.InsertStmt).Table }

@@ -23,6 +23,9 @@ func (s *scope) expr(e ast.Expr) (Expr, error) {
 		return s.b.param(e)
 	case *ast.ColumnRef:
 		if e.Star {
+			if len(e.Fields) > 0 {
+				return s.argument(e) // rel.* as a value is the whole row
+			}
 			return nil, errAt(e.Off, pgerr.SyntaxError, "row expansion via \"*\" is not supported here")
 		}
 		return s.column(e)

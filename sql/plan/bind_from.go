@@ -430,6 +430,9 @@ func (s *scope) joinRef(r *ast.JoinRef, left []nsItem) (Node, []nsItem, error) {
 		}
 		on = conjuncts(x)
 	}
+	if (kind != InnerJoin && readsWorking(rn) && kind != RightJoin) || (kind == RightJoin || kind == FullJoin) && readsWorking(l) {
+		return nil, nil, pgerr.New(pgerr.InvalidRecursion, "recursive reference to query %q must not appear within an outer join", workingName(l, rn))
+	}
 	if kind == RightJoin || kind == FullJoin {
 		lm, free := made(l), freeSlots(rn, nil)
 		if free.intersects(&lm) {
@@ -531,4 +534,29 @@ func (s *scope) using(names []string, kind JoinKind, litems, ritems []nsItem) (*
 		}
 	}
 	return out, conds, nil
+}
+
+// readsWorking reports whether a subtree reads the working table of a recursive query.
+func readsWorking(n Node) bool {
+	if c, ok := n.(*CTEScan); ok && c.Working {
+		return true
+	}
+	found := false
+	n.inputs(func(c *Node) { found = found || readsWorking(*c) })
+	return found
+}
+
+func workingName(ns ...Node) string {
+	name := ""
+	var rec func(Node)
+	rec = func(n Node) {
+		if c, ok := n.(*CTEScan); ok && c.Working {
+			name = c.CTE.Name
+		}
+		n.inputs(func(c *Node) { rec(*c) })
+	}
+	for _, n := range ns {
+		rec(n)
+	}
+	return name
 }

@@ -144,6 +144,16 @@ func (s *scope) resolveCall(e *ast.FuncCall) ([]Expr, *builtin.Call, error) {
 	if err != nil {
 		return nil, nil, at(err, e.Off)
 	}
+	if a := call.Func.Agg; a != nil && a.Kind == 'h' && e.WithinGroup && len(args) == 2*len(e.Args) {
+		// The hypothetical row's values take the types of the columns they are compared with.
+		for i := range e.Args {
+			pair := []Expr{args[len(e.Args)+i], args[i]}
+			if _, err := s.b.common(pair, "WITHIN GROUP", []int32{pos[len(e.Args)+i], pos[i]}); err != nil {
+				return nil, nil, err
+			}
+			args[len(e.Args)+i], args[i] = pair[0], pair[1]
+		}
+	}
 	for i := range args {
 		if i >= len(call.Args) {
 			break
@@ -212,7 +222,17 @@ func (s *scope) aggregate(e *ast.FuncCall, name string, call *builtin.Call, args
 		return nil, errAt(e.Off, pgerr.GroupingError, "aggregate function calls cannot be nested")
 	}
 	owner := s.q
-	if q := s.b.levelOf(args, s); q != nil {
+	deps := args
+	if e.Filter != nil {
+		f := *s
+		f.inAgg = true
+		x, err := f.in("FILTER", true, true, true).condition(e.Filter, "FILTER")
+		if err != nil {
+			return nil, err
+		}
+		deps = append(append([]Expr(nil), args...), x)
+	}
+	if q := s.b.levelOf(deps, s); q != nil {
 		owner = q
 	}
 	if owner == s.q && s.noAgg {

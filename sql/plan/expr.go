@@ -552,22 +552,30 @@ func (e *ArrayCtor) copy() Expr {
 	return &c
 }
 
-// Row is ROW(...).
+// Row is ROW(...), or the whole row of a relation.
 type Row struct {
 	Elems []Expr
 	T     *types.T
 	Names []string
+	// Whole: a relation's row, which is NULL on the empty side of an outer join. That side has NULL in all
+	// columns, as few other rows do.
+	Whole bool
 }
 
 func (e *Row) Type() *types.T { return e.T }
 func (e *Row) Eval(c *EvalCtx) (types.Datum, error) {
 	t := &types.Tuple{Names: e.Names, Elems: make([]types.Datum, len(e.Elems)), Types: make([]*types.T, len(e.Elems))}
+	null := true
 	for i, x := range e.Elems {
 		d, err := x.Eval(c)
 		if err != nil {
 			return types.Null, err
 		}
 		t.Elems[i], t.Types[i] = d, x.Type()
+		null = null && d.IsNull()
+	}
+	if null && e.Whole && len(e.Elems) > 0 {
+		return types.Null, nil
 	}
 	return types.NewTuple(t), nil
 }

@@ -314,6 +314,7 @@ func (s *scope) wholeRow(r *rel) Expr {
 		return row.Elems[0]
 	}
 	row.T = rowType(row.Elems, row.Names)
+	row.Whole = true
 	return row
 }
 
