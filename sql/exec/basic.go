@@ -238,7 +238,10 @@ func startRows(c *plan.EvalCtx, call *builtin.Call, args []plan.Expr) (builtin.R
 	return call.Rows(c.B, vals)
 }
 
-func (o *funcScanOp) next(context.Context) (bool, error) {
+func (o *funcScanOp) next(ctx context.Context) (bool, error) {
+	if err := o.s.tick(ctx); err != nil {
+		return false, err
+	}
 	any := false
 	for i, f := range o.n.Funcs {
 		var row []types.Datum
@@ -310,6 +313,9 @@ func (o *projectSetOp) open(ctx context.Context) error {
 
 func (o *projectSetOp) next(ctx context.Context) (bool, error) {
 	for {
+		if err := o.s.tick(ctx); err != nil {
+			return false, err
+		}
 		if !o.active {
 			ok, err := o.in.next(ctx)
 			if err != nil || !ok {

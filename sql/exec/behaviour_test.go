@@ -1,11 +1,13 @@
 package exec
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/parser"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/plan"
@@ -241,6 +243,38 @@ func TestPlanIsShared(t *testing.T) {
 	for range 8 {
 		if err := <-errs; err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// TestCancel: a long statement that reads nothing notices that it was cancelled.
+func TestCancel(t *testing.T) {
+	db := newTestDB(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	st, err := parser.ParseOne("select count(*) from generate_series(1, 1000000) a, generate_series(1, 1000000) b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fc := db.ctx(ctx)
+	n := 0
+	st2, err := parser.ParseOne("select a from generate_series(1, 1000000) a, generate_series(1, 1000000) b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []ast.Statement{st2, st} {
+		p, err := plan.Prepare(ctx, s.Stmt, plan.Env{Catalog: db, SearchPath: []string{"public"}, Builtin: fc})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = Run(ctx, p, &Env{Txn: db.begin(kv.TxnOptions{ReadOnly: true}), ReadOnly: true, Builtin: fc, Catalog: db}, func([]types.Datum) error {
+			if n++; n == 5 {
+				cancel()
+			}
+			return nil
+		})
+		if !errors.Is(err, context.Canceled) {
+			t.Fatalf("got %v", err)
 		}
 	}
 }

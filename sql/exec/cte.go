@@ -230,6 +230,9 @@ func (o *cteScanOp) open(context.Context) error {
 }
 
 func (o *cteScanOp) next(ctx context.Context) (bool, error) {
+	if err := o.s.tick(ctx); err != nil {
+		return false, err
+	}
 	var row []types.Datum
 	if o.n.Working {
 		if o.pos >= o.end {

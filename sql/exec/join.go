@@ -94,6 +94,9 @@ func (o *loopJoin) nextRight(ctx context.Context) (bool, error) {
 func (o *loopJoin) next(ctx context.Context) (bool, error) {
 	kind := o.n.Kind
 	for {
+		if err := o.s.tick(ctx); err != nil {
+			return false, err
+		}
 		if o.leftDone {
 			return o.nextUnmatched(), nil
 		}
@@ -287,6 +290,9 @@ func (o *hashJoin) load(i int32) {
 func (o *hashJoin) next(ctx context.Context) (bool, error) {
 	kind := o.n.Kind
 	for {
+		if err := o.s.tick(ctx); err != nil {
+			return false, err
+		}
 		if o.leftDone {
 			for o.rest < len(o.store.data) {
 				i := o.rest

@@ -211,6 +211,9 @@ func (o *scanOp) bounds(prefix []byte, k plan.IndexKey) (kv.Span, bool, error) {
 
 func (o *scanOp) next(ctx context.Context) (bool, error) {
 	for {
+		if err := o.s.tick(ctx); err != nil {
+			return false, err
+		}
 		ok, err := o.fetch(ctx)
 		if err != nil || !ok {
 			return false, err

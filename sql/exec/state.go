@@ -2,7 +2,6 @@ package exec
 
 import (
 	"context"
-	"encoding/binary"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -38,10 +37,10 @@ type state struct {
 	// writers are data-modifying CTEs, run to their end before the statement ends.
 	writers []*cteState
 	// stats are kept for EXPLAIN ANALYZE, by node id.
-	stats   []nodeStats
-	fks     *fkQueue
-	depth   int // of nested statements run by foreign key actions
-	changed int64
+	stats []nodeStats
+	fks   *fkQueue
+	depth int // of nested statements run by foreign key actions
+	ticks uint32
 }
 
 func newState(p *plan.Plan, env *Env) *state {
@@ -82,6 +81,14 @@ func (g *rowIDs) next() int64 {
 
 // defaultRowIDs serves executions whose Env has no generator.
 var defaultRowIDs = &rowIDs{tag: rand.Int64N(1 << rowIDTagBits)}
+
+// tick is called by operators that may loop for long without reading keys; it notices cancellation.
+func (s *state) tick(ctx context.Context) error {
+	if s.ticks++; s.ticks&1023 != 0 {
+		return nil
+	}
+	return ctx.Err()
+}
 
 // grow accounts for memory; past the limit the statement fails.
 func (s *state) grow(n int64) error {
@@ -357,5 +364,3 @@ func (c *Cursor) Close() {
 	}
 	c.done = true
 }
-
-func be64(v uint64) []byte { return binary.BigEndian.AppendUint64(nil, v) }
