@@ -312,7 +312,11 @@ func checkModel(t *testing.T, r *rand.Rand, rd Reader, m *model, ts Timestamp, s
 		}
 		st := Staged{Txn: txns[r.IntN(len(txns))], Ignore: []SeqSpan{{seq - min(seq, 5), seq - min(seq, 2)}}}
 		wantPair := m.scan(key, key+"\x00", at, &st)
-		got, gts, gok, err = GetOverlay(rd, []byte(key), at, st)
+		staged := NewStagedReader(rd, st)
+		got, gts, gok, err = GetOverlay(rd, []byte(key), at, staged)
+		if cerr := staged.Close(); cerr != nil {
+			t.Fatal(cerr)
+		}
 		if err != nil {
 			t.Fatal(err)
 		}

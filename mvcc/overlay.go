@@ -101,9 +101,9 @@ func (o *OverlayScanner) Close() error {
 	return err
 }
 
-// GetOverlay is Get with the staged writes st on top. vts is zero for a staged value.
-func GetOverlay(r Reader, key []byte, ts Timestamp, st Staged) (value []byte, vts Timestamp, found bool, err error) {
-	value, tombstone, found, err := GetStaged(r, st, key)
+// GetOverlay is Get with what staged reads on top. vts is zero for a staged value.
+func GetOverlay(r Reader, key []byte, ts Timestamp, staged *StagedReader) (value []byte, vts Timestamp, found bool, err error) {
+	value, tombstone, found, err := staged.Get(key)
 	if err != nil {
 		return nil, 0, false, err
 	}

@@ -234,46 +234,73 @@ func (s *StagedScanner) Close() error {
 	return it.Close()
 }
 
-// GetStaged returns what st.Txn has staged at key: found is false when nothing.
+// GetStaged returns what st.Txn has staged at key: found is false when nothing. For many keys use a
+// StagedReader.
 func GetStaged(r Reader, st Staged, key []byte) (value []byte, tombstone, found bool, err error) {
-	bounds := Span{Start: appendStagedPrefix(nil, key)}
-	bounds.End = append(bytes.Clone(bounds.Start[:len(bounds.Start)-1]), 0x02)
-	start := binary.BigEndian.AppendUint64(append(bounds.Start, st.Txn[:]...), 0)
-	it, err := r.newIter(&pebble.IterOptions{
-		LowerBound: append(start, 0), UpperBound: append(bounds.End, 0),
-	})
-	if err != nil {
-		return nil, false, false, err
-	}
-	for ok := it.First(); ok; ok = it.Next() {
-		_, txn, seq, derr := decodeStagedKey(nil, trimVersion(it.Key()))
-		if derr != nil {
-			err = corrupt(it.Key(), derr)
-			break
-		}
-		if txn != st.Txn {
-			break
-		}
-		if st.ignored(seq) {
-			continue
-		}
-		var raw []byte
-		if raw, err = it.ValueAndErr(); err == nil {
-			value, tombstone, err = openValue(it.Key(), raw)
-			value, found = append([]byte{}, value...), err == nil
-		}
-		break
-	}
-	if err == nil {
-		err = it.Error()
-	}
-	if cerr := it.Close(); err == nil {
+	s := NewStagedReader(r, st)
+	value, tombstone, found, err = s.Get(key)
+	if cerr := s.Close(); err == nil {
 		err = cerr
 	}
-	if err != nil {
-		return nil, false, false, err
+	return value, tombstone, found, err
+}
+
+// StagedReader reads what one transaction has staged, key by key, as of its first Get. It holds one iterator,
+// because opening one for each key costs ten times the read; ascending keys are read fastest. It belongs to one
+// goroutine.
+type StagedReader struct {
+	r   Reader
+	st  Staged
+	it  *pebble.Iterator
+	buf []byte
+}
+
+// NewStagedReader returns a reader over what st.Txn has staged. Nothing is opened before the first Get. The
+// caller closes it.
+func NewStagedReader(r Reader, st Staged) *StagedReader { return &StagedReader{r: r, st: st} }
+
+// Get is GetStaged.
+func (s *StagedReader) Get(key []byte) (value []byte, tombstone, found bool, err error) {
+	if s.it == nil {
+		s.it, err = s.r.newIter(&pebble.IterOptions{
+			LowerBound: []byte{localByte, localStageByte, 0}, UpperBound: []byte{localByte, localStageByte + 1, 0},
+		})
+		if err != nil {
+			return nil, false, false, err
+		}
 	}
-	return value, tombstone, found, nil
+	s.buf = append(appendStagedPrefix(s.buf[:0], key), s.st.Txn[:]...)
+	prefix := len(s.buf)
+	s.buf = append(binary.BigEndian.AppendUint64(s.buf, 0), 0)
+	for ok := s.it.SeekGE(s.buf); ok; ok = s.it.Next() {
+		if !bytes.HasPrefix(s.it.Key(), s.buf[:prefix]) {
+			break
+		}
+		_, _, seq, err := decodeStagedKey(nil, trimVersion(s.it.Key()))
+		if err != nil {
+			return nil, false, false, corrupt(s.it.Key(), err)
+		}
+		if s.st.ignored(seq) {
+			continue
+		}
+		raw, err := s.it.ValueAndErr()
+		if err != nil {
+			return nil, false, false, err
+		}
+		value, tombstone, err = openValue(s.it.Key(), raw)
+		return append([]byte{}, value...), tombstone, err == nil, err
+	}
+	return nil, false, false, s.it.Error()
+}
+
+// Close closes the reader.
+func (s *StagedReader) Close() error {
+	if s.it == nil {
+		return nil
+	}
+	it := s.it
+	s.it = nil
+	return it.Close()
 }
 
 // ResolveStaged turns staged writes of st.Txn in span into versions at ts and removes them from the staging

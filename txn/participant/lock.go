@@ -104,6 +104,8 @@ func (k *locking) wait(ctx context.Context, r *locktable.Request, key []byte) (e
 func (k *locking) lockWrites(ctx context.Context, st mvcc.Staged, head *stagedTxn) error {
 	w := writesOf(k.req)
 	eng := k.m.rep.Engine()
+	own := mvcc.NewStagedReader(eng, st)
+	defer own.Close()
 	if w.len() >= 16 && k.l.table.Points(k.x) >= maxPointLocks {
 		// Memory does not grow with the transaction: past a bound it locks spans, while nobody is there.
 		if start, end := w.bounds(); start != nil {
@@ -135,7 +137,7 @@ func (k *locking) lockWrites(ctx context.Context, st mvcc.Staged, head *stagedTx
 			}
 		}
 		if op == txnpb.WriteOp_WRITE_INSERT {
-			_, _, found, err := k.m.getOwn(eng, key, truetime.MaxTimestamp, st, head)
+			_, _, found, err := k.m.getOwn(eng, key, truetime.MaxTimestamp, own, head)
 			if err != nil {
 				return err
 			}
@@ -152,15 +154,15 @@ func writeConflict(key []byte) error {
 }
 
 // getOwn reads key at ts with what the transaction has staged on top; head is nil when that is nothing.
-func (m *Machine) getOwn(r mvcc.Reader, key []byte, ts truetime.Timestamp, st mvcc.Staged, head *stagedTxn) ([]byte, truetime.Timestamp, bool, error) {
+func (m *Machine) getOwn(r mvcc.Reader, key []byte, ts truetime.Timestamp, own *mvcc.StagedReader, head *stagedTxn) ([]byte, truetime.Timestamp, bool, error) {
 	if head == nil {
 		return mvcc.Get(r, key, ts)
 	}
 	if head.deleted(key) {
-		v, tombstone, found, err := mvcc.GetStaged(r, st, key)
+		v, tombstone, found, err := own.Get(key)
 		return v, 0, found && !tombstone, err
 	}
-	return mvcc.GetOverlay(r, key, ts, st)
+	return mvcc.GetOverlay(r, key, ts, own)
 }
 
 // stagedHead returns the transaction's staged writes in this range, nil when it has none.

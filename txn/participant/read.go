@@ -192,9 +192,11 @@ func (m *Machine) readPoints(req *txnpb.BatchRequest, resp *txnpb.BatchResponse,
 		return nil
 	}
 	eng := m.rep.Engine()
+	own := mvcc.NewStagedReader(eng, st)
+	defer own.Close()
 	resp.Values = make([][]byte, n)
 	if n == 1 {
-		v, _, found, err := m.getOwn(eng, req.Keys[0], ts, st, head)
+		v, _, found, err := m.getOwn(eng, req.Keys[0], ts, own, head)
 		if err != nil {
 			return err
 		}
@@ -203,7 +205,7 @@ func (m *Machine) readPoints(req *txnpb.BatchRequest, resp *txnpb.BatchResponse,
 	}
 	resp.Presence = make([]byte, n)
 	for i, k := range req.Keys {
-		v, _, found, err := m.getOwn(eng, k, ts, st, head)
+		v, _, found, err := m.getOwn(eng, k, ts, own, head)
 		if err != nil {
 			return err
 		}
@@ -345,6 +347,8 @@ func (m *Machine) readLocking(ctx context.Context, req *txnpb.BatchRequest, resp
 	}
 	lk := m.locking(l, x, req, resp)
 	st, head := m.stagedHead(req)
+	own := mvcc.NewStagedReader(m.rep.Engine(), st)
+	defer own.Close()
 	if n := len(req.Keys); n > 0 {
 		resp.Values = make([][]byte, n)
 		if n > 1 {
@@ -363,7 +367,7 @@ func (m *Machine) readLocking(ctx context.Context, req *txnpb.BatchRequest, resp
 				}
 				continue
 			}
-			v, vts, found, err := m.getOwn(m.rep.Engine(), key, truetime.MaxTimestamp, st, head)
+			v, vts, found, err := m.getOwn(m.rep.Engine(), key, truetime.MaxTimestamp, own, head)
 			if err != nil {
 				return err
 			}
@@ -464,6 +468,8 @@ func (m *Machine) lockSpan(ctx context.Context, lk *locking, left *pageLimit, sp
 
 // lockRows locks the existing keys of span one by one. With conflict_ts the rows are those of the snapshot.
 func (m *Machine) lockRows(ctx context.Context, lk *locking, left *pageLimit, span mvcc.Span, mode locktable.Mode, st mvcc.Staged, head *stagedTxn) (rows int64, resume []byte, err error) {
+	own := mvcc.NewStagedReader(m.rep.Engine(), st)
+	defer own.Close()
 	req, resp := lk.req, lk.resp
 	ts := truetime.MaxTimestamp
 	conflict := truetime.Timestamp(req.ConflictTs)
@@ -505,7 +511,7 @@ func (m *Machine) lockRows(ctx context.Context, lk *locking, left *pageLimit, sp
 			if skip {
 				continue
 			}
-			v, vts, ok, err := m.getOwn(m.rep.Engine(), key, truetime.MaxTimestamp, st, head)
+			v, vts, ok, err := m.getOwn(m.rep.Engine(), key, truetime.MaxTimestamp, own, head)
 			if err != nil {
 				return rows, nil, err
 			}
