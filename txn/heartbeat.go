@@ -11,7 +11,7 @@ import (
 // heartbeatIDs bounds the transactions of one heartbeat.
 const heartbeatIDs = 8192
 
-// heartbeatLoop keeps this gateway's transactions alive: one request for each node that leads ranges they hold
+// heartbeatLoop keeps this gateway's transactions alive: one request for each node that holds ranges they have
 // locks in, however many there are.
 func (db *DB) heartbeatLoop() {
 	tick := time.NewTicker(db.cfg.HeartbeatEvery)
@@ -43,16 +43,20 @@ func (db *DB) heartbeat(ctx context.Context) {
 		}
 		t.mu.Lock()
 		for _, p := range t.mu.parts {
-			rt := p.rt
-			if cur := db.routes.lookup(rt.desc.Start, false); cur != nil {
-				rt = cur
+			// To all replicas, not the leader alone: leases move, and a range may have split, without this
+			// gateway having heard of it. It is one message for a node however many ranges are there.
+			for _, n := range p.rt.order {
+				add(n, t)
 			}
-			if leader := ranges.NodeID(rt.leader.Load()); leader != 0 {
-				add(leader, t)
+			if p.covered() {
 				continue
 			}
-			for _, n := range rt.order {
-				add(n, t)
+			for _, rt := range db.routes.snapshot() {
+				if p.reaches(rt.desc.Start, rt.desc.End) {
+					for _, n := range rt.order {
+						add(n, t)
+					}
+				}
 			}
 		}
 		t.mu.Unlock()

@@ -663,6 +663,34 @@ func TestHeartbeats(t *testing.T) {
 	})
 }
 
+// TestHeartbeatsFollow: locks stay alive where a split and a lease transfer have taken them, though their gateway
+// has not talked to the ranges since.
+func TestHeartbeatsFollow(t *testing.T) {
+	inCluster(t, 3, nil, []string{"m"}, func(ctx context.Context, c *testCluster) {
+		c.put(1, "n", "0", "z", "0")
+		tx := c.begin(1, kv.TxnOptions{})
+		for _, k := range []string{"n", "z"} {
+			if _, err := tx.Get(ctx, []byte(k), kv.LockExclusive, kv.WaitBlock); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !c.split("t") {
+			t.Fatal("no split")
+		}
+		c.transfer("n", 2, true)
+		c.transfer("z", 3, true)
+		time.Sleep(time.Minute)
+		tx.Put([]byte("n"), []byte("1"))
+		tx.Put([]byte("z"), []byte("1"))
+		if _, err := tx.Commit(ctx); err != nil {
+			t.Error(err)
+		}
+		if got := c.all(2); got != "n=1 z=1" {
+			t.Error(got)
+		}
+	})
+}
+
 // TestMeta: routes come from the meta range, later generations win there and in the cache, and a wrong cache
 // costs a detour only.
 func TestMeta(t *testing.T) {
