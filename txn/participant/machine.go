@@ -73,6 +73,7 @@ type leadership struct {
 
 	mu       sync.Mutex
 	attempts map[CommitID]*attempt
+	seen     seenCommits
 	// inflight counts the commits and prepares between their first look at the gate and their apply.
 	inflight int
 	blocked  gate
@@ -210,6 +211,7 @@ func (m *Machine) LeaseAcquired(lease ranges.Lease, handoff []byte) {
 			l.table = locktable.New(int64(now), m.srv.onWound)
 		}
 	}
+	l.seen.since = now
 	m.restore(l)
 	if m.rep.BumpFloor(now) == nil {
 		l.lastTS.Store(int64(now))
@@ -556,7 +558,11 @@ func (m *Machine) beginAttempt(ctx context.Context, l *leadership, commit Commit
 			}
 		}
 		l.attempts[commit] = at
+		fresh := l.seen.add(commit, m.now)
 		l.mu.Unlock()
+		if fresh {
+			return true, nil
+		}
 		break
 	}
 	known, err := m.knownOutcome(ctx, commit, false, resp)
@@ -622,6 +628,40 @@ func (m *Machine) knownOutcome(ctx context.Context, commit CommitID, forParticip
 }
 
 var errAborted = &Error{Code: txnpb.ErrorCode_ABORTED, Msg: "commit attempt is aborted"}
+
+// seenCommits remembers the commit attempts that a leader has dealt with lately, so that the outcome of one that
+// is certainly new need not be looked for in the engine, which costs more than anything else of a commit
+// here. It forgets by generations.
+type seenCommits struct {
+	since     truetime.Timestamp // every attempt dealt with after it is in one of the maps
+	curSince  truetime.Timestamp // and in cur, after this
+	cur, prev map[CommitID]struct{}
+}
+
+const (
+	seenGeneration = 8192
+	// seenMargin is more than two clocks can ever differ: an attempt whose id is that much newer than since
+	// was begun after it.
+	seenMargin = 2 * time.Second
+)
+
+// add notes an attempt, and reports whether it was certainly never seen before: neither by this leader nor, being
+// younger than its lease, by another.
+func (s *seenCommits) add(commit CommitID, now func() truetime.Timestamp) bool {
+	if len(s.cur) >= seenGeneration || s.cur == nil {
+		s.prev, s.cur = s.cur, make(map[CommitID]struct{})
+		if s.prev != nil {
+			s.since = s.curSince
+		}
+		s.curSince = now()
+	}
+	if _, ok := s.cur[commit]; ok {
+		return false
+	}
+	_, old := s.prev[commit]
+	s.cur[commit] = struct{}{}
+	return !old && commit.time() > s.since.Add(seenMargin)
+}
 
 // errDetached ends a request whose work goes on without it.
 var errDetached = errors.New("participant: request canceled, its command is in the log")

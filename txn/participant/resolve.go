@@ -168,6 +168,7 @@ func (m *Machine) abortUndecided(ctx context.Context, l *leadership, commit Comm
 		l.mu.Lock()
 		at := l.attempts[commit]
 		if at == nil {
+			l.seen.add(commit, m.now)
 			l.attempts[commit] = own // whoever tries the same commit from now on waits for this
 			l.mu.Unlock()
 			break
