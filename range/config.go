@@ -53,6 +53,7 @@ type Config struct {
 	ReplicationFactor int           // Voters a range should have. Default 3.
 	SplitBytes        int64         // Ranges larger than this are split. Default 512 MiB; negative: never.
 	LogCacheBytes     int64         // Raft entries kept in memory, all ranges. Default 64 MiB.
+	LogTruncateBytes  int64         // A leader's log is truncated when it holds more, a follower's at 8 times that. Default 1 MiB.
 	LogKeepBytes      int64         // Log beyond this is truncated even if a follower lags. Default 64 MiB.
 	MaxProposalBytes  int           // Default 64 MiB.
 	MaxPending        int           // Proposals in flight per range. Default 8192.
@@ -99,6 +100,7 @@ func (c *Config) check() error {
 	c.ReplicationFactor = cmp.Or(c.ReplicationFactor, 3)
 	c.SplitBytes = cmp.Or(c.SplitBytes, 512<<20)
 	c.LogCacheBytes = cmp.Or(c.LogCacheBytes, 64<<20)
+	c.LogTruncateBytes = cmp.Or(c.LogTruncateBytes, 1<<20)
 	c.LogKeepBytes = cmp.Or(c.LogKeepBytes, 64<<20)
 	c.MaxProposalBytes = cmp.Or(c.MaxProposalBytes, 64<<20)
 	c.MaxPending = cmp.Or(c.MaxPending, 8192)

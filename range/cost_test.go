@@ -2,6 +2,7 @@ package ranges
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"runtime"
 	"strconv"
@@ -11,8 +12,10 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	pb "go.etcd.io/raft/v3/raftpb"
 
 	"github.com/meridian-db/meridian/mvcc"
+	"github.com/meridian-db/meridian/range/raftlog"
 )
 
 // A commit costs one log fsync on each replica, and the leader needs one frame to and one from the nearest
@@ -200,5 +203,22 @@ func BenchmarkPropose(b *testing.B) {
 			b.ReportMetric(float64(cpuTime()-cpu)/float64(b.N)/1e3, "cpu-µs/op")
 			b.ReportMetric(float64(f1-f0)/3/float64(b.N), "fsyncs/op/replica")
 		})
+	}
+}
+
+// BenchmarkLogSync is the floor under BenchmarkPropose/clients=1: one synced log append, nothing else.
+func BenchmarkLogSync(b *testing.B) {
+	l, err := raftlog.Open(vfs.Default, b.TempDir(), slog.New(slog.DiscardHandler), b.Fatalf)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	data := make([]byte, 250)
+	for i := range b.N {
+		bt := l.NewBatch()
+		bt.Append(1, []*pb.Entry{{Type: pb.EntryNormal.Enum(), Term: new(uint64(1)), Index: new(uint64(i + 1)), Data: data}}, uint64(i))
+		if err := bt.Commit(true); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

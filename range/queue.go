@@ -20,10 +20,8 @@ import (
 
 const (
 	maxQueueTasks  = 8
-	truncateBytes  = 1 << 20 // a leader's log is truncated when it holds more
-	followerBytes  = 8 << 20 // a follower's, later: it may have to lead
-	orphanPasses   = 10      // queue passes without a leader before a replica asks whether it was removed
-	silentPasses   = 3       // after so many it asks its leader whether it still leads
+	orphanPasses   = 10 // queue passes without a leader before a replica asks whether it was removed
+	silentPasses   = 3  // after so many it asks its leader whether it still leads
 	queueTaskLimit = 10 * time.Minute
 )
 
@@ -175,9 +173,9 @@ func (s *Store) truncateLogs() {
 			}
 			r.mu.Unlock()
 		}
-		limit := int64(followerBytes)
-		if r.leading.Load() {
-			limit = truncateBytes
+		limit := s.cfg.LogTruncateBytes
+		if !r.leading.Load() {
+			limit *= 8 // it may have to lead
 		}
 		if size < limit {
 			continue

@@ -63,6 +63,7 @@ type simNet struct {
 	dup    float64
 	delay  func() time.Duration // nil: none
 	frames map[[2]NodeID]int
+	bulks  int
 	taps   []func(from, to NodeID, frame []byte)
 }
 
@@ -209,6 +210,9 @@ func (t simTransport) OpenBulk(ctx context.Context, to NodeID) (BulkStream, erro
 	if !ok {
 		return nil, errCut
 	}
+	t.net.mu.Lock()
+	t.net.bulks++
+	t.net.mu.Unlock()
 	a, b, shut, once := make(chan []byte, 4), make(chan []byte, 4), make(chan struct{}), &sync.Once{}
 	near := &simStream{in: a, out: b, shut: shut, once: once}
 	far := &simStream{in: b, out: a, shut: shut, once: once}
