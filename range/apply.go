@@ -100,15 +100,29 @@ func (r *Replica) applyEntries(ents []*pb.Entry) {
 			continue
 		}
 		if err := a.entry(e); err != nil {
-			r.store.fatal("range %s: apply entry %d: %v", r.id, e.GetIndex(), err)
+			_ = a.b.Close()
+			r.fail(fmt.Errorf("apply entry %d: %w", e.GetIndex(), err))
 			return
 		}
 	}
 	if err := a.flush(); err != nil {
-		r.store.fatal("range %s: apply: %v", r.id, err)
+		r.fail(fmt.Errorf("apply: %w", err))
 		return
 	}
 	_ = a.b.Close()
+}
+
+// fail takes the replica out of service: it cannot apply what the group has agreed on. It goes on
+// storing the log, so that the group keeps its quorum, but neither leads nor applies again until the node
+// is restarted or the replica is replaced.
+func (r *Replica) fail(err error) {
+	if r.store.closing.Load() {
+		return
+	}
+	r.broken.Store(&err)
+	r.store.metrics.broken.Inc()
+	r.store.cfg.Logger.Error("replica is out of service", "range", uint64(r.id), "node", uint64(r.store.cfg.NodeID), "err", err)
+	r.poke(flagTick)
 }
 
 func (a *applier) entry(e *pb.Entry) error {

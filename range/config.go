@@ -57,6 +57,7 @@ type Config struct {
 	LogKeepBytes      int64         // Log beyond this is truncated even if a follower lags. Default 64 MiB.
 	MaxProposalBytes  int           // Default 64 MiB.
 	MaxPending        int           // Proposals in flight per range. Default 8192.
+	MaxPendingBytes   int64         // Their size. Default 128 MiB; one is always let through.
 
 	// TestIgnoreVotes makes the store vote, campaign and use leases whatever was promised. It breaks I4 on
 	// purpose: tests use it to show that their checks notice. Never set it otherwise.
@@ -103,6 +104,7 @@ func (c *Config) check() error {
 	c.LogTruncateBytes = cmp.Or(c.LogTruncateBytes, 1<<20)
 	c.LogKeepBytes = cmp.Or(c.LogKeepBytes, 64<<20)
 	c.MaxProposalBytes = cmp.Or(c.MaxProposalBytes, 64<<20)
+	c.MaxPendingBytes = cmp.Or(c.MaxPendingBytes, 128<<20)
 	c.MaxPending = cmp.Or(c.MaxPending, 8192)
 	return nil
 }

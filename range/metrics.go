@@ -24,6 +24,7 @@ type metrics struct {
 	truncations  prometheus.Counter
 	badFrames    prometheus.Counter
 	metaWrites   prometheus.Counter
+	broken       prometheus.Counter
 }
 
 func newMetrics(s *Store, reg prometheus.Registerer) (*metrics, error) {
@@ -50,6 +51,7 @@ func newMetrics(s *Store, reg prometheus.Registerer) (*metrics, error) {
 		snapBytes:   counter("snapshot_bytes_total", "Bytes of snapshots sent."),
 		truncations: counter("log_truncations_total", "Log truncations."),
 		badFrames:   counter("bad_frames_total", "Malformed frames from other nodes."),
+		broken:      counter("replicas_failed_total", "Replicas taken out of service because they could not apply an entry."),
 		metaWrites:  counter("meta_writes_total", "Descriptors published to the meta range."),
 	}
 	if reg == nil {
@@ -59,7 +61,7 @@ func newMetrics(s *Store, reg prometheus.Registerer) (*metrics, error) {
 		reg.Register(m.fsyncs), reg.Register(m.fsyncSeconds), reg.Register(m.appended), reg.Register(m.applied),
 		reg.Register(m.leaders), reg.Register(m.leases), reg.Register(m.campaigns), reg.Register(m.splits),
 		reg.Register(m.snapsSent), reg.Register(m.snapsTaken), reg.Register(m.snapBytes),
-		reg.Register(m.truncations), reg.Register(m.badFrames), reg.Register(m.metaWrites),
+		reg.Register(m.truncations), reg.Register(m.badFrames), reg.Register(m.metaWrites), reg.Register(m.broken),
 		reg.Register(gauge("replicas", "Replicas on this node.", func() float64 { return float64(len(s.replicaList())) })),
 		reg.Register(gauge("quiescent_leaders", "Ranges led by this node that are silent.", func() float64 {
 			n := 0

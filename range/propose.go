@@ -67,16 +67,18 @@ func (p *Pending) Wait(ctx context.Context) (result any, err error) {
 
 // pending holds the proposals whose outcome is not known yet.
 type pending struct {
-	mu sync.Mutex
-	m  map[uint64]*Pending
+	mu    sync.Mutex
+	m     map[uint64]*Pending
+	bytes int64 // of their data
 }
 
-func (t *pending) add(p *Pending, limit int) bool {
+func (t *pending) add(p *Pending, limit int, limitBytes int64) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.m) >= limit {
+	if len(t.m) >= limit || len(t.m) > 0 && t.bytes+int64(len(p.data)) > limitBytes {
 		return false
 	}
+	t.bytes += int64(len(p.data))
 	if t.m == nil {
 		t.m = make(map[uint64]*Pending)
 	}
@@ -90,6 +92,7 @@ func (t *pending) resolve(id uint64, result any, err error) {
 	p, ok := t.m[id]
 	if ok {
 		delete(t.m, id)
+		t.bytes -= int64(len(p.data))
 	}
 	t.mu.Unlock()
 	if ok {
@@ -123,6 +126,7 @@ func (t *pending) failAll(f func(p *Pending) error) {
 		if err := f(p); err != nil {
 			out, errs = append(out, p), append(errs, err)
 			delete(t.m, id)
+			t.bytes -= int64(len(p.data))
 		}
 	}
 	t.mu.Unlock()
@@ -202,7 +206,7 @@ func (r *Replica) sequence(ctx context.Context, prop Proposal, kind byte, wrap f
 	if wrap != nil {
 		p.typ, p.data = pb.EntryConfChangeV2, wrap(p.data)
 	}
-	if !r.pend.add(p, r.store.cfg.MaxPending) {
+	if !r.pend.add(p, r.store.cfg.MaxPending, r.store.cfg.MaxPendingBytes) {
 		return nil, ErrOverloaded
 	}
 	r.seq.floor = ts

@@ -170,3 +170,63 @@ func TestSickClock(t *testing.T) {
 		c.mustPut(c.leader("a", 5*time.Second, r2.NodeID()), "a", "3")
 	})
 }
+
+// A replica that cannot apply goes out of service; the group goes on without it.
+func TestBrokenReplica(t *testing.T) {
+	runSim(t, 24, 3, nil, func(c *sim) {
+		c.startAll(desc(1, "\x02", "\xff", 1, 2, 3))
+		r := c.leader("a", 5*time.Second)
+		c.mustPut(r, "a", "1")
+		r.machine.(*register).poison.Store(true)
+		_, err := c.put(r, "a", "2")
+		if !errors.Is(err, ErrAmbiguous) {
+			t.Fatalf("the proposer was told %v", err)
+		}
+		r2 := c.leader("a", 8*time.Second, r.NodeID())
+		c.mustPut(r2, "a", "3")
+		if st := r.Status(); st.Failed == nil || st.IsLeader {
+			t.Fatalf("%+v", st)
+		}
+		if got := c.get(c.nodes[r.NodeID()], "a", truetime.MaxTimestamp); got != "1" {
+			t.Fatalf("the broken replica applied %q", got)
+		}
+		// A restart gives it another chance.
+		x := c.nodes[r.NodeID()]
+		c.stop(x)
+		c.restart(x)
+		c.until(10*time.Second, "it has caught up", func() bool { return c.get(x, "a", truetime.MaxTimestamp) == "3" })
+	})
+}
+
+// Past its limits a range refuses proposals instead of piling them up.
+func TestOverload(t *testing.T) {
+	runSim(t, 25, 3, func(c *Config) { c.MaxPending = 10 }, func(c *sim) {
+		c.startAll(desc(1, "\x02", "\xff", 1, 2, 3))
+		r := c.leader("a", 5*time.Second)
+		c.net.isolate(r.NodeID(), true)
+		var err error
+		var ps []*Pending
+		for range 20 {
+			var p *Pending
+			p, err = r.Propose(context.Background(), Proposal{Timed: true, Encode: func(ts truetime.Timestamp) []byte { return encodePut(ts, "a", "x") }})
+			if err != nil {
+				break
+			}
+			ps = append(ps, p)
+		}
+		if !errors.Is(err, ErrOverloaded) || len(ps) != 10 {
+			t.Fatalf("%d proposals, then %v", len(ps), err)
+		}
+		if _, err := r.Propose(context.Background(), Proposal{Encode: func(truetime.Timestamp) []byte { return make([]byte, 65<<20) }}); !errors.Is(err, ErrProposalTooLarge) {
+			t.Fatal(err)
+		}
+		// Cut off, the leader's proposals end in doubt, within seconds.
+		for _, p := range ps {
+			if _, err := p.Wait(context.Background()); !errors.Is(err, ErrAmbiguous) {
+				t.Fatal(err)
+			}
+		}
+		c.net.isolate(r.NodeID(), false)
+		c.mustPut(c.leader("a", 8*time.Second), "a", "y")
+	})
+}

@@ -183,7 +183,14 @@ func (r *Replica) stepProposals(props []*Pending) {
 func (r *Replica) tick(flags inFlags, out *outbox) {
 	r.mu.ticks++
 	if r.mu.role == raft.StateLeader {
+		if r.broken.Load() != nil {
+			r.stepDown()
+			return
+		}
 		r.tickLeader()
+		return
+	}
+	if r.broken.Load() != nil {
 		return
 	}
 	d := r.Desc()

@@ -87,6 +87,7 @@ type Replica struct {
 	quiesced  atomic.Bool
 	idle      atomic.Bool // a follower that knows its leader: needs no tick while the leader is supported
 	removed   atomic.Bool
+	broken    atomic.Pointer[error] // why it is out of service
 	wantLease atomic.Bool
 
 	queueBusy  atomic.Bool   // the queue works on it

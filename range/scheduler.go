@@ -360,7 +360,7 @@ func (s *Store) applyLoop(q *applyQueue) {
 			switch {
 			case w.fn != nil:
 				w.fn()
-			case w.r.removed.Load() || s.closing.Load():
+			case w.r.removed.Load() || w.r.broken.Load() != nil || s.closing.Load():
 			default:
 				w.r.applyEntries(w.m.Entries)
 				w.r.deliver(w.m.Responses, 0, out)

@@ -233,6 +233,7 @@ type register struct {
 	closed  bool
 	// unsettled: some transaction was promised something up to the end of the lease.
 	unsettled bool
+	poison    atomic.Bool // the next command fails to apply
 }
 
 func newRegister(r *Replica) Machine { return &register{r: r, floor: truetime.MaxTimestamp} }
@@ -245,6 +246,9 @@ func encodePut(ts truetime.Timestamp, key, value string) []byte {
 }
 
 func (m *register) Apply(b *mvcc.Batch, index uint64, cmd []byte) (any, error) {
+	if m.poison.Load() {
+		return nil, errors.New("poisoned")
+	}
 	ts := truetime.Timestamp(binary.BigEndian.Uint64(cmd))
 	n := int(cmd[8])
 	b.Put(cmd[9:9+n], ts, cmd[9+n:])

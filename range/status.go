@@ -19,7 +19,8 @@ type RangeStatus struct {
 	Closed     truetime.Timestamp
 	SafeTime   truetime.Timestamp
 	Quiesced   bool
-	Pending    int // proposals whose outcome is not known yet
+	Pending    int   // proposals whose outcome is not known yet
+	Failed     error // why the replica is out of service, nil while it works
 }
 
 // Status describes all replicas of the store, in key order.
@@ -34,8 +35,13 @@ func (s *Store) Status() []RangeStatus {
 
 // Status describes the replica.
 func (r *Replica) Status() RangeStatus {
+	var failed error
+	if err := r.broken.Load(); err != nil {
+		failed = *err
+	}
 	return RangeStatus{
-		Desc: r.Desc(), Replica: r.replicaID, Leader: r.LeaderHint(), IsLeader: r.leading.Load(),
+		Failed: failed,
+		Desc:   r.Desc(), Replica: r.replicaID, Leader: r.LeaderHint(), IsLeader: r.leading.Load(),
 		Term: r.termNow.Load(), LeaseUntil: r.Lease().Until,
 		Applied: r.applied.Load(), Committed: r.committed.Load(), LastIndex: r.pos.bound(),
 		Truncated: r.truncated.Load(), LogBytes: r.logBytes.Load(), SizeBytes: r.size.Load(),

@@ -182,7 +182,7 @@ func (s *Store) handleReady(from NodeID, payload []byte) ([]byte, error) {
 	switch {
 	case s.draining.Load():
 		return []byte{answerDraining}, nil
-	case !ok || r.LeaderHint() != from || r.termNow.Load() != term || s.cfg.Clock.Health() != nil:
+	case !ok || r.broken.Load() != nil || r.LeaderHint() != from || r.termNow.Load() != term || s.cfg.Clock.Health() != nil:
 		return []byte{answerNotReady}, nil
 	}
 	return []byte{answerReady}, nil
