@@ -39,7 +39,7 @@ func newBinder(ctx context.Context, env *Env) *binder {
 		b.fold = &builtin.Ctx{Context: ctx, Settings: types.DefaultSettings}
 	}
 	if b.maxDepth == 0 {
-		b.maxDepth = 1000
+		b.maxDepth = 6000
 	}
 	return b
 }

@@ -89,9 +89,6 @@ func sortCTEs(list []*ast.CTE) ([]*ast.CTE, error) {
 
 func (s *scope) cte(c *ast.CTE, recursive bool) (*cteDef, error) {
 	b := s.b
-	if c.Search != nil || c.Cycle != nil {
-		return nil, errAt(c.Off, pgerr.FeatureNotSupported, "SEARCH and CYCLE clauses are not supported")
-	}
 	def := &cteDef{ast: c, cte: &CTE{ID: b.nextCTE(), Name: c.Name}}
 	def.cte.Materialize = c.Materialize == ast.MaterializeAlways
 	def.cte.noInline = c.Materialize == ast.MaterializeAlways
@@ -99,6 +96,9 @@ func (s *scope) cte(c *ast.CTE, recursive bool) (*cteDef, error) {
 	case *ast.SelectStmt:
 		if recursive && refersTo(q, c.Name) {
 			return def, s.recursiveCTE(def, q)
+		}
+		if c.Search != nil || c.Cycle != nil {
+			return nil, errAt(c.Off, pgerr.SyntaxError, "WITH query is not recursive")
 		}
 		child := &scope{b: b, parent: s.parent, ctes: s.ctes, q: &query{parent: s.q}}
 		if s.q != nil {
@@ -177,6 +177,13 @@ func (s *scope) recursiveCTE(def *cteDef, q *ast.SelectStmt) error {
 				c.Query = w
 			}
 		}()
+	}
+	if def.ast.Search != nil || def.ast.Cycle != nil {
+		rewritten, err := outer.searchCycle(def.ast, q)
+		if err != nil {
+			return err
+		}
+		q = rewritten
 	}
 	lc := &scope{b: b, parent: s.parent, ctes: outer.ctes, q: &query{}}
 	l, err := lc.selectStmt(q.Left)

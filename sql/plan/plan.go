@@ -22,7 +22,7 @@ type Env struct {
 	Builtin *builtin.Ctx
 	// WorkMem is the memory in bytes the optimiser reckons with for hashing; 0 takes 64 MiB.
 	WorkMem int64
-	// MaxDepth bounds the nesting of expressions and queries; 0 takes 1000.
+	// MaxDepth bounds the nesting of expressions and queries; 0 takes 6000.
 	MaxDepth int
 }
 
