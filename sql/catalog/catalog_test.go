@@ -357,3 +357,88 @@ func FuzzDecodeDescriptor(f *testing.F) {
 		_, _, _ = decodeRevoke(b)
 	})
 }
+
+func TestGarbageOfDroppedTableIsCollected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := kvtest.New()
+		_, ms := newNodes(t, db, 1)
+		defer stopAll(ms)
+		s := begin(t, db, ms[0])
+		id, keep := s.createTable("t"), s.createTable("keep")
+		for _, storage := range []uint32{id, keep} {
+			for i := range 2500 {
+				must(t, s.kv.Put(append(TableSpan(storage).Start, 0, 1, byte(i>>8), byte(i)), []byte("row")))
+			}
+		}
+		must(t, s.commit())
+		d := begin(t, db, ms[0])
+		must(t, d.cat.Delete(t.Context(), d.table("t")))
+		must(t, d.commit())
+		time.Sleep(time.Minute) // of the bubble's time
+		synctest.Wait()
+		count := func(storage uint32) (n int) {
+			tx, err := db.Begin(t.Context(), kv.TxnOptions{ReadOnly: true})
+			must(t, err)
+			defer tx.Rollback(t.Context())
+			sc, err := tx.Scan(t.Context(), TableSpan(storage), kv.ScanOptions{})
+			must(t, err)
+			defer sc.Close()
+			for sc.Next(t.Context()) {
+				n++
+			}
+			return n
+		}
+		if n := count(id); n != 0 {
+			t.Errorf("%d rows of the dropped table are left", n)
+		}
+		if n := count(keep); n != 2500 {
+			t.Errorf("%d rows of the other table are left", n)
+		}
+		if left, err := ms[0].garbage(t.Context()); err != nil || len(left) != 0 {
+			t.Errorf("garbage left: %d, %v", len(left), err)
+		}
+	})
+}
+
+// A transaction costs no allocation in the catalog once its view is pooled.
+func TestBeginDoesNotAllocate(t *testing.T) {
+	db := kvtest.New()
+	m, err := NewManager(Config{DB: db, Clock: testClock{}, Node: 1, Lease: time.Hour})
+	must(t, err)
+	must(t, m.Start(t.Context()))
+	defer m.Stop(context.Background())
+	ids := []uint32{1, 2, 3}
+	run := func() {
+		v, err := m.Begin(t.Context(), PostgresDatabaseID, Options{})
+		if err == nil {
+			err = v.Use(t.Context(), ids)
+		}
+		if err == nil {
+			_, err = v.PreCommit(t.Context())
+		}
+		must(t, err)
+		v.Finish(true)
+	}
+	run()
+	if n := testing.AllocsPerRun(100, run); n >= 1 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkTransaction(b *testing.B) {
+	m, err := NewManager(Config{DB: kvtest.New(), Clock: testClock{}, Node: 1, Lease: time.Hour})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := m.Start(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	defer m.Stop(context.Background())
+	ids := []uint32{1, 2, 3}
+	for b.Loop() {
+		v, _ := m.Begin(b.Context(), PostgresDatabaseID, Options{})
+		v.Use(b.Context(), ids)
+		v.PreCommit(b.Context())
+		v.Finish(true)
+	}
+}

@@ -5,12 +5,13 @@ import (
 	"encoding/binary"
 	"errors"
 
+	"github.com/meridian-db/meridian/truetime"
 	"github.com/meridian-db/meridian/txn/kv"
 )
 
 // CollectGarbage removes the storage of dropped tables and indexes from the newest version of the data. Older
-// versions stay readable until they fall below the garbage collection threshold. One piece is one transaction,
-// so that a failure loses nothing but time; several nodes may collect at once. It returns the number of pieces.
+// versions stay readable until they fall below the garbage collection threshold. A failure loses nothing but
+// time; several nodes may collect at once. It returns the number of pieces. The manager calls it by itself.
 func (m *Manager) CollectGarbage(ctx context.Context) (int, error) {
 	keys, err := m.garbage(ctx)
 	if err != nil {
@@ -47,6 +48,7 @@ func (m *Manager) garbage(ctx context.Context) ([][]byte, error) {
 	return keys, sc.Err()
 }
 
+// collect removes one piece of garbage, a batch of keys at a time: a dropped table may be large.
 func (m *Manager) collect(ctx context.Context, key []byte) error {
 	var span kv.Span
 	switch id := key[3:]; len(id) {
@@ -57,17 +59,49 @@ func (m *Manager) collect(ctx context.Context, key []byte) error {
 	default:
 		return errors.New("catalog: malformed garbage key")
 	}
-	tx, err := m.cfg.DB.Begin(ctx, kv.TxnOptions{Name: "catalog garbage"})
+	for {
+		last, err := m.collectBatch(ctx, span, key)
+		if err != nil || last == nil {
+			return err
+		}
+		span.Start = append(last, 0)
+	}
+}
+
+// collectBatch removes the first keys of a span and returns the last of them. When the span is empty it removes
+// the garbage key and returns nil.
+func (m *Manager) collectBatch(ctx context.Context, span kv.Span, key []byte) ([]byte, error) {
+	const batch = 1000
+	tx, err := m.cfg.DB.Begin(ctx, kv.TxnOptions{Name: "catalog garbage", Age: truetime.MaxTimestamp})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer tx.Rollback(ctx)
-	if err := tx.DeleteSpan(ctx, span); err != nil {
-		return err
+	sc, err := tx.Scan(ctx, span, kv.ScanOptions{Lock: kv.LockExclusive, Limit: batch})
+	if err != nil {
+		return nil, err
 	}
-	if err := tx.Delete(key); err != nil {
-		return err
+	var keys [][]byte
+	for len(keys) < batch && sc.Next(ctx) {
+		keys = append(keys, append([]byte(nil), sc.Pair().Key...))
+	}
+	err = sc.Err()
+	sc.Close()
+	if err != nil {
+		return nil, err
+	}
+	var last []byte
+	for _, k := range keys {
+		if err := tx.Delete(k); err != nil {
+			return nil, err
+		}
+		last = k
+	}
+	if last == nil {
+		if err := tx.Delete(key); err != nil {
+			return nil, err
+		}
 	}
 	_, err = tx.Commit(ctx)
-	return err
+	return last, err
 }

@@ -38,7 +38,9 @@ type Config struct {
 	// Grace bounds how long a change waits for transactions that have used a changed object and are
 	// idle; then they are doomed. Default 3s.
 	Grace time.Duration
-	Log   *slog.Logger // Default: discards.
+	// GarbageEvery is how often the storage of dropped objects is removed. Default 30s.
+	GarbageEvery time.Duration
+	Log          *slog.Logger // Default: discards.
 }
 
 // Manager keeps a node's current snapshot of the catalog and the node's lease on it. It is safe for
@@ -62,12 +64,14 @@ type Manager struct {
 		next, end uint32
 	}
 
-	bg     context.Context // of the goroutines; ended by stop
-	stop   context.CancelFunc
-	tasks  sync.WaitGroup // resolvers
-	done   chan struct{}
-	wake   chan struct{} // asks the renewer to run now
-	closed sync.Once
+	bg    context.Context // of the goroutines; ended by stop
+	stop  context.CancelFunc
+	tasks sync.WaitGroup // resolvers, garbage collection
+
+	collecting atomic.Bool
+	done       chan struct{}
+	wake       chan struct{} // asks the renewer to run now
+	closed     sync.Once
 }
 
 // leased is a snapshot with the end of the lease under which it may be used.
@@ -91,6 +95,7 @@ func NewManager(cfg Config) (*Manager, error) {
 	}
 	cfg.Lease = cmp.Or(cfg.Lease, 10*time.Second)
 	cfg.Grace = cmp.Or(cfg.Grace, 3*time.Second)
+	cfg.GarbageEvery = cmp.Or(cfg.GarbageEvery, 30*time.Second)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -148,12 +153,17 @@ func (m *Manager) renewLoop(ctx context.Context) {
 	defer close(m.done)
 	t := time.NewTimer(m.cfg.Lease / 2)
 	defer t.Stop()
+	collected := m.cfg.Clock.Now().Latest
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
 		case <-m.wake:
+		}
+		if now := m.cfg.Clock.Now().Latest; now.Sub(collected) >= m.cfg.GarbageEvery {
+			collected = now
+			m.goCollect()
 		}
 		next := m.cfg.Lease / 2
 		if err := m.renew(ctx); err != nil && ctx.Err() == nil {
@@ -162,6 +172,23 @@ func (m *Manager) renewLoop(ctx context.Context) {
 		}
 		t.Reset(next)
 	}
+}
+
+// goCollect collects garbage in a goroutine that Stop ends, unless one is at it.
+func (m *Manager) goCollect() {
+	if !m.collecting.CompareAndSwap(false, true) {
+		return
+	}
+	m.tasks.Add(1)
+	go func() {
+		defer m.tasks.Done()
+		defer m.collecting.Store(false)
+		if n, err := m.CollectGarbage(m.bg); err != nil && m.bg.Err() == nil {
+			m.cfg.Log.Warn("storage of dropped objects not removed yet", "err", err)
+		} else if n > 0 {
+			m.cfg.Log.Info("storage of dropped objects removed", "objects", n)
+		}
+	}()
 }
 
 // Snapshot returns the current snapshot, seen from a database (0: from none). It carries no promise that it

@@ -376,7 +376,15 @@ func (x *executor) dropColumn(ctx context.Context, t *catalog.Table, c *ast.Alte
 		}
 	}
 	t = x.snap().TableByID(t.ID)
-	// Foreign keys of other tables that rely on a key with this column.
+	// Foreign keys that rely on a key with this column: the table's own go, those of others are dependents.
+	for _, fk := range t.FKs {
+		if fk.RefTable == t.ID && (slices.Contains(fk.RefColumns, col.Num) || slices.Contains(fk.Columns, col.Num)) {
+			if err := x.removeFK(ctx, t, fk.OID); err != nil {
+				return err
+			}
+		}
+	}
+	t = x.snap().TableByID(t.ID)
 	for _, ix := range t.AllIndexes() {
 		if indexMentions(t, ix, col.Num) {
 			if err := x.dropFKsOn(ctx, x.snap().TableByID(t.ID), ix, c.Behavior); err != nil {
@@ -493,6 +501,9 @@ func (x *executor) alterColumnType(ctx context.Context, t *catalog.Table, c *ast
 	typ, err := x.resolveType(c.Column.Type, c.Name)
 	if err != nil {
 		return err
+	}
+	if col.Identity != 0 && !identityType(typ) {
+		return pgerr.New(pgerr.InvalidParameterValue, "identity column type must be smallint, integer, or bigint")
 	}
 	for _, v := range x.dependents(t.ID) {
 		if (v.Kind == catalog.RelView || v.Kind == catalog.RelMatView) && viewMentions(v, col.Name) {
@@ -665,6 +676,9 @@ func (x *executor) alterIdentity(ctx context.Context, t *catalog.Table, c *ast.A
 		return err
 	}
 	if c.Kind == ast.AddIdentity {
+		if !identityType(col.T) {
+			return pgerr.New(pgerr.InvalidParameterValue, "identity column type must be smallint, integer, or bigint")
+		}
 		if !col.NotNull {
 			return pgerr.New(pgerr.ObjectNotInPrerequisiteState, "column %q of relation %q must be declared NOT NULL before identity can be added", col.Name, t.Name)
 		}
@@ -718,4 +732,8 @@ func (x *executor) alterIdentity(ctx context.Context, t *catalog.Table, c *ast.A
 		return nil
 	}
 	return x.changeSequence(ctx, x.snap().TableByID(nc.Sequence), seqOpts)
+}
+
+func identityType(t *types.T) bool {
+	return t.OID == types.OIDInt2 || t.OID == types.OIDInt4 || t.OID == types.OIDInt8
 }

@@ -2,9 +2,11 @@ package ddl
 
 import (
 	"context"
+	"slices"
 	"strconv"
 
 	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/builtin"
 	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/parser"
 	"github.com/meridian-db/meridian/sql/pgerr"
@@ -238,6 +240,15 @@ func (b *tableBuilder) addColumn(ctx context.Context, def *ast.ColumnDef) error 
 			return pgerr.Unsupported("this kind of column constraint is not supported")
 		}
 	}
+	if deflt && c.Identity != 0 || serial != 0 && c.Identity != 0 {
+		return pgerr.New(pgerr.SyntaxError, "both default and identity specified for column %q of table %q", c.Name, b.t.Name)
+	}
+	if deflt && hasGenerated(b.generated, c.Name) {
+		return pgerr.New(pgerr.SyntaxError, "both default and generation expression specified for column %q of table %q", c.Name, b.t.Name)
+	}
+	if c.Identity != 0 && hasGenerated(b.generated, c.Name) {
+		return pgerr.New(pgerr.SyntaxError, "both identity and generation expression specified for column %q of table %q", c.Name, b.t.Name)
+	}
 	if null && notNull {
 		return pgerr.New(pgerr.SyntaxError, "conflicting NULL/NOT NULL declarations for column %q of table %q", c.Name, b.t.Name)
 	}
@@ -248,6 +259,10 @@ func (b *tableBuilder) addColumn(ctx context.Context, def *ast.ColumnDef) error 
 		return b.serial(ctx, c, serial)
 	}
 	return nil
+}
+
+func hasGenerated(ks []*ast.Constraint, column string) bool {
+	return slices.ContainsFunc(ks, func(k *ast.Constraint) bool { return k.Kind == ast.ConstrGenerated && k.Columns[0] == column })
 }
 
 // knownCollations are those whose order is byte order, the only one there is.
@@ -276,9 +291,7 @@ func (b *tableBuilder) serial(ctx context.Context, c *catalog.Column, typ types.
 }
 
 func (b *tableBuilder) identity(ctx context.Context, c *catalog.Column, k *ast.Constraint) error {
-	switch c.T.OID {
-	case types.OIDInt2, types.OIDInt4, types.OIDInt8:
-	default:
+	if !identityType(c.T) {
 		return pgerr.New(pgerr.InvalidParameterValue, "identity column type must be smallint, integer, or bigint")
 	}
 	if c.Identity != 0 {
@@ -407,6 +420,8 @@ func checkExprShape(e ast.Expr, what string, columns bool) error {
 	var err error
 	ast.WalkAll(e, func(e ast.Expr) bool {
 		switch e := e.(type) {
+		case *ast.FuncCall:
+			err = checkFuncShape(e, what+"s")
 		case *ast.SubLink:
 			err = pgerr.New(pgerr.FeatureNotSupported, "cannot use subquery in %s", what).WithPosition(int(ast.PgPos(e.Position())))
 		case *ast.ColumnRef:
@@ -419,4 +434,23 @@ func checkExprShape(e ast.Expr, what string, columns bool) error {
 		return err == nil
 	}, nil)
 	return err
+}
+
+// checkFuncShape refuses aggregates, window functions and functions that return sets.
+func checkFuncShape(f *ast.FuncCall, what string) error {
+	at := int(ast.PgPos(f.Position()))
+	if f.Over != nil {
+		return pgerr.New("42P20", "window functions are not allowed in %s", what).WithPosition(at)
+	}
+	fns := builtin.FuncsNamed(f.Name[len(f.Name)-1])
+	all := func(is func(*builtin.Func) bool) bool {
+		return len(fns) > 0 && !slices.ContainsFunc(fns, func(fn *builtin.Func) bool { return !is(fn) })
+	}
+	switch {
+	case all(func(fn *builtin.Func) bool { return fn.Kind == 'a' }):
+		return pgerr.New("42803", "aggregate functions are not allowed in %s", what).WithPosition(at)
+	case all(func(fn *builtin.Func) bool { return fn.RetSet }):
+		return pgerr.New(pgerr.FeatureNotSupported, "set-returning functions are not allowed in %s", what).WithPosition(at)
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package ddl
 
 import (
 	"context"
+	"slices"
 
 	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/catalog"
@@ -41,6 +42,10 @@ type Env struct {
 // change rows and is not about the session; those it does not support fail with 0A000.
 func Execute(ctx context.Context, stmt ast.Stmt, env *Env) (string, error) {
 	x := &executor{Env: env}
+	x.lookup = env.SearchPath
+	if env.TempSchema != "" && !slices.Contains(env.SearchPath, env.TempSchema) {
+		x.lookup = append([]string{env.TempSchema}, env.SearchPath...)
+	}
 	if err := x.run(ctx, stmt); err != nil {
 		return "", err
 	}
@@ -53,7 +58,8 @@ func Execute(ctx context.Context, stmt ast.Stmt, env *Env) (string, error) {
 // executor runs one statement.
 type executor struct {
 	*Env
-	tag string // overrides the statement's tag
+	tag    string   // overrides the statement's tag
+	lookup []string // the search path by which names are found: the temporary schema, then SearchPath
 }
 
 func (x *executor) run(ctx context.Context, stmt ast.Stmt) error {
@@ -167,5 +173,5 @@ func (x *executor) notice(code, format string, args ...any) {
 // snap is the catalog with the transaction's changes.
 func (x *executor) snap() *catalog.Snapshot { return x.View.Snapshot() }
 
-// path is the search path as types and tables are resolved.
-func (x *executor) path() []string { return x.SearchPath }
+// path is the search path by which types and tables are found.
+func (x *executor) path() []string { return x.lookup }

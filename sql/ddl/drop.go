@@ -107,7 +107,7 @@ func (x *executor) dropRelations(ctx context.Context, s *ast.DropStmt) error {
 		if err := x.checkCatalog(r); err != nil {
 			return err
 		}
-		if r.Schema == "" || x.snap().SchemaByName(r.Schema) != nil {
+		if r.Schema == "" || x.snap().SchemaByName(x.realSchema(r.Schema)) != nil {
 			rel = x.relation(r)
 		} else if !s.IfExists {
 			return pgerr.New(pgerr.InvalidSchemaName, "schema %q does not exist", r.Schema)

@@ -36,7 +36,15 @@ func (x *executor) checkCatalog(r *ast.RangeVar) error {
 
 // relation finds what a name stands for; the zero Relation if it is nothing.
 func (x *executor) relation(r *ast.RangeVar) catalog.Relation {
-	return x.snap().ResolveRelation(x.path(), r.Schema, r.Name)
+	return x.snap().ResolveRelation(x.path(), x.realSchema(r.Schema), r.Name)
+}
+
+// realSchema is the schema that a written name stands for: pg_temp is the session's own.
+func (x *executor) realSchema(name string) string {
+	if name == "pg_temp" && x.TempSchema != "" {
+		return x.TempSchema
+	}
+	return name
 }
 
 // any finds a relation that is not an index, with PostgreSQL's errors.
@@ -44,7 +52,7 @@ func (x *executor) any(r *ast.RangeVar) (*catalog.Table, error) {
 	if err := x.checkCatalog(r); err != nil {
 		return nil, err
 	}
-	if r.Schema != "" && x.snap().SchemaByName(r.Schema) == nil {
+	if r.Schema != "" && x.snap().SchemaByName(x.realSchema(r.Schema)) == nil {
 		return nil, pgerr.New(pgerr.InvalidSchemaName, "schema %q does not exist", r.Schema).WithPosition(int(ast.PgPos(r.Position())))
 	}
 	rel := x.relation(r)
@@ -107,7 +115,11 @@ func (x *executor) targetSchema(ctx context.Context, r *ast.RangeVar) (*catalog.
 	if err := x.checkCatalog(r); err != nil {
 		return nil, err
 	}
-	if r.Persistence == ast.Temporary {
+	if r.Persistence == ast.Temporary || r.Schema == "pg_temp" || r.Schema != "" && r.Schema == x.TempSchema {
+		if r.Persistence == ast.Unlogged {
+			return nil, pgerr.New(pgerr.InvalidTableDefinition, "only temporary relations may be created in temporary schemas")
+		}
+		r.Persistence = ast.Temporary
 		return x.tempSchema(ctx, r)
 	}
 	sc, err := x.schemaNamed(r.Schema)

@@ -55,9 +55,10 @@ func (x *executor) createSchema(ctx context.Context, s *ast.CreateSchemaStmt) er
 		return err
 	}
 	// Statements inside create in the new schema.
-	path := x.SearchPath
-	x.SearchPath = append([]string{name}, path...)
-	defer func() { x.SearchPath = path }()
+	path, lookup := x.SearchPath, x.lookup
+	env := *x.Env
+	env.SearchPath = append([]string{name}, path...)
+	x.Env, x.lookup = &env, append([]string{name}, lookup...)
 	for _, e := range s.Elements {
 		if err := x.run(ctx, e); err != nil {
 			return err

@@ -192,8 +192,10 @@ func (x *executor) sequenceOptions(t *catalog.Table, q *catalog.Sequence, opts [
 		q.Cycle = o.Arg == nil || o.Arg.Bool
 	}
 	typeChanged := !create && q.Type != oldType
-	if err := bound(seen["maxvalue"], &q.Max, create || typeChanged && q.Max == oldHi, func() int64 {
-		if q.Increment > 0 {
+	// A limit that was the old type's becomes the new type's.
+	resetHi, resetLo := typeChanged && q.Max == oldHi, typeChanged && q.Min == oldLo
+	if err := bound(seen["maxvalue"], &q.Max, create || resetHi, func() int64 {
+		if q.Increment > 0 || resetHi {
 			return hi
 		}
 		return -1
@@ -203,8 +205,8 @@ func (x *executor) sequenceOptions(t *catalog.Table, q *catalog.Sequence, opts [
 	if q.Max < lo || q.Max > hi {
 		return pgerr.New(pgerr.InvalidParameterValue, "MAXVALUE (%d) is out of range for sequence data type %s", q.Max, types.TypeNameOID(q.Type))
 	}
-	if err := bound(seen["minvalue"], &q.Min, create || typeChanged && q.Min == oldLo, func() int64 {
-		if q.Increment < 0 {
+	if err := bound(seen["minvalue"], &q.Min, create || resetLo, func() int64 {
+		if q.Increment < 0 || resetLo {
 			return lo
 		}
 		return 1

@@ -68,6 +68,10 @@ func (x *executor) createView(ctx context.Context, s *ast.CreateViewStmt) error 
 	if err != nil {
 		return err
 	}
+	if s.View.Persistence != ast.Temporary && x.usesTemp(s.Query) {
+		s.View.Persistence = ast.Temporary
+		x.notice("00000", "view %q will be a temporary view", s.View.Name)
+	}
 	schema, err := x.targetSchema(ctx, s.View)
 	if err != nil {
 		return err
@@ -79,7 +83,7 @@ func (x *executor) createView(ctx context.Context, s *ast.CreateViewStmt) error 
 	if err != nil {
 		return err
 	}
-	t.Kind, t.Columns, t.Query, t.Path = catalog.RelView, columns, query, slices.Clone(x.SearchPath)
+	t.Kind, t.Columns, t.Query, t.Path = catalog.RelView, columns, query, slices.Clone(x.path())
 	t.Options = relOptions(s.Options)
 	t.DependsOn = x.relationsIn(s.Query)
 	for _, id := range t.DependsOn {
@@ -110,7 +114,7 @@ func (x *executor) replaceView(ctx context.Context, old catalog.Relation, column
 		}
 	}
 	nt := v.Clone()
-	nt.Columns, nt.Query, nt.Path, nt.Options = columns, query, slices.Clone(x.SearchPath), relOptions(s.Options)
+	nt.Columns, nt.Query, nt.Path, nt.Options = columns, query, slices.Clone(x.path()), relOptions(s.Options)
 	nt.DependsOn = x.relationsIn(s.Query)
 	return x.View.Put(ctx, nt)
 }
@@ -241,6 +245,11 @@ func (x *executor) expandStars(q *ast.SelectStmt) bool {
 	return true
 }
 
+// usesTemp reports whether a query names a temporary relation.
+func (x *executor) usesTemp(q ast.Stmt) bool {
+	return slices.ContainsFunc(x.relationsIn(q), func(id uint32) bool { return x.snap().TableByID(id).Persistence == 't' })
+}
+
 // relationsIn lists the stored relations that a query names.
 func (x *executor) relationsIn(q ast.Stmt) []uint32 {
 	ctes := map[string]bool{}
@@ -258,7 +267,7 @@ func (x *executor) relationsIn(q ast.Stmt) []uint32 {
 		if r.Schema == "" && ctes[r.Name] {
 			return
 		}
-		t := x.snap().ResolveTable(x.path(), r.Schema, r.Name)
+		t := x.snap().ResolveTable(x.path(), x.realSchema(r.Schema), r.Name)
 		if t != nil && t.Virtual == nil && !slices.Contains(out, t.ID) {
 			out = append(out, t.ID)
 		}
@@ -297,7 +306,7 @@ func (x *executor) createTableAs(ctx context.Context, s *ast.CreateTableAsStmt) 
 		if !ok {
 			return pgerr.New(pgerr.FeatureNotSupported, "materialized views must be defined by a query")
 		}
-		t.Kind, t.Path, t.Populated = catalog.RelMatView, slices.Clone(x.SearchPath), !s.Into.NoData
+		t.Kind, t.Path, t.Populated = catalog.RelMatView, slices.Clone(x.path()), !s.Into.NoData
 		if t.Query, err = x.storedQuery(sel, cols); err != nil {
 			return err
 		}
@@ -330,7 +339,21 @@ func (x *executor) fill(ctx context.Context, t *catalog.Table, q ast.Stmt) (int6
 	if len(sel.Targets) == 0 && sel.Op == ast.SetNone && sel.Values == nil {
 		return 0, nil
 	}
-	return x.Exec(ctx, &ast.InsertStmt{Table: x.rangeVarOf(t), Select: sel})
+	ins := &ast.InsertStmt{Table: x.rangeVarOf(t), Select: sel}
+	if t.Kind != catalog.RelMatView {
+		return x.Exec(ctx, ins)
+	}
+	// Rows can only be inserted into a table: it is one while it is being filled.
+	table := t.Clone()
+	table.Kind = catalog.RelTable
+	if err := x.View.Put(ctx, table); err != nil {
+		return 0, err
+	}
+	n, err := x.Exec(ctx, ins)
+	if err != nil {
+		return 0, err
+	}
+	return n, x.View.Put(ctx, t.Clone())
 }
 
 func (x *executor) refresh(ctx context.Context, s *ast.RefreshStmt) error {
@@ -359,11 +382,32 @@ func (x *executor) refresh(ctx context.Context, s *ast.RefreshStmt) error {
 	if err := x.View.Put(ctx, nt); err != nil || s.NoData {
 		return err
 	}
-	path := x.SearchPath
-	x.SearchPath = t.Path
-	defer func() { x.SearchPath = path }()
+	// The stored query finds its relations under the path it was written for.
+	qualify(x, st.Stmt, t.Path)
 	_, err = x.fill(ctx, nt, st.Stmt)
 	return err
+}
+
+// qualify writes the schemas of the stored relations that a query names.
+func qualify(x *executor, q ast.Stmt, path []string) {
+	ctes := map[string]bool{}
+	if s, ok := q.(*ast.SelectStmt); ok {
+		ast.WalkSelect(s, func(ast.Expr) bool { return true }, func(s *ast.SelectStmt) {
+			if s.With != nil {
+				for _, c := range s.With.CTEs {
+					ctes[c.Name] = true
+				}
+			}
+		})
+	}
+	ast.WalkTables(q, func(r *ast.RangeVar) {
+		if r.Schema != "" || ctes[r.Name] {
+			return
+		}
+		if t := x.snap().ResolveTable(path, "", r.Name); t != nil {
+			r.Schema = x.snap().SchemaName(t.Schema)
+		}
+	})
 }
 
 // newStorage gives a table empty storage.
