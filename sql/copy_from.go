@@ -61,6 +61,10 @@ func (s *Session) copyFrom(ctx context.Context, src *statement, n *ast.CopyStmt,
 	if err := copyable(t, "to"); err != nil {
 		return 0, err
 	}
+	if o.freeze && !c.Changed() {
+		return 0, pgerr.New(pgerr.ObjectNotInPrerequisiteState,
+			"cannot perform COPY FREEZE because the table was not created or truncated in the current subtransaction")
+	}
 	names := n.Columns
 	if names == nil {
 		for _, col := range t.Columns {
@@ -290,20 +294,20 @@ func (r *copyReader) addLine(ctx context.Context, line []byte) error {
 	if len(r.names) == 0 && r.text == "" {
 		r.fields = r.fields[:0]
 	}
-	if len(r.fields) < len(r.names) {
-		return pgerr.New(pgerr.BadCopyFileFormat, "missing data for column \"%s\"", r.names[len(r.fields)])
-	}
 	if len(r.fields) > len(r.names) {
 		return pgerr.New(pgerr.BadCopyFileFormat, "extra data after last expected column")
 	}
-	for i, f := range r.fields {
+	for i := range r.names {
+		if i >= len(r.fields) {
+			return pgerr.New(pgerr.BadCopyFileFormat, "missing data for column \"%s\"", r.names[i])
+		}
 		if r.isNull[i] {
 			r.row[i] = types.Null
 			continue
 		}
-		d, err := types.ParseText(f, r.types[i], r.s.format)
+		d, err := types.ParseText(r.fields[i], r.types[i], r.s.format)
 		if err != nil {
-			r.column, r.text = i, f
+			r.column, r.text = i, r.fields[i]
 			return err
 		}
 		r.row[i] = d

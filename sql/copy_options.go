@@ -29,6 +29,7 @@ type copyOptions struct {
 	quoteAll     bool
 	forceNotNull []string
 	forceNull    []string
+	freeze       bool
 }
 
 // wire is the format code of the copy response messages.
@@ -105,9 +106,11 @@ func parseCopyOptions(n *ast.CopyStmt) (*copyOptions, error) {
 				return nil, pgerr.New(pgerr.InvalidParameterValue, "argument to option \"%s\" must be a valid encoding name", "encoding")
 			}
 		case "freeze":
-			if _, err := argBool(d); err != nil {
+			b, err := argBool(d)
+			if err != nil {
 				return nil, err
 			}
+			o.freeze = b
 		default:
 			return nil, pgerr.New(pgerr.SyntaxError, "option \"%s\" not recognized", d.Name).WithPosition(int(ast.PgPos(d.Off)))
 		}

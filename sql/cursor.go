@@ -60,7 +60,7 @@ func (s *Session) runDeclare(ctx context.Context, src *statement, n *ast.Declare
 	if err := s.openCursor(ctx, p); err != nil {
 		return err
 	}
-	s.portals[n.Name] = p
+	s.addPortal(p)
 	if s.txn.phase == phaseImplicit && n.Hold {
 		if err := s.commit(ctx); err != nil {
 			return err
@@ -236,7 +236,7 @@ func (s *Session) cursorAt(ctx context.Context, p *portal, pos int64) (bool, err
 			return false, nil
 		}
 		if p.cursor == nil {
-			return false, pgerr.New(pgerr.InvalidCursorState, "cursor \"%s\" cannot go on after an error", p.name)
+			return false, pgerr.New(pgerr.ObjectNotInPrerequisiteState, "portal \"%s\" cannot be run", p.name)
 		}
 		p.env.Builtin.Context = ctx
 		row, err := p.cursor.Next(ctx)

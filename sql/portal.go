@@ -22,10 +22,10 @@ type portal struct {
 	params  []types.Datum
 	formats []int16
 
-	env     exec.Env     // of cursor
-	cursor  *exec.Cursor // open once rows have been asked for piecemeal
-	done    bool         // ran to its end
-	inBlock bool         // made in a transaction block: lives to its end
+	env    exec.Env     // of cursor
+	cursor *exec.Cursor // open once rows have been asked for piecemeal
+	done   bool         // ran to its end
+	serial uint64       // Session.portalSerial when it was made
 
 	declared *cursorState // set for cursors (cursor.go)
 }
@@ -45,7 +45,8 @@ const maxPrepared = 10000
 // Parse prepares a statement. The empty name is the unnamed statement, which a new one replaces.
 func (s *Session) Parse(_ context.Context, name, text string, oids []uint32) error {
 	ctx := s.stmtCtx.begin(s.statementTimeout, nil)
-	return s.endStatement(ctx, statementSpan{}, text, s.parse(ctx, name, text, oids))
+	err := s.guarded(text, func() error { return s.parse(ctx, name, text, oids) })
+	return s.endStatement(ctx, statementSpan{}, text, err)
 }
 
 func (s *Session) parse(ctx context.Context, name, text string, oids []uint32) error {
@@ -151,7 +152,8 @@ func (s *Session) Bind(_ context.Context, a BindArgs) error {
 		return err
 	}
 	ctx := s.stmtCtx.begin(s.statementTimeout, nil)
-	return s.endStatement(ctx, statementSpan{}, st.text, s.bind(ctx, st, a))
+	err = s.guarded(st.text, func() error { return s.bind(ctx, st, a) })
+	return s.endStatement(ctx, statementSpan{}, st.text, err)
 }
 
 func (s *Session) bind(ctx context.Context, st *statement, a BindArgs) error {
@@ -204,11 +206,28 @@ func (s *Session) bind(ctx context.Context, st *statement, a BindArgs) error {
 		}
 		params = append(params, d)
 	}
-	*p = portal{name: a.Portal, st: st, params: params, formats: append(p.formats[:0], a.ResultFormats...), inBlock: s.txn.phase == phaseBlock}
+	*p = portal{name: a.Portal, st: st, params: params, formats: append(p.formats[:0], a.ResultFormats...)}
 	if a.Portal != "" {
-		s.portals[a.Portal] = p
+		s.addPortal(p)
 	}
 	return nil
+}
+
+// addPortal makes a portal known by its name.
+func (s *Session) addPortal(p *portal) {
+	s.portalSerial++
+	p.serial = s.portalSerial
+	s.portals[p.name] = p
+}
+
+// dropPortalsAfter drops the portals made after a savepoint, when the transaction returns to it.
+func (s *Session) dropPortalsAfter(serial uint64) {
+	s.dropPortal("")
+	for name, p := range s.portals {
+		if p.serial > serial {
+			s.dropPortal(name)
+		}
+	}
 }
 
 func formatAt(formats []int16, i int) int16 {
@@ -381,7 +400,8 @@ func (s *Session) Execute(_ context.Context, name string, maxRows int64, last bo
 		text = p.st.text
 	}
 	ctx, span := s.beginStatement("execute", text)
-	return s.endStatement(ctx, span, text, s.execute(ctx, p, maxRows, last))
+	err = s.guarded(text, func() error { return s.execute(ctx, p, maxRows, last) })
+	return s.endStatement(ctx, span, text, err)
 }
 
 func (s *Session) execute(ctx context.Context, p *portal, maxRows int64, last bool) error {

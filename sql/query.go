@@ -3,6 +3,7 @@ package sql
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -71,11 +72,27 @@ func (s *Session) complete(c completion) {
 // parts of which BEGIN and COMMIT among them may turn into blocks.
 func (s *Session) SimpleQuery(_ context.Context, text string) error {
 	ctx, span := s.beginStatement("query", text)
-	err := s.simpleQuery(ctx, text)
-	if err == nil && s.txn.phase == phaseImplicit {
-		err = s.commitBlock(ctx)
-	}
+	err := s.guarded(text, func() error {
+		if err := s.simpleQuery(ctx, text); err != nil || s.txn.phase != phaseImplicit {
+			return err
+		}
+		return s.commitBlock(ctx)
+	})
 	return s.endStatement(ctx, span, text, err)
+}
+
+// guarded runs f and turns a panic into an error of the statement: a fault in the code that serves one
+// statement must not take the node, or even the connection, with it. The transaction is aborted as after any
+// error.
+func (s *Session) guarded(text string, f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.out.EndDigest()
+			s.srv.cfg.Log.Error("statement panicked", "panic", p, "query", text, "stack", string(debug.Stack()))
+			err = pgerr.New(pgerr.InternalError, "internal error: %v", p)
+		}
+	}()
+	return f()
 }
 
 func (s *Session) simpleQuery(ctx context.Context, text string) error {

@@ -82,12 +82,12 @@ func (s *Session) retryBlock(ctx context.Context, cause error) error {
 		t.dead = true
 		return cause
 	}
-	if t.catalog != nil && !t.catalog.Changed() {
-		// Its lease may have ended; the new attempt takes the current version.
-		t.catalog.Release(false)
-		t.catalog = nil
-	}
 	for {
+		if t.catalog != nil {
+			// The new attempt takes the current version and makes its own changes again.
+			t.catalog.Release(false)
+			t.catalog = nil
+		}
 		t.deferred.RollbackTo(exec.DeferredMark{})
 		if t.attempts++; t.attempts > s.maxRetries {
 			t.dead = true
@@ -117,7 +117,15 @@ func (s *Session) replayOnce(ctx context.Context) error {
 		e := &s.txn.replay.entries[i]
 		s.describing = e.descr
 		s.out.BeginDigest(true)
-		err := s.runPlanned(ctx, e.st, e.params, e.formats)
+		var err error
+		if isPlanned(e.st.node) {
+			err = s.runPlanned(ctx, e.st, e.params, e.formats)
+		} else {
+			var tag string
+			if tag, err = s.executeDDL(ctx, e.st, e.params); err == nil {
+				s.out.Complete(tag)
+			}
+		}
 		digest := s.out.EndDigest()
 		if err != nil {
 			return err

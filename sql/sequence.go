@@ -95,7 +95,11 @@ var sequenceFunctions = map[string]builtin.EvalFunc{
 		return types.NewInt(v), nil
 	}),
 	"lastval": onSession(func(s *Session, _ context.Context, _ []types.Datum) (types.Datum, error) {
-		_, v, ok := s.sequences.LastVal()
+		id, v, ok := s.sequences.LastVal()
+		if ok {
+			_, err := s.findSequence(id)
+			ok = err == nil // it may have been dropped
+		}
 		if !ok {
 			return types.Null, pgerr.New(pgerr.ObjectNotInPrerequisiteState, "lastval is not yet defined in this session")
 		}

@@ -61,14 +61,15 @@ type Session struct {
 	plannerEpoch     uint64   // counts changes of settings that plans depend on
 	searchPath       []string // resolved search_path; nil: not computed since it changed
 
-	txn        txnState
-	view       catalogView           // of the open transaction
-	statements map[string]*statement // prepared, by name
-	unnamed    *statement
-	portals    map[string]*portal
-	unnamedP   portal // the unnamed portal, reused
-	hasTemp    bool   // there are temporary tables, or were
-	sequences  catalog.SequenceSession
+	txn          txnState
+	view         catalogView           // of the open transaction
+	statements   map[string]*statement // prepared, by name
+	unnamed      *statement
+	portals      map[string]*portal
+	unnamedP     portal // the unnamed portal, reused
+	portalSerial uint64 // counts portals made
+	hasTemp      bool   // there are temporary tables, or were
+	sequences    catalog.SequenceSession
 
 	bctx       builtin.Ctx
 	env        exec.Env

@@ -61,6 +61,7 @@ type savepoint struct {
 	kvSet    bool // the kv transaction existed when the savepoint was made
 	catalog  CatalogMark
 	deferred exec.DeferredMark
+	portals  uint64 // Session.portalSerial then
 	settings int
 	readOnly bool
 }
@@ -317,7 +318,7 @@ func (s *Session) runTxnStmt(ctx context.Context, st *ast.TransactionStmt) error
 		if t.phase != phaseBlock {
 			return s.needsBlock("SAVEPOINT")
 		}
-		sp := savepoint{name: st.Savepoint, settings: len(s.vars.undo), readOnly: t.readOnly, deferred: t.deferred.Mark()}
+		sp := savepoint{name: st.Savepoint, settings: len(s.vars.undo), readOnly: t.readOnly, deferred: t.deferred.Mark(), portals: s.portalSerial}
 		if t.kv != nil {
 			sp.kv, sp.kvSet = t.kv.Savepoint(), true
 		}
@@ -336,6 +337,8 @@ func (s *Session) runTxnStmt(ctx context.Context, st *ast.TransactionStmt) error
 		if i < 0 {
 			return noSavepoint(st.Savepoint)
 		}
+		t.readOnly = t.points[i].readOnly // READ ONLY of a subtransaction ends with it
+		s.syncTxnSettings()
 		t.points = t.points[:i]
 		s.out.Complete(st.Tag())
 		return nil
@@ -525,6 +528,7 @@ func (s *Session) rollbackTo(ctx context.Context, st *ast.TransactionStmt) error
 		return WireError(kv.ErrRetry).WithDetail("The transaction was aborted by a conflict and cannot return to a savepoint.")
 	}
 	sp := &t.points[i]
+	s.dropPortalsAfter(sp.portals)
 	if t.kv != nil {
 		if sp.kvSet {
 			if err := t.kv.RollbackTo(ctx, sp.kv); err != nil {

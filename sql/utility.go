@@ -52,7 +52,7 @@ func (s *Session) runUtility(ctx context.Context, st *statement, params []types.
 		s.out.Complete(st.node.Tag())
 		return nil
 	case *ast.VacuumStmt:
-		return s.runVacuum(ctx, st, n)
+		return s.runVacuum(ctx, n, alone)
 	case *ast.ListenStmt, *ast.UnlistenStmt, *ast.NotifyStmt:
 		return s.runNotify(n)
 	case *ast.AlterSystemStmt:
@@ -113,22 +113,22 @@ func (s *Session) runDDL(ctx context.Context, st *statement, params []types.Datu
 	if s.txn.readOnly && s.txn.phase != phaseIdle || s.txn.phase == phaseIdle && s.vars.cur[idxDefaultReadOnly] == "on" {
 		return errReadOnly(st.node.Tag())
 	}
-	own := s.txn.pristine()
+	if !s.txn.pristine() {
+		return s.runDDLInTxn(ctx, st, params)
+	}
 	mark := s.out.Mark()
 	for attempt := 0; ; attempt++ {
 		s.openImplicit()
+		s.txn.replay.stop() // repeated as a whole below
 		tag, err := s.executeDDL(ctx, st, params)
-		if err == nil && own {
+		if err == nil {
 			err = s.commit(ctx)
 		}
 		if err == nil {
 			s.out.Complete(tag)
 			return nil
 		}
-		if retryable(err) && !own {
-			s.txn.dead = true
-		}
-		if !own || !retryable(err) || attempt >= s.maxRetries || ctx.Err() != nil || !s.out.Rewind(mark) {
+		if !retryable(err) || attempt >= s.maxRetries || ctx.Err() != nil || !s.out.Rewind(mark) {
 			return err
 		}
 		age := s.txn.age
@@ -138,8 +138,44 @@ func (s *Session) runDDL(ctx context.Context, st *statement, params []types.Datu
 	}
 }
 
+// runDDLInTxn runs a statement that changes the catalog inside the open transaction. It is repeated with the
+// rest of the transaction after a conflict, as queries are.
+func (s *Session) runDDLInTxn(ctx context.Context, st *statement, params []types.Datum) error {
+	t := &s.txn
+	mark := s.out.Mark()
+	for {
+		if !t.replay.off {
+			s.out.BeginDigest(false)
+		}
+		tag, err := s.executeDDL(ctx, st, params)
+		if err == nil {
+			s.out.Complete(tag)
+		}
+		if t.replay.off {
+			if retryable(err) {
+				t.dead = true
+			}
+			return err
+		}
+		digest := s.out.EndDigest()
+		if err == nil {
+			t.replay.add(st, params, nil, false, digest)
+			return nil
+		}
+		if !retryable(err) {
+			return err
+		}
+		if !s.out.Rewind(mark) {
+			t.dead = true
+			return err
+		}
+		if err := s.retryBlock(ctx, err); err != nil {
+			return err
+		}
+	}
+}
+
 func (s *Session) executeDDL(ctx context.Context, st *statement, params []types.Datum) (string, error) {
-	s.txn.replay.stop()
 	s.txn.used = true
 	s.bctx.Context = ctx
 	tx, err := s.kvTxn(ctx)
@@ -261,6 +297,11 @@ func (s *Session) evalArgs(ctx context.Context, args []ast.Expr, to []*types.T) 
 		out = slices.Clone(row)
 		return nil
 	})
+	if pgerr.Code(err) == pgerr.CannotCoerce {
+		e := *WireError(err)
+		e.Code, e.Hint = pgerr.DatatypeMismatch, "You will need to rewrite or cast the expression."
+		return nil, &e
+	}
 	return out, err
 }
 
@@ -351,8 +392,8 @@ func (s *Session) runSetConstraints(ctx context.Context, n *ast.ConstraintsSetSt
 
 // runVacuum is VACUUM and ANALYZE. Old versions are collected in the background; ANALYZE goes to the
 // catalog, which keeps the statistics.
-func (s *Session) runVacuum(ctx context.Context, st *statement, n *ast.VacuumStmt) error {
-	if !n.Analyze && s.txn.phase == phaseBlock {
+func (s *Session) runVacuum(ctx context.Context, n *ast.VacuumStmt, alone bool) error {
+	if !n.Analyze && (s.txn.phase == phaseBlock || !alone) {
 		return pgerr.New(pgerr.ActiveSQLTransaction, "VACUUM cannot run inside a transaction block")
 	}
 	own := s.txn.pristine()
