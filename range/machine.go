@@ -26,8 +26,10 @@ type Machine interface {
 
 	// LeaseAcquired is called once for each lease (term), after every entry of earlier terms has been
 	// applied and before the first request can see Replica.Lease() valid. handoff is what LeaseHandoff
-	// returned on the previous leader when the lease came by a planned transfer, else nil. The machine
-	// rebuilds the locks of prepared transactions from the replica's state.
+	// returned on the previous leader when the lease came by a planned transfer, else nil; empty and not nil
+	// it stands for a range's first lease after a split applied on this very replica, under which the
+	// locks that Split moved here go on. The machine rebuilds the locks of prepared transactions from the
+	// replica's state.
 	LeaseAcquired(lease Lease, handoff []byte)
 
 	// LeaseLost is called when this replica stops being leader, or its lease has run out. Waiters on
@@ -83,8 +85,4 @@ type Lease struct {
 	// Until is the lease's end, exclusive: no timestamp at or after it may be assigned or promised. It
 	// is zero on a replica that is not the leader.
 	Until truetime.Timestamp
-	// First is set by LeaseAcquired's caller when the range was made by a split applied on this very
-	// replica and no other replica has ever led it: the locks that Split moved here are then still valid.
-	// When in doubt it is false, which costs those transactions a retry.
-	First bool
 }

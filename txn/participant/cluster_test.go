@@ -196,9 +196,7 @@ type entry struct {
 	closed truetime.Timestamp
 	at     time.Time
 	term   uint64
-	lost   bool // its leader failed before it was replicated
 	result any
-	err    error
 	ready  chan struct{}
 }
 
@@ -278,7 +276,7 @@ func (g *group) applyLoop() {
 			}
 		}
 		g.mu.Lock()
-		replicas, leader := g.replicas, g.leader
+		replicas := g.replicas
 		g.mu.Unlock()
 		for _, id := range slices.Sorted(maps.Keys(replicas)) {
 			g.c.mu.Lock()
@@ -289,7 +287,6 @@ func (g *group) applyLoop() {
 			}
 			replicas[id].catchUp(i + 1)
 		}
-		_ = leader
 		close(e.ready)
 	}
 }
@@ -308,19 +305,17 @@ func (r *fakeReplica) catchUp(n int) {
 		r.g.mu.Lock()
 		e := r.g.log[i]
 		r.g.mu.Unlock()
-		if !e.lost {
-			b := r.n.eng.NewBatch()
-			res, err := r.m.Apply(b, uint64(i+1), e.cmd)
-			if err != nil {
-				r.g.c.t.Errorf("apply: %v", err)
-			}
-			if err := b.Commit(false); err != nil {
-				r.g.c.t.Errorf("commit: %v", err)
-			}
-			b.Close()
-			if r.n.id == r.g.leaderNode() {
-				e.result = res
-			}
+		b := r.n.eng.NewBatch()
+		res, err := r.m.Apply(b, uint64(i+1), e.cmd)
+		if err != nil {
+			r.g.c.t.Errorf("apply: %v", err)
+		}
+		if err := b.Commit(false); err != nil {
+			r.g.c.t.Errorf("commit: %v", err)
+		}
+		b.Close()
+		if r.n.id == r.g.leaderNode() {
+			e.result = res
 		}
 		r.m.Applied(uint64(i+1), e.closed)
 		r.mu.Lock()
@@ -364,21 +359,6 @@ func (g *group) elect(node ranges.NodeID, handoff []byte) {
 	g.leader = node
 	g.mu.Unlock()
 	r.m.LeaseAcquired(lease, handoff)
-}
-
-// crash takes the leader down; the entries that it had not replicated are lost with it when lose is set.
-func (g *group) fail(lose bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if lose {
-		for _, e := range g.log {
-			select {
-			case <-e.ready:
-			default:
-				e.lost, e.err = true, ranges.ErrAmbiguous
-			}
-		}
-	}
 }
 
 func (r *fakeReplica) ID() ranges.RangeID       { return r.g.id }
@@ -491,9 +471,6 @@ func (p *fakePending) Wait(ctx context.Context) (any, error) {
 	}
 	p.g.mu.Lock()
 	defer p.g.mu.Unlock()
-	if p.e.err != nil {
-		return nil, p.e.err
-	}
 	if p.e.term != p.g.term {
 		return nil, ranges.ErrAmbiguous
 	}

@@ -553,7 +553,7 @@ func (m *Machine) logged(ctx context.Context, c *command) (any, error) {
 
 // piecesInFlight is how many pieces of a large commit are in the log at a time. Each goes on where the one before
 // has stopped, so none needs to know of another, and those behind the last do nothing.
-const piecesInFlight = 6
+const piecesInFlight = 12
 
 // applyLarge drives a large committed transaction to its end and releases its locks.
 func (m *Machine) applyLarge(ctx context.Context, l *leadership, id TxnID, ts truetime.Timestamp) error {

@@ -197,7 +197,7 @@ func (m *Machine) LeaseAcquired(lease ranges.Lease, handoff []byte) {
 	m.LeaseLost()
 	stash := m.stash.Swap(nil)
 	switch {
-	case stash != nil && (lease.First || handoff != nil && len(handoff) == 0):
+	case stash != nil && handoff != nil && len(handoff) == 0:
 		// The range was split off on this replica, which leads it first: the locks have come along.
 		l.table = stash
 	default:
