@@ -19,6 +19,7 @@ func BuildIndex(ctx context.Context, env *Env, t *plan.Table, ix *plan.Index) (i
 	}
 	s := newState(p, env)
 	w := newWriter(s, n)
+	w.lock = kv.LockNone // nobody else writes to an index that is being built
 	at := -1
 	w.affected = make([]bool, len(t.Indexes))
 	for i, x := range t.Indexes {

@@ -27,7 +27,8 @@ type writer struct {
 	chunk   int
 	probes  [][]byte
 	hidden  bool // the primary key is a fresh row id
-	single  bool // one row in the batch
+	// lock is what probes take: nothing where no other transaction can write.
+	lock kv.LockMode
 }
 
 type keyState struct {
@@ -42,8 +43,15 @@ type entry struct {
 	present  bool // false: excluded by the index's predicate
 }
 
+// privateSchema holds tables that only their own transaction can see: the new storage of a table that DDL
+// rewrites. A million rows need no million locks there.
+const privateSchema = "pg_toast"
+
 func newWriter(s *state, t *plan.WriteTarget) *writer {
-	w := &writer{s: s, t: t, codec: codecOf(t.Table), present: map[string]keyState{}}
+	w := &writer{s: s, t: t, codec: codecOf(t.Table), present: map[string]keyState{}, lock: kv.LockExclusive}
+	if t.Table.Schema == privateSchema {
+		w.lock = kv.LockNone
+	}
 	pk := t.Table.Primary.Keys
 	w.hidden = len(pk) == 1 && t.Table.Columns[pk[0].Col].Hidden
 	w.pkMoves = true
@@ -146,14 +154,14 @@ func (w *writer) begin(ctx context.Context) error {
 	ps := w.probes
 	w.probes = w.probes[:0]
 	if len(ps) == 1 {
-		v, err := w.s.env.Txn.Get(ctx, ps[0], kv.LockExclusive, kv.WaitBlock)
+		v, err := w.s.env.Txn.Get(ctx, ps[0], w.lock, kv.WaitBlock)
 		if err != nil {
 			return err
 		}
 		w.present[string(ps[0])] = keyState{value: v}
 		return nil
 	}
-	vs, _, err := w.s.env.Txn.GetBatch(ctx, ps, kv.LockExclusive, kv.WaitBlock)
+	vs, _, err := w.s.env.Txn.GetBatch(ctx, ps, w.lock, kv.WaitBlock)
 	if err != nil {
 		return err
 	}
