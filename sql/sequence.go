@@ -38,7 +38,11 @@ func (s *Session) SequenceRow(ctx context.Context, id uint32) ([]types.Datum, er
 	if err != nil {
 		return nil, err
 	}
-	return []types.Datum{types.NewInt(last), types.NewInt(0), types.NewBool(called)}, nil
+	var logged int64 // PostgreSQL logs 32 values ahead, and tools expect to see it
+	if called {
+		logged = 32
+	}
+	return []types.Datum{types.NewInt(last), types.NewInt(logged), types.NewBool(called)}, nil
 }
 
 // changesSequence refuses functions that change a sequence in a read-only transaction.

@@ -540,7 +540,13 @@ func (s *Session) rollbackTo(ctx context.Context, st *ast.TransactionStmt) error
 			s.rollbackKV(ctx)
 		}
 	}
-	if t.catalog != nil {
+	switch {
+	case t.catalog == nil:
+	case sp.catalog == nil:
+		// Nothing had looked at the catalog before the savepoint.
+		t.catalog.Release(false)
+		t.catalog = nil
+	default:
 		t.catalog.RollbackTo(sp.catalog)
 	}
 	t.deferred.RollbackTo(sp.deferred)
