@@ -227,6 +227,22 @@ func (m *Machine) applyStage(b *mvcc.Batch, c *command) error {
 	if fresh {
 		st = &stagedTxn{age: c.age, gateway: c.gateway, token: c.token}
 		m.state.staged[c.txn] = st
+		if c.writes.len() > 0 {
+			st.lo, st.hi = bytes.Clone(c.writes.keys[0]), bytes.Clone(c.writes.keys[0])
+		}
+	}
+	if st.lo != nil && c.writes.len() > 0 {
+		// Batches come sorted: their ends are enough to look at, mostly.
+		lo, hi := c.writes.keys[0], c.writes.keys[0]
+		for _, k := range c.writes.keys[1:] {
+			if bytes.Compare(k, hi) > 0 {
+				hi = k
+			} else if bytes.Compare(k, lo) < 0 {
+				lo = k
+			}
+		}
+		st.extend(lo)
+		st.extend(hi)
 	}
 	for i := range c.writes.keys {
 		key, seq := c.writes.keys[i], c.seq+uint64(i)

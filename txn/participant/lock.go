@@ -158,6 +158,12 @@ func (m *Machine) getOwn(r mvcc.Reader, key []byte, ts truetime.Timestamp, own *
 	if head == nil {
 		return mvcc.Get(r, key, ts)
 	}
+	if head.outside(key) {
+		if head.deleted(key) {
+			return nil, 0, false, nil
+		}
+		return mvcc.Get(r, key, ts)
+	}
 	if head.deleted(key) {
 		v, tombstone, found, err := own.Get(key)
 		return v, 0, found && !tombstone, err

@@ -265,7 +265,7 @@ type rowScanner interface {
 
 func (m *Machine) scanner(span mvcc.Span, ts truetime.Timestamp, reverse bool, st mvcc.Staged, head *stagedTxn) rowScanner {
 	opts := mvcc.ScanOptions{Span: span, TS: ts, Reverse: reverse}
-	if head == nil {
+	if head == nil || head.lo != nil && (bytes.Compare(span.End, head.lo) <= 0 || bytes.Compare(span.Start, head.hi) > 0) {
 		return mvcc.NewScanner(m.rep.Engine(), opts)
 	}
 	return mvcc.NewOverlayScanner(m.rep.Engine(), opts, st)

@@ -84,6 +84,24 @@ type stagedTxn struct {
 	gateway int32
 	token   int64
 	spans   [][2][]byte // deleted by staged WRITE_DELETE_SPANs
+	// lo <= every staged key <= hi; nil lo: unknown, as after a restart. Not replicated.
+	lo, hi []byte
+}
+
+// outside reports whether nothing is staged at key: a rewrite of a table asks that for each of its rows, most of
+// which lie beyond all that it has written.
+func (s *stagedTxn) outside(key []byte) bool {
+	return s.lo != nil && (bytes.Compare(key, s.lo) < 0 || bytes.Compare(key, s.hi) > 0)
+}
+
+// extend notes that key is staged.
+func (s *stagedTxn) extend(key []byte) {
+	if bytes.Compare(key, s.lo) < 0 {
+		s.lo = bytes.Clone(key)
+	}
+	if bytes.Compare(key, s.hi) > 0 {
+		s.hi = bytes.Clone(key)
+	}
 }
 
 func (s *stagedTxn) encode(id TxnID) []byte {
