@@ -93,6 +93,7 @@ func TestKillUnderTransfers(t *testing.T) {
 	mustExec(t, ctx, admin, fmt.Sprintf(`insert into accounts select g, %d from generate_series(1, %d) g`, balance, accounts))
 	admin.Close(ctx)
 
+	awaitReplication(t, ctx, c)
 	b := &bank{accounts: accounts, acked: map[string]bool{}, progress: make(chan struct{}, 1)}
 	workers, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
@@ -150,6 +151,30 @@ func TestKillUnderTransfers(t *testing.T) {
 		}
 		t.Logf("node %d: %d transfers acknowledged, %d in the ledger", i+1, len(b.acked), len(found))
 		conn.Close(ctx)
+	}
+}
+
+// awaitReplication returns when every range has a voting replica on each of three nodes: before that the loss
+// of a node may rightly stop a range.
+func awaitReplication(t *testing.T, ctx context.Context, c *proc.Cluster) {
+	t.Helper()
+	conn := connect(t, ctx, c.Nodes[0].URL())
+	defer conn.Close(ctx)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		var replicas int
+		if err := conn.QueryRow(ctx, `select min(cardinality(replicas)) from meridian.ranges`).Scan(&replicas); err != nil {
+			t.Fatal(err)
+		}
+		if replicas >= min(3, len(c.Nodes)) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("ranges have %d replicas: %v", replicas, ctx.Err())
+		}
 	}
 }
 
