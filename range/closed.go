@@ -107,12 +107,23 @@ func (r *Replica) closeAt(ts truetime.Timestamp) (closedUpdate, error) {
 	return closedUpdate{rng: r.id, term: lease.Epoch, index: r.pos.bound(), closed: ts}, nil
 }
 
+const (
+	quietAfter = 25 // rounds of CloseInterval
+	quietEvery = 5
+)
+
 // publishClosed closes time on the ranges led here and tells the other replicas, in one frame per node.
 func (s *Store) publishClosed() {
 	frames := make(map[NodeID][]byte)
 	for _, r := range s.replicaList() {
 		if !r.leading.Load() || r.pend.len() > 0 {
 			continue // entries under way carry it
+		}
+		// After a while of silence a range is told less often: who wants fresher asks (WaitSafe).
+		if !r.quiesced.Load() {
+			r.quietRounds.Store(0)
+		} else if n := r.quietRounds.Add(1); n > quietAfter && n%quietEvery != 0 {
+			continue
 		}
 		u, err := r.closeAt(0)
 		if err != nil {

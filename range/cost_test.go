@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"runtime/pprof"
 	"strconv"
 	"sync"
 	"syscall"
@@ -85,7 +86,7 @@ func TestIdleSilence(t *testing.T) {
 		for _, x := range c.nodes {
 			now := x.clock.Now().Earliest
 			for _, r := range x.store.Replicas() {
-				if lag := now.Sub(r.SafeTime()); lag > 500*time.Millisecond {
+				if lag := now.Sub(r.SafeTime()); lag > 1200*time.Millisecond {
 					t.Fatalf("%s on %s: safe time lags by %s", r.ID(), x.id, lag)
 				}
 			}
@@ -162,7 +163,18 @@ func TestIdleCPU(t *testing.T) {
 	time.Sleep(3 * time.Second)
 	runtime.GC()
 	start, cpu := time.Now(), cpuTime()
-	time.Sleep(5 * time.Second)
+	if path := os.Getenv("RANGE_IDLE_PROFILE"); path != "" {
+		f, err := os.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			t.Fatal(err)
+		}
+		defer pprof.StopCPUProfile()
+	}
+	time.Sleep(10 * time.Second)
 	used := float64(cpuTime()-cpu) / float64(time.Since(start))
 	t.Logf("%d idle ranges on three nodes: %.1f%% of a core", n, 100*used)
 	if used > 0.05 {

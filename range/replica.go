@@ -72,23 +72,24 @@ type Replica struct {
 		closed truetime.Timestamp
 	}
 
-	desc      atomic.Pointer[Descriptor]
-	applied   atomic.Uint64
-	committed atomic.Uint64
-	truncated atomic.Uint64
-	logBytes  atomic.Int64
-	size      atomic.Int64
-	termNow   atomic.Uint64
-	closed    atomic.Int64
-	side      sideClosed
-	pos       logEnd
-	hint      atomic.Uint32 // node of the leader
-	leading   atomic.Bool
-	quiesced  atomic.Bool
-	idle      atomic.Bool // a follower that knows its leader: needs no tick while the leader is supported
-	removed   atomic.Bool
-	broken    atomic.Pointer[error] // why it is out of service
-	wantLease atomic.Bool
+	desc        atomic.Pointer[Descriptor]
+	applied     atomic.Uint64
+	committed   atomic.Uint64
+	truncated   atomic.Uint64
+	logBytes    atomic.Int64
+	size        atomic.Int64
+	termNow     atomic.Uint64
+	closed      atomic.Int64
+	side        sideClosed
+	pos         logEnd
+	hint        atomic.Uint32 // node of the leader
+	leading     atomic.Bool
+	quiesced    atomic.Bool
+	idle        atomic.Bool // a follower that knows its leader: needs no tick while the leader is supported
+	removed     atomic.Bool
+	broken      atomic.Pointer[error] // why it is out of service
+	wantLease   atomic.Bool
+	quietRounds atomic.Int32 // rounds of publishClosed since it fell silent
 
 	queueBusy  atomic.Bool   // the queue works on it
 	changing   atomic.Bool   // ChangeReplicas runs

@@ -605,7 +605,7 @@ func (s *Store) tickLoop() {
 	defer tick.Stop()
 	closing := time.NewTicker(s.cfg.CloseInterval)
 	defer closing.Stop()
-	for {
+	for n := 0; ; n++ {
 		select {
 		case <-s.stop:
 			return
@@ -615,7 +615,7 @@ func (s *Store) tickLoop() {
 			now := s.cfg.Clock.Now()
 			lapsed := s.votes.lapsedPeers(now)
 			for _, r := range s.replicaList() {
-				if r.needsTick(lapsed, now) {
+				if r.needsTick(lapsed, now, n%10 == 0) {
 					r.poke(flagTick)
 				}
 			}
@@ -624,12 +624,12 @@ func (s *Store) tickLoop() {
 }
 
 // needsTick reports whether a tick could do anything for the replica.
-func (r *Replica) needsTick(lapsed map[NodeID]bool, now truetime.Interval) bool {
+func (r *Replica) needsTick(lapsed map[NodeID]bool, now truetime.Interval, thorough bool) bool {
 	if r.leading.Load() {
 		// A silent leader wakes when its lease has run out, to step down in the end.
-		return !r.quiesced.Load() || r.Lease().Until <= now.Latest
+		return !r.quiesced.Load() || thorough && r.Lease().Until <= now.Latest
 	}
-	return !r.idle.Load() || lapsed[r.LeaderHint()]
+	return !r.idle.Load() || len(lapsed) > 0 && lapsed[r.LeaderHint()]
 }
 
 // HandleRaft takes a frame that another node's store has sent. The store owns frame from then on.
