@@ -132,7 +132,7 @@ func grammar(text string) (tree *pg.ParseResult, err error) {
 	if !errors.As(err, &pe) {
 		return nil, pgerr.Wrap(pgerr.SyntaxError, err)
 	}
-	e := pgerr.New(sqlState(pe.Message), "%s", pe.Message)
+	e := pgerr.New(sqlState(pe), "%s", pe.Message)
 	if pe.Cursorpos > 0 {
 		e.Position = byteOffset(text, pe.Cursorpos-1) + 1
 	}
@@ -152,8 +152,12 @@ func byteOffset(text string, chars int) int {
 
 // sqlState gives the SQLSTATE that PostgreSQL's grammar and scanner attach to their messages. Most are
 // syntax errors.
-func sqlState(msg string) string {
-	switch {
+func sqlState(e *pgparser.Error) string {
+	switch msg := e.Message; {
+	case msg == "invalid Unicode escape" && e.Funcname != "str_udeescape":
+		return "22025" // invalid_escape_sequence, in E'..'; in U&'..' it is a syntax error
+	case strings.HasPrefix(msg, "unrecognized partitioning strategy"):
+		return "22023" // invalid_parameter_value
 	case strings.HasPrefix(msg, "invalid byte sequence for encoding"):
 		return pgerr.CharacterNotInRepertoire
 	case strings.HasPrefix(msg, "frame "):
