@@ -11,15 +11,14 @@ import (
 	"github.com/meridian-db/meridian/txn/txnpb"
 )
 
-// pieceBytes bounds what one command adds or removes on behalf of a large transaction, or of GC.
+// pieceBytes bounds what one command adds or removes on behalf of a large transaction.
 const pieceBytes = 1 << 20
 
 // applied is what Apply returns to the proposer where there is something to say.
 type applied struct {
 	outcome txnpb.Outcome // cmdAbort, cmdResolve: what the record says now
 	ts      truetime.Timestamp
-	more    bool   // cmdContinue, cmdDropStaged, cmdGC: propose the next piece
-	next    []byte // cmdGC: from here
+	more    bool // cmdContinue, cmdDropStaged: propose the next piece
 }
 
 // Apply adds one command's effects to b. It reads m.state, which is a function of the applied state, and
@@ -407,19 +406,10 @@ func (m *Machine) applyGC(b *mvcc.Batch, c *command) (any, error) {
 		return nil, err
 	}
 	if c.ts > m.state.threshold {
-		// Readers are refused from now on; what goes below is only removed by later commands.
+		// Readers are refused from now on. What they can no longer see each replica removes on its own time:
+		// a scan of the whole range has no place in the apply of a command.
 		m.state.threshold = c.ts
 		m.threshold.Store(int64(c.ts))
-		return applied{more: true}, nil
 	}
-	desc := m.rep.Desc()
-	span := mvcc.Span{Start: desc.Start, End: desc.End}
-	if bytes.Compare(c.start, span.Start) > 0 {
-		span.Start = c.start
-	}
-	resume, _, err := b.GC(span, m.state.threshold, pieceBytes)
-	if err != nil {
-		return nil, err
-	}
-	return applied{more: resume != nil, next: resume}, nil
+	return nil, nil
 }

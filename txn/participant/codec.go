@@ -35,8 +35,7 @@ const (
 	cmdDropStaged commandKind = 9
 	// cmdTrim: outcomes of commit attempts begun at or before ts are dropped.
 	cmdTrim commandKind = 10
-	// cmdGC: the GC threshold becomes ts; versions that it makes invisible go, from key span start, in
-	// one bounded piece.
+	// cmdGC: the GC threshold becomes ts.
 	cmdGC commandKind = 11
 
 	maxCommandKind = cmdGC
@@ -66,7 +65,6 @@ type command struct {
 
 	parts  []target
 	ids    []CommitID
-	start  []byte // cmdGC
 	writes writeSet
 }
 
@@ -119,7 +117,6 @@ const (
 	hasIgnore
 	hasParts
 	hasIDs
-	hasStart
 	hasWrites
 
 	knownFields = hasWrites<<1 - 1
@@ -145,14 +142,13 @@ func (c *command) mask() uint64 {
 	set(hasIgnore, len(c.ignore) > 0)
 	set(hasParts, len(c.parts) > 0)
 	set(hasIDs, len(c.ids) > 0)
-	set(hasStart, len(c.start) > 0)
 	set(hasWrites, c.writes.len() > 0)
 	return m
 }
 
 // sizeHint is an upper bound of the encoded size.
 func (c *command) sizeHint() int {
-	n := 128 + len(c.coordKey) + len(c.start) + 20*len(c.ignore) + 16*len(c.ids)
+	n := 128 + len(c.coordKey) + 20*len(c.ignore) + 16*len(c.ids)
 	for i := range c.parts {
 		n += 24 + len(c.parts[i].key)
 	}
@@ -224,9 +220,6 @@ func (c *command) encode(b []byte) []byte {
 		for i := range c.ids {
 			b = append(b, c.ids[i][:]...)
 		}
-	}
-	if m&hasStart != 0 {
-		b = appendBytes(b, c.start)
 	}
 	if m&hasWrites != 0 {
 		b = binary.AppendUvarint(b, uint64(c.writes.len()))
@@ -314,9 +307,6 @@ func decodeInto(b []byte, scratch *writeSet) (c command, err error) {
 		for i := range c.ids {
 			copy(c.ids[i][:], d.take(16))
 		}
-	}
-	if m&hasStart != 0 {
-		c.start = d.bytes()
 	}
 	if m&hasWrites != 0 {
 		n := d.count(2)

@@ -18,7 +18,7 @@ func sampleCommands() []command {
 		{kind: cmdResolve, txn: TxnID{1}, commit: CommitID{2}, outcome: txnpb.Outcome_OUTCOME_COMMITTED, ts: 8},
 		{kind: cmdStage, txn: TxnID{1}, seq: 12, writes: writeSet{ops: []byte{3}, keys: [][]byte{[]byte("a")}, values: [][]byte{[]byte("b")}}},
 		{kind: cmdForget, ids: []CommitID{{1}, {2}}},
-		{kind: cmdGC, ts: 9, start: []byte("x")},
+		{kind: cmdGC, ts: 9},
 	}
 }
 

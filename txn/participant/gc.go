@@ -2,14 +2,14 @@ package participant
 
 import (
 	"context"
-	"errors"
 	"time"
 
-	ranges "github.com/meridian-db/meridian/range"
+	"github.com/meridian-db/meridian/mvcc"
 	"github.com/meridian-db/meridian/truetime"
 )
 
-// gcLoop collects garbage on the ranges led here, one after the other.
+// gcLoop trims outcomes and raises GC thresholds on the ranges led here, and removes dead versions of all replicas
+// of the store, one after the other.
 func (s *Server) gcLoop() {
 	t := time.NewTicker(s.cfg.GCInterval)
 	defer t.Stop()
@@ -23,43 +23,55 @@ func (s *Server) gcLoop() {
 			if l := m.lead.Load(); l != nil {
 				m.maintain(l.ctx)
 			}
+			if err := m.collect(s.ctx); err != nil && s.ctx.Err() == nil {
+				s.cfg.Logger.Warn("garbage collection", "range", m.id, "err", err)
+			}
 		}
 	}
 }
 
-// maintain trims outcomes that are past their retention and, when there is enough of it, collects garbage.
+// maintain trims outcomes that are past their retention and raises the GC threshold now and then. An idle range
+// stays idle: it has nothing to trim, nothing to collect, and nothing to log.
 func (m *Machine) maintain(ctx context.Context) {
 	now := m.srv.cfg.Clock.Now().Earliest
 	horizon := now.Add(-m.srv.cfg.OutcomeRetention)
 	m.mu.RLock()
 	old := m.state.horizon
 	m.mu.RUnlock()
-	// An idle range stays idle: it has nothing to trim, and nothing to log.
 	if m.hasOutcomes(old, horizon) {
 		c := command{kind: cmdTrim, ts: horizon}
-		_, _ = m.logged(ctx, &c)
+		_, _ = m.logged(ctx, &c) // the next round tries again
 	}
-	if m.srv.cfg.GCTTL > 0 && m.dirty.Swap(false) {
-		if err := m.CollectGarbage(ctx, now.Add(-m.srv.cfg.GCTTL)); err != nil && ctx.Err() == nil &&
-			!errors.Is(err, ranges.ErrNotLeader) {
-			m.dirty.Store(true)
-		}
+	ttl := m.srv.cfg.GCTTL
+	threshold := now.Add(-ttl)
+	if ttl > 0 && m.dirty.Load() && threshold > truetime.Timestamp(m.threshold.Load()).Add(ttl/4) {
+		_ = m.RaiseGCThreshold(ctx, threshold)
 	}
 }
 
-// CollectGarbage raises the range's GC threshold to ts and removes the versions that no permitted read can see
-// any more (I3), in bounded pieces.
-func (m *Machine) CollectGarbage(ctx context.Context, ts truetime.Timestamp) error {
+// RaiseGCThreshold has the range refuse reads below ts from now on (I3).
+func (m *Machine) RaiseGCThreshold(ctx context.Context, ts truetime.Timestamp) error {
 	c := command{kind: cmdGC, ts: ts}
-	for {
-		res, err := m.logged(ctx, &c)
-		if err != nil {
-			return err
-		}
-		a, _ := res.(applied)
-		if !a.more {
-			return nil
-		}
-		c.start = a.next
+	_, err := m.logged(ctx, &c)
+	return err
+}
+
+// collect removes from this replica the versions that no permitted read can see, if the threshold has been raised
+// since it last did and something was written. Replicas need not collect in step: nobody can tell.
+func (m *Machine) collect(ctx context.Context) error {
+	threshold := m.threshold.Load()
+	if threshold <= m.collected.Load() || !m.dirty.Swap(false) {
+		return nil
 	}
+	desc := m.rep.Desc()
+	if desc == nil || m.closed.Load() {
+		return nil
+	}
+	_, err := m.rep.Engine().GC(ctx, mvcc.Span{Start: desc.Start, End: desc.End}, truetime.Timestamp(threshold))
+	if err != nil {
+		m.dirty.Store(true)
+		return err
+	}
+	m.collected.Store(threshold)
+	return nil
 }

@@ -373,8 +373,13 @@ func TestI3GC(t *testing.T) {
 			stamps = append(stamps, ts)
 		}
 		m := c.groups[1].replicas[1].m
-		if err := m.CollectGarbage(ctx, stamps[1]); err != nil {
+		if err := m.RaiseGCThreshold(ctx, stamps[1]); err != nil {
 			t.Fatal(err)
+		}
+		for _, r := range c.groups[1].replicas {
+			if err := r.m.collect(ctx); err != nil {
+				t.Fatal(err)
+			}
 		}
 		_, _, err := cl.snapshot(ctx, "a", stamps[0])
 		mustEqual(t, "read below the threshold", codeOf(err), txnpb.ErrorCode_BELOW_GC)

@@ -49,7 +49,9 @@ type Machine struct {
 	}
 	outcomePrefix []byte
 
-	dirty atomic.Bool // something was written since the last garbage collection
+	dirty     atomic.Bool  // something was written since the last garbage collection
+	collected atomic.Int64 // the threshold of that
+	closed    atomic.Bool
 
 	stash atomic.Pointer[locktable.Table] // locks that a split moved here, for the range's first lease
 }
@@ -142,6 +144,7 @@ func (l *leadership) abortion(at *attempt) <-chan struct{} {
 func newMachine(srv *Server, rep Replica) *Machine {
 	m := &Machine{srv: srv, rep: rep, id: rep.ID()}
 	m.outcomePrefix = localKey(m.id, outcomeKeys, nil)
+	m.dirty.Store(true) // for all it knows
 	m.Reset()
 	return m
 }
@@ -400,6 +403,7 @@ func (m *Machine) LeaseSettled() bool {
 
 // Close ends the machine.
 func (m *Machine) Close() {
+	m.closed.Store(true)
 	m.LeaseLost()
 	m.srv.remove(m)
 }

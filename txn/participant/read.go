@@ -39,7 +39,7 @@ func (m *Machine) read(ctx context.Context, req *txnpb.BatchRequest, resp *txnpb
 		// Any replica may answer: nothing at or below its safe time changes any more. A leader does better
 		// for timestamps that have not passed: it knows by its locks which keys have to wait.
 		leads := m.lead.Load() != nil
-		if !leads && !req.FollowerOk {
+		if !leads && (!req.FollowerOk || len(req.TxnId) > 0) {
 			return m.notLeader()
 		}
 		if !leads || m.srv.cfg.Clock.Now().After(ts) {
@@ -49,7 +49,8 @@ func (m *Machine) read(ctx context.Context, req *txnpb.BatchRequest, resp *txnpb
 	}
 	l, err := m.leader()
 	if err != nil {
-		if !req.FollowerOk || m.lead.Load() != nil {
+		// What a transaction has staged may not have reached this replica yet.
+		if !req.FollowerOk || m.lead.Load() != nil || len(req.TxnId) > 0 {
 			return err
 		}
 		if ts == 0 {
