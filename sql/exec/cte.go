@@ -51,6 +51,7 @@ func (s *state) buildWith(n *plan.With) (op, error) {
 		}
 		if c.Writes {
 			s.writers = append(s.writers, st)
+			delay(st.in)
 		}
 		o.ctes = append(o.ctes, st)
 	}

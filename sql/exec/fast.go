@@ -133,6 +133,9 @@ func (s *state) fastInsert(ctx context.Context, n *plan.Insert, sink func(row []
 	if err := o.fill(); err != nil {
 		return res, err
 	}
+	if err := o.w.complete(); err != nil {
+		return res, err
+	}
 	// A lone row needs no copy of itself, unless ON CONFLICT overwrites it.
 	row := o.w.newRow()
 	if n.Conflict != nil {

@@ -34,8 +34,10 @@ type modifyOp struct {
 	pos       int
 	n         int64
 	eof       bool
-	opened    bool
 	size      int
+	// delayed: the statement is a WITH query whose writes other parts of the statement must not see. What
+	// it returns is known before it writes; it writes when the statement ends.
+	delayed bool
 	// take turns the frame's row into changes; flush writes the pending ones and appends what RETURNING
 	// gets to out.
 	take  func(ctx context.Context) error
@@ -48,7 +50,6 @@ func (o *modifyOp) count() int64 { return o.n }
 
 func (o *modifyOp) open(ctx context.Context) error {
 	o.size = 16
-	o.opened = true
 	o.store.reset()
 	o.pending, o.out, o.pos, o.n, o.eof = nil, nil, 0, 0, false
 	return o.in.open(ctx)
@@ -91,6 +92,22 @@ func (o *modifyOp) step(ctx context.Context) error {
 		}
 	}
 	o.size = min(o.size*4, writeBatch)
+	if o.delayed {
+		o.n += int64(len(o.pending))
+		if o.returning {
+			o.out = append(o.out, o.pending...)
+		}
+		o.s.delayed = append(o.s.delayed, func(ctx context.Context) error {
+			o.returning = false // returned already
+			return o.write(ctx)
+		})
+		return nil
+	}
+	return o.write(ctx)
+}
+
+// write writes the pending changes in batches.
+func (o *modifyOp) write(ctx context.Context) error {
 	all := o.pending
 	for len(all) > 0 {
 		k := min(len(all), writeBatch)
@@ -145,7 +162,32 @@ func (o *modifyOp) loadKept(c *change) {
 
 func (o *modifyOp) close() {
 	o.in.close()
-	o.store.reset()
+	if !o.delayed {
+		o.store.reset()
+	}
+}
+
+// delay makes a data-modifying WITH query write at the end of the statement. ON CONFLICT cannot: what it
+// returns depends on what it finds when it writes.
+func delay(x op) {
+	if st, ok := x.(*statOp); ok {
+		x = st.in
+	}
+	var m *modifyOp
+	switch x := x.(type) {
+	case *insertOp:
+		if x.n_.Conflict != nil {
+			return
+		}
+		m = &x.modifyOp
+	case *updateOp:
+		m = &x.modifyOp
+	case *deleteOp:
+		m = &x.modifyOp
+	default:
+		return
+	}
+	m.delayed, m.stream = true, false
 }
 
 // needFrame reports whether index entries are computed from the frame.
@@ -219,11 +261,19 @@ func (o *insertOp) fill() error {
 		}
 		c.Frame[t.New[x.Ord]] = d
 	}
-	return o.w.complete()
+	return nil
 }
 
 func (o *insertOp) takeRow(context.Context) error {
 	if err := o.fill(); err != nil {
+		return err
+	}
+	if o.n_.Where != nil {
+		if ok, err := evalAll(&o.s.c, o.n_.Where); err != nil || !ok {
+			return err
+		}
+	}
+	if err := o.w.complete(); err != nil {
 		return err
 	}
 	row, err := o.saveRow(o.w.newRow())

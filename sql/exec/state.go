@@ -41,6 +41,8 @@ type state struct {
 	fks   *fkQueue
 	depth int // of nested statements run by foreign key actions
 	ticks uint32
+	// delayed are the writes of WITH queries, done when the statement has read all it reads.
+	delayed []func(context.Context) error
 }
 
 func newState(p *plan.Plan, env *Env) *state {
@@ -324,6 +326,12 @@ func (s *state) finish(ctx context.Context) error {
 			return err
 		}
 	}
+	for _, write := range s.delayed {
+		if err := write(ctx); err != nil {
+			return err
+		}
+	}
+	s.delayed = nil
 	if s.fks != nil {
 		return s.fks.run(ctx)
 	}

@@ -1000,6 +1000,9 @@ func (s *scope) merge(st *ast.MergeStmt) (*bound, error) {
 	if st.Returning != nil {
 		return nil, pgerr.Unsupported("MERGE ... RETURNING is not supported")
 	}
+	if st.With != nil && st.With.Recursive {
+		return nil, errAt(st.With.Off, pgerr.SyntaxError, "WITH RECURSIVE is not supported for MERGE statement")
+	}
 	sc, rl, old, err := s.targetScan(v)
 	if err != nil {
 		return nil, err
@@ -1104,7 +1107,7 @@ func (s *scope) merge(st *ast.MergeStmt) (*bound, error) {
 }
 
 // prepareInsert plans COPY FROM.
-func prepareInsert(ctx context.Context, table *ast.RangeVar, columns []string, env Env) (*Plan, error) {
+func prepareInsert(ctx context.Context, table *ast.RangeVar, columns []string, where ast.Expr, env Env) (*Plan, error) {
 	b := newBinder(ctx, &env)
 	b.writes = true
 	s := &scope{b: b, q: &query{}}
@@ -1159,6 +1162,18 @@ func prepareInsert(ctx context.Context, table *ast.RangeVar, columns []string, e
 			x = &RowID{}
 		}
 		n.Defaults = append(n.Defaults, OrdExpr{i, x})
+	}
+	if where != nil {
+		ws := s.in("COPY FROM WHERE conditions", true, true, true)
+		ws.items = visibleItem(rowRel(t, v.alias, newRow))
+		c, err := ws.condition(where, "WHERE")
+		if err != nil {
+			return nil, err
+		}
+		if hasSubquery(c) {
+			return nil, errAt(where.Position(), pgerr.FeatureNotSupported, "cannot use subquery in COPY FROM WHERE condition")
+		}
+		n.Where = conjuncts(c)
 	}
 	o := &optimizer{b: b}
 	root, _, err := o.optimize(n, nil)

@@ -917,7 +917,7 @@ func (s *scope) subscript(x Expr, steps []ast.IndirectionStep, pos int32) (Expr,
 				return s.b.coerce(v, types.Text, builtin.CastImplicit, e.Position())
 			}
 		}
-		if !isUnknown(v) && !builtin.CanCoerce(v.Type(), types.Int4, builtin.CastAssignment) {
+		if isJSON && !builtin.CanCoerce(v.Type(), types.Int4, builtin.CastImplicit) || !isUnknown(v) && !builtin.CanCoerce(v.Type(), types.Int4, builtin.CastAssignment) {
 			if isJSON {
 				return nil, errAt(e.Position(), pgerr.DatatypeMismatch, "subscript type %s is not supported", types.TypeName(v.Type())).
 					WithHint("jsonb subscript must be coercible to either integer or text.")

@@ -440,6 +440,12 @@ func (s *scope) joinRef(r *ast.JoinRef, left []nsItem) (Node, []nsItem, error) {
 				WithDetail("The combining JOIN type must be INNER or LEFT for a LATERAL reference.")
 		}
 	}
+	if kind == LeftJoin || kind == FullJoin {
+		setNullable(ritems)
+	}
+	if kind == RightJoin || kind == FullJoin {
+		setNullable(litems)
+	}
 	var j Node
 	if kind == RightJoin {
 		j = b.join(LeftJoin, rn, l, on)
@@ -534,6 +540,12 @@ func (s *scope) using(names []string, kind JoinKind, litems, ritems []nsItem) (*
 		}
 	}
 	return out, conds, nil
+}
+
+func setNullable(items []nsItem) {
+	for _, it := range items {
+		it.rel.nullable = true
+	}
 }
 
 // readsWorking reports whether a subtree reads the working table of a recursive query.

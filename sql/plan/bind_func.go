@@ -232,8 +232,11 @@ func (s *scope) aggregate(e *ast.FuncCall, name string, call *builtin.Call, args
 		}
 		deps = append(append([]Expr(nil), args...), x)
 	}
-	if q := s.b.levelOf(deps, s); q != nil {
-		owner = q
+	if sc := s.b.levelOf(deps, s); sc != nil {
+		owner = sc.q
+		if sc.noAgg && sc.clause == "FROM" {
+			return nil, errAt(e.Off, pgerr.GroupingError, "aggregate functions are not allowed in FROM clause of their own query level")
+		}
 	}
 	if owner == s.q && s.noAgg {
 		switch s.clause {
@@ -296,6 +299,9 @@ func (s *scope) aggregate(e *ast.FuncCall, name string, call *builtin.Call, args
 			found := false
 			for _, x := range args {
 				found = found || sameExpr(k.E, x)
+				if c, ok := x.(*Cast); ok && c.Form == FormImplicit {
+					found = found || sameExpr(k.E, c.Arg)
+				}
 			}
 			if !found {
 				return nil, errAt(e.OrderBy[0].Off, pgerr.InvalidColumnReference, "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list")
@@ -344,9 +350,9 @@ func (s *scope) checkAggArgs(args []Expr, pos int32) error {
 	return nil
 }
 
-// levelOf returns the query all columns of the arguments belong to when that is an outer one of s, nil
+// levelOf returns the scope all columns of the arguments belong to when that is of an outer query of s, nil
 // otherwise.
-func (b *binder) levelOf(args []Expr, s *scope) *query {
+func (b *binder) levelOf(args []Expr, s *scope) *scope {
 	var slots slotSet
 	for _, a := range args {
 		exprSlots(a, &slots)
@@ -367,7 +373,7 @@ func (b *binder) levelOf(args []Expr, s *scope) *query {
 			if sc.q == s.q {
 				return nil
 			}
-			return sc.q
+			return sc
 		}
 	}
 	return nil

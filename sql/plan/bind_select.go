@@ -576,7 +576,7 @@ func (s *scope) limit(st *ast.SelectStmt, node Node, keys []SortKey) (Node, erro
 		l.Keys = keys
 	}
 	if c, ok := l.Count.(*Const); ok && c.D.IsNull() {
-		if st.WithTies {
+		if lit, ok := st.Limit.(*ast.Const); ok && lit.Kind == ast.ConstNull && st.WithTies {
 			return nil, pgerr.New(pgerr.InvalidRowCountInLimitClause, "row count cannot be null in FETCH FIRST ... WITH TIES clause")
 		}
 		l.Count = nil

@@ -205,6 +205,9 @@ func (s *scope) recursiveCTE(def *cteDef, q *ast.SelectStmt) error {
 	if def.selfRef > 1 {
 		return errAt(def.ast.Off, pgerr.InvalidRecursion, "recursive reference to query %q must not appear more than once", c.Name)
 	}
+	if rc.q.hasAgg && len(q.Right.From) > 0 {
+		return errAt(q.Right.Off, pgerr.InvalidRecursion, "aggregate functions are not allowed in a recursive query's recursive term")
+	}
 	if len(r.cols) != len(l.cols) {
 		return errAt(q.Right.Off, pgerr.SyntaxError, "each UNION query must have the same number of columns")
 	}
@@ -223,6 +226,10 @@ func (s *scope) recursiveCTE(def *cteDef, q *ast.SelectStmt) error {
 					c.Name, i+1, types.TypeName(want), types.TypeName(t)).WithHint("Cast the output of the non-recursive term to the correct type.")
 			}
 			x = pair[1]
+		}
+		if t := x.Type(); t.OID == want.OID && t.Typmod != want.Typmod {
+			return errAt(targetPos(q.Left, i), pgerr.DatatypeMismatch, "recursive query %q column %d has type %s in non-recursive term but type %s overall",
+				c.Name, i+1, types.FormatType(want), types.TypeName(t)).WithHint("Cast the output of the non-recursive term to the correct type.")
 		}
 		if x, err = b.coerce(x, bareType(want), 0, -1); err != nil {
 			return err

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"strconv"
+
 	"github.com/meridian-db/meridian/sql/builtin"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/types"
@@ -804,14 +806,25 @@ func (e *Subscript) evalJSON(c *EvalCtx, d types.Datum) (types.Datum, error) {
 		}
 		var next *types.JSON
 		switch {
-		case j.Kind == types.JSONObject && v.Kind() == types.KindString:
+		case j.Kind == types.JSONObject:
+			name := ""
+			if v.Kind() == types.KindInt {
+				name = strconv.FormatInt(v.Int(), 10)
+			} else {
+				name = v.Str()
+			}
 			for i, k := range j.Keys {
-				if k == v.Str() {
+				if k == name {
 					next = j.Vals[i]
 				}
 			}
-		case j.Kind == types.JSONArray && v.Kind() == types.KindInt:
-			n := v.Int()
+		case j.Kind == types.JSONArray:
+			n := int64(-1 << 40)
+			if v.Kind() == types.KindInt {
+				n = v.Int()
+			} else if k, err := strconv.ParseInt(v.Str(), 10, 32); err == nil {
+				n = k
+			}
 			if n < 0 {
 				n += int64(len(j.Vals))
 			}

@@ -41,8 +41,10 @@ type Insert struct {
 	// Source fills columns of the new row from the input; columns whose slots the input fills itself are
 	// not listed. Defaults fill the others.
 	Source, Defaults []OrdExpr
-	Conflict         *Conflict
-	Returning        bool
+	// Where, of COPY FROM, leaves out rows.
+	Where     []Expr
+	Conflict  *Conflict
+	Returning bool
 	// Keep are the slots of the input that something above it reads; Stream as in Access.
 	Keep   []Slot
 	Stream bool
@@ -165,6 +167,7 @@ func (t *WriteTarget) exprs(f func(*Expr)) {
 func (n *Insert) exprs(f func(*Expr)) {
 	ordExprs(n.Source, f)
 	ordExprs(n.Defaults, f)
+	kidSlice(n.Where, f)
 	n.Target.exprs(f)
 	if c := n.Conflict; c != nil {
 		ordExprs(c.Set, f)

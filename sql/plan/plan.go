@@ -93,5 +93,11 @@ func Prepare(ctx context.Context, stmt ast.Stmt, env Env) (*Plan, error) {
 // PrepareInsert plans the insertion of rows that come from outside (COPY FROM): columns names the columns
 // given, nil for all. exec.NewInserter runs it; Plan.ParamTypes are the types of the values of a row.
 func PrepareInsert(ctx context.Context, table *ast.RangeVar, columns []string, env Env) (*Plan, error) {
-	return prepareInsert(ctx, table, columns, env)
+	return prepareInsert(ctx, table, columns, nil, env)
+}
+
+// PrepareCopyFrom is PrepareInsert with COPY FROM's WHERE condition: Inserter.Add leaves out rows for which
+// it does not hold.
+func PrepareCopyFrom(ctx context.Context, table *ast.RangeVar, columns []string, where ast.Expr, env Env) (*Plan, error) {
+	return prepareInsert(ctx, table, columns, where, env)
 }

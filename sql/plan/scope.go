@@ -14,6 +14,8 @@ type rel struct {
 	cols          []relCol
 	table         *Table
 	scan          *Scan
+	// nullable: an outer join may leave the relation's columns empty.
+	nullable bool
 	// aliased: the name is an alias, so that the table's own schema does not qualify it.
 	aliased bool
 }
@@ -314,7 +316,7 @@ func (s *scope) wholeRow(r *rel) Expr {
 		return row.Elems[0]
 	}
 	row.T = rowType(row.Elems, row.Names)
-	row.Whole = true
+	row.Whole = r.nullable
 	return row
 }
 
