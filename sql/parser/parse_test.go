@@ -70,8 +70,8 @@ func TestParseErrors(t *testing.T) {
 		{nest("1 + ", "1", "", 100000), "54001", "stack depth limit exceeded", 0},
 		{"SELECT 1 FROM a" + strings.Repeat(" JOIN a", 5000) + strings.Repeat(" ON true", 5000), "54001", "stack depth limit exceeded", 0},
 		{"SELECT 1" + strings.Repeat(" UNION SELECT 1", 50000), "54001", "stack depth limit exceeded", 0},
-		{`select E'\\u061'`, "22025", "invalid Unicode escape", 0},
-		{`select U&'\\061'`, "42601", "invalid Unicode escape", 0},
+		{`select E'\u061'`, "22025", "invalid Unicode escape", 0},
+		{`select U&'\061'`, "42601", "invalid Unicode escape", 0},
 		{"select $0", "42P02", "there is no parameter $0", 8},
 		{"select sum(x) over (rows between unbounded following and current row) from t", "42P20", "frame start cannot be UNBOUNDED FOLLOWING", 0},
 	} {
