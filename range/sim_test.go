@@ -317,6 +317,7 @@ type sim struct {
 type simNode struct {
 	id    NodeID
 	fs    *vfs.MemFS
+	wrap  func(fs *vfs.MemFS) vfs.FS // nil: none
 	clock *simClock
 	eng   *mvcc.Engine
 	store *Store
@@ -365,12 +366,16 @@ func runSim(t *testing.T, seed uint64, n int, tune func(c *Config), f func(c *si
 func (c *sim) open(x *simNode) {
 	c.t.Helper()
 	var err error
-	x.eng, err = mvcc.Open(mvcc.Config{FS: x.fs, Dir: "state", CacheBytes: 1 << 20, MemTableBytes: 1 << 20, Logger: c.logger})
+	fs := vfs.FS(x.fs)
+	if x.wrap != nil {
+		fs = x.wrap(x.fs)
+	}
+	x.eng, err = mvcc.Open(mvcc.Config{FS: fs, Dir: "state", CacheBytes: 1 << 20, MemTableBytes: 1 << 20, Logger: c.logger})
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	cfg := Config{
-		NodeID: x.id, Engine: x.eng, FS: x.fs, Dir: "ranges", Clock: x.clock, Transport: simTransport{c.net, x.id},
+		NodeID: x.id, Engine: x.eng, FS: fs, Dir: "ranges", Clock: x.clock, Transport: simTransport{c.net, x.id},
 		NewMachine: newRegister, Rand: rand.New(rand.NewPCG(uint64(x.id), 7)), Workers: 2, ApplyWorkers: 2, Logger: c.logger,
 		Nodes: c.lister,
 	}

@@ -290,6 +290,15 @@ func (s *Store) claim(h snapshotHeader) error {
 	for id, r := range s.mu.replicas {
 		switch {
 		case id == h.rng && r.replicaID != h.to:
+			if _, member := h.desc.ByID(r.replicaID); !member && h.desc.NextReplica > r.replicaID &&
+				h.desc.Generation > r.Desc().Generation {
+				// It was removed and does not know it yet.
+				r.queue.push(applyWork{r: r, fn: func() {
+					if !r.removed.Load() {
+						s.removeReplica(r, r.Desc())
+					}
+				}})
+			}
 			return fmt.Errorf("%w: replica %s of %s is still here", ErrNotReady, r.replicaID, id)
 		case id != h.rng && r.Desc().Overlaps(h.desc.Start, h.desc.End):
 			return fmt.Errorf("%w: %s overlaps %s", ErrNotReady, h.rng, id)
