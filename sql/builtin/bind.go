@@ -31,8 +31,8 @@ var (
 func implementations() library {
 	implOnce.Do(func() {
 		impls = library{}
-		for _, register := range []func(library){registerInt, registerFloat, registerNumeric, registerText, registerArray, registerJSON, registerFormat, registerPattern, registerBytea, registerCompare, registerWindow,
-			registerAggregates, registerDatetime, registerSeries, registerSystem} {
+		for _, register := range []func(library){registerInt, registerFloat, registerNumeric, registerText, registerBit, registerArray, registerJSON, registerFormat, registerPattern, registerBytea, registerCompare, registerWindow,
+			registerAggregates, registerDatetime, registerSeries, registerSystem, registerSupport} {
 			register(impls)
 		}
 	})
@@ -108,6 +108,17 @@ func bind(c *candidate, actual []*types.T) (*Call, error) {
 		call.Cmp = c.op.Cmp
 	}
 	call.Columns = outColumns(fn, args)
+	if fn.Agg != nil && fn.Agg.Kind == 'h' {
+		// The direct arguments are a row like those of the group: each pair gets one type.
+		k := len(args) / 2
+		for i := range k {
+			t, err := CommonType([]*types.T{actual[k+i], actual[i]}, "WITHIN GROUP")
+			if err != nil {
+				return nil, err
+			}
+			args[i], args[k+i] = t, t
+		}
+	}
 	im := findImpl(fn)
 	if im == nil {
 		if fn.Kind != 'f' || fn.RetSet {
@@ -281,6 +292,15 @@ func bindCast(fn *Func, from, to *types.T, cc CastContext) (EvalFunc, error) {
 
 // representationChange is the step between binary coercible types that differ in their Go form.
 func representationChange(from, to *types.T) EvalFunc {
+	if a, b := types.IsOIDLike(from), types.IsOIDLike(to); a != b && from.Kind == types.KindInt && to.Kind == types.KindInt {
+		// int4 and oid share their bits, not their sign.
+		return func(_ *Ctx, args []types.Datum) (types.Datum, error) {
+			if b {
+				return types.NewInt(int64(uint32(args[0].Int()))), nil
+			}
+			return types.NewInt(int64(int32(args[0].Int()))), nil
+		}
+	}
 	if from.Kind == to.Kind || to.OID == types.OIDAny || isPolymorphic(to.OID) {
 		return nil
 	}

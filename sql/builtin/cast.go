@@ -24,7 +24,7 @@ func pathway(from, to *types.T, cc CastContext) path {
 		}
 		return path{}
 	}
-	if from.IsArray() && to.IsArray() {
+	if from.Kind == types.KindArray && from.Elem != nil && to.IsArray() {
 		p := pathway(from.Elem, to.Elem, cc)
 		if p.method == 'b' {
 			return p
@@ -93,10 +93,16 @@ func ResolveCast(from, to *types.T, cc CastContext) (*Cast, error) {
 		step = representationChange(from.BaseType(), to)
 	case 'f':
 		fn := catalog().funcByOID[p.fn]
+		if fn.Src == "i2toi4" && types.IsOIDLike(to) {
+			step = func(_ *Ctx, a []types.Datum) (types.Datum, error) {
+				return types.NewInt(int64(uint32(a[0].Int()))), nil
+			}
+			break
+		}
 		if len(fn.Args) > 1 && from.BaseType().OID == to.OID {
 			break // a length coercion: the modifier step below does it
 		}
-		if wideningInts[fn.Src] && to.Typmod < 0 {
+		if wideningInts[fn.Src] && to.Typmod < 0 && (types.IsOIDLike(to) == types.IsOIDLike(from.BaseType()) || to.OID == types.OIDInt8) {
 			c.NoOp = true
 			return c, nil
 		}
@@ -168,7 +174,11 @@ func parseLiteral(text string, t *types.T, s *types.Settings, explicit bool) (ty
 	if !explicit || t.Typmod < 0 {
 		return types.ParseText(text, t, s)
 	}
-	d, err := types.ParseText(text, bare(t), s)
+	b := bare(t)
+	if t.OID == types.OIDInterval {
+		b = t // its modifier says what a bare number means
+	}
+	d, err := types.ParseText(text, b, s)
 	if err != nil {
 		return d, err
 	}

@@ -243,6 +243,9 @@ func arrayFill(elem *types.T, a []types.Datum) (types.Datum, error) {
 	if len(dims.Elems) > 6 {
 		return types.Null, pgerr.New(pgerr.ProgramLimitExceeded, "number of dimensions (%d) exceeds the maximum allowed (%d)", len(dims.Elems), 6)
 	}
+	if len(a) > 2 && len(a[2].Array().Elems) != len(dims.Elems) {
+		return types.Null, pgerr.New(pgerr.ArraySubscriptError, "wrong number of array subscripts").WithDetail("Low bound array has different size than dimensions array.")
+	}
 	out := &types.Array{Elem: elem}
 	total := int64(1)
 	for i, d := range dims.Elems {
@@ -252,9 +255,6 @@ func arrayFill(elem *types.T, a []types.Datum) (types.Datum, error) {
 		lower := int64(1)
 		if len(a) > 2 {
 			lb := a[2].Array()
-			if len(lb.Elems) != len(dims.Elems) {
-				return types.Null, pgerr.New(pgerr.ArraySubscriptError, "wrong number of array subscripts").WithDetail("Low bound array has different size than dimensions array.")
-			}
 			if lb.Elems[i].IsNull() {
 				return types.Null, pgerr.New(pgerr.NullValueNotAllowed, "dimension values cannot be null")
 			}

@@ -1,9 +1,8 @@
 package builtin
 
 import (
-	"fmt"
 	"math"
-	"strings"
+	"strconv"
 	"time"
 
 	"github.com/cockroachdb/apd/v3"
@@ -529,6 +528,9 @@ func registerDateCasts(l library, res func(func(int64) types.Datum, int64, error
 	// AT TIME ZONE
 	at := func(name string, f func(c *Ctx, zone *time.Location, d types.Datum) (types.Datum, error)) {
 		l.fn(name+"_zone", func(c *Ctx, a []types.Datum) (types.Datum, error) {
+			if name != "timetz" && types.IsInfinite(a[1].Int()) {
+				return f(c, time.UTC, a[1])
+			}
 			loc, err := types.ZoneOffset(a[0].Str())
 			if err != nil {
 				return types.Null, err
@@ -537,6 +539,9 @@ func registerDateCasts(l library, res func(func(int64) types.Datum, int64, error
 		})
 		l.fn(name+"_izone", func(c *Ctx, a []types.Datum) (types.Datum, error) {
 			iv := a[0].Interval()
+			if name != "timetz" && types.IsInfinite(a[1].Int()) {
+				return f(c, time.UTC, a[1])
+			}
 			if iv.Months != 0 || iv.Days != 0 {
 				return types.Null, pgerr.New(pgerr.InvalidParameterValue, "interval time zone \"%s\" must not include months or days",
 					types.AppendInterval(nil, iv, c.settings().IntervalStyle))
@@ -585,7 +590,7 @@ func registerMake(l library) {
 			year = y + 1
 		}
 		if y == 0 || m < 1 || m > 12 || d < 1 || d > types.DaysInMonth(year, m) {
-			return types.Civil{}, pgerr.New(pgerr.DatetimeFieldOverflow, "date field value out of range: %d-%02d-%02d", y, m, d)
+			return types.Civil{}, pgerr.New(pgerr.DatetimeFieldOverflow, "date field value out of range: %d-%02d-%02d", year, m, d)
 		}
 		return types.Civil{Year: year, Month: m, Day: d}, nil
 	}
@@ -670,11 +675,11 @@ func registerMake(l library) {
 }
 
 func secondsText(s float64) string {
-	t := fmt.Sprintf("%09.6f", s)
-	if i := strings.IndexByte(t, '.'); strings.Trim(t[i+1:], "0") == "" {
-		return t[:i]
+	t := strconv.FormatFloat(s, 'g', 6, 64)
+	if len(t) < 2 {
+		t = "0" + t
 	}
-	return strings.TrimRight(t, "0")
+	return t
 }
 
 func registerOverlaps(l library) {

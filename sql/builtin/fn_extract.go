@@ -400,6 +400,9 @@ func truncUnit(name string, t *types.T) (dateUnit, error) {
 
 func registerTrunc(l library) {
 	l.fn("timestamp_trunc", func(_ *Ctx, a []types.Datum) (types.Datum, error) {
+		if types.IsInfinite(a[1].Int()) {
+			return a[1], nil
+		}
 		u, err := truncUnit(a[0].Str(), types.Timestamp)
 		if err != nil {
 			return types.Null, err
@@ -407,9 +410,6 @@ func registerTrunc(l library) {
 		c, ok := truncCivil(u, types.ToCivil(0))
 		if !ok {
 			return types.Null, unitError(a[0].Str(), types.Timestamp, true)
-		}
-		if types.IsInfinite(a[1].Int()) {
-			return a[1], nil
 		}
 		c, _ = truncCivil(u, types.ToCivil(a[1].Int()))
 		v, ok := types.FromCivil(c)
@@ -419,16 +419,16 @@ func registerTrunc(l library) {
 		return types.NewTimestamp(v), nil
 	})
 	zoned := func(a []types.Datum, loc *time.Location) (types.Datum, error) {
+		us := a[1].Int()
+		if types.IsInfinite(us) {
+			return a[1], nil
+		}
 		u, err := truncUnit(a[0].Str(), types.TimestampTZ)
 		if err != nil {
 			return types.Null, err
 		}
 		if _, ok := truncCivil(u, types.ToCivil(0)); !ok {
 			return types.Null, unitError(a[0].Str(), types.TimestampTZ, true)
-		}
-		us := a[1].Int()
-		if types.IsInfinite(us) {
-			return a[1], nil
 		}
 		local := types.LocalMicros(loc, us)
 		c, _ := truncCivil(u, types.ToCivil(local))
@@ -445,6 +445,9 @@ func registerTrunc(l library) {
 	}
 	l.fn("timestamptz_trunc", func(c *Ctx, a []types.Datum) (types.Datum, error) { return zoned(a, c.location()) })
 	l.fn("timestamptz_trunc_zone", func(_ *Ctx, a []types.Datum) (types.Datum, error) {
+		if types.IsInfinite(a[1].Int()) {
+			return a[1], nil
+		}
 		loc, err := types.ZoneOffset(a[2].Str())
 		if err != nil {
 			return types.Null, err

@@ -101,6 +101,14 @@ func rawWalk(n *rawJSON, path []string) *rawJSON {
 	return n
 }
 
+// jsonbIndex is Index, to which a bare scalar is an array of one element.
+func jsonbIndex(j *types.JSON, i int) *types.JSON {
+	if j.Kind < types.JSONArray && (i == 0 || i == -1) {
+		return j
+	}
+	return j.Index(i)
+}
+
 func registerJSON(l library) {
 	jb := func(f func(j *types.JSON, a []types.Datum) (types.Datum, error)) EvalFunc {
 		return func(_ *Ctx, a []types.Datum) (types.Datum, error) { return f(a[0].JSON(), a) }
@@ -116,8 +124,12 @@ func registerJSON(l library) {
 	}
 	l.fn("jsonb_object_field", jb(func(j *types.JSON, a []types.Datum) (types.Datum, error) { return jsonOrNull(j.Get(a[1].Str())) }))
 	l.fn("jsonb_object_field_text", jb(func(j *types.JSON, a []types.Datum) (types.Datum, error) { return jsonText(j.Get(a[1].Str())) }))
-	l.fn("jsonb_array_element", jb(func(j *types.JSON, a []types.Datum) (types.Datum, error) { return jsonOrNull(j.Index(int(a[1].Int()))) }))
-	l.fn("jsonb_array_element_text", jb(func(j *types.JSON, a []types.Datum) (types.Datum, error) { return jsonText(j.Index(int(a[1].Int()))) }))
+	l.fn("jsonb_array_element", jb(func(j *types.JSON, a []types.Datum) (types.Datum, error) {
+		return jsonOrNull(jsonbIndex(j, int(a[1].Int())))
+	}))
+	l.fn("jsonb_array_element_text", jb(func(j *types.JSON, a []types.Datum) (types.Datum, error) {
+		return jsonText(jsonbIndex(j, int(a[1].Int())))
+	}))
 	l.fn("json_object_field", js(func(n *rawJSON, a []types.Datum) (types.Datum, error) { return rawOrNull(n.get(a[1].Str()), nil) }))
 	l.fn("json_object_field_text", js(func(n *rawJSON, a []types.Datum) (types.Datum, error) { return rawText(n.get(a[1].Str()), nil) }))
 	l.fn("json_array_element", js(func(n *rawJSON, a []types.Datum) (types.Datum, error) { return rawOrNull(n.index(a[1].Int()), nil) }))
@@ -363,9 +375,12 @@ type editMode struct {
 }
 
 // jsonbEdit returns j with the value at path changed.
-func jsonbEdit(j *types.JSON, path []string, level int, m editMode) (*types.JSON, error) {
+func jsonbEdit(j *types.JSON, path []types.Datum, level int, m editMode) (*types.JSON, error) {
 	last := level == len(path)-1
-	step := path[level]
+	if path[level].IsNull() {
+		return nil, pgerr.New(pgerr.NullValueNotAllowed, "path element at position %d is null", level+1)
+	}
+	step := path[level].Str()
 	switch j.Kind {
 	case types.JSONObject:
 		out := &types.JSON{Kind: types.JSONObject, Keys: append([]string(nil), j.Keys...), Vals: append([]*types.JSON(nil), j.Vals...)}
@@ -490,7 +505,7 @@ func registerJSONEdit(l library, jb func(func(*types.JSON, []types.Datum) (types
 		if j.Kind == types.JSONObject {
 			return types.Null, pgerr.New(pgerr.InvalidParameterValue, "cannot delete from object using integer index")
 		}
-		r, err := jsonbEdit(j, []string{strconv.FormatInt(a[1].Int(), 10)}, 0, editMode{})
+		r, err := jsonbEdit(j, []types.Datum{types.NewString(strconv.FormatInt(a[1].Int(), 10))}, 0, editMode{})
 		if err != nil {
 			return types.Null, err
 		}
@@ -510,14 +525,7 @@ func registerJSONEdit(l library, jb func(func(*types.JSON, []types.Datum) (types
 		if len(arr.Elems) == 0 {
 			return types.NewJSON(j), nil
 		}
-		var p []string
-		for i, e := range arr.Elems {
-			if e.IsNull() {
-				return types.Null, pgerr.New(pgerr.NullValueNotAllowed, "path element at position %d is null", i+1)
-			}
-			p = append(p, e.Str())
-		}
-		r, err := jsonbEdit(j, p, 0, m)
+		r, err := jsonbEdit(j, arr.Elems, 0, m)
 		if err != nil {
 			return types.Null, err
 		}
@@ -790,7 +798,6 @@ func registerJSONRows(l library) {
 			return columnList(out), nil
 		})
 		l.bound(p+"_to_record", func(c *Call) (EvalFunc, error) {
-			fields := c.Columns
 			return func(ctx *Ctx, a []types.Datum) (types.Datum, error) {
 				n, err := node(a[0])
 				if err != nil {
@@ -799,6 +806,7 @@ func registerJSONRows(l library) {
 				if n.kind != types.JSONObject {
 					return types.Null, badJSONCall(p+"_to_record", n.kind)
 				}
+				fields := c.Columns // which the binder may set after this call was bound
 				row, err := ctx.recordFromJSON(n, fields, nil)
 				if err != nil {
 					return types.Null, err
@@ -808,14 +816,13 @@ func registerJSONRows(l library) {
 		})
 		set := func(name string, arg int) {
 			l.add(name, &impl{rowsOf: func(c *Call) (func(*Ctx, []types.Datum) (RowIter, error), error) {
-				fields := c.Columns
-				if arg == 1 && len(fields) == 0 {
+				if arg == 1 && len(c.Columns) == 0 {
 					if t := c.Args[0].BaseType(); t.Def != nil {
-						fields = t.Def.Fields
-						c.Columns = fields
+						c.Columns = t.Def.Fields
 					}
 				}
 				return func(ctx *Ctx, a []types.Datum) (RowIter, error) {
+					fields := c.Columns
 					if a[arg].IsNull() {
 						return &listIter{}, nil
 					}
@@ -828,7 +835,16 @@ func registerJSONRows(l library) {
 					}
 					var defaults []types.Datum
 					if arg == 1 && !a[0].IsNull() {
-						defaults = a[0].Tuple().Elems
+						tu := a[0].Tuple()
+						defaults = tu.Elems
+						if len(defaults) != len(fields) {
+							return nil, rowMismatch().WithDetail("Returned row contains %d attributes, but query expects %d.", len(defaults), len(fields))
+						}
+						for i, f := range fields {
+							if tu.Types[i].OID != f.Type.OID {
+								return nil, rowMismatch().WithDetail("Returned type %s at ordinal position %d, but query expects %s.", types.TypeName(tu.Types[i]), i+1, types.TypeName(f.Type))
+							}
+						}
 					}
 					var out [][]types.Datum
 					for _, v := range n.vals {
@@ -886,6 +902,10 @@ func registerJSONRows(l library) {
 			}, nil
 		})
 	}
+}
+
+func rowMismatch() *pgerr.Error {
+	return pgerr.New(pgerr.DatatypeMismatch, "function return row and query-specified return row do not match")
 }
 
 func registerJSONCasts(l library, jb func(func(*types.JSON, []types.Datum) (types.Datum, error)) EvalFunc) {

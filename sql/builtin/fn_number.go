@@ -2,6 +2,7 @@ package builtin
 
 import (
 	"math"
+	"math/big"
 	"math/bits"
 	"math/rand/v2"
 	"time"
@@ -352,10 +353,8 @@ func registerFloat(l library) {
 			return 1
 		case a < 0:
 			return -1
-		case a == 0:
-			return 0
 		}
-		return a
+		return 0 // NaN too
 	}))
 	l.fn("dsqrt", func(_ *Ctx, a []types.Datum) (types.Datum, error) {
 		if a[0].Float() < 0 {
@@ -390,21 +389,41 @@ func registerFloat(l library) {
 	l.fn("datan2", func(_ *Ctx, a []types.Datum) (types.Datum, error) {
 		return types.NewFloat(math.Atan2(a[0].Float(), a[1].Float())), nil
 	})
-	l.fn("dsinh", float1(math.Sinh))
-	l.fn("dcosh", float1(math.Cosh))
+	l.fn("dsinh", float1(func(x float64) float64 {
+		t := math.Expm1(math.Abs(x))
+		if math.IsInf(t, 0) {
+			return math.Copysign(t, x)
+		}
+		return math.Copysign((t+t/(t+1))/2, x)
+	}))
+	l.fn("dcosh", float1(func(x float64) float64 {
+		e := math.Exp(math.Abs(x))
+		return (e + 1/e) / 2
+	}))
 	l.fn("dtanh", float1(math.Tanh))
 	l.fn("dasinh", float1(math.Asinh))
 	l.fn("dacosh", floatDomain(math.Acosh, func(x float64) bool { return x >= 1 }))
 	l.fn("datanh", floatDomain(math.Atanh, unit))
 	l.fn("dsind", floatDomain(sind, finite))
 	l.fn("dcosd", floatDomain(cosd, finite))
-	l.fn("dtand", floatDomain(func(x float64) float64 { return noNegZero(sind(x) / cosd(x)) }, finite))
-	l.fn("dcotd", floatDomain(func(x float64) float64 { return noNegZero(cosd(x) / sind(x)) }, finite))
-	l.fn("dasind", floatDomain(func(x float64) float64 { return exactDegrees(math.Asin(x) * 180 / math.Pi) }, unit))
-	l.fn("dacosd", floatDomain(func(x float64) float64 { return exactDegrees(math.Acos(x) * 180 / math.Pi) }, unit))
-	l.fn("datand", float1(func(x float64) float64 { return exactDegrees(math.Atan(x) * 180 / math.Pi) }))
+	tan45, cot45 := sindQ1(45)/cosd(45), cosd(45)/sindQ1(45)
+	l.fn("dtand", floatDomain(func(x float64) float64 { return noNegZero(sind(x) / cosd(x) / tan45) }, finite))
+	l.fn("dcotd", floatDomain(func(x float64) float64 { return noNegZero(cosd(x) / sind(x) / cot45) }, finite))
+	l.fn("dasind", floatDomain(func(x float64) float64 {
+		if x < 0 {
+			return -asindQ1(-x)
+		}
+		return asindQ1(x)
+	}, unit))
+	l.fn("dacosd", floatDomain(func(x float64) float64 {
+		if x < 0 {
+			return 90 + asindQ1(-x)
+		}
+		return acosdQ1(x)
+	}, unit))
+	l.fn("datand", float1(func(x float64) float64 { return math.Atan(x) / math.Atan(1) * 45 }))
 	l.fn("datan2d", func(_ *Ctx, a []types.Datum) (types.Datum, error) {
-		return types.NewFloat(exactDegrees(math.Atan2(a[0].Float(), a[1].Float()) * 180 / math.Pi)), nil
+		return types.NewFloat(math.Atan2(a[0].Float(), a[1].Float()) / math.Atan(1) * 45), nil
 	})
 	l.fn("degrees", floatRange(func(x float64) float64 { return x / (math.Pi / 180) }))
 	l.fn("radians", floatRange(func(x float64) float64 { return x * (math.Pi / 180) }))
@@ -500,7 +519,7 @@ func dpow(_ *Ctx, a []types.Datum) (types.Datum, error) {
 	case x < 0 && math.Floor(y) != y:
 		return types.Null, pgerr.New(pgerr.InvalidArgumentForPowerFunction, "a negative number raised to a non-integer power yields a complex result")
 	}
-	r := math.Pow(x, y)
+	r := powExact(x, y)
 	if !math.IsInf(x, 0) && !math.IsInf(y, 0) {
 		if math.IsInf(r, 0) {
 			return types.Null, errFloatOverflow()
@@ -540,22 +559,53 @@ func cosd(x float64) float64 {
 	return sign * sindQ1(90-x)
 }
 
-var sin30 = math.Sin(math.Pi / 180 * 30)
-var oneMinusCos60 = 1 - math.Cos(math.Pi/180*60)
+// The divisors are computed as the arguments are, at run time: constant arithmetic would be too exact for
+// the quotients to come out as 0.5.
+var (
+	radiansPerDegree = math.Atan(1) / 45
+	sin30            = math.Sin(30 * radiansPerDegree)
+	oneMinusCos60    = 1 - math.Cos(60*radiansPerDegree)
+)
 
 func sindQ1(x float64) float64 {
 	if x <= 30 {
-		return math.Sin(x*(math.Pi/180)) / sin30 / 2
+		return math.Sin(x*radiansPerDegree) / sin30 / 2
 	}
-	return 1 - (1-math.Cos((90-x)*(math.Pi/180)))/oneMinusCos60/2
+	return 1 - (1-math.Cos((90-x)*radiansPerDegree))/oneMinusCos60/2
 }
 
-// exactDegrees snaps results that are a multiple of 15 degrees but for rounding.
-func exactDegrees(d float64) float64 {
-	if r := math.Round(d/15) * 15; math.Abs(d-r) < 1e-12 {
-		return r
+func asindQ1(x float64) float64 {
+	if x <= 0.5 {
+		return math.Asin(x) / math.Asin(0.5) * 30
 	}
-	return d
+	return 90 - math.Acos(x)/math.Acos(0.5)*60
+}
+
+func acosdQ1(x float64) float64 {
+	if x <= 0.5 {
+		return 90 - math.Asin(x)/math.Asin(0.5)*30
+	}
+	return math.Acos(x) / math.Acos(0.5) * 60
+}
+
+// powExact is math.Pow with an error below half a unit in the last place where it is cheap to have: whole
+// exponents of moderate size.
+func powExact(x, y float64) float64 {
+	if y != math.Trunc(y) || math.Abs(y) > 400 || math.IsInf(x, 0) || x == 0 {
+		return math.Pow(x, y)
+	}
+	r, sq := big.NewFloat(1).SetPrec(160), new(big.Float).SetPrec(160).SetFloat64(x)
+	for n := int(math.Abs(y)); n > 0; n >>= 1 {
+		if n&1 != 0 {
+			r.Mul(r, sq)
+		}
+		sq.Mul(sq, sq)
+	}
+	if y < 0 {
+		r.Quo(big.NewFloat(1).SetPrec(160), r)
+	}
+	f, _ := r.Float64()
+	return f
 }
 
 func widthBucketFloat(_ *Ctx, a []types.Datum) (types.Datum, error) {

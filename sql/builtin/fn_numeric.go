@@ -94,7 +94,7 @@ func registerNumeric(l library) {
 		return func(_ *Ctx, a []types.Datum) (types.Datum, error) {
 			s := int64(0)
 			if len(a) > 1 {
-				s = min(max(a[1].Int(), -2000), 2000)
+				s = min(max(a[1].Int(), -131072), 16383)
 			}
 			return types.NewNumeric(f(a[0].Numeric(), int(s))), nil
 		}
@@ -151,6 +151,12 @@ func registerNumeric(l library) {
 	l.bound("numeric_float4", numericToFloat)
 	l.bound("numeric_cash", func(*Call) (EvalFunc, error) {
 		return func(_ *Ctx, a []types.Datum) (types.Datum, error) {
+			if a[0].Numeric().Form == apd.NaN {
+				return types.Null, pgerr.New(pgerr.FeatureNotSupported, "cannot convert NaN to bigint")
+			}
+			if !finite(a[0].Numeric()) {
+				return types.Null, pgerr.New(pgerr.FeatureNotSupported, "cannot convert infinity to bigint")
+			}
 			d, err := types.NumericMul(types.NumericRound(a[0].Numeric(), 2), apd.New(100, 0))
 			if err != nil {
 				return types.Null, err
@@ -241,5 +247,7 @@ func widthBucketNumeric(_ *Ctx, a []types.Datum) (types.Datum, error) {
 		return types.Null, err
 	}
 	v, _ := types.NumericToInt64(q)
-	return types.NewInt(v + 1), nil
+	return narrow(v+1, types.Int4)
 }
+
+func bigPow10(n int) *big.Int { return new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(n)), nil) }

@@ -267,7 +267,10 @@ func similarToRegex(p, esc string) (string, error) {
 
 // runeOffset converts a 1-based character position to a byte offset, past the end for one beyond it.
 func runeOffset(s string, start int64) int {
-	return len(s) - len(runeRange(s, int(min(start-1, int64(len(s))+1)), len(s)+1))
+	if start-1 > int64(utf8.RuneCountInString(s)) {
+		return len(s) + 1
+	}
+	return len(s) - len(runeRange(s, int(start-1), len(s)+1))
 }
 
 // allMatches finds matches from a byte offset on, each as submatch indexes; limit 0 means all.

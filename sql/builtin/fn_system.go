@@ -163,9 +163,7 @@ func registerSystem(l library) {
 		return types.NewUUID(u), nil
 	})
 	l.fn("pg_sleep", sleep)
-	l.bound("num_nulls", func(call *Call) (EvalFunc, error) { return countNulls(call, true), nil })
-	l.bound("num_nonnulls", func(call *Call) (EvalFunc, error) { return countNulls(call, false), nil })
-	l.fn("pg_num_nulls", func(_ *Ctx, a []types.Datum) (types.Datum, error) { return types.NewInt(int64(len(a))), nil })
+	l.bound("pg_num_nulls", func(call *Call) (EvalFunc, error) { return countNulls(call, true), nil })
 	l.bound("pg_num_nonnulls", func(call *Call) (EvalFunc, error) { return countNulls(call, false), nil })
 	// Text functions of the catalog that need no catalog.
 	l.fn("parse_ident", parseIdent)
@@ -215,7 +213,7 @@ func registerSystem(l library) {
 
 func hashEval(t *types.T) EvalFunc {
 	return func(_ *Ctx, a []types.Datum) (types.Datum, error) {
-		return types.NewInt(int64(int32(types.Hash(t, 0, a[0])))), nil
+		return types.NewInt(int64(int32(stableHash(t, 0, a[0])))), nil
 	}
 }
 

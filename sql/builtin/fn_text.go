@@ -145,6 +145,9 @@ func registerText(l library) {
 	l.fn("text_right", func(_ *Ctx, a []types.Datum) (types.Datum, error) {
 		s, n := a[0].Str(), int(a[1].Int())
 		c := utf8.RuneCountInString(s)
+		if n == math.MinInt32 {
+			return a[0], nil // its negation overflows, and PostgreSQL keeps the string
+		}
 		from := c - n
 		if n < 0 {
 			from = -n
@@ -221,7 +224,7 @@ func registerText(l library) {
 		v := a[0].Int()
 		switch {
 		case v < 0:
-			return types.Null, pgerr.New(pgerr.ProgramLimitExceeded, "character number must be positive")
+			return types.Null, pgerr.New(pgerr.InvalidParameterValue, "character number must be positive")
 		case v == 0:
 			return types.Null, pgerr.New(pgerr.ProgramLimitExceeded, "null character not permitted")
 		case v > 0x10ffff:
@@ -497,6 +500,9 @@ func overlay(hasLen bool) EvalFunc {
 		if from <= 0 {
 			return types.Null, pgerr.New(pgerr.SubstringError, "negative substring length not allowed")
 		}
+		if from+n > math.MaxInt32 {
+			return types.Null, errOutOfRange(types.Int4)
+		}
 		before, err := substring(s, 1, from-1, true)
 		if err != nil {
 			return types.Null, err
@@ -727,7 +733,7 @@ func unistr(_ *Ctx, a []types.Datum) (types.Datum, error) {
 			v = v<<4 | rune(h[0])
 		}
 		if v < 0 || v > 0x10ffff {
-			return types.Null, pgerr.New(pgerr.SyntaxError, "invalid Unicode code point: %04X", v)
+			return types.Null, pgerr.New(pgerr.InvalidParameterValue, "invalid Unicode code point: %04X", v)
 		}
 		i += 1 + skip + n
 		switch {
@@ -795,6 +801,9 @@ func registerBytea(l library) {
 			}
 			if from <= 0 {
 				return types.Null, pgerr.New(pgerr.SubstringError, "negative substring length not allowed")
+			}
+			if from+n > math.MaxInt32 {
+				return types.Null, errOutOfRange(types.Int4)
 			}
 			cut := func(i int64) int { return int(min(max(i, 0), int64(len(b)))) }
 			out := append([]byte(nil), b[:cut(from-1)]...)
@@ -930,13 +939,7 @@ func registerBytea(l library) {
 		}
 		return types.NewBytes(b), nil
 	})
-	conv := func(_ *Ctx, a []types.Datum) (types.Datum, error) {
-		return types.NewBytes([]byte(a[0].Str())), nil
-	}
-	l.fn("pg_convert_to", conv)
-	l.fn("pg_convert_from", func(_ *Ctx, a []types.Datum) (types.Datum, error) {
-		return types.ParseBinary(a[0].Bytes(), types.Text, nil)
-	})
+	registerEncoding(l)
 }
 
 func base64Error(s string) error {

@@ -7,6 +7,9 @@ import (
 	"github.com/meridian-db/meridian/sql/pgerr"
 )
 
+// maxBitLength is the longest bit(n).
+const maxBitLength = 83886080
+
 // maxCharLength is the longest char(n) and varchar(n).
 const maxCharLength = 10485760
 
@@ -60,6 +63,8 @@ func CoerceTypmod(d Datum, t *T, explicit bool) (Datum, error) {
 	case OIDBit:
 		s, n := d.Str(), int(t.Typmod)
 		switch {
+		case n > maxBitLength:
+			return Null, pgerr.New(pgerr.ProgramLimitExceeded, "bit string length exceeds the maximum allowed (%d)", maxBitLength)
 		case len(s) == n:
 			return d, nil
 		case !explicit:

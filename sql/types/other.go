@@ -53,6 +53,9 @@ func parseMoney(text string, t *T) (Datum, error) {
 	}
 	s = strings.TrimPrefix(strings.TrimPrefix(s, "$"), "-")
 	s = strings.ReplaceAll(s, ",", "")
+	if s == "" {
+		s = "0"
+	}
 	n, err := ParseNumeric(s)
 	if err != nil || strings.ContainsAny(s, "nNeE") {
 		return Null, badInput(t, text)

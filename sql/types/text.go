@@ -36,7 +36,11 @@ func appendText(buf []byte, d Datum, t *T, s *Settings) []byte {
 	case KindNumeric:
 		return AppendNumeric(buf, d.Numeric())
 	case KindString:
-		return append(buf, d.Str()...)
+		s := d.Str()
+		if t.OID == OIDChar && s != "" && s[0] >= 0x80 {
+			return append(buf, '\\', '0'+s[0]>>6, '0'+s[0]>>3&7, '0'+s[0]&7)
+		}
+		return append(buf, s...)
 	case KindBytes:
 		return appendBytea(buf, d.Bytes(), s.ByteaOutput)
 	case KindDate:
@@ -159,7 +163,16 @@ func parseIntKind(text string, t *T, s *Settings) (Datum, error) {
 		return parseInt(text, t, math.MinInt32, math.MaxInt32)
 	case OIDInt8:
 		return parseInt(text, t, math.MinInt64, math.MaxInt64)
-	case OIDOid, OIDXid, OIDCid:
+	case OIDXid, OIDCid:
+		// Like strtoul, whatever follows the digits.
+		s := trimSpace(text)
+		n := 0
+		for n < len(s) && isDigit(s[n]) {
+			n++
+		}
+		v, _ := strconv.ParseUint(s[:n], 10, 64)
+		return NewInt(int64(uint32(v))), nil
+	case OIDOid:
 		return parseOID(text, t)
 	case OIDXid8:
 		n, err := strconv.ParseUint(trimSpace(text), 10, 64)
@@ -367,6 +380,9 @@ func parseStringKind(text string, t *T, s *Settings) (Datum, error) {
 			text = truncateUTF8(text, 63)
 		}
 	case OIDChar:
+		if len(text) == 4 && text[0] == '\\' && isOctal(text[1]) && isOctal(text[2]) && isOctal(text[3]) {
+			return NewString(string([]byte{(text[1]-'0')<<6 | (text[2]-'0')<<3 | (text[3] - '0')})), nil
+		}
 		if len(text) > 1 {
 			text = text[:1]
 		}
@@ -555,6 +571,11 @@ func appendReg(buf []byte, oid uint32, typ OID, s *Settings) []byte {
 	return strconv.AppendUint(buf, uint64(oid), 10)
 }
 
+// IsOIDLike reports whether values of t are unsigned 32-bit object ids.
+func IsOIDLike(t *T) bool {
+	return t.OID == OIDOid || t.OID == OIDXid || t.OID == OIDCid || isReg(t.OID)
+}
+
 func parseReg(text string, t *T, s *Settings) (Datum, error) {
 	if text == "-" {
 		return NewInt(0), nil
@@ -568,6 +589,12 @@ func parseReg(text string, t *T, s *Settings) (Datum, error) {
 			return Null, err
 		}
 		return NewInt(int64(oid)), nil
+	}
+	if trimSpace(text) == "" {
+		if t.OID == OIDRegtype {
+			return Null, pgerr.New(pgerr.SyntaxError, "invalid type name \"%s\"", text)
+		}
+		return Null, pgerr.New(pgerr.InvalidName, "invalid name syntax")
 	}
 	if t.OID == OIDRegtype {
 		typ, err := ParseTypeName(text)

@@ -75,6 +75,8 @@ func formatType(t *T, withMod bool) string {
 		return name
 	}
 	switch t.OID {
+	case OIDBool, OIDInt2, OIDInt4, OIDInt8, OIDFloat4, OIDFloat8:
+		return name
 	case OIDTime, OIDTimeTZ, OIDTimestamp, OIDTimestampTZ:
 		first, rest, _ := strings.Cut(name, " ")
 		return first + typmodOut(t.OID, m) + " " + rest
