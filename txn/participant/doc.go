@@ -41,6 +41,12 @@
 // commands that the leader proposes one after the other (cmdContinue), under the transaction's locks and
 // with safe time held below its timestamp. A new leader goes on where the last one stopped.
 //
+// # Garbage
+//
+// I3: the log carries the GC threshold; from the apply of that command on, reads below it are refused. Each replica
+// then removes dead versions beside the log, on its own time. Outcomes of commit attempts go after
+// Config.OutcomeRetention, by one command for all; those that a participant may still ask for stay.
+//
 // # Goroutines
 //
 // Server owns one goroutine that sweeps lock tables, one that collects garbage, and short-lived ones for
