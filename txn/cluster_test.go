@@ -386,7 +386,7 @@ func (c *testCluster) split(key string) bool {
 		lead.m.Split([]byte(key), right.replicas[lead.node].m)
 		right.floor = r.floor
 		right.closed.Store(r.closed.Load())
-		right.replicas[lead.node].m.LeaseAcquired(ranges.Lease{Epoch: 1, Holder: lead.node, Until: lead.Lease().Until, First: true}, nil)
+		right.replicas[lead.node].m.LeaseAcquired(ranges.Lease{Epoch: 1, Holder: lead.node, Until: lead.Lease().Until}, []byte{})
 		c.mu.Lock()
 		c.ranges = append(c.ranges, right)
 		c.mu.Unlock()

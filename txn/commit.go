@@ -39,7 +39,7 @@ func (t *Txn) Commit(ctx context.Context) (truetime.Timestamp, error) {
 	touched := len(t.mu.parts) > 0
 	ts := t.mu.readTS
 	t.mu.Unlock()
-	if t.opts.ReadOnly || (!touched && len(t.buf.entries) == 0) {
+	if t.opts.ReadOnly || (!touched && !t.stage.any && len(t.buf.entries) == 0) {
 		t.finish()
 		return ts, nil
 	}
@@ -58,6 +58,7 @@ func (t *Txn) Commit(ctx context.Context) (truetime.Timestamp, error) {
 		defer context.AfterFunc(t.db.stop, cancel)() // A node that shuts down waits for nobody.
 	}
 	ts, commitID, err := t.commit(cctx)
+	t.ground()
 	if (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) && cctx != ctx && !errors.Is(err, kv.ErrAmbiguous) {
 		err = wrap(kv.ErrUnavailable, "commit: "+err.Error())
 	}
@@ -79,9 +80,12 @@ func (t *Txn) Commit(ctx context.Context) (truetime.Timestamp, error) {
 // commit returns the commit timestamp, zero when nothing was written, and the id of the last attempt.
 func (t *Txn) commit(ctx context.Context) (truetime.Timestamp, []byte, error) {
 	if t.buf.bytes > 4*t.db.cfg.StageBytes {
-		if err := t.stageAll(ctx); err != nil {
+		if err := t.flush(ctx); err != nil {
 			return 0, nil, err
 		}
+	}
+	if err := t.land(ctx, nil, nil); err != nil {
+		return 0, nil, err
 	}
 	retry := t.db.newRetry()
 	for {

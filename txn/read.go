@@ -148,7 +148,7 @@ func (t *Txn) Get(ctx context.Context, key []byte, lock kv.LockMode, wait kv.Wai
 		return nil, err
 	}
 	lock = t.lockFor(lock)
-	own := t.buf.get(key)
+	own := t.own(key)
 	if own != nil && lock == kv.LockNone {
 		return own.read(), nil
 	}
@@ -262,7 +262,7 @@ func (t *Txn) GetBatch(ctx context.Context, keys [][]byte, lock kv.LockMode, wai
 	own := make([]bool, len(keys))
 	ask := make([]int, 0, len(keys))
 	for i, k := range keys {
-		if e := t.buf.get(k); e != nil {
+		if e := t.own(k); e != nil {
 			values[i], own[i] = e.read(), true
 			if lock == kv.LockNone {
 				continue

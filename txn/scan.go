@@ -123,10 +123,19 @@ func (s *Scanner) row() (key, value []byte) {
 
 // ownNext returns the transaction's next own write within the page.
 func (s *Scanner) ownNext() (key []byte, v *version, ok bool) {
-	if len(s.t.buf.entries) == 0 && len(s.kept.entries) == 0 {
+	flights := s.t.flights()
+	if len(s.t.buf.entries) == 0 && len(s.kept.entries) == 0 && len(flights) == 0 {
 		return nil, nil, false
 	}
-	for _, w := range [2]*buffer{&s.kept, &s.t.buf} {
+	// The newest first: it wins where several hold a key.
+	for i := len(flights) + 1; i >= 0; i-- {
+		w := &s.kept
+		switch {
+		case i == len(flights)+1:
+			w = &s.t.buf
+		case i > 0:
+			w = &flights[i-1].buf
+		}
 		var e *entry
 		var ev *version
 		if s.opts.Reverse {
@@ -176,7 +185,9 @@ func (s *Scanner) fetch(ctx context.Context) error {
 	t := s.t
 	retry := t.db.newRetry()
 	for {
-		if err := t.check(); err != nil {
+		// What is in flight has to arrive before the page is read: it could be missing in the page, and gone
+		// from here, when the scan gets to it.
+		if err := t.land(ctx, s.span.Start, s.span.End); err != nil {
 			return err
 		}
 		rt, err := t.db.routeFor(ctx, s.reach, s.opts.Reverse)

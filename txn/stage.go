@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sort"
 	"sync"
@@ -101,7 +102,8 @@ const (
 	stagePieceWrites = 4096
 )
 
-// Flush implements kv.Txn.
+// Flush implements kv.Txn. It starts to send what is buffered and returns, unless much is on its way already: a
+// load goes on reading while its last writes replicate.
 func (t *Txn) Flush(ctx context.Context) error {
 	if err := t.check(); err != nil {
 		return err
@@ -109,13 +111,44 @@ func (t *Txn) Flush(ctx context.Context) error {
 	if t.buf.bytes < t.db.cfg.StageBytes {
 		return nil
 	}
-	return t.fail(t.stageAll(ctx))
+	return t.flush(ctx)
 }
 
-// stageAll moves the buffer's writes to their ranges.
-func (t *Txn) stageAll(ctx context.Context) error {
+// maxFlights is how many flushed buffers may be on their way at once.
+const maxFlights = 4
+
+// flight is a flushed buffer on its way into the ranges' staging areas. Until it has arrived the transaction
+// reads its writes from here.
+type flight struct {
+	buf  buffer // not changed any more
+	runs []flightRun
+	done chan struct{}
+}
+
+// flightRun is the writes of one level, numbered from seq in key order.
+type flightRun struct {
+	writes []stagedWrite
+	seq    uint64
+}
+
+// flush sends the buffer off.
+func (t *Txn) flush(ctx context.Context) error {
 	if len(t.buf.entries) == 0 {
 		return nil
+	}
+	for {
+		flights := t.flights()
+		if len(flights) < maxFlights {
+			break
+		}
+		select {
+		case <-flights[0].done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if err := t.check(); err != nil {
+		return err
 	}
 	t.mu.Lock()
 	scanners := slices.Clone(t.mu.scanner)
@@ -132,11 +165,6 @@ func (t *Txn) stageAll(ctx context.Context) error {
 			levels[level(v.level)] = true
 		}
 	}
-	order := make([]uint64, 0, len(levels))
-	for l := range levels {
-		order = append(order, l)
-	}
-	slices.Sort(order)
 	for _, s := range scanners {
 		s.retain(&t.buf)
 	}
@@ -144,16 +172,93 @@ func (t *Txn) stageAll(ctx context.Context) error {
 		t.stage.next = 1
 	}
 	t.stage.any = true
-	for _, l := range order {
-		from := t.stage.next
-		err := t.stageLevel(ctx, l, level)
-		t.stage.record(l, from)
-		if err != nil {
-			// Part of the buffer is staged: going on would need to know which.
-			return t.abort(err)
+	// The numbers are given out here, in the order of flushes: of two writes of a key the later one has the
+	// higher number, whichever arrives first, and a piece that is sent again keeps its numbers.
+	f := &flight{buf: t.buf, done: make(chan struct{})}
+	for _, l := range slices.Sorted(maps.Keys(levels)) {
+		run := flightRun{seq: t.stage.next, writes: make([]stagedWrite, 0, len(t.buf.entries))}
+		for _, e := range t.buf.entries {
+			for v := &e.version; v != nil; v = v.prev {
+				// Of several versions that fall together the first met is the latest.
+				if level(v.level) == l {
+					run.writes = append(run.writes, stagedWrite{e.key, v})
+					break
+				}
+			}
 		}
+		t.stage.next += uint64(len(run.writes))
+		t.stage.record(l, run.seq)
+		f.runs = append(f.runs, run)
 	}
 	t.buf.reset()
+	if t.stop == nil {
+		t.stopCtx, t.stop = context.WithCancel(context.WithoutCancel(ctx))
+	}
+	t.mu.Lock()
+	t.mu.flights = append(t.mu.flights, f)
+	t.mu.Unlock()
+	if !t.db.background(func(dbCtx context.Context) {
+		ctx, cancel := context.WithCancel(t.stopCtx)
+		defer cancel()
+		defer context.AfterFunc(dbCtx, cancel)()
+		var err error
+		for _, run := range f.runs {
+			if err = t.stageRun(ctx, run); err != nil {
+				// Part of the buffer is staged: going on would need to know which.
+				t.abort(err)
+				break
+			}
+		}
+		t.mu.Lock()
+		t.mu.flights = slices.DeleteFunc(t.mu.flights, func(g *flight) bool { return g == f })
+		t.mu.Unlock()
+		close(f.done)
+	}) {
+		close(f.done)
+		return t.abort(wrap(kv.ErrUnavailable, "shutting down"))
+	}
+	return nil
+}
+
+// flights returns the flushed buffers on their way, oldest first.
+func (t *Txn) flights() []*flight {
+	if !t.stage.any {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.mu.flights)
+}
+
+// land waits until every flushed buffer that holds a key in [start, end) has arrived (nil: every one), and
+// reports what went wrong with any.
+func (t *Txn) land(ctx context.Context, start, end []byte) error {
+	for _, f := range t.flights() {
+		if start != nil {
+			if i, _ := f.buf.search(start); i == len(f.buf.entries) || bytes.Compare(f.buf.entries[i].key, end) >= 0 {
+				continue
+			}
+		}
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return t.check()
+}
+
+// own returns the transaction's own unstaged write of key, nil when there is none.
+func (t *Txn) own(key []byte) *entry {
+	if e := t.buf.get(key); e != nil {
+		return e
+	}
+	flights := t.flights()
+	for i := len(flights) - 1; i >= 0; i-- {
+		if e := flights[i].buf.get(key); e != nil {
+			return e
+		}
+	}
 	return nil
 }
 
@@ -173,77 +278,63 @@ type stagedWrite struct {
 	v   *version
 }
 
-func (t *Txn) stageLevel(ctx context.Context, l uint64, level func(uint64) uint64) error {
-	writes := make([]stagedWrite, 0, len(t.buf.entries))
-	for _, e := range t.buf.entries {
-		for v := &e.version; v != nil; v = v.prev {
-			// Of several versions that fall together the first met is the latest.
-			if level(v.level) == l {
-				writes = append(writes, stagedWrite{e.key, v})
-				break
-			}
-		}
-	}
-	var mu sync.Mutex
+// stagePiece is the writes [from, to) of a run, in one range.
+type stagePiece struct {
+	rt       *route
+	from, to int
+}
+
+// stageRun stages the writes of a run. Pieces whose range has split meanwhile are cut anew.
+func (t *Txn) stageRun(ctx context.Context, run flightRun) error {
+	todo := []stagePiece{{nil, 0, len(run.writes)}}
 	retry := t.db.newRetry()
-	for len(writes) > 0 {
-		pieces, err := t.stagePieces(ctx, writes)
-		if err != nil {
-			return err
+	for {
+		var pieces []stagePiece
+		for _, p := range todo {
+			cut, err := t.cutPieces(ctx, run.writes, p.from, p.to)
+			if err != nil {
+				return err
+			}
+			pieces = append(pieces, cut...)
 		}
-		var again []stagedWrite
-		err = parallel(len(pieces), func(i int) error {
+		var mu sync.Mutex
+		todo = nil
+		err := parallel(len(pieces), func(i int) error {
 			p := pieces[i]
-			mu.Lock()
-			seq := t.stage.next
-			t.stage.next += uint64(len(p.writes))
-			mu.Unlock()
-			err := t.stagePiece(ctx, p.rt, p.writes, seq)
+			err := t.stagePiece(ctx, p.rt, run.writes[p.from:p.to], run.seq+uint64(p.from))
 			if errors.Is(err, errReroute) {
 				mu.Lock()
-				again = append(again, p.writes...)
+				todo = append(todo, p)
 				mu.Unlock()
 				return nil
 			}
 			return err
 		})
-		if err != nil {
+		if err != nil || len(todo) == 0 {
 			return err
 		}
-		if writes = again; len(writes) > 0 {
-			slices.SortFunc(writes, func(a, b stagedWrite) int { return bytes.Compare(a.key, b.key) })
-			retry.cause = "routing"
-			if err := retry.wait(ctx); err != nil {
-				return err
-			}
+		retry.cause = "routing"
+		if err := retry.wait(ctx); err != nil {
+			return err
 		}
 	}
-	return nil
 }
 
-type stagePiece struct {
-	rt     *route
-	writes []stagedWrite
-}
-
-// stagePieces cuts sorted writes where ranges end and requests grow too large.
-func (t *Txn) stagePieces(ctx context.Context, writes []stagedWrite) ([]stagePiece, error) {
+// cutPieces cuts sorted writes where ranges end and requests grow too large.
+func (t *Txn) cutPieces(ctx context.Context, writes []stagedWrite, from, to int) ([]stagePiece, error) {
 	var pieces []stagePiece
-	for len(writes) > 0 {
-		rt, err := t.db.routeFor(ctx, writes[0].key, false)
+	for from < to {
+		rt, err := t.db.routeFor(ctx, writes[from].key, false)
 		if err != nil {
 			return nil, err
 		}
-		n, size := 0, 0
-		for n < len(writes) && n < stagePieceWrites && (n == 0 || size < stagePieceBytes) && rt.desc.Contains(writes[n].key) {
+		n, size := from, 0
+		for n < to && n-from < stagePieceWrites && (n == from || size < stagePieceBytes) && rt.desc.Contains(writes[n].key) {
 			size += len(writes[n].key) + len(writes[n].v.value)
 			n++
 		}
-		if n == 0 {
-			return nil, errReroute
-		}
-		pieces = append(pieces, stagePiece{rt, writes[:n]})
-		writes = writes[n:]
+		pieces = append(pieces, stagePiece{rt, from, n})
+		from = n
 	}
 	return pieces, nil
 }
@@ -251,6 +342,7 @@ func (t *Txn) stagePieces(ctx context.Context, writes []stagedWrite) ([]stagePie
 func (t *Txn) stagePiece(ctx context.Context, rt *route, writes []stagedWrite, seq uint64) error {
 	req := t.newWrite(txnpb.Kind_STAGE, rt)
 	req.StageSeq = int64(seq)
+	req.WriteKeys, req.WriteValues = make([][]byte, 0, len(writes)), make([][]byte, 0, len(writes))
 	for _, w := range writes {
 		op := w.v.op
 		if op == txnpb.WriteOp_WRITE_INSERT {
@@ -317,6 +409,9 @@ func (t *Txn) DeleteSpan(ctx context.Context, span kv.Span) error {
 	}
 	if bytes.Compare(span.Start, span.End) >= 0 {
 		return nil
+	}
+	if err := t.land(ctx, nil, nil); err != nil {
+		return err
 	}
 	t.buf.removeSpan(span.Start, span.End)
 	if t.stage.next == 0 {

@@ -36,6 +36,7 @@ type Txn struct {
 		seen    map[ranges.RangeID]struct{} // for stats.Ranges, once parts do not tell
 		listed  bool                        // in db.active
 		scanner []*Scanner                  // open ones
+		flights []*flight                   // flushed buffers on their way, oldest first
 
 		firstPart part
 		partSpace [4]*part
@@ -46,6 +47,9 @@ type Txn struct {
 	level uint64
 	buf   buffer
 	stage staging
+	// stopCtx ends what is in flight, and is made with the first flight.
+	stopCtx context.Context
+	stop    context.CancelFunc
 }
 
 var _ kv.Txn = (*Txn)(nil)
@@ -330,6 +334,9 @@ func (t *Txn) RollbackTo(ctx context.Context, sp kv.Savepoint) error {
 	if sp.Seq == 0 || sp.Seq > t.level {
 		return fmt.Errorf("%w: rollback to an unknown savepoint", ErrInternal)
 	}
+	if err := t.land(ctx, nil, nil); err != nil {
+		return err
+	}
 	if err := t.stage.rollback(sp.Seq); err != nil {
 		t.mu.Lock()
 		t.mu.failed = err
@@ -346,9 +353,22 @@ func (t *Txn) Rollback(ctx context.Context) {
 	if t.done {
 		return
 	}
+	t.ground()
 	t.finish()
 	t.db.metrics.RolledBack.Add(1)
 	t.release(ctx, nil)
+}
+
+// ground ends what is in flight and waits for it: a piece that arrived after the rollback would leave locks
+// behind until they expire.
+func (t *Txn) ground() {
+	if t.stop == nil {
+		return
+	}
+	t.stop()
+	for _, f := range t.flights() {
+		<-f.done
+	}
 }
 
 // finish makes the transaction unusable and forgets it.
