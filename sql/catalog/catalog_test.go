@@ -442,3 +442,33 @@ func BenchmarkTransaction(b *testing.B) {
 		v.Finish(true)
 	}
 }
+
+// A read in the past sees the catalog of its timestamp, on a node that has long had a newer one.
+func TestAsOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := kvtest.New()
+		_, ms := newNodes(t, db, 1)
+		defer stopAll(ms)
+		s := begin(t, db, ms[0])
+		s.createTable("t")
+		must(t, s.commit())
+		old, err := db.Begin(t.Context(), kv.TxnOptions{ReadOnly: true})
+		must(t, err)
+		defer old.Rollback(t.Context())
+		s = begin(t, db, ms[0])
+		must(t, s.addColumn("t"))
+		s.createTable("u")
+		must(t, s.commit())
+		for range 2 {
+			v, err := ms[0].Begin(t.Context(), PostgresDatabaseID, Options{Pinned: true})
+			must(t, err)
+			must(t, v.AsOf(t.Context(), old))
+			tab := v.Snapshot().ResolveTable([]string{"public"}, "", "t")
+			if tab == nil || tab.Column("b") != nil || v.Snapshot().ResolveTable([]string{"public"}, "", "u") != nil {
+				t.Fatal("not the catalog of that time")
+			}
+			must(t, v.Use(t.Context(), []uint32{tab.ID}))
+			v.Finish(true)
+		}
+	})
+}

@@ -59,6 +59,11 @@ type Manager struct {
 
 	loadMu sync.Mutex // one load or renewal at a time
 
+	past struct { // versions read at older timestamps, the oldest use first
+		sync.Mutex
+		states []*state
+	}
+
 	ids struct {
 		sync.Mutex
 		next, end uint32

@@ -52,6 +52,7 @@ type Txn struct {
 	opts Options
 	snap *Snapshot
 	base uint64 // version of the snapshot under the own changes
+	past bool   // AsOf has set the view
 
 	// Own changes.
 	kv      kv.Txn
@@ -70,7 +71,7 @@ func (m *Manager) Begin(ctx context.Context, db uint32, opts Options) (*Txn, err
 	t.m, t.db, t.opts = m, db, opts
 	t.state.Store(int32(txnOpen))
 	t.used = t.used[:0]
-	t.snap, t.kv, t.changed, t.edited = nil, nil, nil, 0
+	t.snap, t.kv, t.changed, t.edited, t.past = nil, nil, nil, 0, false
 	m.mu.Lock()
 	t.next, t.prev = &m.active, m.active.prev
 	t.prev.next, t.next.prev = t, t
@@ -88,6 +89,9 @@ func (m *Manager) Begin(ctx context.Context, db uint32, opts Options) (*Txn, err
 func (t *Txn) Statement(ctx context.Context) error {
 	if t.changed != nil {
 		return t.doomed()
+	}
+	if t.past {
+		return nil
 	}
 	for {
 		if err := t.doomed(); err != nil {
@@ -136,6 +140,9 @@ func (t *Txn) Changed() bool { return t.changed != nil }
 // Use declares the objects that the statement about to run was planned with. It does not allocate in the
 // usual case. It fails with ErrChanged when one has changed meanwhile: Statement and plan again.
 func (t *Txn) Use(ctx context.Context, ids []uint32) error {
+	if t.past {
+		return nil
+	}
 	t.mu.Lock()
 next:
 	for _, id := range ids {
