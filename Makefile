@@ -8,7 +8,7 @@ FUZZTIME ?= 20s
 .PHONY: build demo test test-race test-sim test-fuzz test-compose bench microbench lint fmt generate image clean
 
 build: ## bin/meridian: one static binary, no cgo
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/meridian
+	CGO_ENABLED=0 $(GO) build -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/meridian
 
 demo: build ## a three-region cluster in one process; flags through ARGS="--latency wan"
 	@$(BIN) demo $(ARGS)
@@ -48,7 +48,7 @@ generate:
 	$(GO) generate ./...
 
 image: ## meridian:dev, FROM scratch with just the binary
-	CGO_ENABLED=0 GOOS=linux $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o deploy/image/meridian ./cmd/meridian
+	CGO_ENABLED=0 GOOS=linux $(GO) build -ldflags '$(LDFLAGS)' -o deploy/image/meridian ./cmd/meridian
 	docker build -q -t meridian:dev -f deploy/Dockerfile deploy/image
 
 clean:
