@@ -56,7 +56,7 @@ var stateMap = []struct {
 
 // clientError gives an error its SQLSTATE and turns its position, a byte offset in text, into the number of
 // characters that clients count in.
-func clientError(err error, text string) error {
+func clientError(err error, text string) *pgerr.Error {
 	e := WireError(err)
 	if e.Position == 0 {
 		return e

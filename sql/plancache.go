@@ -129,8 +129,10 @@ func (s *Session) lookupParsed(text string, oids []uint32) *statement {
 	}
 	e := s.srv.plans.get(key)
 	if e == nil {
+		s.srv.metrics.planMisses.Inc()
 		return nil
 	}
+	s.srv.metrics.planHits.Inc()
 	st := e.st
 	st.epoch = s.plannerEpoch
 	return &st
@@ -169,8 +171,10 @@ func (s *Session) lookupShared(text string) (*statement, []types.Datum, error) {
 		if err != nil {
 			return nil, nil, err
 		}
+		s.srv.metrics.planHits.Inc()
 		return &st, params, nil
 	}
+	s.srv.metrics.planMisses.Inc()
 	return nil, nil, nil
 }
 

@@ -189,6 +189,7 @@ func (s *Session) runOne(ctx context.Context, st *statement, params []types.Datu
 		if !retryable(err) || attempt >= s.maxRetries || ctx.Err() != nil || !s.out.Rewind(mark) {
 			return err
 		}
+		s.srv.metrics.retries.Inc()
 		s.endTxn(ctx, false)
 	}
 }
@@ -410,7 +411,8 @@ func (s *Session) commitBlock(ctx context.Context) error {
 
 // beginStatement starts a message's work: its context with timeout and span, and its place in the views.
 func (s *Session) beginStatement(operation, text string) (context.Context, statementSpan) {
-	now := s.srv.cfg.Now()
+	now := s.now()
+	s.srv.metrics.statements.Inc()
 	s.bctx.StmtTime = pgMicros(now)
 	s.info.Lock()
 	s.info.State, s.info.StateSince = "active", now
@@ -423,7 +425,11 @@ func (s *Session) beginStatement(operation, text string) (context.Context, state
 // endStatement ends it and makes its error one for the client.
 func (s *Session) endStatement(ctx context.Context, span statementSpan, text string, err error) error {
 	if err != nil {
-		err = clientError(interrupted(ctx, err), text)
+		e := clientError(interrupted(ctx, err), text)
+		if len(e.Code) == 5 {
+			s.srv.metrics.errors.WithLabelValues(e.Code[:2]).Inc()
+		}
+		err = e
 	}
 	s.stmtCtx.end()
 	span.end(err)

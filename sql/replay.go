@@ -95,7 +95,11 @@ func (s *Session) retryBlock(ctx context.Context, cause error) error {
 		}
 		err := s.replayOnce(ctx)
 		if err == nil {
+			s.srv.metrics.replays.Inc()
 			return nil
+		}
+		if errors.Is(err, errReplayDiverged) {
+			s.srv.metrics.diverged.Inc()
 		}
 		if t.kv != nil {
 			t.age = t.kv.Age()

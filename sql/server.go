@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/pgerr"
@@ -39,6 +40,7 @@ type Server struct {
 	cfg       Config
 	plans     planCache
 	sequences *catalog.Sequences
+	metrics   *metrics
 
 	mu struct {
 		sync.Mutex
@@ -71,7 +73,10 @@ func NewServer(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	srv := &Server{cfg: cfg, sequences: catalog.NewSequences(cfg.DB, cfg.Now)}
+	if _, off := cfg.Tracer.(noop.Tracer); off {
+		cfg.Tracer = nil // nothing is spent on spans that nobody sees
+	}
+	srv := &Server{cfg: cfg, sequences: catalog.NewSequences(cfg.DB, cfg.Now), metrics: newMetrics()}
 	srv.plans.init(cfg.PlanCacheSize)
 	srv.mu.sessions = map[int32]*Session{}
 	return srv, nil
