@@ -32,9 +32,10 @@
 //
 // # Goroutines
 //
-// DB runs one goroutine for heartbeats and one for each rollback or parallel request in flight; Close
-// waits for all. A Txn starts goroutines only for requests that go to several ranges at once and waits
-// for them before it returns.
+// DB runs one goroutine for heartbeats, and one for each rollback and each flushed buffer on its way (at most
+// four a transaction); Close ends them and waits. Commit, Rollback and RollbackTo leave none of a transaction's
+// buffers behind. For requests to several ranges at once a call starts goroutines and waits for them before
+// it returns.
 //
 // Paper: Corbett et al., OSDI 2012, §4.1 and §4.2.
 package txn

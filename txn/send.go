@@ -209,12 +209,8 @@ func (db *DB) SendToRange(ctx context.Context, rangeID int64, startKey []byte, r
 			if int64(rt.desc.ID) != rangeID {
 				// The cache is behind, or ahead in a way that needs an administrator: merges do not exist.
 				db.routes.evict(rt)
-				err = errReroute
-			} else {
-				var resp *txnpb.BatchResponse
-				if resp, _, err = db.send(ctx, rt, req); err == nil {
-					return resp, nil
-				}
+			} else if resp, _, err := db.send(ctx, rt, req); err == nil {
+				return resp, nil
 			}
 		}
 		if ctx.Err() != nil {
