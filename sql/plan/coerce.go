@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"strings"
+
 	"github.com/meridian-db/meridian/sql/builtin"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/types"
@@ -31,6 +33,10 @@ func (b *binder) coerce(e Expr, to *types.T, cc builtin.CastContext, pos int32) 
 			c, err := builtin.ResolveCast(types.Unknown, to, cc)
 			if err != nil {
 				return nil, at(err, pos)
+			}
+			if relativeTime(x.D.Str(), to) {
+				// A plan outlives the moment: 'now' is read again by each execution.
+				return b.domain(&Cast{Arg: x, C: c, T: to, Form: FormExplicit}, to)
 			}
 			d, err := c.Eval(b.fold, x.D)
 			if err != nil {
@@ -79,6 +85,20 @@ func (b *binder) coerce(e Expr, to *types.T, cc builtin.CastContext, pos int32) 
 		return e, nil
 	}
 	return b.cast(e, to, cc, pos)
+}
+
+// relativeTime reports whether a date or time literal depends on the clock.
+func relativeTime(text string, t *types.T) bool {
+	switch t.BaseType().Kind {
+	case types.KindDate, types.KindTime, types.KindTimeTZ, types.KindTimestamp, types.KindTimestampTZ:
+		text = strings.ToLower(text)
+		for _, w := range []string{"now", "today", "tomorrow", "yesterday"} {
+			if strings.Contains(text, w) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func bareType(t *types.T) *types.T {
