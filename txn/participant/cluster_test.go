@@ -53,7 +53,8 @@ type cluster struct {
 
 	mu     sync.Mutex
 	down   map[ranges.NodeID]bool
-	drop   func(from ranges.NodeID, req *txnpb.BatchRequest) bool // loses the request
+	drop   func(from ranges.NodeID, req *txnpb.BatchRequest) bool // loses the request, and says so
+	mute   func(from ranges.NodeID, req *txnpb.BatchRequest) bool // loses the answer, silently
 	trace  func(from ranges.NodeID, req *txnpb.BatchRequest, resp *txnpb.BatchResponse)
 	commit uint64
 }
@@ -128,8 +129,13 @@ func (c *cluster) send(ctx context.Context, from ranges.NodeID, id ranges.RangeI
 	to := g.leaderNode()
 	c.mu.Lock()
 	drop := c.down[from] || c.down[to] || to == 0 || c.drop != nil && c.drop(from, req)
+	mute := c.mute != nil && c.mute(from, req)
 	trace := c.trace
 	c.mu.Unlock()
+	if mute {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	if drop {
 		return nil, fmt.Errorf("no connection from %s to %s", from, to)
 	}

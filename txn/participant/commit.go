@@ -527,11 +527,11 @@ func (m *Machine) dropStaged(l *leadership, id TxnID) {
 	m.mu.RLock()
 	head := m.state.staged[id]
 	m.mu.RUnlock()
-	if head == nil || !l.claim(id) {
+	if head == nil || !l.claim(l.driving, id) {
 		return
 	}
 	m.srv.spawn(func() {
-		defer l.unclaim(id)
+		defer l.unclaim(l.driving, id)
 		for {
 			c := command{kind: cmdDropStaged, txn: id}
 			res, err := m.logged(l.ctx, &c)
@@ -557,10 +557,10 @@ const piecesInFlight = 12
 
 // applyLarge drives a large committed transaction to its end and releases its locks.
 func (m *Machine) applyLarge(ctx context.Context, l *leadership, id TxnID, ts truetime.Timestamp) error {
-	if !l.claim(id) {
+	if !l.claim(l.driving, id) {
 		return nil
 	}
-	defer l.unclaim(id)
+	defer l.unclaim(l.driving, id)
 	var pieces []Pending
 	for more := true; more; {
 		var err error
@@ -610,19 +610,19 @@ func (m *Machine) release(l *leadership, id TxnID, ts truetime.Timestamp) {
 	}
 }
 
-// claim makes the caller the only one to drive id; unclaim ends that.
-func (l *leadership) claim(id TxnID) bool {
+// claim makes the caller the only one to recover, or to drive, id; unclaim ends that.
+func (l *leadership) claim(set map[TxnID]bool, id TxnID) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.saving[id] {
+	if set[id] {
 		return false
 	}
-	l.saving[id] = true
+	set[id] = true
 	return true
 }
 
-func (l *leadership) unclaim(id TxnID) {
+func (l *leadership) unclaim(set map[TxnID]bool, id TxnID) {
 	l.mu.Lock()
-	delete(l.saving, id)
+	delete(set, id)
 	l.mu.Unlock()
 }

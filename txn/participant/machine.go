@@ -77,15 +77,16 @@ type leadership struct {
 	attempts map[CommitID]*attempt
 	seen     seenCommits
 	// inflight counts the commits and prepares between their first look at the gate and their apply.
-	inflight int
-	blocked  gate
-	lifted   chan struct{} // closed when blocked changes
-	idle     chan struct{} // closed when inflight becomes 0 or a record goes, if somebody waits
-	splitGen uint64        // descriptor generation of the last split under this lease
-	right    [][]byte      // encoded descriptors of ranges split off
-	pushing  map[CommitID]bool
-	saving   map[TxnID]bool // transactions being recovered
-	forget   []CommitID     // decisions every participant knows, to be dropped from the state
+	inflight   int
+	blocked    gate
+	lifted     chan struct{} // closed when blocked changes
+	idle       chan struct{} // closed when inflight becomes 0 or a record goes, if somebody waits
+	splitGen   uint64        // descriptor generation of the last split under this lease
+	right      [][]byte      // encoded descriptors of ranges split off
+	pushing    map[CommitID]bool
+	recovering map[TxnID]bool // prepared transactions whose coordinator is being asked
+	driving    map[TxnID]bool // large ones that are being applied, or dropped, piece by piece
+	forget     []CommitID     // decisions every participant knows, to be dropped from the state
 }
 
 // gate says what may begin while a split or a handoff is under way.
@@ -192,10 +193,11 @@ func (m *Machine) LeaseAcquired(lease ranges.Lease, handoff []byte) {
 	ctx, cancel := context.WithCancel(m.srv.ctx)
 	l := &leadership{
 		lease: lease, ctx: ctx, cancel: cancel,
-		attempts: make(map[CommitID]*attempt),
-		lifted:   make(chan struct{}),
-		pushing:  make(map[CommitID]bool),
-		saving:   make(map[TxnID]bool),
+		attempts:   make(map[CommitID]*attempt),
+		lifted:     make(chan struct{}),
+		pushing:    make(map[CommitID]bool),
+		recovering: make(map[TxnID]bool),
+		driving:    make(map[TxnID]bool),
 	}
 	m.LeaseLost()
 	stash := m.stash.Swap(nil)

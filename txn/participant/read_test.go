@@ -428,3 +428,35 @@ func TestCanceledCommit(t *testing.T) {
 		}
 	})
 }
+
+// TestSilentLoss: a RESOLVE, or a recovery's QUERY, that is never answered over a healthy connection is sent again.
+func TestSilentLoss(t *testing.T) {
+	for _, kind := range []txnpb.Kind{txnpb.Kind_RESOLVE, txnpb.Kind_QUERY} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster(t, clusterConfig{nodes: 2, splits: []string{"m"}, delay: time.Millisecond, eps: time.Millisecond})
+			defer c.close()
+			ctx := context.Background()
+			lost := 0
+			c.mute = func(_ ranges.NodeID, req *txnpb.BatchRequest) bool {
+				if req.Kind == kind && lost < 2 {
+					lost++
+					return true
+				}
+				return false
+			}
+			s := &script{c: c, start: time.Now(), decide: map[string]*txnpb.BatchRequest{}, commits: map[string][]byte{"t1": c.commitID()}}
+			x := client{c, 1}.begin(1)
+			x.put("a", "1")
+			x.put("n", "1")
+			s.prepare(ctx, x, "t1", 2)
+			if kind == txnpb.Kind_RESOLVE {
+				s.sendDecide(ctx, x, "t1")
+			}
+			time.Sleep(20 * time.Second)
+			m := c.groups[2].replicas[2].m
+			if lost != 2 || len(m.state.records) != 0 || m.lead.Load().table.Len() != 0 {
+				t.Errorf("%s: %d lost, %d records left", kind, lost, len(m.state.records))
+			}
+		})
+	}
+}

@@ -254,7 +254,9 @@ func (m *Machine) tell(l *leadership, p target, id TxnID, commit CommitID, ts tr
 				Kind: txnpb.Kind_RESOLVE, RangeId: int64(p.id), TxnId: id[:], CommitId: commit[:],
 				Outcome: txnpb.Outcome_OUTCOME_COMMITTED, CommitTs: int64(ts),
 			}
-			resp, err := router.SendToRange(l.ctx, int64(p.id), p.key, req)
+			ctx, cancel := context.WithTimeout(l.ctx, m.srv.cfg.ResolveTimeout)
+			resp, err := router.SendToRange(ctx, int64(p.id), p.key, req)
+			cancel()
 			if err == nil && resp.Error == txnpb.ErrorCode_OK {
 				return true
 			}
@@ -293,11 +295,11 @@ func (m *Machine) forgetDecisions(l *leadership) {
 // undecided (I8). It returns at once; one recovery of a transaction runs at a time.
 func (m *Machine) recover(l *leadership, x *locktable.Txn) {
 	p, _ := x.Payload.(*part)
-	if p == nil || x.State() != locktable.Prepared || p.coord.id == 0 || !l.claim(x.ID) {
+	if p == nil || x.State() != locktable.Prepared || p.coord.id == 0 || !l.claim(l.recovering, x.ID) {
 		return
 	}
 	m.srv.spawn(func() {
-		defer l.unclaim(x.ID)
+		defer l.unclaim(l.recovering, x.ID)
 		m.srv.metrics.recoveries.Inc()
 		for l.ctx.Err() == nil && x.State() == locktable.Prepared {
 			if m.recoverOnce(l, x, p) {
@@ -319,7 +321,9 @@ func (m *Machine) recoverOnce(l *leadership, x *locktable.Txn, p *part) bool {
 	req := &txnpb.BatchRequest{
 		Kind: txnpb.Kind_QUERY, RangeId: int64(p.coord.id), CommitId: p.commit[:], AbortIfUndecided: true, FromParticipant: true,
 	}
-	resp, err := router.SendToRange(l.ctx, int64(p.coord.id), p.coord.key, req)
+	ctx, cancel := context.WithTimeout(l.ctx, m.srv.cfg.ResolveTimeout)
+	defer cancel()
+	resp, err := router.SendToRange(ctx, int64(p.coord.id), p.coord.key, req)
 	if err != nil || resp.Error != txnpb.ErrorCode_OK || resp.Outcome == txnpb.Outcome_OUTCOME_UNKNOWN {
 		return false
 	}

@@ -39,6 +39,9 @@ type Config struct {
 	WoundPatience time.Duration
 	// ResolveRetry is the pause between two attempts to tell a participant the outcome. Default 100ms.
 	ResolveRetry time.Duration
+	// ResolveTimeout bounds one such attempt, and one question to a coordinator: an answer can be lost without
+	// the connection being so. Default 3s.
+	ResolveTimeout time.Duration
 	// OutcomeRetention is how long the outcome of a commit attempt can be asked for. Default 5m.
 	OutcomeRetention time.Duration
 	// GCTTL is how long old versions are kept. Default 1h; negative: for ever.
@@ -85,6 +88,7 @@ func NewServer(cfg Config) (*Server, error) {
 	cfg.Silence = cmp.Or(cfg.Silence, 5)
 	cfg.WoundPatience = cmp.Or(cfg.WoundPatience, time.Second)
 	cfg.ResolveRetry = cmp.Or(cfg.ResolveRetry, 100*time.Millisecond)
+	cfg.ResolveTimeout = cmp.Or(cfg.ResolveTimeout, 3*time.Second)
 	cfg.OutcomeRetention = cmp.Or(cfg.OutcomeRetention, 5*time.Minute)
 	cfg.GCTTL = cmp.Or(cfg.GCTTL, time.Hour)
 	cfg.GCInterval = cmp.Or(cfg.GCInterval, time.Minute)
@@ -342,6 +346,11 @@ func (m *Machine) sweep() {
 		m.recover(l, x)
 	}
 	m.mu.RLock()
+	for id, rec := range m.state.records {
+		if ts := rec.commitTS; ts != 0 {
+			m.srv.spawn(func() { _ = m.applyLarge(l.ctx, l, id, ts) }) // does nothing if it is being driven
+		}
+	}
 	var orphans []TxnID
 	for id := range m.state.staged {
 		if m.state.records[id] == nil {
