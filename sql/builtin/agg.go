@@ -140,15 +140,14 @@ func (s *intSum) Result(*Ctx) (types.Datum, error) {
 
 // numSum adds numerics: in 64 bits while all values have one scale and fit, in apd otherwise.
 type numSum struct {
-	small    int64
-	scale    int32 // exponent of small
-	big      *apd.Decimal
-	maxScale int32
-	nan      int64
-	posInf   int64
-	negInf   int64
-	n        int64
-	avg      bool
+	small  int64
+	scale  int32 // exponent of small
+	big    *apd.Decimal
+	nan    int64
+	posInf int64
+	negInf int64
+	n      int64
+	avg    bool
 }
 
 func (s *numSum) Add(_ *Ctx, a []types.Datum) error {

@@ -30,13 +30,6 @@ func (c *Ctx) clock() int64 {
 // MicrosOf converts a time to microseconds since 2000-01-01 UTC.
 func MicrosOf(t time.Time) int64 { return t.UnixMicro() - 946684800*1e6 }
 
-// notice reports a message to the client.
-func (c *Ctx) notice(severity, code, message string) {
-	if c != nil && c.Notice != nil {
-		c.Notice(severity, code, message)
-	}
-}
-
 func (c *Ctx) settings() *types.Settings {
 	if c == nil || c.Settings == nil {
 		return types.DefaultSettings

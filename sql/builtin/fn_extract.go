@@ -407,11 +407,10 @@ func registerTrunc(l library) {
 		if err != nil {
 			return types.Null, err
 		}
-		c, ok := truncCivil(u, types.ToCivil(0))
+		c, ok := truncCivil(u, types.ToCivil(a[1].Int()))
 		if !ok {
 			return types.Null, unitError(a[0].Str(), types.Timestamp, true)
 		}
-		c, _ = truncCivil(u, types.ToCivil(a[1].Int()))
 		v, ok := types.FromCivil(c)
 		if !ok {
 			return types.Null, types.ErrTimestampRange()

@@ -196,14 +196,14 @@ func (n *numFormat) shift() int     { return n.multi &^ multiSeen }
 // numWriter fills a template with a number.
 type numWriter struct {
 	*numFormat
-	out                        []byte
-	number                     string
-	pos                        int // in number
-	sign                       byte
-	signWritten                bool
-	count, preSpaces, cur, end int
-	numIn                      bool
-	last                       int // last relevant digit, -1 for none
+	out                   []byte
+	number                string
+	pos                   int // in number
+	sign                  byte
+	signWritten           bool
+	count, preSpaces, cur int
+	numIn                 bool
+	last                  int // last relevant digit, -1 for none
 }
 
 // format writes a number given as digits with a point, and its sign.

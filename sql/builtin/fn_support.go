@@ -65,7 +65,7 @@ func registerSupport(l library) {
 			l.bound(fn.key(), func(c *Call) (EvalFunc, error) {
 				t := c.Args[0]
 				return func(_ *Ctx, a []types.Datum) (types.Datum, error) {
-					return types.NewInt(int64(int32(types.Hash(t, 0, a[0])))), nil
+					return types.NewInt(int64(int32(stableHash(t, 0, a[0])))), nil
 				}, nil
 			})
 		case len(fn.Args) == 2 && fn.Ret == types.OIDInt8 && fn.Args[1] == types.OIDInt8:

@@ -124,7 +124,6 @@ type arrayParser struct {
 	delim byte
 	elems []Datum
 	lens  []int32 // length of each dimension, -1 until known
-	depth int
 }
 
 func parseArray(text string, t *T, s *Settings) (Datum, error) {

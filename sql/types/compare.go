@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"hash/maphash"
 	"math"
+	"strconv"
 	"strings"
 
 	"github.com/cockroachdb/apd/v3"
@@ -233,20 +234,21 @@ func hashNumeric(seed uint64, d *apd.Decimal) uint64 {
 		}
 		return mix(mix(seed, c), uint64(e))
 	}
-	t := trimScale(d)
-	if t.Coeff.IsUint64() {
-		return hashNumeric(seed, t)
-	}
-	var z apd.Decimal
-	z.Reduce(t)
-	if z.Coeff.IsUint64() {
-		return hashNumeric(seed, &z)
-	}
 	var tmp [96]byte
-	b := z.Coeff.Append(tmp[:0], 10)
+	b := d.Coeff.Append(tmp[:0], 10)
+	e := d.Exponent
+	for b[len(b)-1] == '0' {
+		b = b[:len(b)-1]
+		e++
+	}
+	if len(b) <= 20 {
+		// The same digits with fewer zeros may be a small coefficient: hash them as one.
+		if c, err := strconv.ParseUint(string(b), 10, 64); err == nil {
+			return hashNumeric(seed, &apd.Decimal{Coeff: *new(apd.BigInt).SetUint64(c), Exponent: e, Negative: d.Negative})
+		}
+	}
 	h := mix(seed, maphash.Bytes(hashSeed, b))
-	e := z.Exponent
-	if z.Negative {
+	if d.Negative {
 		e ^= 1 << 20
 	}
 	return mix(h, uint64(e))

@@ -590,13 +590,22 @@ func trimScale(d *apd.Decimal) *apd.Decimal {
 	if d.Coeff.Sign() == 0 {
 		return NumericZero
 	}
-	r := new(apd.Decimal)
-	r.Set(d)
-	r.Reduce(r)
-	if r.Exponent > 0 {
-		return rescale(r, 0, false)
+	if z := min(trailingZeros(d), int(-d.Exponent)); z > 0 {
+		return rescale(d, int(-d.Exponent)-z, false)
 	}
-	return r
+	return d
+}
+
+// trailingZeros counts the zeros at the end of the coefficient. It prints the number once: dividing by ten
+// until a remainder shows would take quadratic time in the thousands of digits a numeric may have.
+func trailingZeros(d *apd.Decimal) int {
+	var tmp [64]byte
+	b := d.Coeff.Append(tmp[:0], 10)
+	n := 0
+	for n < len(b)-1 && b[len(b)-1-n] == '0' {
+		n++
+	}
+	return n
 }
 
 // NumericTrimScale removes trailing zeros after the point.

@@ -2,7 +2,6 @@ package types
 
 import (
 	"fmt"
-	"math"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -165,9 +164,6 @@ func parseMacaddr(text string, t *T) (Datum, error) {
 	}
 	return NewString(out.String()), nil
 }
-
-// isNegativeZero reports -0.0, which compares and hashes as zero.
-func isNegativeZero(f float64) bool { return f == 0 && math.Signbit(f) }
 
 // compareInet orders addresses by family, network bits, mask length, then host bits.
 func compareInet(a, b string) int {
