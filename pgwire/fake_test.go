@@ -42,6 +42,7 @@ func (emptyCatalogTxn) Type(_ []string, n *ast.TypeName) (*types.T, error) {
 	}
 	return nil, pgerr.New(pgerr.UndefinedObject, "type \"%s\" does not exist", n.Name())
 }
+func (emptyCatalogTxn) AsOf(context.Context, kv.Txn) error  { return nil }
 func (emptyCatalogTxn) Statement(context.Context) error     { return nil }
 func (emptyCatalogTxn) Use(context.Context, []uint32) error { return nil }
 func (emptyCatalogTxn) Version() uint64                     { return 1 }

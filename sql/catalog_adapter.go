@@ -173,6 +173,13 @@ func (v *catalogView) Statement(ctx context.Context) error {
 	return err
 }
 
+// AsOf implements CatalogTxn.
+func (v *catalogView) AsOf(ctx context.Context, tx kv.Txn) error {
+	err := v.txn.AsOf(ctx, tx)
+	v.refresh()
+	return err
+}
+
 // Use implements CatalogTxn.
 func (v *catalogView) Use(ctx context.Context, tables []uint32) error {
 	if len(tables) == 0 {

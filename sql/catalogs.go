@@ -37,6 +37,8 @@ type CatalogTxn interface {
 	// Statement begins a statement: a transaction that has not changed the catalog moves on to the newest
 	// version. It fails with a retryable error when a change elsewhere has doomed the transaction.
 	Statement(ctx context.Context) error
+	// AsOf moves the view to the version that held at the timestamp of tx, which reads in the past.
+	AsOf(ctx context.Context, tx kv.Txn) error
 	// Use notes the relations that a statement uses; a change of one of them waits for the transaction. It
 	// fails with catalog.ErrChanged when one has changed since Statement: the statement is planned anew.
 	Use(ctx context.Context, tables []uint32) error

@@ -44,9 +44,6 @@ func copyable(t *plan.Table, direction string) error {
 
 // copyFrom inserts the client's data into a table.
 func (s *Session) copyFrom(ctx context.Context, src *statement, n *ast.CopyStmt, o *copyOptions) (int64, error) {
-	if n.Where != nil {
-		return 0, pgerr.Unsupported("COPY FROM with a WHERE condition is not supported")
-	}
 	c, err := s.pinCatalog(ctx)
 	if err != nil {
 		return 0, err
@@ -73,7 +70,7 @@ func (s *Session) copyFrom(ctx context.Context, src *statement, n *ast.CopyStmt,
 			}
 		}
 	}
-	p, err := plan.PrepareInsert(ctx, n.Table, names, s.planEnv(c, src))
+	p, err := plan.PrepareCopyFrom(ctx, n.Table, names, n.Where, s.planEnv(c, src))
 	if err != nil {
 		return 0, err
 	}

@@ -203,6 +203,16 @@ func (s *Session) runAlone(ctx context.Context, st *statement, params []types.Da
 		}
 		s.txn.lone = p.ReadOnly
 		s.txn.oneShot = p.PointKey
+		if p.ReadOnly && s.txn.kv == nil && s.stale() {
+			// Planned to learn that it reads only; now plan it with the catalog of the time it reads at.
+			s.txn.oneShot = false
+			if _, err := s.kvTxn(ctx); err != nil {
+				return completion{}, err
+			}
+			if p, err = s.ensurePlan(ctx, st); err != nil {
+				return completion{}, err
+			}
+		}
 		done, err := s.runPlan(ctx, p, params, formats)
 		if !errors.Is(err, catalog.ErrChanged) || try >= maxReplans {
 			return done, err
@@ -270,6 +280,11 @@ func (s *Session) ensurePlan(ctx context.Context, st *statement) (*plan.Plan, er
 	c, err := s.pinCatalog(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if s.txn.readOnly && s.txn.kv == nil && s.stale() {
+		if _, err := s.kvTxn(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if err := c.Statement(ctx); err != nil {
 		return nil, err

@@ -14,7 +14,6 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/builtin"
 	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/exec"
@@ -323,17 +322,6 @@ func (s *Session) DeliverNotifications() {
 	}
 }
 
-// setActivity publishes what the session does. It costs a lock, so statements that take the short path
-// publish their text only.
-func (s *Session) setActivity(state, query string, now time.Time) {
-	s.info.Lock()
-	s.info.State, s.info.StateSince = state, now
-	if query != "" {
-		s.info.Query, s.info.StmtStarted = query, now
-	}
-	s.info.Unlock()
-}
-
 // Info returns what other sessions see of this one. Safe for concurrent use.
 func (s *Session) Info() Info {
 	s.info.Lock()
@@ -440,4 +428,3 @@ func quoteIdent(name string) string {
 }
 
 var _ builtin.Session = (*Session)(nil)
-var _ ast.Stmt = (*ast.SelectStmt)(nil)

@@ -28,7 +28,6 @@ type memOutput struct {
 	settings *types.Settings
 	copyIn   []string
 	digest   maphash.Hash
-	from     int
 	digests  bool
 	discard  bool
 	flushed  int64 // what Sent looks at: a test makes bytes "leave" by raising it

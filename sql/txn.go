@@ -104,6 +104,11 @@ func (s *Session) pinCatalog(ctx context.Context) (CatalogTxn, error) {
 	return s.txn.catalog, nil
 }
 
+// stale reports whether the transaction would read in the past if it is read-only.
+func (s *Session) stale() bool {
+	return s.staleness.Kind != kv.Strong || s.txn.snapshot.Kind != kv.Strong
+}
+
 // kvTxn returns the kv transaction, begun on first use.
 func (s *Session) kvTxn(ctx context.Context) (kv.Txn, error) {
 	t := &s.txn
@@ -126,6 +131,12 @@ func (s *Session) kvTxn(ctx context.Context) (kv.Txn, error) {
 		return nil, err
 	}
 	t.kv, t.age = tx, tx.Age()
+	if opts.ReadOnly && opts.Staleness.Kind != kv.Strong {
+		// The past has its own tables and indexes: one built since has no entries for it.
+		if err := t.catalog.AsOf(ctx, tx); err != nil {
+			return nil, err
+		}
+	}
 	return tx, nil
 }
 

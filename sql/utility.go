@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/exec"
@@ -485,13 +484,3 @@ func (s *Session) runExplainUtility(ctx context.Context, st *statement, n *ast.E
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }
-
-// plural is "s" unless n is one.
-func plural(n int64) string {
-	if n == 1 {
-		return ""
-	}
-	return "s"
-}
-
-var _ = strings.ToLower
