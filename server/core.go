@@ -82,6 +82,9 @@ const (
 	firstDataRangeID ranges.RangeID = 2
 )
 
+// replicationFactor is how many voters a range gets by default.
+const replicationFactor = 3
+
 // initialDescriptors are the ranges of a new cluster, all on its founder.
 func initialDescriptors(founder ranges.NodeID) []*ranges.Descriptor {
 	one := func(id ranges.RangeID, start, end byte) *ranges.Descriptor {

@@ -209,6 +209,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if err := s.startSQL(ctx); err != nil {
 		return err
 	}
+	s.waitReplicated(ctx)
 	s.setState(stateServing)
 	return nil
 }
@@ -446,6 +447,54 @@ func (s *Server) waitRanges(ctx context.Context) error {
 			return fmt.Errorf("the cluster's ranges do not answer: %w", err)
 		}
 	}
+}
+
+// replicatedWithin bounds how long a node that comes up waits for the ranges to be replicated.
+const replicatedWithin = 10 * time.Second
+
+// waitReplicated returns when every range has as many voters as the nodes that are up allow, or soon anyway. Who
+// takes nodes down one after the other waits for each to be ready again: only from here on can the next one go.
+func (s *Server) waitReplicated(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, replicatedWithin)
+	defer cancel()
+	for ctx.Err() == nil && !s.replicated(ctx) {
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			s.log.Warn("ranges have fewer replicas than they should")
+		}
+	}
+}
+
+// replicated reports whether every range whose leader answers has enough voters on nodes that are up.
+func (s *Server) replicated(ctx context.Context) bool {
+	live := map[int64]bool{}
+	for _, n := range s.registry.Nodes() {
+		if n.Live && !n.Draining {
+			live[int64(n.ID)] = true
+		}
+	}
+	rows, err := gather(ctx, s, viewRanges, s.rangeRows)
+	if err != nil {
+		return false
+	}
+	led := map[uint64]bool{}
+	for _, r := range rows {
+		if r.Leader != r.Node {
+			continue
+		}
+		led[r.ID] = true
+		up := 0
+		for _, n := range r.Replicas {
+			if live[n] {
+				up++
+			}
+		}
+		if up < min(replicationFactor, len(live)) || len(r.Learners) > 0 {
+			return false
+		}
+	}
+	return led[uint64(firstRangeID)] && led[uint64(firstDataRangeID)]
 }
 
 // nearness ranks nodes: same zone, same region, others by simulated distance.
