@@ -90,7 +90,7 @@ func (r *tracer) step(cmd string, args []string) string {
 		var b strings.Builder
 		for i, m := range r.nodes {
 			l := m.current.Load()
-			fmt.Fprintf(&b, "node %d: version %d, lease for %v\n", i+1, l.state.version, l.until.Time().Sub(time.Now()))
+			fmt.Fprintf(&b, "node %d: version %d, lease for %v\n", i+1, l.state.version, time.Until(l.until.Time()))
 		}
 		return b.String()
 	case "begin":

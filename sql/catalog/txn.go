@@ -438,16 +438,15 @@ func (t *Txn) DiscardIndex(storage uint32, index uint16) error {
 
 // Mark is a point that RollbackTo returns to; the caller rolls kv back itself.
 type Mark struct {
-	snap    *Snapshot
-	base    uint64
-	edited  uint64
-	changed int
-	had     bool
+	snap   *Snapshot
+	base   uint64
+	edited uint64
+	had    bool
 }
 
 // Mark returns the current point.
 func (t *Txn) Mark() Mark {
-	return Mark{snap: t.snap, base: t.base, edited: t.edited, had: t.changed != nil}
+	return Mark{snap: t.snap, base: t.base, edited: t.edited}
 }
 
 // RollbackTo undoes the changes since mk. The objects stay on the list of changed ones, which only makes the
@@ -458,10 +457,6 @@ func (t *Txn) RollbackTo(mk Mark) {
 	}
 	t.snap, t.base = mk.snap, mk.base
 	t.edited++ // never repeats: plans made between are not found again
-	if !mk.had {
-		// Back to the version that was shared; the ids still drive the drain at commit.
-		t.edited++
-	}
 }
 
 // PreCommit must be called before kv commits, for every transaction. It returns the bound for

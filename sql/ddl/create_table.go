@@ -163,7 +163,6 @@ type tableBuilder struct {
 	sequences   []*catalog.Table  // of serial and identity columns
 	generated   []*ast.Constraint // ConstrDefault and ConstrGenerated with Columns set
 	fresh       bool              // finish creates the table
-	noRowID     bool
 }
 
 // addColumn adds a column with its constraints.

@@ -19,8 +19,6 @@ const maxExprDepth = 5000
 type lowerer struct {
 	depth     int
 	numParams int
-	start     int32 // of the statement, for nodes that need it
-	end       int32
 	// sources makes the columns of UPDATE SET (a, b) = x share one lowered x.
 	sources map[*pg.Node]ast.Expr
 }

@@ -257,10 +257,6 @@ func (l *lowerer) createIndex(s *pg.IndexStmt) *ast.CreateIndexStmt {
 
 func (l *lowerer) alterTable(s *pg.AlterTableStmt) ast.Stmt {
 	obj := objectTypes[s.Objtype]
-	if obj == ast.ObjType {
-		// ALTER TYPE ADD ATTRIBUTE and its kin.
-		obj = ast.ObjType
-	}
 	out := &ast.AlterTableStmt{Object: obj, Table: l.rangeVar(s.Relation), IfExists: s.MissingOk}
 	for _, n := range s.Cmds {
 		out.Cmds = append(out.Cmds, l.alterCmd(n.GetAlterTableCmd()))
