@@ -797,23 +797,25 @@ func registerJSONRows(l library) {
 			}
 			return columnList(out), nil
 		})
-		l.bound(p+"_to_record", func(c *Call) (EvalFunc, error) {
-			return func(ctx *Ctx, a []types.Datum) (types.Datum, error) {
+		// It returns one row, but like a set-returning function it makes sense only in FROM, where a column
+		// definition list tells its row type.
+		l.add(p+"_to_record", &impl{rowsOf: func(c *Call) (func(*Ctx, []types.Datum) (RowIter, error), error) {
+			c.RetSet = true
+			return func(ctx *Ctx, a []types.Datum) (RowIter, error) {
 				n, err := node(a[0])
 				if err != nil {
-					return types.Null, err
+					return nil, err
 				}
 				if n.kind != types.JSONObject {
-					return types.Null, badJSONCall(p+"_to_record", n.kind)
+					return nil, badJSONCall(p+"_to_record", n.kind)
 				}
-				fields := c.Columns // which the binder may set after this call was bound
-				row, err := ctx.recordFromJSON(n, fields, nil)
+				row, err := ctx.recordFromJSON(n, c.Columns, nil) // the binder sets Columns after this call was bound
 				if err != nil {
-					return types.Null, err
+					return nil, err
 				}
-				return rowTuple(row, fields), nil
+				return &listIter{[][]types.Datum{row}}, nil
 			}, nil
-		})
+		}})
 		set := func(name string, arg int) {
 			l.add(name, &impl{rowsOf: func(c *Call) (func(*Ctx, []types.Datum) (RowIter, error), error) {
 				if arg == 1 && len(c.Columns) == 0 {

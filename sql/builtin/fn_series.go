@@ -1,6 +1,7 @@
 package builtin
 
 import (
+	"strings"
 	"time"
 
 	"github.com/cockroachdb/apd/v3"
@@ -156,6 +157,25 @@ func registerSeries(l library) {
 			return types.NewInt(int64(v)), true, nil
 		}), nil
 	}
+	// There are no partitioned tables, so nothing has partitions or ancestors.
+	for _, name := range []string{"pg_partition_tree", "pg_partition_ancestors"} {
+		l.rows(name, func(*Ctx, []types.Datum) (RowIter, error) { return &listIter{}, nil })
+	}
+	l.rows("pg_options_to_table", func(_ *Ctx, a []types.Datum) (RowIter, error) {
+		var out [][]types.Datum
+		for _, e := range a[0].Array().Elems {
+			if e.IsNull() {
+				continue
+			}
+			name, value, ok := strings.Cut(e.Str(), "=")
+			row := []types.Datum{types.NewString(name), types.Null}
+			if ok {
+				row[1] = types.NewString(value)
+			}
+			out = append(out, row)
+		}
+		return &listIter{out}, nil
+	})
 	l.rows("generate_subscripts", subscripts)
 	l.rows("generate_subscripts_nodir", subscripts)
 }
