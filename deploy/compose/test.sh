@@ -38,7 +38,10 @@ ask 5443 "insert into t values (2, 'from ap-south')"
 for port in 5441 5442 5443; do expect 2 $port 'select count(*) from t'; done
 echo "ok: a row written in any region is read in every region"
 
-eventually 30 test "$(ask 5441 "select count(*) from meridian.nodes")" = 3
+three_nodes() { [ "$(ask 5441 'select count(*) from meridian.nodes where live')" = 3 ]; }
+replicated() { [ "$(ask 5441 'select min(cardinality(replicas)) from meridian.ranges')" = 3 ]; }
+eventually 30 three_nodes
+eventually 30 replicated
 compose stop -t 20 ap-south
 for port in 5441 5442; do eventually 20 ask $port "select count(*) from t"; done
 ask 5442 "insert into t values (3, 'while ap-south is away')"
