@@ -89,13 +89,13 @@ func (o *filterOp) next(ctx context.Context) (bool, error) {
 func (o *filterOp) close() { o.in.close() }
 
 type limitOp struct {
-	s           *state
-	n           *plan.Limit
-	in          op
-	skip, left  int64
-	all, tied   bool
-	last        []types.Datum
-	opened, end bool
+	s          *state
+	n          *plan.Limit
+	in         op
+	skip, left int64
+	all, tied  bool
+	last       []types.Datum
+	end        bool
 }
 
 // limitValue evaluates LIMIT or OFFSET; null reports that there is none.

@@ -119,7 +119,6 @@ type nodeStats struct {
 	loops, rows int64
 	startup     time.Duration
 	total       time.Duration
-	extra       []string
 }
 
 // statOp counts and times an operator.
@@ -127,7 +126,6 @@ type statOp struct {
 	s     *state
 	id    int
 	in    op
-	began time.Time
 	first bool
 }
 

@@ -30,7 +30,6 @@ type lockTarget struct {
 	out   []types.Datum
 	mode  kv.LockMode
 	wait  kv.WaitPolicy
-	buf   []byte
 }
 
 func (s *state) lockTargetOf(sc *plan.Scan, mode kv.LockMode, wait kv.WaitPolicy) lockTarget {

@@ -714,7 +714,6 @@ type mergeOp struct {
 	n_    *plan.Merge
 	exprs bool
 	seen  map[string]struct{}
-	kinds []plan.MergeAction
 }
 
 func newMerge(s *state, n *plan.Merge, in op) op {
@@ -839,7 +838,6 @@ type Inserter struct {
 	s   *state
 	ins *insertOp
 	v   *plan.Values
-	ctx context.Context
 }
 
 func newInserter(ctx context.Context, p *plan.Plan, env *Env) (*Inserter, error) {

@@ -78,7 +78,7 @@ func (s *scope) writable(r *ast.RangeVar, verb string) (*viewTarget, error) {
 	}
 	switch t.Kind {
 	case BaseTable:
-		if t.NotUpdatable != "" {
+		if t.NotUpdatable != "" && !s.b.env.Internal {
 			return nil, pgerr.New(pgerr.WrongObjectType, "%s", t.NotUpdatable)
 		}
 		v.base = t
@@ -268,7 +268,7 @@ func (s *scope) insert(st *ast.InsertStmt) (*bound, error) {
 	// identityGiven refuses explicit values for columns that are always generated.
 	always := func(ord int, e ast.Expr) error {
 		c := t.Columns[ord]
-		if _, ok := e.(*ast.DefaultExpr); ok && e != nil {
+		if _, ok := e.(*ast.DefaultExpr); ok {
 			return nil
 		}
 		if c.Generated != nil {

@@ -299,7 +299,7 @@ func (s *scope) functionRef(r *ast.FunctionRef, left []nsItem) (Node, []nsItem, 
 			return nil, nil, err
 		}
 		var cols []types.Field
-		t := x.Type()
+		var t *types.T
 		col, isCol := x.(*Col)
 		if isCol && len(c.q.srfs) > before && c.q.srfs[len(c.q.srfs)-1].Slot == col.Slot {
 			srf := c.q.srfs[len(c.q.srfs)-1]

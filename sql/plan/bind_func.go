@@ -65,7 +65,7 @@ func (s *scope) funcCall(e *ast.FuncCall) (Expr, error) {
 				WithHint("You might be able to move the set-returning function into a LATERAL FROM item.")
 		}
 		sc := &SetCall{Name: name, Call: call, Args: args, Slot: b.newSlot(), T: call.Ret}
-		if call.Columns != nil && len(call.Columns) > 1 {
+		if len(call.Columns) > 1 {
 			sc.T = recordOf(call.Columns)
 		}
 		s.q.srfs = append(s.q.srfs, sc)
@@ -75,7 +75,7 @@ func (s *scope) funcCall(e *ast.FuncCall) (Expr, error) {
 		b.writes = true
 	}
 	t := call.Ret
-	if call.Columns != nil && len(call.Columns) > 1 && t.OID == types.OIDRecord {
+	if len(call.Columns) > 1 && t.OID == types.OIDRecord {
 		t = recordOf(call.Columns)
 	}
 	if call.Volatility == 'v' {

@@ -3,7 +3,6 @@ package plan
 import (
 	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/pgerr"
-	"github.com/meridian-db/meridian/sql/types"
 )
 
 // groupBy binds GROUP BY. sets is nil without grouping sets.
@@ -435,5 +434,3 @@ func exprName(e Expr) string {
 	}
 	return "?column?"
 }
-
-var _ = types.Bool

@@ -1,9 +1,5 @@
 package plan
 
-import (
-	"github.com/meridian-db/meridian/sql/types"
-)
-
 // optimizer rewrites a bound plan. It owns the tree: nodes are changed in place.
 type optimizer struct {
 	b     *binder
@@ -573,5 +569,3 @@ func stripCast(e Expr) Expr {
 		e = c.Arg
 	}
 }
-
-var _ = types.Bool

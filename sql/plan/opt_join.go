@@ -152,16 +152,6 @@ func isConstLike(e Expr) bool {
 	return false
 }
 
-// joinState is a partial join order.
-type joinState struct {
-	node  Node
-	set   slotSet
-	rows  float64
-	cost  float64
-	mask  uint64
-	conds uint64 // applied
-}
-
 // order builds the join tree: dynamic programming over left-deep orders for few inputs, greedy for many.
 func (o *optimizer) order(c *cluster) Node {
 	n := len(c.rels)

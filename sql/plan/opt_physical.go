@@ -1,8 +1,6 @@
 package plan
 
 import (
-	"math"
-
 	"github.com/meridian-db/meridian/sql/builtin"
 	"github.com/meridian-db/meridian/sql/types"
 )
@@ -443,8 +441,6 @@ func (o *optimizer) number(n Node) {
 		})
 	})
 }
-
-var _ = math.Max
 
 // targetScan finds the scan that fills the old row of a write.
 func targetScan(n Node, t *WriteTarget) *Scan {

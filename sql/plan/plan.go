@@ -22,6 +22,8 @@ type Env struct {
 	Builtin *builtin.Ctx
 	// WorkMem is the memory in bytes the optimiser reckons with for hashing; 0 takes 64 MiB.
 	WorkMem int64
+	// Internal allows writes to materialized views: CREATE and REFRESH fill them by INSERT.
+	Internal bool
 	// MaxDepth bounds the nesting of expressions and queries; 0 takes 6000.
 	MaxDepth int
 }

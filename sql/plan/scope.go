@@ -51,7 +51,6 @@ type scope struct {
 	noSRF     bool
 	inAgg     bool // inside the arguments of an aggregate
 	inWindow  bool
-	aggDepth  int
 	noColumns string // column references are refused with this message (VALUES, LIMIT)
 	colErr    string // SQLSTATE of noColumns
 	// keepUnknown leaves untyped targets as they are: branches of a set operation take each other's types.
@@ -62,13 +61,12 @@ type scope struct {
 
 // query is the state of one SELECT level.
 type query struct {
-	parent   *query
-	aggs     []*AggFunc
-	aggAlias map[string]*AggFunc
-	windows  []*windowSpec
-	named    map[string]*ast.WindowDef
-	srfs     []*SetCall
-	hasAgg   bool
+	parent  *query
+	aggs    []*AggFunc
+	windows []*windowSpec
+	named   map[string]*ast.WindowDef
+	srfs    []*SetCall
+	hasAgg  bool
 	// grouping refers to GROUPING() calls, whose masks are known once the sets are.
 	grouping []*Grouping
 }
