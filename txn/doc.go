@@ -33,7 +33,7 @@
 // # Goroutines
 //
 // DB runs one goroutine for heartbeats, and one for each rollback and each flushed buffer on its way (at most
-// four a transaction); Close ends them and waits. Commit, Rollback and RollbackTo leave none of a transaction's
+// two a transaction); Close ends them and waits. Commit, Rollback and RollbackTo leave none of a transaction's
 // buffers behind. For requests to several ranges at once a call starts goroutines and waits for them before
 // it returns.
 //

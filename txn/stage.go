@@ -114,8 +114,9 @@ func (t *Txn) Flush(ctx context.Context) error {
 	return t.flush(ctx)
 }
 
-// maxFlights is how many flushed buffers may be on their way at once.
-const maxFlights = 4
+// maxFlights is how many flushed buffers may be on their way at once: one replicates while the next is cut and
+// sent. More only queue before the same disks.
+const maxFlights = 2
 
 // flight is a flushed buffer on its way into the ranges' staging areas. Until it has arrived the transaction
 // reads its writes from here.
