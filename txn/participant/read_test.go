@@ -437,6 +437,7 @@ func TestSilentLoss(t *testing.T) {
 			defer c.close()
 			ctx := context.Background()
 			lost := 0
+			c.mu.Lock()
 			c.mute = func(_ ranges.NodeID, req *txnpb.BatchRequest) bool {
 				if req.Kind == kind && lost < 2 {
 					lost++
@@ -444,6 +445,7 @@ func TestSilentLoss(t *testing.T) {
 				}
 				return false
 			}
+			c.mu.Unlock()
 			s := &script{c: c, start: time.Now(), decide: map[string]*txnpb.BatchRequest{}, commits: map[string][]byte{"t1": c.commitID()}}
 			x := client{c, 1}.begin(1)
 			x.put("a", "1")
@@ -454,8 +456,13 @@ func TestSilentLoss(t *testing.T) {
 			}
 			time.Sleep(20 * time.Second)
 			m := c.groups[2].replicas[2].m
-			if lost != 2 || len(m.state.records) != 0 || m.lead.Load().table.Len() != 0 {
-				t.Errorf("%s: %d lost, %d records left", kind, lost, len(m.state.records))
+			m.mu.RLock()
+			records := len(m.state.records)
+			m.mu.RUnlock()
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if lost != 2 || records != 0 || m.lead.Load().table.Len() != 0 {
+				t.Errorf("%s: %d lost, %d records left", kind, lost, records)
 			}
 		})
 	}
