@@ -44,7 +44,6 @@ func (s *Store) leaseAcquired(r *Replica) {
 }
 
 func (s *Store) queueLoop() {
-	defer s.bg.Done()
 	tick := time.NewTicker(s.cfg.QueueInterval)
 	defer tick.Stop()
 	slots := make(chan struct{}, maxQueueTasks)
@@ -74,9 +73,7 @@ func (s *Store) queueLoop() {
 				r.queueBusy.Store(false)
 				continue // the next pass
 			}
-			s.bg.Add(1)
-			go func() {
-				defer s.bg.Done()
+			s.spawn(func() {
 				ctx, cancel := context.WithTimeout(s.ctx, queueTaskLimit)
 				defer cancel()
 				err := task(ctx)
@@ -87,7 +84,7 @@ func (s *Store) queueLoop() {
 				} else if !errors.Is(err, context.Canceled) && !errors.Is(err, ErrClosed) {
 					s.cfg.Logger.Warn("range queue", "range", uint64(r.id), "err", err)
 				}
-			}()
+			})
 		}
 	}
 }
@@ -258,9 +255,7 @@ func (r *Replica) lookForLeader(s *Store) {
 	if n%orphanPasses != 0 || !r.queueBusy.CompareAndSwap(false, true) {
 		return
 	}
-	s.bg.Add(1)
-	go func() {
-		defer s.bg.Done()
+	s.spawn(func() {
 		defer r.queueBusy.Store(false)
 		for _, rd := range r.Desc().Replicas {
 			if rd.Node == s.cfg.NodeID {
@@ -285,7 +280,7 @@ func (r *Replica) lookForLeader(s *Store) {
 				return
 			}
 		}
-	}()
+	})
 }
 
 // handleReplicaGone answers with the descriptor that this store's replica has applied: what it does not
@@ -321,16 +316,12 @@ func (s *Store) publish(old, new []*Descriptor) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.list = append(q.list, metaUpdate{old, new})
-	if q.running || s.closing.Load() {
-		return
+	if !q.running {
+		q.running = s.spawn(s.publishLoop)
 	}
-	q.running = true
-	s.bg.Add(1)
-	go s.publishLoop()
 }
 
 func (s *Store) publishLoop() {
-	defer s.bg.Done()
 	q := &s.meta
 	for {
 		q.mu.Lock()

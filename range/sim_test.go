@@ -218,6 +218,7 @@ func (t simTransport) OpenBulk(ctx context.Context, to NodeID) (BulkStream, erro
 	far := &simStream{in: b, out: a, shut: shut, once: once}
 	go func() {
 		_ = s.HandleBulk(ctx, t.self, far)
+		_ = far.CloseSend()
 	}()
 	return near, nil
 }

@@ -98,6 +98,7 @@ func (r *Replica) sendSnapshot(ctx context.Context, to ReplicaDesc) error {
 		return err
 	}
 	defer stream.Close()
+	defer context.AfterFunc(ctx, func() { stream.Close() })()
 	h := snapshotHeader{
 		rng: r.id, to: to.Replica, from: r.replicaID, term: term,
 		at: raftlog.Position{Index: a.index, Term: a.term}, desc: d,

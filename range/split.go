@@ -87,15 +87,13 @@ func (r *Replica) liftFenceAfter(p *Pending) {
 	case <-p.Done():
 		r.liftFence()
 	default:
-		r.store.bg.Add(1)
-		go func() {
-			defer r.store.bg.Done()
+		r.store.spawn(func() {
 			select {
 			case <-p.Done():
 			case <-r.store.stop:
 			}
 			r.liftFence()
-		}()
+		})
 	}
 }
 

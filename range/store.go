@@ -82,7 +82,8 @@ type Store struct {
 	ctx      context.Context // ends with the store
 	cancel   context.CancelFunc
 	wg       sync.WaitGroup // worker, appender, syncer, appliers
-	bg       sync.WaitGroup // ticker, supporter, queue and what they start
+	bg       sync.WaitGroup // ticker, supporter, queue, and what spawn starts
+	bgMu     sync.Mutex     // orders spawn and Close
 }
 
 type inFrame struct {
@@ -299,10 +300,9 @@ func (s *Store) Start() error {
 	for _, q := range s.applies {
 		go s.applyLoop(q)
 	}
-	s.bg.Add(3)
-	go s.tickLoop()
-	go s.supportLoop()
-	go s.queueLoop()
+	s.spawn(s.tickLoop)
+	s.spawn(s.supportLoop)
+	s.spawn(s.queueLoop)
 	s.askSupport()
 	for _, r := range s.replicaList() {
 		r.firstLook()
@@ -469,7 +469,9 @@ func (s *Store) Close() error {
 			s.cfg.Logger.Warn("give up leases", "err", err)
 		}
 	}
+	s.bgMu.Lock()
 	s.closing.Store(true)
+	s.bgMu.Unlock()
 	close(s.stop)
 	s.cancel()
 	s.gate.close()
@@ -582,6 +584,21 @@ func (r *Replica) endLease() truetime.Timestamp {
 	return until
 }
 
+// spawn runs f on a goroutine that Close waits for; it does not once the store closes.
+func (s *Store) spawn(f func()) bool {
+	s.bgMu.Lock()
+	defer s.bgMu.Unlock()
+	if s.closing.Load() {
+		return false
+	}
+	s.bg.Add(1)
+	go func() {
+		defer s.bg.Done()
+		f()
+	}()
+	return true
+}
+
 // shutdown ends what waits for the replica.
 func (r *Replica) shutdown() {
 	r.mu.Lock()
@@ -600,7 +617,6 @@ func (r *Replica) shutdown() {
 
 // tickLoop ticks the replicas that are awake.
 func (s *Store) tickLoop() {
-	defer s.bg.Done()
 	tick := time.NewTicker(s.cfg.TickInterval)
 	defer tick.Stop()
 	closing := time.NewTicker(s.cfg.CloseInterval)

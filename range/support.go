@@ -17,7 +17,6 @@ func (s *Store) askSupport() {
 }
 
 func (s *Store) supportLoop() {
-	defer s.bg.Done()
 	tick := time.NewTicker(s.cfg.SupportInterval)
 	defer tick.Stop()
 	for {
@@ -68,9 +67,7 @@ func (s *Store) supportRound() {
 		if _, busy := s.peerBusy.LoadOrStore(peer, struct{}{}); busy {
 			continue
 		}
-		s.bg.Add(1)
-		go func() {
-			defer s.bg.Done()
+		s.spawn(func() {
 			defer s.peerBusy.Delete(peer)
 			ctx, cancel := context.WithTimeout(s.ctx, s.cfg.SupportWindow/2)
 			defer cancel()
@@ -83,7 +80,7 @@ func (s *Store) supportRound() {
 			if !rd.bad {
 				s.takeSupport(peer, g, s.cfg.Clock.Now())
 			}
-		}()
+		})
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/meridian-db/meridian/truetime"
@@ -44,7 +46,10 @@ func (t *transfer) abandon() {
 	}
 }
 
-const transferTicks = 10
+const (
+	transferTicks = 10
+	drainParallel = 64 // leases that Drain hands over at once
+)
 
 // TransferLease hands leadership and lease over to the replica on a node. It returns nil once that node
 // leads, as far as this replica knows. ErrNotReady: the target lags or is no voter; nothing has changed.
@@ -240,19 +245,25 @@ func (s *Store) handleTransfer(ctx context.Context, from NodeID, payload []byte)
 func (s *Store) Drain(ctx context.Context) error {
 	s.draining.Store(true)
 	for {
-		left := 0
+		var left atomic.Int64
+		var wg sync.WaitGroup
+		slots := make(chan struct{}, drainParallel)
 		for _, r := range s.replicaList() {
 			if !r.leading.Load() {
 				continue
 			}
-			if err := r.giveAway(ctx); err != nil {
-				if errors.Is(err, errAlone) {
-					continue
+			slots <- struct{}{}
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				defer func() { <-slots }()
+				if err := r.giveAway(ctx); err != nil && !errors.Is(err, errAlone) {
+					left.Add(1)
 				}
-				left++
-			}
+			}()
 		}
-		if left == 0 {
+		wg.Wait()
+		if left.Load() == 0 {
 			return nil
 		}
 		t := time.NewTimer(s.cfg.TickInterval / 2)
@@ -260,7 +271,7 @@ func (s *Store) Drain(ctx context.Context) error {
 		case <-t.C:
 		case <-ctx.Done():
 			t.Stop()
-			return fmt.Errorf("range: %d leases not handed over: %w", left, ctx.Err())
+			return fmt.Errorf("range: %d leases not handed over: %w", left.Load(), ctx.Err())
 		case <-s.stop:
 			t.Stop()
 			return ErrClosed
