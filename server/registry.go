@@ -327,16 +327,6 @@ func (r *registry) Nodes() []ranges.NodeInfo {
 	return out
 }
 
-// byStore finds a node by its store.
-func (r *registry) byStore(store string) (NodeRecord, bool) {
-	for _, n := range r.list() {
-		if n.StoreID == store {
-			return n, true
-		}
-	}
-	return NodeRecord{}, false
-}
-
 // Operations of rpc.ServiceServer: the first byte of a request.
 const (
 	opGossip byte = 'g'

@@ -561,6 +561,25 @@ func (s *Server) closeClients(ctx context.Context) {
 	}
 }
 
+// stopCatalog gives the catalog lease back while a quorum may still live, and waits a moment for it: without that
+// a schema change elsewhere only has to wait out the lease. What is left ends with the transaction layer.
+func (s *Server) stopCatalog() {
+	if s.core == nil || s.noDrain.Load() {
+		return
+	}
+	done := make(chan struct{})
+	s.background(func() {
+		defer close(done)
+		ctx, cancel := context.WithTimeout(s.bgCtx, 500*time.Millisecond)
+		defer cancel()
+		s.core.StopSQL(ctx)
+	})
+	select {
+	case <-done:
+	case <-time.After(500 * time.Millisecond):
+	}
+}
+
 // halt is Stop without handing leases over, when the whole cluster ends.
 func (s *Server) halt() error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.DrainTimeout)
@@ -574,6 +593,7 @@ func (s *Server) stop(ctx context.Context) error {
 		was := nodeState(s.state.Load())
 		s.setState(stateDraining)
 		s.closeClients(ctx)
+		s.stopCatalog()
 		if s.core != nil && was == stateServing && !s.noDrain.Load() {
 			if err := s.core.Drain(ctx); err != nil {
 				s.log.Warn("not all leases could be handed over", "err", err)

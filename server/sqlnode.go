@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	ranges "github.com/meridian-db/meridian/range"
 
@@ -70,16 +69,9 @@ func (s *Server) startSQL(ctx context.Context) error {
 	if err := s.core.StartSQL(ctx); err != nil {
 		return err
 	}
-	s.onClose("catalog", func(ctx context.Context) error {
-		// The lease is given back through the database, which may have no quorum any more.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		if s.noDrain.Load() {
-			cancel()
-		}
-		s.core.StopSQL(ctx)
-		return nil
-	})
+	if err := s.core.SQL.Register(s.reg); err != nil {
+		return err
+	}
 	if s.cfg.PostgresPassword != "" {
 		if err := s.setFirstPassword(ctx); err != nil {
 			return fmt.Errorf("--postgres-password: %w", err)

@@ -190,11 +190,3 @@ func uvarint(b []byte) (uint64, []byte, bool) {
 	}
 	return v, b[n:], true
 }
-
-func uvarintLen(v uint64) int {
-	n := 1
-	for ; v >= 0x80; v >>= 7 {
-		n++
-	}
-	return n
-}

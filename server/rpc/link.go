@@ -185,7 +185,7 @@ func (n *Network) dial(addr string) (*grpc.ClientConn, error) {
 		grpc.WithTransportCredentials(creds),
 		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(rawCodec{}), grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
 		grpc.WithInitialWindowSize(4 << 20), grpc.WithInitialConnWindowSize(16 << 20),
-		grpc.WithWriteBufferSize(64 << 10), grpc.WithReadBufferSize(64 << 10), grpc.WithSharedWriteBuffer(true),
+		grpc.WithWriteBufferSize(64 << 10), grpc.WithReadBufferSize(64 << 10),
 		grpc.WithMaxHeaderListSize(16 << 10), grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: dialTimeout, Backoff: backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 2, MaxDelay: maxBackoff}}),
@@ -270,7 +270,7 @@ func (l *link) connect() error {
 	cancel()
 	s.out.close()
 	wg.Wait()
-	if err == nil || errors.Is(err, context.Canceled) && l.ctx.Err() == nil {
+	if errors.Is(err, context.Canceled) && l.ctx.Err() == nil && writeErr != nil {
 		err = writeErr
 	}
 	err = statusError(err)

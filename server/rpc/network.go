@@ -10,7 +10,6 @@ import (
 	"net"
 	"sort"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -123,7 +122,6 @@ type Network struct {
 		started bool
 	}
 	reqLinks sync.Map // NodeID -> *link: the request links again, for reading without the lock
-	calls    atomic.Uint64
 }
 
 type linkKey struct {
@@ -187,7 +185,7 @@ func (n *Network) Start() error {
 		grpc.ForceServerCodecV2(rawCodec{}),
 		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage),
 		grpc.InitialWindowSize(4 << 20), grpc.InitialConnWindowSize(16 << 20),
-		grpc.WriteBufferSize(64 << 10), grpc.ReadBufferSize(64 << 10), grpc.SharedWriteBuffer(true),
+		grpc.WriteBufferSize(64 << 10), grpc.ReadBufferSize(64 << 10),
 		grpc.MaxConcurrentStreams(256), grpc.WaitForHandlers(true), grpc.ConnectionTimeout(10 * time.Second), grpc.MaxHeaderListSize(16 << 10),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
