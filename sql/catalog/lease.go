@@ -91,6 +91,16 @@ func (m *Manager) drain(ctx context.Context, f *freezer, except *Txn) error {
 	}
 }
 
+// wakeDrainers makes those who drain look again.
+func (m *Manager) wakeDrainers() {
+	m.mu.Lock()
+	if m.drainers > 0 {
+		close(m.drained)
+		m.drained = make(chan struct{})
+	}
+	m.mu.Unlock()
+}
+
 // uses reports whether the transaction has used an object of f.
 func (t *Txn) uses(f *freezer) bool {
 	t.mu.Lock()

@@ -57,7 +57,7 @@ type Manager struct {
 	drained  chan struct{} // closed and replaced when a transaction ends while drainers > 0
 	drainers int
 
-	loadMu sync.Mutex // one load or renewal at a time
+	loading chan struct{} // holds a token while a load or renewal is going on
 
 	past struct { // versions read at older timestamps, the oldest use first
 		sync.Mutex
@@ -104,7 +104,7 @@ func NewManager(cfg Config) (*Manager, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	m := &Manager{cfg: cfg, virtual: NewVirtualSet(cfg.Virtual), drained: make(chan struct{}), wake: make(chan struct{}, 1)}
+	m := &Manager{cfg: cfg, virtual: NewVirtualSet(cfg.Virtual), drained: make(chan struct{}), wake: make(chan struct{}, 1), loading: make(chan struct{}, 1)}
 	m.active.next, m.active.prev = &m.active, &m.active
 	return m, nil
 }
@@ -202,8 +202,12 @@ func (m *Manager) Snapshot(db uint32) *Snapshot { return m.current.Load().state.
 
 // renew takes or extends the node's lease, loading the catalog's newest version on the way.
 func (m *Manager) renew(ctx context.Context) error {
-	m.loadMu.Lock()
-	defer m.loadMu.Unlock()
+	select {
+	case m.loading <- struct{}{}:
+		defer func() { <-m.loading }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	// The youngest of all: a renewal must wait for a change, never wound it.
 	tx, err := m.cfg.DB.Begin(ctx, kv.TxnOptions{Name: "catalog lease", Age: truetime.MaxTimestamp})
 	if err != nil {

@@ -32,6 +32,9 @@ func (t *Txn) publish(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := t.checkBetween(ctx, version); err != nil {
+		return err
+	}
 	t.freeze = m.freeze(next, touched)
 	t.frozen = true
 	if err := m.revokeOthers(ctx, t, next, touched); err != nil {
@@ -54,6 +57,27 @@ func (t *Txn) publish(ctx context.Context) error {
 		}
 	}
 	return t.kv.Put(versionKey(), binary.BigEndian.AppendUint64(nil, next))
+}
+
+// checkBetween fails when a change between the transaction's base and version, the newest, was about an object
+// that the transaction has used. Usually that change has doomed it; not if it went on without this node.
+func (t *Txn) checkBetween(ctx context.Context, version uint64) error {
+	for v := t.base + 1; v <= version; v++ {
+		b, err := t.kv.Get(ctx, logKey(v), kv.LockShared, kv.WaitBlock)
+		if err != nil {
+			return err
+		}
+		if b == nil {
+			return schemaChanged() // too long ago to tell
+		}
+		for ; len(b) >= 4; b = b[4:] {
+			id := binary.BigEndian.Uint32(b)
+			if _, mine := t.changed[id]; !mine && slices.Contains(t.used, id) {
+				return schemaChanged()
+			}
+		}
+	}
+	return nil
 }
 
 // restamp writes the changed descriptors with their final version.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,6 +36,7 @@ type tracer struct {
 	peers *testPeers
 	nodes []*Manager
 	start time.Time
+	mu    sync.Mutex // of txns, which two begins may fill at once
 	txns  map[string]*session
 	ids   map[string]uint32
 	done  chan string
@@ -106,6 +108,8 @@ func (r *tracer) step(cmd string, args []string) string {
 				return outcome(err)
 			}
 			cat.Bind(tx)
+			r.mu.Lock()
+			defer r.mu.Unlock()
 			r.txns[args[0]] = &session{r.t, tx, cat}
 			return fmt.Sprintf("sees version %d", cat.Snapshot().Version())
 		})

@@ -111,6 +111,11 @@ func (t *Txn) Statement(ctx context.Context) error {
 			continue
 		}
 		if t.snap == nil || !t.opts.Pinned && l.state.version != t.snap.version {
+			if t.snap != nil && !t.unchanged(l.state) {
+				// A change went on without this node, when its lease had ended.
+				t.state.CompareAndSwap(int32(txnOpen), int32(txnDoomed))
+				continue
+			}
 			t.snap = l.state.inDatabase(t.db)
 			t.base = t.snap.version
 		}
@@ -118,12 +123,22 @@ func (t *Txn) Statement(ctx context.Context) error {
 	}
 }
 
+// unchanged reports whether the objects used so far are in cur as they are in the view. All of used is of the
+// view's version, or has not changed since.
+func (t *Txn) unchanged(cur *state) bool {
+	return cur.version == t.snap.version || sameObjects(cur, t.snap.state, t.used)
+}
+
 func (t *Txn) doomed() error {
 	if txnState(t.state.Load()) == txnDoomed {
-		return pgerr.New(pgerr.TRSerializationFailure, "could not serialize access due to a concurrent change of the schema").
-			WithHint("The transaction might succeed if retried.")
+		return schemaChanged()
 	}
 	return nil
+}
+
+func schemaChanged() error {
+	return pgerr.New(pgerr.TRSerializationFailure, "could not serialize access due to a concurrent change of the schema").
+		WithHint("The transaction might succeed if retried.")
 }
 
 // Snapshot is the view, the transaction's own changes included. It changes with Statement and with each
@@ -144,6 +159,7 @@ func (t *Txn) Use(ctx context.Context, ids []uint32) error {
 		return nil
 	}
 	t.mu.Lock()
+	before := len(t.used)
 next:
 	for _, id := range ids {
 		for _, u := range t.used {
@@ -157,6 +173,18 @@ next:
 	if t.changed != nil {
 		return t.useChanged(ctx, ids)
 	}
+	err := t.checkUse(ids)
+	if err == ErrChanged {
+		// The statement does not run, so it uses nothing; a change that has seen the ids waits for them.
+		t.mu.Lock()
+		t.used = t.used[:before]
+		t.mu.Unlock()
+		t.m.wakeDrainers()
+	}
+	return err
+}
+
+func (t *Txn) checkUse(ids []uint32) error {
 	// A change that froze the node before the ids were listed has not seen them.
 	if f := t.m.frozen.Load(); f != nil && f.touches(ids) {
 		return ErrChanged
@@ -192,8 +220,7 @@ func (t *Txn) checkPinned(ids []uint32) error {
 	if cur.version == t.snap.version || sameObjects(cur, t.snap.state, ids) {
 		return t.doomed()
 	}
-	return pgerr.New(pgerr.TRSerializationFailure, "could not serialize access due to a concurrent change of the schema").
-		WithHint("The transaction might succeed if retried.")
+	return schemaChanged()
 }
 
 func sameObjects(a, b *state, ids []uint32) bool {
@@ -309,8 +336,7 @@ func (t *Txn) lock(ctx context.Context, id uint32, old Descriptor) error {
 			return nil
 		}
 	}
-	return pgerr.New(pgerr.TRSerializationFailure, "could not serialize access due to a concurrent change of the schema").
-		WithHint("The transaction might succeed if retried.")
+	return schemaChanged()
 }
 
 // Depend locks an object that a change relies upon (the schema of a new table, the table a new foreign key
@@ -336,8 +362,7 @@ func (t *Txn) Depend(ctx context.Context, id uint32) error {
 			return nil
 		}
 	}
-	return pgerr.New(pgerr.TRSerializationFailure, "could not serialize access due to a concurrent change of the schema").
-		WithHint("The transaction might succeed if retried.")
+	return schemaChanged()
 }
 
 // moveNames takes the new descriptor's names and gives up the old one's.
@@ -479,7 +504,13 @@ func (t *Txn) PreCommit(ctx context.Context) (truetime.Timestamp, error) {
 		// node's cannot be renewed meanwhile.
 		return truetime.MaxTimestamp, nil
 	}
-	return t.m.current.Load().until, nil
+	// The bound and the version it is for are one value: a node that was cut off during a change has a new
+	// lease with the new version, under which this transaction must not commit.
+	l := t.m.current.Load()
+	if !t.past && !t.unchanged(l.state) {
+		return 0, schemaChanged()
+	}
+	return l.until, nil
 }
 
 // Finish ends the view, after commit or rollback. t must not be used afterwards.
@@ -493,11 +524,8 @@ func (t *Txn) Finish(committed bool) {
 	m.mu.Lock()
 	t.prev.next, t.next.prev = t.next, t.prev
 	t.next, t.prev = nil, nil
-	if m.drainers > 0 {
-		close(m.drained)
-		m.drained = make(chan struct{})
-	}
 	m.mu.Unlock()
+	m.wakeDrainers()
 	t.snap, t.kv, t.changed = nil, nil, nil
 	txnPool.Put(t)
 }
