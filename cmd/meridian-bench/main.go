@@ -233,7 +233,7 @@ func (m *meridian) cpu() (time.Duration, error) {
 }
 
 func (m *meridian) fsyncs(ctx context.Context) (float64, error) {
-	return m.c.Nodes[0].Metric(ctx, "meridian_raftlog_fsyncs_total")
+	return m.c.Nodes[0].Metric(ctx, "meridian_range_log_fsyncs_total")
 }
 
 func (m *meridian) saveProfile(ctx context.Context, path string, seconds int) {
