@@ -1,0 +1,54 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+)
+
+// try runs a command line and returns what it printed.
+func try(vars map[string]string, args ...string) (string, error) {
+	var out bytes.Buffer
+	err := run(context.Background(), args, env{
+		lookup: func(k string) (string, bool) { v, ok := vars[k]; return v, ok },
+		stdin:  strings.NewReader(""), stdout: &out, stderr: &out,
+	})
+	return out.String(), err
+}
+
+// TestCommandLine: help lists the flags, and every mistake is named with its flag.
+func TestCommandLine(t *testing.T) {
+	for _, tc := range []struct {
+		vars     map[string]string
+		args     string
+		out, err string
+	}{
+		{args: "", out: "timeserver"},
+		{args: "help", out: "demo"},
+		{args: "version", out: "meridian devel"},
+		{args: "start --help", out: "--max-clock-uncertainty"},
+		{args: "demo --help", out: "--nodes-per-region"},
+		{args: "nonsense", err: "unknown command"},
+		{args: "start --bogus", err: "-bogus"},
+		{args: "start stray", err: "stray"},
+		{args: "start --insecure", err: "--store (MERIDIAN_STORE)"},
+		{args: "start --drain-timeout x --insecure", err: "drain-timeout"},
+		{vars: map[string]string{"MERIDIAN_DRAIN_TIMEOUT": "x"}, args: "start --insecure", err: "MERIDIAN_DRAIN_TIMEOUT"},
+		{vars: map[string]string{"MERIDIAN_STORE": "/nowhere/at/all", "MERIDIAN_JOIN": "x"}, args: "start --insecure", err: "--join"},
+		{args: "start --log-level loud", err: "--log-level"},
+		{args: "demo --regions a,a", err: "--regions"},
+		{args: "demo --latency none", err: "--latency"},
+		{args: "demo --sql-addr 0.0.0.0:1", err: "--sql-addr"},
+		{args: "timeserver", err: "--listen"},
+		{args: "timeserver --listen 127.0.0.1:0 --stratum 16", err: "--stratum"},
+	} {
+		out, err := try(tc.vars, strings.Fields(tc.args)...)
+		if tc.err == "" && (err != nil || !strings.Contains(out, tc.out)) {
+			t.Errorf("%q printed %q, %v; want %q", tc.args, out, err, tc.out)
+		}
+		if tc.err != "" && (err == nil || !strings.Contains(err.Error(), tc.err)) {
+			t.Errorf("%q: error %v, want one about %q", tc.args, err, tc.err)
+		}
+	}
+}
