@@ -21,8 +21,9 @@
 //
 // A node that has stopped learns the outcome by reading the version key, which waits for the lock of step
 // 1: it needs no message from the changing node, which may have died. So a change takes a few milliseconds
-// when all is well, and at most a lease when a node is gone. lease.go has the node's side, revoke.go the
-// changing transaction's.
+// when all is well, and at most a lease when a node is gone. A node that was cut off meanwhile learns of the
+// change when it renews its lease; its transactions that used a changed object then fail, at their next
+// statement or at commit. lease.go has the node's side, revoke.go the changing transaction's.
 //
 // # Storage
 //
