@@ -86,11 +86,3 @@ func decodeEntryHeader(b []byte) (entryHeader, error) {
 	h.payload = b
 	return h, nil
 }
-
-// entryID returns the proposer and id of an entry without decoding the rest.
-func entryID(b []byte) (NodeID, uint64, bool) {
-	if len(b) < entryHeaderSize {
-		return 0, 0, false
-	}
-	return NodeID(binary.BigEndian.Uint32(b[2:])), binary.BigEndian.Uint64(b[6:]), true
-}

@@ -310,7 +310,6 @@ type sim struct {
 	nodes  map[NodeID]*simNode
 	tune   func(c *Config)
 	eps    time.Duration
-	skew   func(n NodeID) time.Duration
 	lister *simNodes
 	logger *slog.Logger
 }
