@@ -31,6 +31,11 @@ func startDemo(t testing.TB, dir string) *Demo {
 		t.Fatal(err)
 	}
 	t.Logf("ready in %s", time.Since(begin))
+	for _, s := range d.Servers {
+		if !s.replicated(ctx) {
+			t.Errorf("node %d says it is ready, but ranges are not on three nodes", s.NodeID())
+		}
+	}
 	return d
 }
 

@@ -452,7 +452,7 @@ func (s *Server) waitRanges(ctx context.Context) error {
 // replicatedWithin bounds how long a node that comes up waits for the ranges to be replicated.
 const replicatedWithin = 10 * time.Second
 
-// waitReplicated returns when every range has as many voters as the nodes that are up allow, or soon anyway. Who
+// waitReplicated returns when every range has all its voters, if there are nodes enough, or soon anyway. Who
 // takes nodes down one after the other waits for each to be ready again: only from here on can the next one go.
 func (s *Server) waitReplicated(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, replicatedWithin)
@@ -474,6 +474,9 @@ func (s *Server) replicated(ctx context.Context) bool {
 			live[int64(n.ID)] = true
 		}
 	}
+	if len(live) < replicationFactor {
+		return true // Two voters would survive less than one does: ranges wait for the third node.
+	}
 	rows, err := gather(ctx, s, viewRanges, s.rangeRows)
 	if err != nil {
 		return false
@@ -490,7 +493,7 @@ func (s *Server) replicated(ctx context.Context) bool {
 				up++
 			}
 		}
-		if up < min(replicationFactor, len(live)) || len(r.Learners) > 0 {
+		if up < replicationFactor || len(r.Learners) > 0 {
 			return false
 		}
 	}
