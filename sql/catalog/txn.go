@@ -466,7 +466,6 @@ type Mark struct {
 	snap   *Snapshot
 	base   uint64
 	edited uint64
-	had    bool
 }
 
 // Mark returns the current point.

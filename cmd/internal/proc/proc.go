@@ -80,15 +80,11 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 	}
 	for i := range cfg.Nodes {
 		n := &Node{Index: i, Region: "r" + strconv.Itoa(i+1), Store: filepath.Join(cfg.Dir, fmt.Sprintf("n%d", i+1)), cluster: c}
-		for _, a := range []*string{&n.SQLAddr, &n.RPCAddr, &n.HTTPAddr} {
-			addr, err := freeAddr("tcp")
-			if err != nil {
-				c.Close()
-				return nil, err
-			}
-			*a = addr
-		}
 		c.Nodes = append(c.Nodes, n)
+	}
+	if err := c.assignPorts(); err != nil {
+		c.Close()
+		return nil, err
 	}
 	for _, n := range c.Nodes {
 		if err := n.Start(); err != nil {
@@ -101,6 +97,22 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 		}
 	}
 	return c, nil
+}
+
+// assignPorts asks the kernel for a port for every listener. All are held until the last is known, so that the
+// kernel gives none twice.
+func (c *Cluster) assignPorts() error {
+	for _, n := range c.Nodes {
+		for _, a := range []*string{&n.SQLAddr, &n.RPCAddr, &n.HTTPAddr} {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			defer l.Close()
+			*a = l.Addr().String()
+		}
+	}
+	return nil
 }
 
 // URL is the node's connection string.
