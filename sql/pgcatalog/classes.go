@@ -204,7 +204,7 @@ func pgAttrdef(g *gen) error {
 			if c.Generated != "" {
 				text = c.Generated
 			}
-			if err := g.row("oid", attrdefOID(t, c), "adrelid", t.ID, "adnum", c.Num, "adbin", text); err != nil {
+			if err := g.row("oid", attrdefOID(t, c), "adrelid", t.ID, "adnum", c.Num, "adbin", exprText(g.env, text)); err != nil {
 				return err
 			}
 		}
@@ -376,7 +376,7 @@ func pgIndexes(g *gen) error {
 	return g.allTables(func(t *catalog.Table) error {
 		for _, ix := range visibleIndexes(t) {
 			if err := g.row("schemaname", g.snap.SchemaName(t.Schema), "tablename", t.Name, "indexname", ix.Name,
-				"tablespace", g.tablespaceName(ix.Tablespace), "indexdef", indexDef(g.snap, t, ix, true)); err != nil {
+				"tablespace", g.tablespaceName(ix.Tablespace), "indexdef", indexDef(g.env, t, ix, true)); err != nil {
 				return err
 			}
 		}

@@ -1,6 +1,8 @@
 package pgcatalog
 
 import (
+	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/meridian-db/meridian/sql/catalog"
@@ -42,6 +44,58 @@ var reserved = func() map[string]bool {
 	return m
 }()
 
+// The catalog stores expressions as the parser deparses them, unambiguous and explicit; PostgreSQL prints casts of
+// literals and columns with ::, and objects by name where the catalog has their number.
+var (
+	regclassConst = regexp.MustCompile(`CAST\('(\d+)' AS (?:pg_catalog\.)?regclass\)`)
+	castOfLiteral = regexp.MustCompile(`CAST\(('(?:[^']|\'\')*'|-?[0-9.]+) AS ([a-z_][a-z_0-9 ]*(?:\([0-9, ]+\))?(?:\[\])*)\)`)
+	castOfColumn  = regexp.MustCompile(`CAST\(([a-z_][a-z_0-9]*) AS ([a-z_][a-z_0-9 ]*(?:\([0-9, ]+\))?(?:\[\])*)\)`)
+)
+
+// exprText prints a stored expression as pg_get_expr does, without parentheses round the whole.
+func exprText(env *catalog.VirtualEnv, expr string) string {
+	expr = regclassConst.ReplaceAllStringFunc(expr, func(m string) string {
+		oid, err := strconv.ParseUint(regclassConst.FindStringSubmatch(m)[1], 10, 32)
+		if err != nil {
+			return m
+		}
+		name, ok := RegName(env, types.OIDRegclass, uint32(oid))
+		if !ok {
+			return m
+		}
+		return "'" + strings.ReplaceAll(name, "'", "''") + "'::regclass"
+	})
+	expr = castOfLiteral.ReplaceAllString(expr, "$1::$2")
+	expr = castOfColumn.ReplaceAllString(expr, "($1)::$2")
+	return withoutParentheses(expr)
+}
+
+// withoutParentheses removes one pair of parentheses that encloses all of expr.
+func withoutParentheses(expr string) string {
+	if len(expr) < 2 || expr[0] != '(' || expr[len(expr)-1] != ')' {
+		return expr
+	}
+	depth, quote := 0, byte(0)
+	for i := range len(expr) {
+		c := expr[i]
+		switch {
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			}
+		case c == '\'' || c == '"':
+			quote = c
+		case c == '(':
+			depth++
+		case c == ')':
+			if depth--; depth == 0 && i < len(expr)-1 {
+				return expr
+			}
+		}
+	}
+	return expr[1 : len(expr)-1]
+}
+
 // relationName is a relation's name, with its schema unless it is found without.
 func relationName(env *catalog.VirtualEnv, t *catalog.Table) string {
 	if visible(env, t) {
@@ -56,7 +110,7 @@ func visible(env *catalog.VirtualEnv, t *catalog.Table) bool {
 }
 
 // indexDef is CREATE INDEX as pg_get_indexdef prints it.
-func indexDef(snap *catalog.Snapshot, t *catalog.Table, ix *catalog.Index, qualified bool) string {
+func indexDef(env *catalog.VirtualEnv, t *catalog.Table, ix *catalog.Index, qualified bool) string {
 	var b strings.Builder
 	b.WriteString("CREATE ")
 	if ix.Unique {
@@ -64,7 +118,7 @@ func indexDef(snap *catalog.Snapshot, t *catalog.Table, ix *catalog.Index, quali
 	}
 	b.WriteString("INDEX " + quoteIdent(ix.Name) + " ON ")
 	if qualified {
-		b.WriteString(quoteIdent(snap.SchemaName(t.Schema)) + ".")
+		b.WriteString(quoteIdent(env.Snapshot.SchemaName(t.Schema)) + ".")
 	}
 	method := ix.Method
 	if method == "" {
@@ -75,7 +129,7 @@ func indexDef(snap *catalog.Snapshot, t *catalog.Table, ix *catalog.Index, quali
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		b.WriteString(indexKeyDef(t, k))
+		b.WriteString(indexKeyDef(env, t, k))
 		if k.Collation != "" {
 			b.WriteString(" COLLATE " + quoteIdent(k.Collation))
 		}
@@ -102,20 +156,21 @@ func indexDef(snap *catalog.Snapshot, t *catalog.Table, ix *catalog.Index, quali
 		b.WriteString(" WITH (" + strings.Join(ix.Options, ", ") + ")")
 	}
 	if ix.Where != "" {
-		b.WriteString(" WHERE " + parenthesised(ix.Where))
+		b.WriteString(" WHERE " + parenthesised(exprText(env, ix.Where)))
 	}
 	return b.String()
 }
 
 // indexKeyDef is one column of an index; an expression that is no function call stands in parentheses.
-func indexKeyDef(t *catalog.Table, k catalog.IndexKey) string {
+func indexKeyDef(env *catalog.VirtualEnv, t *catalog.Table, k catalog.IndexKey) string {
 	if c := t.ColumnByNum(k.Column); c != nil {
 		return quoteIdent(c.Name)
 	}
-	if strings.HasSuffix(k.Expr, ")") && !strings.ContainsAny(k.Expr[:max(0, strings.IndexByte(k.Expr, '('))], " ") && strings.IndexByte(k.Expr, '(') > 0 {
-		return k.Expr
+	expr := exprText(env, k.Expr)
+	if call := strings.IndexByte(expr, '('); call > 0 && strings.HasSuffix(expr, ")") && !strings.Contains(expr[:call], " ") {
+		return expr
 	}
-	return parenthesised(k.Expr)
+	return parenthesised(expr)
 }
 
 func parenthesised(expr string) string { return "(" + expr + ")" }
@@ -144,10 +199,11 @@ func constraintDef(env *catalog.VirtualEnv, oid uint32, pretty bool) string {
 		return ""
 	}
 	check := func(c *catalog.Check) string {
-		s := "CHECK (" + c.Expr + ")"
+		expr := exprText(env, c.Expr)
 		if !pretty {
-			s = "CHECK ((" + c.Expr + "))"
+			expr = parenthesised(expr)
 		}
+		s := "CHECK (" + expr + ")"
 		if c.NoInherit {
 			s += " NO INHERIT"
 		}

@@ -82,7 +82,7 @@ var functions = map[string]func(c *call) (types.Datum, error){
 		}
 		return boolean(false)
 	},
-	"pg_get_expr": func(c *call) (types.Datum, error) { return str(c.text(0)) },
+	"pg_get_expr": func(c *call) (types.Datum, error) { return str(exprText(c.env, c.text(0))) },
 	"pg_get_constraintdef": func(c *call) (types.Datum, error) {
 		return str(constraintDef(c.env, c.oid(0), c.flag(1)))
 	},
@@ -99,9 +99,9 @@ var functions = map[string]func(c *call) (types.Datum, error){
 			if n > len(ix.Keys) {
 				return str(columnNames(t, ix.Include[n-1-len(ix.Keys):n-len(ix.Keys)]))
 			}
-			return str(indexKeyDef(t, ix.Keys[n-1]))
+			return str(indexKeyDef(c.env, t, ix.Keys[n-1]))
 		}
-		return str(indexDef(c.snap, t, ix, !c.flag(2) || !visible(c.env, t)))
+		return str(indexDef(c.env, t, ix, !c.flag(2) || !visible(c.env, t)))
 	},
 	"pg_get_viewdef": func(c *call) (types.Datum, error) {
 		oid := uint32(0)
