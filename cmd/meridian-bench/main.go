@@ -100,7 +100,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			if _, err := pgbench(ctx, s, "-i", "-q", "-s", strconv.Itoa(o.scale), "-I", steps); err != nil {
 				return fmt.Errorf("initialise %s with -I %s: %w", s.name(), steps, err)
 			}
-			fmt.Fprintf(out, "init %-10s -I %s scale %d: %.1f s\n", s.name(), steps, o.scale, time.Since(start).Seconds())
+			loaded := time.Since(start)
+			if err := settle(ctx, s); err != nil {
+				return err
+			}
+			fmt.Fprintf(out, "init %-10s -I %s scale %d: %.1f s, and %.1f s until its background work was done\n",
+				s.name(), steps, o.scale, loaded.Seconds(), (time.Since(start) - loaded).Seconds())
 		}
 	}
 	fmt.Fprintf(out, "\n| workload | mode | clients | system | tps | latency ms | cpu ms/txn | fsyncs/txn | failed |\n|---|---|---|---|---|---|---|---|---|\n")
@@ -122,6 +127,32 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 				}
 			}
 		}
+	}
+	return nil
+}
+
+// settle waits until the servers have finished what a load leaves behind (compactions, checkpoints, moving of
+// staged writes): two seconds with less than a tenth of a core. It gives up waiting after three minutes.
+func settle(ctx context.Context, s system) error {
+	const step = time.Second
+	before, err := s.cpu()
+	if err != nil {
+		return err
+	}
+	for quiet, waited := 0, time.Duration(0); quiet < 2 && waited < 3*time.Minute; waited += step {
+		select {
+		case <-time.After(step):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		now, err := s.cpu()
+		if err != nil {
+			return err
+		}
+		if quiet++; now-before > step/10 {
+			quiet = 0
+		}
+		before = now
 	}
 	return nil
 }
