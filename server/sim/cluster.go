@@ -16,6 +16,7 @@ import (
 	"github.com/meridian-db/meridian/server"
 	"github.com/meridian-db/meridian/server/rpc"
 	"github.com/meridian-db/meridian/truetime"
+	"github.com/meridian-db/meridian/txn/participant"
 )
 
 // Config configures a Cluster. A zero field takes the default named in its comment.
@@ -129,6 +130,14 @@ func (n *Node) start(found bool) error {
 	}
 	if c.cfg.Tune != nil {
 		c.cfg.Tune(&cfg)
+	}
+	tune := cfg.TuneParticipant
+	cfg.TuneParticipant = func(p *participant.Config) {
+		// Contended histories show more when deadlocks across ranges end soon.
+		p.WoundPatience = 10 * time.Millisecond
+		if tune != nil {
+			tune(p)
+		}
 	}
 	core, err := server.OpenCore(cfg)
 	if err != nil {

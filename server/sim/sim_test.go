@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	ranges "github.com/meridian-db/meridian/range"
 	"github.com/meridian-db/meridian/server"
 	"github.com/meridian-db/meridian/txn/kv"
 	"github.com/meridian-db/meridian/txn/participant"
@@ -28,7 +29,7 @@ func seeds(t *testing.T) []uint64 {
 		}
 		return []uint64{n}
 	}
-	n := 3
+	n := 8
 	if s := os.Getenv("MERIDIAN_SIM_SEEDS"); s != "" {
 		var err error
 		if n, err = strconv.Atoi(s); err != nil {
@@ -48,6 +49,7 @@ type workload struct {
 	clients int
 	length  time.Duration
 	faults  bool
+	trouble func(ctx context.Context, c *Cluster) // in place of the nemesis
 	tune    func(*server.CoreConfig)
 	disturb func(c *Cluster) // before the clients start
 }
@@ -89,6 +91,9 @@ func (w workload) run(t *testing.T, seed uint64) (ops []Op, errs []error) {
 		}
 		if w.faults {
 			nemesis(t, run, c, rand.New(rand.NewPCG(seed, 7)))
+		}
+		if w.trouble != nil {
+			w.trouble(run, c)
 		}
 		wg.Wait()
 		// Faults stop, and progress must resume.
@@ -319,6 +324,23 @@ func nemesis(t *testing.T, ctx context.Context, c *Cluster, rng *rand.Rand) {
 	}
 }
 
+// isolateLeaders cuts off whoever leads the first data range, again and again, for long enough that the others elect
+// another leader meanwhile.
+func isolateLeaders(ctx context.Context, c *Cluster) {
+	for ctx.Err() == nil {
+		pause(ctx, 500*time.Millisecond)
+		for _, n := range c.Nodes() {
+			rep, ok := n.Core().Store.ReplicaForKey(listKey(0))
+			if ok && rep.Lease().Until > n.Clock.Now().Latest {
+				c.Net.Isolate(n.ID)
+				break
+			}
+		}
+		pause(ctx, 4*time.Second)
+		c.Net.Heal()
+	}
+}
+
 func report(t *testing.T, seed uint64, ops []Op, errs []error) {
 	t.Helper()
 	values, unknown, reads := 0, 0, 0
@@ -359,6 +381,15 @@ func TestSimFaults(t *testing.T) {
 	}
 }
 
+// TestSimIsolatedLeaders is the control of TestSimFindsIgnoredVotes.
+func TestSimIsolatedLeaders(t *testing.T) {
+	for _, seed := range seeds(t) {
+		w := workload{keys: 6, clients: 12, length: 20 * time.Second, trouble: isolateLeaders}
+		ops, errs := w.run(t, seed)
+		report(t, seed, ops, errs)
+	}
+}
+
 // skew drives the nodes' clocks apart inside a wide bound.
 func skew(c *Cluster) {
 	for _, n := range c.Nodes() {
@@ -391,6 +422,15 @@ func TestSimFindsEarlyRelease(t *testing.T) {
 	expectViolation(t, workload{keys: 6, clients: 8, length: 5 * time.Second,
 		tune: func(cfg *server.CoreConfig) {
 			cfg.TuneParticipant = func(p *participant.Config) { p.TestReleaseEarly = true }
+		}})
+}
+
+// TestSimFindsIgnoredVotes: when nodes vote whatever they have promised, two leases overlap under partitions, and a
+// leader that was cut off serves what is no longer true (I4).
+func TestSimFindsIgnoredVotes(t *testing.T) {
+	expectViolation(t, workload{keys: 6, clients: 12, length: 20 * time.Second, trouble: isolateLeaders,
+		tune: func(cfg *server.CoreConfig) {
+			cfg.TuneRanges = func(r *ranges.Config) { r.TestIgnoreVotes = true }
 		}})
 }
 
