@@ -164,7 +164,24 @@ func (d *Demo) start(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	// The last one to come up has seen to it that every range is on three nodes.
+	return d.awaitReplication(ctx)
+}
+
+// awaitReplication returns when every node knows all nodes and finds every range replicated, or after
+// replicatedWithin: a node that came up early was ready before there was anywhere to replicate to.
+func (d *Demo) awaitReplication(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, replicatedWithin)
+	defer cancel()
+	for _, s := range d.Servers {
+		for s.registry.live() < len(d.Servers) || !s.replicated(ctx) {
+			select {
+			case <-time.After(10 * time.Millisecond):
+			case <-ctx.Done():
+				s.log.Warn("ranges have fewer replicas than they should")
+				return nil
+			}
+		}
+	}
 	return nil
 }
 

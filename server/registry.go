@@ -316,6 +316,17 @@ func (r *registry) handleGossip(payload []byte) ([]byte, error) {
 	return mine, nil
 }
 
+// live counts the nodes that can be reached.
+func (r *registry) live() int {
+	n := 0
+	for _, node := range r.Nodes() {
+		if node.Live {
+			n++
+		}
+	}
+	return n
+}
+
 // Nodes implements ranges.NodeLister.
 func (r *registry) Nodes() []ranges.NodeInfo {
 	recs := r.list()
