@@ -19,7 +19,7 @@ func BuildIndex(ctx context.Context, env *Env, t *plan.Table, ix *plan.Index) (i
 	}
 	s := newState(p, env)
 	w := newWriter(s, n)
-	w.lock = kv.LockNone // nobody else writes to an index that is being built
+	w.ownIndexes()
 	at := -1
 	w.affected = make([]bool, len(t.Indexes))
 	for i, x := range t.Indexes {
@@ -52,7 +52,7 @@ func BuildIndex(ctx context.Context, env *Env, t *plan.Table, ix *plan.Index) (i
 	flush := func() error {
 		for _, b := range batch {
 			if b.e.distinct {
-				w.probe(b.e.key)
+				w.probe(at+1, b.e.key)
 			}
 		}
 		if err := w.begin(ctx); err != nil {

@@ -299,15 +299,15 @@ func (o *insertOp) flushRows(ctx context.Context) error {
 		}
 		keys[i] = w.rowKey(c.new)
 		if !w.hidden {
-			w.probe(keys[i])
+			w.probe(0, keys[i])
 		}
 		var err error
 		if ents[i], err = w.entries(c.new, false); err != nil {
 			return err
 		}
-		for _, e := range ents[i] {
+		for j, e := range ents[i] {
 			if e.present && e.distinct {
-				w.probe(e.key)
+				w.probe(j+1, e.key)
 			}
 		}
 	}
@@ -587,7 +587,7 @@ func (s *state) updateRows(ctx context.Context, w *writer, list []change, exprs 
 		k.new = k.old
 		if w.pkMoves {
 			if k.new = w.rowKey(c.new); string(k.new) != string(k.old) {
-				w.probe(k.new)
+				w.probe(0, k.new)
 			}
 		}
 		var err error
@@ -599,7 +599,7 @@ func (s *state) updateRows(ctx context.Context, w *writer, list []change, exprs 
 		}
 		for j, e := range k.newEnts {
 			if e.present && e.distinct && string(e.key) != string(k.oldEnts[j].key) {
-				w.probe(e.key)
+				w.probe(j+1, e.key)
 			}
 		}
 	}
@@ -813,15 +813,15 @@ func (s *state) insertRow(ctx context.Context, w *writer, row []types.Datum, exp
 	}
 	key := w.rowKey(row)
 	if !w.hidden {
-		w.probe(key)
+		w.probe(0, key)
 	}
 	ents, err := w.entries(row, false)
 	if err != nil {
 		return err
 	}
-	for _, e := range ents {
+	for i, e := range ents {
 		if e.present && e.distinct {
-			w.probe(e.key)
+			w.probe(i+1, e.key)
 		}
 	}
 	if err := w.begin(ctx); err != nil {

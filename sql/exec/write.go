@@ -1,6 +1,7 @@
 package exec
 
 import (
+	"bytes"
 	"context"
 	"strings"
 
@@ -29,6 +30,10 @@ type writer struct {
 	hidden  bool // the primary key is a fresh row id
 	// lock is what probes take: nothing where no other transaction can write.
 	lock kv.LockMode
+	// highest is, by index (the primary first), the greatest key written to an index that held nothing and
+	// that nobody else writes to; nil where that cannot be said. Greater keys need no probe: rows that come
+	// in the order of their new key, as those of a bulk load do, are written without a read.
+	highest [][]byte
 }
 
 type keyState struct {
@@ -50,7 +55,7 @@ const privateSchema = "pg_toast"
 func newWriter(s *state, t *plan.WriteTarget) *writer {
 	w := &writer{s: s, t: t, codec: codecOf(t.Table), present: map[string]keyState{}, lock: kv.LockExclusive}
 	if t.Table.Schema == privateSchema {
-		w.lock = kv.LockNone
+		w.ownIndexes()
 	}
 	pk := t.Table.Primary.Keys
 	w.hidden = len(pk) == 1 && t.Table.Columns[pk[0].Col].Hidden
@@ -142,8 +147,20 @@ func (w *writer) entries(row []types.Datum, old bool) ([]entry, error) {
 	return out, nil
 }
 
-// probe adds a unique key that begin asks for.
-func (w *writer) probe(key []byte) { w.probes = append(w.probes, key) }
+// ownIndexes says that the indexes written to are empty, and that no other transaction writes to them.
+func (w *writer) ownIndexes() {
+	w.lock = kv.LockNone
+	w.highest = make([][]byte, 1+len(w.codec.indexes))
+}
+
+// probe adds a unique key of index i, 0 for the primary, that begin asks for.
+func (w *writer) probe(i int, key []byte) {
+	if w.highest != nil && bytes.Compare(key, w.highest[i]) > 0 {
+		w.highest[i] = append(w.highest[i][:0], key...)
+		return
+	}
+	w.probes = append(w.probes, key)
+}
 
 // begin reads and locks the probed keys.
 func (w *writer) begin(ctx context.Context) error {
@@ -175,10 +192,7 @@ func (w *writer) exists(key []byte) bool { return w.present[string(key)].value !
 
 // put writes a unique key so that later rows of the batch see it.
 func (w *writer) put(key, value []byte) error {
-	if st, ok := w.present[string(key)]; ok || !w.hidden {
-		_ = st
-		w.present[string(key)] = keyState{value: value, mine: true}
-	}
+	w.present[string(key)] = keyState{value: value, mine: true}
 	return w.s.env.Txn.Put(key, value)
 }
 
