@@ -31,7 +31,7 @@ test-fuzz: ## every fuzz target for FUZZTIME
 test-compose: image ## three regions in containers: build, start, query, lose a region
 	deploy/compose/test.sh
 
-bench: build ## pgbench against three Meridian nodes and against PostgreSQL with two synchronous standbys
+bench: build ## pgbench, or with ARGS=-tpch TPC-H, against three Meridian nodes and against PostgreSQL
 	CGO_ENABLED=0 $(GO) run ./cmd/meridian-bench -meridian $(BIN) $(ARGS)
 
 microbench: ## testing.B benchmarks of every package

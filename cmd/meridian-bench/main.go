@@ -1,8 +1,13 @@
-// Command meridian-bench runs pgbench against three Meridian nodes and, in the same run on the same
-// machine, against PostgreSQL with two synchronous standbys (ANY 1), and prints both with their ratios:
-// throughput, latency, server CPU time per transaction over all three servers, and log fsyncs per commit.
+// Command meridian-bench compares Meridian with PostgreSQL. It runs pgbench against three Meridian nodes and, in
+// the same run on the same machine, against PostgreSQL with two synchronous standbys (ANY 1), and prints both with
+// their ratios: throughput, latency, server CPU time per transaction over all three servers, and log fsyncs per commit.
 //
 //	make bench ARGS='-seconds 10 -clients 1,8,32 -workloads tpcb,simple,select -modes prepared'
+//
+// With -tpch it runs the 22 queries of TPC-H against both, PostgreSQL being a single server, and compares answers
+// and times:
+//
+//	make bench ARGS='-tpch -tpch-scale 0.1'
 package main
 
 import (
@@ -42,6 +47,8 @@ type options struct {
 	workloads, modes   []string
 	skipPostgres       bool
 	profile            string
+	nodes              int
+	tpch               tpchOptions
 }
 
 func main() {
@@ -55,7 +62,8 @@ func main() {
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	var o options
-	var clients, workloads, modes string
+	var clients, workloads, modes, queries string
+	var tpch bool
 	fs := flag.NewFlagSet("meridian-bench", flag.ContinueOnError)
 	fs.StringVar(&o.binary, "meridian", "bin/meridian", "path of the meridian binary")
 	fs.StringVar(&o.pgbin, "postgres", "", "folder of PostgreSQL's server programs (default: the newest under /usr/lib/postgresql)")
@@ -67,8 +75,18 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	fs.StringVar(&modes, "modes", "prepared", "of simple, extended, prepared")
 	fs.BoolVar(&o.skipPostgres, "only-meridian", false, "leave PostgreSQL out")
 	fs.StringVar(&o.profile, "profile", "", "write a CPU profile of node 1 during each run into this folder")
+	fs.IntVar(&o.nodes, "nodes", 3, "number of Meridian nodes")
+	fs.BoolVar(&tpch, "tpch", false, "run TPC-H against one PostgreSQL server instead of pgbench")
+	fs.Float64Var(&o.tpch.scale, "tpch-scale", 0.1, "TPC-H scale factor")
+	fs.IntVar(&o.tpch.runs, "tpch-runs", 3, "timed runs of each TPC-H query; the best counts")
+	fs.StringVar(&queries, "tpch-queries", "", "the TPC-H queries to run, such as Q1,Q6 (default: all)")
+	fs.StringVar(&o.tpch.golden, "tpch-golden", "", "write PostgreSQL's answers to this file instead of measuring")
+	fs.BoolVar(&o.tpch.explain, "tpch-explain", false, "print each plan")
 	if err := fs.Parse(args); err != nil {
 		return err
+	}
+	if queries != "" {
+		o.tpch.queries = strings.Split(queries, ",")
 	}
 	o.clients, o.workloads, o.modes = strings.Split(clients, ","), strings.Split(workloads, ","), strings.Split(modes, ",")
 	if o.dir == "" {
@@ -79,6 +97,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		defer os.RemoveAll(dir)
 		o.dir = dir
 	}
+	if tpch {
+		return runTPCH(ctx, o, out)
+	}
 	var systems []system
 	m, err := startMeridian(ctx, o)
 	if err != nil {
@@ -87,7 +108,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	defer m.close()
 	systems = append(systems, m)
 	if !o.skipPostgres {
-		p, err := startPostgres(ctx, o)
+		p, err := startPostgres(ctx, o, 3)
 		if err != nil {
 			return err
 		}
@@ -240,7 +261,7 @@ func startMeridian(ctx context.Context, o options) (*meridian, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	c, err := proc.Start(ctx, proc.Config{Binary: o.binary, Dir: dir})
+	c, err := proc.Start(ctx, proc.Config{Binary: o.binary, Dir: dir, Nodes: o.nodes})
 	if err != nil {
 		return nil, err
 	}
@@ -277,7 +298,7 @@ func (m *meridian) saveProfile(ctx context.Context, path string, seconds int) {
 	}
 }
 
-// postgres is a primary with two synchronous standbys.
+// postgres is one server, or a primary with two synchronous standbys.
 type postgres struct {
 	bin   string
 	dirs  []string
@@ -285,7 +306,7 @@ type postgres struct {
 	user  []string // prefix that runs a command as an unprivileged user
 }
 
-func startPostgres(ctx context.Context, o options) (*postgres, error) {
+func startPostgres(ctx context.Context, o options, servers int) (*postgres, error) {
 	p := &postgres{bin: o.pgbin}
 	if p.bin == "" {
 		found, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
@@ -304,7 +325,7 @@ func startPostgres(ctx context.Context, o options) (*postgres, error) {
 			_ = os.Chmod(dir, 0o777)
 		}
 	}
-	for i := range 3 {
+	for i := range servers {
 		port, err := proc.FreePort()
 		if err != nil {
 			return nil, err
@@ -316,8 +337,11 @@ func startPostgres(ctx context.Context, o options) (*postgres, error) {
 		return nil, err
 	}
 	conf := "listen_addresses = '127.0.0.1'\nunix_socket_directories = ''\nmax_wal_senders = 10\nwal_level = replica\n" +
-		"synchronous_commit = on\nmax_connections = 200\nshared_buffers = '512MB'\nmax_wal_size = '4GB'\n" +
-		"synchronous_standby_names = 'ANY 1 (pg1, pg2)'\n"
+		"max_connections = 200\nshared_buffers = '512MB'\nmax_wal_size = '4GB'\n" +
+		"synchronous_commit = on\n"
+	if servers > 1 {
+		conf += "synchronous_standby_names = 'ANY 1 (pg1, pg2)'\n"
+	}
 	if err := p.exec(ctx, "sh", "-c", fmt.Sprintf("printf %%s \"$1\" >> %s/postgresql.conf", p.dirs[0]), "conf", conf); err != nil {
 		return nil, err
 	}
