@@ -48,7 +48,7 @@ type Config struct {
 	SupportInterval   time.Duration // How often lease votes are renewed. Default 500ms.
 	SupportWindow     time.Duration // How far ahead a vote reaches. Default 2s.
 	CloseInterval     time.Duration // How often idle ranges publish closed timestamps; a fifth as often after a while. Default 200ms.
-	ElectionJitter    time.Duration // Spread of first campaigns after support ran out. Default 300ms.
+	ElectionTurn      time.Duration // How far apart the voters campaign after support ran out. Default 300ms.
 	QueueInterval     time.Duration // How often queues look at a range unasked. Default 1s.
 	ReplicationFactor int           // Voters a range should have. Default 3.
 	SplitBytes        int64         // Ranges larger than this are split. Default 512 MiB; negative: never.
@@ -96,7 +96,7 @@ func (c *Config) check() error {
 	c.SupportInterval = cmp.Or(c.SupportInterval, 500*time.Millisecond)
 	c.SupportWindow = cmp.Or(c.SupportWindow, 2*time.Second)
 	c.CloseInterval = cmp.Or(c.CloseInterval, 200*time.Millisecond)
-	c.ElectionJitter = cmp.Or(c.ElectionJitter, 300*time.Millisecond)
+	c.ElectionTurn = cmp.Or(c.ElectionTurn, 300*time.Millisecond)
 	c.QueueInterval = cmp.Or(c.QueueInterval, time.Second)
 	c.ReplicationFactor = cmp.Or(c.ReplicationFactor, 3)
 	c.SplitBytes = cmp.Or(c.SplitBytes, 512<<20)

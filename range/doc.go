@@ -35,7 +35,7 @@
 // # Leaders
 //
 // Followers have no election timers. When a node's support for another runs out, its replicas that followed
-// that node campaign, spread a little (raft.go, tick). A leader without a lease for some seconds steps down.
+// that node campaign, taking turns (raft.go, tick). A leader without a lease for some seconds steps down.
 // A planned transfer (transfer.go) ships the machine's volatile state and needs no waiting.
 //
 // # Changes

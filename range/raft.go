@@ -221,12 +221,12 @@ func (r *Replica) tick(flags inFlags, out *outbox) {
 	switch {
 	case flags&flagCampaign != 0:
 	case r.mu.campaignAt < 0:
-		r.mu.campaignAt = r.mu.ticks + r.jitterTicks()
+		r.mu.campaignAt = r.mu.ticks + r.turn(d, r.mu.follow.leader)
 		return
 	case r.mu.ticks < r.mu.campaignAt:
 		return
 	}
-	r.mu.campaignAt = r.mu.ticks + retryTicks + r.jitterTicks()
+	r.mu.campaignAt = r.mu.ticks + retryTicks + r.retryJitter()
 	if !r.store.votes.mayVote(r.mu.follow, r.store.cfg.NodeID, true, now) {
 		return
 	}
@@ -235,10 +235,26 @@ func (r *Replica) tick(flags inFlags, out *outbox) {
 	_ = r.mu.rn.Campaign()
 }
 
-func (r *Replica) jitterTicks() int64 {
-	n := int64(r.store.cfg.ElectionJitter/r.store.cfg.TickInterval) + 1
-	return r.store.randN(n)
+// turn returns after how many ticks this replica may campaign first. The voters that are left take turns, in
+// an order that differs from range to range: when two campaign at once neither may win, and the third node, whose
+// leader it was, is often no judge.
+func (r *Replica) turn(d *Descriptor, gone NodeID) int64 {
+	self, before := mix(uint64(d.ID), r.store.cfg.NodeID), int64(0)
+	for _, x := range d.Replicas {
+		if x.Type != Learner && x.Node != gone && mix(uint64(d.ID), x.Node) < self {
+			before++
+		}
+	}
+	return before * r.electionTicks()
 }
+
+// electionTicks is how long an election may take.
+func (r *Replica) electionTicks() int64 {
+	return int64(r.store.cfg.ElectionTurn / r.store.cfg.TickInterval)
+}
+
+// retryJitter spreads the campaigns after the first.
+func (r *Replica) retryJitter() int64 { return r.store.randN(r.electionTicks() + 1) }
 
 // leaseGrace is how long a leader may be without a lease before it steps down, so that requests find
 // another one, or this one in a new term.
@@ -251,7 +267,9 @@ func (r *Replica) tickLeader() {
 	until := r.store.votes.leaseUntil(l.incoming, l.outgoing, l.acks)
 	started := l.started
 	l.mu.Unlock()
-	if started && now.After(until.Add(leaseGrace)) {
+	if started && now.After(until.Add(leaseGrace)) || r.store.cfg.Clock.Health() != nil && now.Latest >= until {
+		// With a clock that is not good there is no lease to come back: its heartbeats would only keep
+		// others from being elected.
 		r.stepDown()
 		return
 	}

@@ -65,6 +65,7 @@ type simNet struct {
 	frames map[[2]NodeID]int
 	bulks  int
 	taps   []func(from, to NodeID, frame []byte)
+	refuse func(from NodeID, m Method) bool // calls that fail; nil: none
 }
 
 func newSimNet(seed uint64) *simNet {
@@ -158,7 +159,7 @@ func (t simTransport) Call(ctx context.Context, to NodeID, m Method, payload []b
 		return nil, err
 	}
 	s, ok := t.net.reach(t.self, to)
-	if !ok {
+	if !ok || t.net.refuse != nil && t.net.refuse(t.self, m) {
 		return nil, errCut
 	}
 	ans, err := s.HandleCall(ctx, t.self, m, bytes.Clone(payload))

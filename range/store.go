@@ -73,6 +73,8 @@ type Store struct {
 	meta      metaQueue
 	keptBytes int64 // of logs, when the state engine was last flushed; the queue's own
 
+	fenced   bool        // the clock was not good at the last tick; the ticker's own
+	leaving  atomic.Bool // leases are being handed over because of that
 	started  atomic.Bool
 	draining atomic.Bool
 	closing  atomic.Bool
@@ -345,7 +347,7 @@ func (s *Store) newReplica(d *Descriptor, a appliedState, id ReplicaID, init fun
 	r.mu.view = view
 	r.mu.term = st.Hard.Term
 	r.termNow.Store(st.Hard.Term)
-	r.mu.campaignAt = graceTicks + r.jitterTicks()
+	r.mu.campaignAt = graceTicks + r.turn(d, 0)
 	if r.mu.rn, err = r.newRawNode(view, a.index); err != nil {
 		return nil, fmt.Errorf("%s: %w", d.ID, err)
 	}
@@ -628,10 +630,11 @@ func (s *Store) tickLoop() {
 		case <-closing.C:
 			s.publishClosed()
 		case <-tick.C:
+			sick := s.watchClock(n)
 			now := s.cfg.Clock.Now()
 			lapsed := s.votes.lapsedPeers(now)
 			for _, r := range s.replicaList() {
-				if r.needsTick(lapsed, now, n%10 == 0) {
+				if r.needsTick(lapsed, now, sick || n%10 == 0) {
 					r.poke(flagTick)
 				}
 			}

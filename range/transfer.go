@@ -48,11 +48,13 @@ func (t *transfer) abandon() {
 
 const (
 	transferTicks = 10
+	catchUpPolls  = 50 // tenths of a tick that a lagging target is waited for
 	drainParallel = 64 // leases that Drain hands over at once
 )
 
 // TransferLease hands leadership and lease over to the replica on a node. It returns nil once that node
-// leads, as far as this replica knows. ErrNotReady: the target lags or is no voter; nothing has changed.
+// leads, as far as this replica knows. ErrNotReady: the target is no voter, or lags and does not catch up
+// within a moment; nothing has changed.
 func (r *Replica) TransferLease(ctx context.Context, to NodeID) error {
 	if to == r.store.cfg.NodeID {
 		_, err := r.checkedLease()
@@ -62,9 +64,8 @@ func (r *Replica) TransferLease(ctx context.Context, to NodeID) error {
 	if !ok || rd.Type != Voter {
 		return fmt.Errorf("%w: %s has no voting replica of %s", ErrNotReady, to, r.id)
 	}
-	if !r.caughtUp(rd.Replica) {
-		r.poke(flagWake)
-		return fmt.Errorf("%w: the replica of %s on %s lags", ErrNotReady, r.id, to)
+	if err := r.awaitCaughtUp(ctx, rd); err != nil {
+		return err
 	}
 	pctx, cancel := context.WithTimeout(ctx, time.Second)
 	b := binary.AppendUvarint(nil, uint64(r.id))
@@ -168,6 +169,28 @@ func (r *Replica) caughtUp(id ReplicaID) bool {
 	return ok && pr.Match >= r.committed.Load() && r.mu.snapshots[id] == 0
 }
 
+// awaitCaughtUp wakes a follower that lags and gives it a moment: one that was asleep or cut off, and is back,
+// has the rest of the log a round trip later. The range serves meanwhile.
+func (r *Replica) awaitCaughtUp(ctx context.Context, rd ReplicaDesc) error {
+	for n := 0; !r.caughtUp(rd.Replica); n++ {
+		if n == catchUpPolls || !r.leading.Load() {
+			return fmt.Errorf("%w: the replica of %s on %s lags", ErrNotReady, r.id, rd.Node)
+		}
+		r.poke(flagWake)
+		t := time.NewTimer(r.store.cfg.TickInterval / 10)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		case <-r.store.stop:
+			t.Stop()
+			return ErrClosed
+		}
+	}
+	return nil
+}
+
 // Answers of methodReady.
 const (
 	answerNotReady = 0
@@ -245,25 +268,8 @@ func (s *Store) handleTransfer(ctx context.Context, from NodeID, payload []byte)
 func (s *Store) Drain(ctx context.Context) error {
 	s.draining.Store(true)
 	for {
-		var left atomic.Int64
-		var wg sync.WaitGroup
-		slots := make(chan struct{}, drainParallel)
-		for _, r := range s.replicaList() {
-			if !r.leading.Load() {
-				continue
-			}
-			slots <- struct{}{}
-			wg.Add(1)
-			go func() {
-				defer wg.Done()
-				defer func() { <-slots }()
-				if err := r.giveAway(ctx); err != nil && !errors.Is(err, errAlone) {
-					left.Add(1)
-				}
-			}()
-		}
-		wg.Wait()
-		if left.Load() == 0 {
+		left := s.giveAwayAll(ctx)
+		if left == 0 {
 			return nil
 		}
 		t := time.NewTimer(s.cfg.TickInterval / 2)
@@ -271,7 +277,7 @@ func (s *Store) Drain(ctx context.Context) error {
 		case <-t.C:
 		case <-ctx.Done():
 			t.Stop()
-			return fmt.Errorf("range: %d leases not handed over: %w", left.Load(), ctx.Err())
+			return fmt.Errorf("range: %d leases not handed over: %w", left, ctx.Err())
 		case <-s.stop:
 			t.Stop()
 			return ErrClosed
@@ -279,19 +285,77 @@ func (s *Store) Drain(ctx context.Context) error {
 	}
 }
 
+// giveAwayAll tries once to hand each lease of this node to another, and returns how many could not be although
+// there are other voters.
+func (s *Store) giveAwayAll(ctx context.Context) int64 {
+	var left atomic.Int64
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, drainParallel)
+	for _, r := range s.replicaList() {
+		if !r.leading.Load() {
+			continue
+		}
+		slots <- struct{}{}
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			defer func() { <-slots }()
+			if err := r.giveAway(ctx); err != nil && !errors.Is(err, errAlone) {
+				left.Add(1)
+			}
+		}()
+	}
+	wg.Wait()
+	return left.Load()
+}
+
+// watchClock hands over the leases of a node that has stopped trusting its clock, while it still has them:
+// it serves no transactions now, and asks for no more votes, so the ranges it leads would be without a leader
+// until the votes have run out. A transfer needs no clock: what this leader has promised lies below the floor
+// that it ships. n counts ticks.
+func (s *Store) watchClock(n int) (sick bool) {
+	if s.cfg.Clock.Health() == nil {
+		s.fenced = false
+		return false
+	}
+	first := !s.fenced
+	s.fenced = true
+	if (first || n%10 == 0) && s.leaving.CompareAndSwap(false, true) {
+		if !s.spawn(func() {
+			defer s.leaving.Store(false)
+			ctx, cancel := context.WithTimeout(s.ctx, s.cfg.SupportWindow)
+			defer cancel()
+			s.giveAwayAll(ctx)
+		}) {
+			s.leaving.Store(false)
+		}
+	}
+	return true
+}
+
 var errAlone = errors.New("range: no other voter")
 
-// giveAway transfers the lease to a voter that is supported and caught up.
+// giveAway transfers the lease to a voter that is supported, those first that are caught up.
 func (r *Replica) giveAway(ctx context.Context) error {
-	err := errAlone
 	now := r.store.cfg.Clock.Now()
+	var ready, behind []ReplicaDesc
 	for _, rd := range r.Desc().Replicas {
-		if rd.Node == r.store.cfg.NodeID || rd.Type != Voter {
-			continue
+		switch {
+		case rd.Node == r.store.cfg.NodeID || rd.Type != Voter || !r.store.votes.supports(rd.Node, now):
+		case r.caughtUp(rd.Replica):
+			ready = append(ready, rd)
+		default:
+			behind = append(behind, rd)
 		}
-		if !r.store.votes.supports(rd.Node, now) {
-			continue
+	}
+	err := errAlone
+	targets := append(ready, behind...)
+	if len(targets) > 0 {
+		if _, err := r.checkedLease(); err != nil {
+			return err // there is nothing to hand over
 		}
+	}
+	for _, rd := range targets {
 		switch terr := r.TransferLease(ctx, rd.Node); {
 		case terr == nil:
 			return nil
