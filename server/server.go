@@ -231,9 +231,12 @@ func (s *Server) startRPC(ctx context.Context) error {
 			n, ok := s.registry.get(id)
 			return n.RPCAddr, ok
 		},
-		OnPeer: func(ranges.NodeID, bool) {
+		OnPeer: func(peer ranges.NodeID, up bool) {
 			if c := s.core; c != nil && nodeState(s.state.Load()) >= stateStarting {
 				c.Store.NodesChanged()
+				if !up {
+					c.Participants.GatewayDisconnected(peer)
+				}
 			}
 		},
 	}

@@ -172,9 +172,11 @@ type Table struct {
 	seq         uint64
 	token       int64
 	sweep       int64
-	free        []*point
-	stats       Stats
-	scratch     []*Txn
+	// broken holds, for gateways whose connection was lost, the sweep when that was last.
+	broken  map[int32]int64
+	free    []*point
+	stats   Stats
+	scratch []*Txn
 	// pending are the keys and spans freed by the call in progress; settle looks at who waits for them
 	// once the caller's own request has been granted or queued, so that a wounded transaction's lock
 	// goes to the one that wounded it.
@@ -478,8 +480,23 @@ func (t *Table) Stats() Stats {
 	return t.stats
 }
 
-// Sweep advances the table's clock by one. Active entries not heard of during the last keep sweeps, and
-// not waiting for anything, are aborted with ErrExpired and returned; so are aborted entries dropped for
+// silenceBroken is how many sweeps a transaction survives whose gateway's connection was lost. A gateway that lives
+// connects again within milliseconds and is heard of within two sweeps.
+const silenceBroken = 3
+
+// Disconnected notes that the connection to a gateway was lost: most likely its process is gone, restarted or not,
+// and what is not heard of again soon is abandoned.
+func (t *Table) Disconnected(gateway int32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.broken == nil {
+		t.broken = map[int32]int64{}
+	}
+	t.broken[gateway] = t.sweep
+}
+
+// Sweep advances the table's clock by one. Active entries not heard of during the last keep sweeps (fewer if their
+// gateway's connection was lost since), and not waiting for anything, are aborted with ErrExpired and returned; so are aborted entries dropped for
 // good (not returned). Prepared entries as silent as that are returned in silent, untouched.
 func (t *Table) Sweep(keep int64) (expired, silent []*Txn) {
 	t.mu.Lock()
@@ -487,7 +504,11 @@ func (t *Table) Sweep(keep int64) (expired, silent []*Txn) {
 	defer t.settle()
 	t.sweep++
 	for id, x := range t.txns {
-		if x.pins > 0 || len(x.queue) > 0 || x.seen > t.sweep-keep {
+		silence := keep
+		if at, ok := t.broken[x.Gateway]; ok && x.seen <= at {
+			silence = min(keep, silenceBroken)
+		}
+		if x.pins > 0 || len(x.queue) > 0 || x.seen > t.sweep-silence {
 			continue
 		}
 		switch x.State() {

@@ -127,10 +127,16 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 	case "touch":
 		s.table.Touch([]TxnID{x.ID})
 	case "sweep":
-		_, silent := s.table.Sweep(2)
+		keep := int64(2)
+		if v := arg("keep"); v != "" {
+			_, _ = fmt.Sscan(v, &keep)
+		}
+		_, silent := s.table.Sweep(keep)
 		for _, y := range silent {
 			s.events = append(s.events, name(y)+" silent")
 		}
+	case "disconnected":
+		s.table.Disconnected(1)
 	case "begin": // again, with the token that the entry had, or another
 		token := x.Token
 		if arg("token") == "other" {

@@ -291,6 +291,16 @@ func (s *Server) heartbeat(req *txnpb.BatchRequest, resp *txnpb.BatchResponse) {
 	}
 }
 
+// GatewayDisconnected says that the connection to a node was lost. If its process is gone, its transactions are
+// cleared away sooner than those of a node that is merely silent; if it lives, its next heartbeat keeps them.
+func (s *Server) GatewayDisconnected(node ranges.NodeID) {
+	for _, m := range s.all() {
+		if l := m.lead.Load(); l != nil {
+			l.table.Disconnected(int32(node))
+		}
+	}
+}
+
 // onWound is called by lock tables, under their mutex.
 func (s *Server) onWound(victim, by *locktable.Txn) {
 	if by != nil {
