@@ -5,7 +5,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 FUZZTIME ?= 20s
 
-.PHONY: build demo test test-race test-sim test-fuzz test-compose bench microbench lint fmt generate image clean
+.PHONY: build demo test test-long test-race test-sim test-fuzz test-compose bench microbench lint fmt generate image clean
 
 build: ## bin/meridian: one static binary, no cgo
 	CGO_ENABLED=0 $(GO) build -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/meridian
@@ -15,6 +15,9 @@ demo: build ## a three-region cluster in one process; flags through ARGS="--late
 
 test: ## all tests
 	CGO_ENABLED=0 $(GO) test -timeout 11m ./...
+
+test-long: ## tests of real processes with more rounds and with bounds in seconds, for a quiet machine
+	CGO_ENABLED=0 MERIDIAN_LONG=1 $(GO) test -count=1 -timeout 60m -v -run 'TestKill' ./cmd/meridian
 
 test-race: ## all tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -tags pebblegozstd -timeout 30m ./...
