@@ -97,6 +97,8 @@ func responseError(req *txnpb.BatchRequest, resp *txnpb.BatchResponse) error {
 		return wrap(kv.ErrRetry, fmt.Sprintf("key %x exists", resp.ConflictKey))
 	case txnpb.ErrorCode_LOCK_NOT_AVAILABLE:
 		return wrap(kv.ErrLockNotAvailable, fmt.Sprintf("key %x", resp.ConflictKey))
+	case txnpb.ErrorCode_LOCK_TIMEOUT:
+		return &reasonError{kv.ErrLockNotAvailable, kv.ErrLockTimeout, fmt.Sprintf("key %x", resp.ConflictKey)}
 	case txnpb.ErrorCode_BELOW_GC:
 		return wrap(kv.ErrReadTooOld, "read at "+truetime.Timestamp(req.ReadTs).String())
 	case txnpb.ErrorCode_CLOCK:

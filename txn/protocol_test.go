@@ -195,6 +195,133 @@ func TestWaitPolicies(t *testing.T) {
 	})
 }
 
+// TestLockTimeout: a wait for a lock, of a read or of a write at its commit, ends after the time set, with an error of
+// its own; without one it goes on.
+func TestLockTimeout(t *testing.T) {
+	inCluster(t, 2, nil, []string{"m"}, func(ctx context.Context, c *testCluster) {
+		c.put(1, "a", "1", "z", "1")
+		holder := c.begin(1, kv.TxnOptions{})
+		for _, k := range []string{"a", "z"} {
+			if _, err := holder.Get(ctx, []byte(k), kv.LockExclusive, kv.WaitBlock); err != nil {
+				t.Fatal(err)
+			}
+		}
+		timedOut := func(what string, began time.Time, err error) {
+			t.Helper()
+			if !errors.Is(err, kv.ErrLockTimeout) || !errors.Is(err, kv.ErrLockNotAvailable) || errors.Is(err, kv.ErrRetry) {
+				t.Errorf("%s: %v", what, err)
+			}
+			if d := time.Since(began); d != 300*time.Millisecond {
+				t.Errorf("%s: after %s", what, d)
+			}
+		}
+		tx := c.begin(2, kv.TxnOptions{})
+		tx.SetLockTimeout(300 * time.Millisecond)
+		began := time.Now()
+		_, err := tx.Get(ctx, []byte("z"), kv.LockShared, kv.WaitBlock)
+		timedOut("point", began, err)
+		began = time.Now()
+		_, _, err = tx.GetBatch(ctx, [][]byte{[]byte("b"), []byte("a")}, kv.LockShared, kv.WaitBlock)
+		timedOut("batch", began, err)
+		began = time.Now()
+		timedOut("span", began, tx.LockSpan(ctx, kv.Span{Start: []byte("a"), End: []byte("zz")}, kv.LockShared, kv.WaitBlock))
+		tx.Put([]byte("a"), []byte("2"))
+		began = time.Now()
+		_, err = tx.Commit(ctx)
+		timedOut("commit", began, err)
+
+		patient := c.begin(2, kv.TxnOptions{})
+		done := make(chan error)
+		go func() {
+			_, err := patient.Get(ctx, []byte("a"), kv.LockShared, kv.WaitBlock)
+			done <- err
+		}()
+		time.Sleep(time.Minute)
+		holder.Rollback(ctx)
+		if err := <-done; err != nil {
+			t.Errorf("without a timeout: %v", err)
+		}
+		patient.Rollback(ctx)
+	})
+}
+
+// TestLockSpan: LOCK TABLE. A shared lock on a span keeps writers of all its ranges out, rows that do not exist yet
+// included, an exclusive one locking readers too; snapshots read on.
+func TestLockSpan(t *testing.T) {
+	inCluster(t, 2, nil, []string{"m"}, func(ctx context.Context, c *testCluster) {
+		c.put(1, "a", "1", "z", "1")
+		all := kv.Span{Start: []byte("a"), End: []byte("zz")}
+		for _, mode := range []kv.LockMode{kv.LockShared, kv.LockExclusive} {
+			tx := c.begin(1, kv.TxnOptions{Isolation: kv.ReadCommitted})
+			if err := tx.LockSpan(ctx, all, mode, kv.WaitBlock); err != nil {
+				t.Fatal(err)
+			}
+			other := c.begin(2, kv.TxnOptions{Isolation: kv.ReadCommitted})
+			for _, k := range []string{"a", "l", "n", "z"} {
+				if _, err := other.Get(ctx, []byte(k), kv.LockExclusive, kv.WaitError); !errors.Is(err, kv.ErrLockNotAvailable) {
+					t.Errorf("mode %d, write of %s: %v", mode, k, err)
+				}
+				if _, err := other.Get(ctx, []byte(k), kv.LockShared, kv.WaitError); errors.Is(err, kv.ErrLockNotAvailable) != (mode == kv.LockExclusive) {
+					t.Errorf("mode %d, locking read of %s: %v", mode, k, err)
+				}
+			}
+			if err := other.LockSpan(ctx, all, kv.LockExclusive, kv.WaitError); !errors.Is(err, kv.ErrLockNotAvailable) || errors.Is(err, kv.ErrLockTimeout) {
+				t.Errorf("mode %d, NOWAIT: %v", mode, err)
+			}
+			if got := c.dump(other, "a", "zz", kv.ScanOptions{}); got != "a=1 z=1" {
+				t.Errorf("mode %d, snapshot read: %s", mode, got)
+			}
+			other.Rollback(ctx)
+			tx.Rollback(ctx)
+			again := c.begin(2, kv.TxnOptions{})
+			if err := again.LockSpan(ctx, all, kv.LockExclusive, kv.WaitBlock); err != nil { // Rollback releases behind its caller's back.
+				t.Errorf("mode %d, after the end: %v", mode, err)
+			}
+			again.Rollback(ctx)
+		}
+	})
+}
+
+// TestTransactionList: what a view of the transactions shows: who holds how much where, and who waits for whom.
+func TestTransactionList(t *testing.T) {
+	inCluster(t, 1, nil, []string{"m"}, func(ctx context.Context, c *testCluster) {
+		holder := c.begin(1, kv.TxnOptions{})
+		for _, k := range []string{"a", "b", "z"} {
+			if _, err := holder.Get(ctx, []byte(k), kv.LockExclusive, kv.WaitBlock); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Millisecond)
+		waiter := c.begin(1, kv.TxnOptions{})
+		done := make(chan error)
+		go func() {
+			_, err := waiter.Get(ctx, []byte("z"), kv.LockShared, kv.WaitBlock)
+			done <- err
+		}()
+		synctest.Wait()
+		list := c.nodes[1].server.Transactions()
+		if len(list) != 2 {
+			t.Fatalf("%+v", list)
+		}
+		h, w := list[0], list[1]
+		if h.ID != holder.id || h.Locks != 3 || len(h.Ranges) != 2 || len(h.Waits) != 0 || h.Gateway != 1 || h.Age != holder.Age() {
+			t.Errorf("holder: %+v", h)
+		}
+		if w.ID != waiter.id || w.Locks != 0 || len(w.Waits) != 1 || string(w.Waits[0].Start) != "z" ||
+			len(w.Waits[0].Holders) != 1 || w.Waits[0].Holders[0] != holder.id {
+			t.Errorf("waiter: %+v", w)
+		}
+		holder.Rollback(ctx)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		waiter.Rollback(ctx)
+		if list := c.nodes[1].server.Transactions(); len(list) != 0 {
+			t.Errorf("after the end: %+v", list)
+		}
+	})
+}
+
 // TestLockLost: a lease that moves without its locks aborts the transactions that held some there, and no
 // others (I9); one that moves with them aborts none.
 func TestLockLost(t *testing.T) {

@@ -1,6 +1,7 @@
 package txn
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -116,6 +117,7 @@ func (t *Txn) prepareRead(ctx context.Context, req *txnpb.BatchRequest, key []by
 		req.FollowerOk = t.stale()
 	} else {
 		req.TxnId = t.id[:]
+		req.LockTimeout = int64(t.lockTimeout)
 		if t.opts.Isolation == kv.Snapshot {
 			ts, _, err := t.snapshotTS(ctx, key, false)
 			if err != nil {
@@ -397,6 +399,60 @@ func (t *Txn) getGroup(ctx context.Context, g keyGroup, keys, values [][]byte, o
 			}
 			skipped[i], values[i] = true, nil
 		}
+	}
+	return nil
+}
+
+// LockSpan implements kv.Txn.
+func (t *Txn) LockSpan(ctx context.Context, span kv.Span, lock kv.LockMode, wait kv.WaitPolicy) error {
+	if err := t.check(); err != nil {
+		return err
+	}
+	if t.opts.ReadOnly || lock == kv.LockNone {
+		return nil
+	}
+	if wait == kv.WaitSkipLocked {
+		return fmt.Errorf("%w: a span cannot be skipped", ErrInternal)
+	}
+	retry := t.db.newRetry()
+	for cur := span.Start; bytes.Compare(cur, span.End) < 0; {
+		rt, err := t.db.routeFor(ctx, cur, false)
+		if err != nil {
+			return err
+		}
+		end := span.End
+		if bytes.Compare(rt.desc.End, end) < 0 {
+			end = rt.desc.End
+		}
+		req := &txnpb.BatchRequest{SpanStarts: [][]byte{cur}, SpanEnds: [][]byte{end}, NoValues: true}
+		if err := t.prepareRead(ctx, req, cur, lock, wait, false, latestLevel); err != nil {
+			return err
+		}
+		req.ConflictTs, req.LockScope = 0, txnpb.LockScope_LOCK_ONLY
+		req.LockEpoch = t.epochFor(rt.desc)
+		resp, s, err := t.db.send(ctx, rt, req)
+		t.account(s, resp)
+		if errors.Is(err, errReroute) {
+			retry.cause = "routing"
+			if err := retry.wait(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		var epoch int64
+		if resp != nil {
+			epoch = resp.LockEpoch
+		}
+		if terr := t.touched(rt, epoch, cur, end, true, false); err == nil {
+			err = terr
+		}
+		if err == nil {
+			err = responseError(req, resp)
+		}
+		if err != nil {
+			return t.fail(err)
+		}
+		cur = end
 	}
 	return nil
 }

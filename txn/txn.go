@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	ranges "github.com/meridian-db/meridian/range"
 	"github.com/meridian-db/meridian/truetime"
@@ -45,8 +46,10 @@ type Txn struct {
 	// Below: touched by writes, Flush, savepoints and the end, which run alone.
 	done  bool
 	level uint64
-	buf   buffer
-	stage staging
+	// lockTimeout goes with every request that takes locks; zero: no bound.
+	lockTimeout time.Duration
+	buf         buffer
+	stage       staging
 	// stopCtx ends what is in flight, and is made with the first flight.
 	stopCtx context.Context
 	stop    context.CancelFunc
@@ -272,6 +275,9 @@ func (t *Txn) account(s sent, resp *txnpb.BatchResponse) {
 	}
 	t.mu.Unlock()
 }
+
+// SetLockTimeout implements kv.Txn.
+func (t *Txn) SetLockTimeout(d time.Duration) { t.lockTimeout = max(d, 0) }
 
 // Step implements kv.Txn.
 func (t *Txn) Step(ctx context.Context) error {

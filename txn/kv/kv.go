@@ -5,6 +5,7 @@ package kv
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/meridian-db/meridian/truetime"
 )
@@ -56,6 +57,8 @@ var (
 	ErrWriteConflict = errors.New("could not serialize access due to concurrent update")
 	// ErrLockNotAvailable answers WaitError. 55P03.
 	ErrLockNotAvailable = errors.New("could not obtain lock")
+	// ErrLockTimeout is the ErrLockNotAvailable of a wait that took longer than SetLockTimeout allows. 55P03.
+	ErrLockTimeout = errors.New("canceling statement due to lock timeout")
 	// ErrAmbiguous: the commit's outcome could not be learned before the deadline. 40003.
 	ErrAmbiguous = errors.New("commit outcome unknown")
 	// ErrReadTooOld: the read timestamp is below the GC threshold. 72000.
@@ -154,6 +157,12 @@ type Txn interface {
 	Insert(key, value []byte) error
 	// DeleteSpan deletes every key of span with an exclusive lock on the span (TRUNCATE, DROP).
 	DeleteSpan(ctx context.Context, span Span) error
+	// LockSpan locks span, shared or exclusive, until the end of the transaction, and reads nothing (LOCK TABLE).
+	// Reads without locks go on under it.
+	LockSpan(ctx context.Context, span Span, lock LockMode, wait WaitPolicy) error
+	// SetLockTimeout bounds how long each later request may wait for locks: it fails with ErrLockTimeout then, as
+	// does Commit when a write's lock is taken that late. Zero, as in the beginning: no bound.
+	SetLockTimeout(d time.Duration)
 	// Flush sends buffered writes past the memory budget to the ranges as staged pieces. Statements
 	// that write many rows call it between batches.
 	Flush(ctx context.Context) error

@@ -2,6 +2,7 @@ package locktable
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 )
 
@@ -76,4 +77,50 @@ func (t *Table) Settled(durable func(*Txn) bool) bool {
 		}
 	}
 	return true
+}
+
+// TxnInfo describes one transaction's entry, for system views.
+type TxnInfo struct {
+	Txn     TxnID
+	Age     int64 // its priority: when the first attempt began
+	Gateway int32
+	State   State
+	Locks   int // held
+	Waits   []WaitInfo
+}
+
+// WaitInfo describes what a transaction waits for.
+type WaitInfo struct {
+	Start, End []byte // End nil: a point
+	Mode       Mode
+	// Holders hold locks in the way; with none the request waits behind an older one.
+	Holders []TxnID
+}
+
+// Transactions returns the entries that hold or await locks, ordered by age, then id.
+func (t *Table) Transactions() []TxnInfo {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var out []TxnInfo
+	for _, x := range t.txns {
+		info := TxnInfo{Txn: x.ID, Age: x.Age, Gateway: x.Gateway, State: x.State(), Locks: len(x.points) + len(x.spans)}
+		for _, r := range x.queue {
+			w := WaitInfo{Start: bytes.Clone(r.start), End: bytes.Clone(r.end), Mode: r.mode}
+			for _, y := range t.blockers(r, nil) {
+				w.Holders = append(w.Holders, y.ID)
+			}
+			slices.SortFunc(w.Holders, func(a, b TxnID) int { return bytes.Compare(a[:], b[:]) })
+			info.Waits = append(info.Waits, w)
+		}
+		if info.Locks > 0 || len(info.Waits) > 0 {
+			out = append(out, info)
+		}
+	}
+	slices.SortFunc(out, func(a, b TxnInfo) int {
+		if c := cmp.Compare(a.Age, b.Age); c != 0 {
+			return c
+		}
+		return bytes.Compare(a.Txn[:], b.Txn[:])
+	})
+	return out
 }

@@ -86,7 +86,7 @@ func (k *locking) wait(ctx context.Context, r *locktable.Request, key []byte) (e
 			if err := k.l.table.Cancel(r); err != locktable.ErrCanceled {
 				return err
 			}
-			return &Error{Code: txnpb.ErrorCode_LOCK_NOT_AVAILABLE, Msg: "lock timeout", Key: key}
+			return &Error{Code: txnpb.ErrorCode_LOCK_TIMEOUT, Msg: "lock timeout", Key: key}
 		case <-abort:
 			_ = k.l.table.Cancel(r)
 			return errAborted

@@ -384,7 +384,9 @@ func (m *Machine) readLocking(ctx context.Context, req *txnpb.BatchRequest, resp
 		var rows int64
 		var resume []byte
 		var err error
-		if req.LockScope == txnpb.LockScope_LOCK_ROWS || req.Wait == txnpb.WaitPolicy_WAIT_SKIP {
+		if req.LockScope == txnpb.LockScope_LOCK_ONLY {
+			_, err = lk.acquire(ctx, span.Start, span.End, mode)
+		} else if req.LockScope == txnpb.LockScope_LOCK_ROWS || req.Wait == txnpb.WaitPolicy_WAIT_SKIP {
 			rows, resume, err = m.lockRows(ctx, &lk, left, span, mode, st, head)
 		} else {
 			rows, resume, err = m.lockSpan(ctx, &lk, left, span, mode, st, head)

@@ -112,7 +112,7 @@ func TestSkipLockedAndNoWait(t *testing.T) {
 		req.Keys, req.Lock, req.LockTimeout = [][]byte{[]byte("d")}, txnpb.LockMode_LOCK_SHARED, int64(time.Second)
 		began := time.Now()
 		_, err = young.send(ctx, 1, req)
-		mustEqual(t, "lock timeout", codeOf(err), txnpb.ErrorCode_LOCK_NOT_AVAILABLE)
+		mustEqual(t, "lock timeout", codeOf(err), txnpb.ErrorCode_LOCK_TIMEOUT)
 		mustEqual(t, "waited", time.Since(began), time.Second)
 	})
 }

@@ -44,6 +44,9 @@ func check(req *txnpb.BatchRequest) error {
 	if req.Lock > txnpb.LockMode_LOCK_EXCLUSIVE || req.Lock < 0 || req.Wait > txnpb.WaitPolicy_WAIT_SKIP || req.Wait < 0 {
 		return invalid("unknown lock mode or wait policy")
 	}
+	if req.LockScope < 0 || req.LockScope > txnpb.LockScope_LOCK_ONLY || req.LockScope == txnpb.LockScope_LOCK_ONLY && req.Wait == txnpb.WaitPolicy_WAIT_SKIP {
+		return invalid("unknown lock scope, or one that cannot skip")
+	}
 	if req.ReadTs < 0 || req.MinTs < 0 || req.MaxTs < 0 || req.CommitTs < 0 || req.ConflictTs < 0 || req.StageSeq < 0 {
 		return invalid("negative timestamp")
 	}

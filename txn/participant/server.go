@@ -389,3 +389,59 @@ func (s *Server) Locks(limit int) map[ranges.RangeID][]locktable.LockInfo {
 	}
 	return out
 }
+
+// TxnInfo describes one transaction that holds or awaits locks on ranges led by this node, for system views.
+type TxnInfo struct {
+	ID      TxnID
+	Age     truetime.Timestamp // when its first attempt began: smaller is older, and wins
+	Gateway ranges.NodeID
+	// State is that in the range where it has come farthest: active, committing, prepared, aborted.
+	State  locktable.State
+	Ranges []ranges.RangeID // led here, in which it has locks or waits
+	Locks  int              // held in them
+	Waits  []TxnWait
+}
+
+// TxnWait is a lock that a transaction waits for.
+type TxnWait struct {
+	Range ranges.RangeID
+	locktable.WaitInfo
+}
+
+// Transactions lists the transactions with locks on the ranges led here, the oldest first. A transaction over
+// several nodes is listed by each with what it holds there.
+func (s *Server) Transactions() []TxnInfo {
+	found := make(map[TxnID]*TxnInfo)
+	machines := s.all()
+	slices.SortFunc(machines, func(a, b *Machine) int { return cmp.Compare(a.id, b.id) })
+	for _, m := range machines {
+		l := m.lead.Load()
+		if l == nil || l.table.Len() == 0 {
+			continue
+		}
+		for _, x := range l.table.Transactions() {
+			info := found[x.Txn]
+			if info == nil {
+				info = &TxnInfo{ID: x.Txn, Age: truetime.Timestamp(x.Age), Gateway: ranges.NodeID(x.Gateway), State: x.State}
+				found[x.Txn] = info
+			}
+			info.State = max(info.State, x.State)
+			info.Locks += x.Locks
+			info.Ranges = append(info.Ranges, m.id)
+			for _, w := range x.Waits {
+				info.Waits = append(info.Waits, TxnWait{m.id, w})
+			}
+		}
+	}
+	out := make([]TxnInfo, 0, len(found))
+	for _, info := range found {
+		out = append(out, *info)
+	}
+	slices.SortFunc(out, func(a, b TxnInfo) int {
+		if c := cmp.Compare(a.Age, b.Age); c != 0 {
+			return c
+		}
+		return slices.Compare(a.ID[:], b.ID[:])
+	})
+	return out
+}

@@ -203,6 +203,7 @@ type LockScope int32
 const (
 	LockScope_LOCK_SPAN LockScope = 0 // The span itself: nobody else can insert, change or delete a key in it.
 	LockScope_LOCK_ROWS LockScope = 1 // The keys that exist (READ COMMITTED, snapshot isolation).
+	LockScope_LOCK_ONLY LockScope = 2 // The span itself, and nothing is read (LOCK TABLE).
 )
 
 // Enum value maps for LockScope.
@@ -210,10 +211,12 @@ var (
 	LockScope_name = map[int32]string{
 		0: "LOCK_SPAN",
 		1: "LOCK_ROWS",
+		2: "LOCK_ONLY",
 	}
 	LockScope_value = map[string]int32{
 		"LOCK_SPAN": 0,
 		"LOCK_ROWS": 1,
+		"LOCK_ONLY": 2,
 	}
 )
 
@@ -423,7 +426,7 @@ const (
 	ErrorCode_LOCK_LOST ErrorCode = 5
 	// WRITE_CONFLICT: conflict_key has a version newer than conflict_ts. Abort (40001).
 	ErrorCode_WRITE_CONFLICT ErrorCode = 6
-	// LOCK_NOT_AVAILABLE: WAIT_ERROR, or lock_timeout passed, at conflict_key.
+	// LOCK_NOT_AVAILABLE: WAIT_ERROR, at conflict_key.
 	ErrorCode_LOCK_NOT_AVAILABLE ErrorCode = 7
 	// CONDITION_FAILED: WRITE_INSERT found conflict_key present.
 	ErrorCode_CONDITION_FAILED ErrorCode = 8
@@ -448,6 +451,8 @@ const (
 	ErrorCode_CORRUPT ErrorCode = 17
 	// INTERNAL: an I/O error or a stopped replica; error_message says which.
 	ErrorCode_INTERNAL ErrorCode = 18
+	// LOCK_TIMEOUT: lock_timeout has passed, at conflict_key.
+	ErrorCode_LOCK_TIMEOUT ErrorCode = 19
 )
 
 // Enum value maps for ErrorCode.
@@ -472,6 +477,7 @@ var (
 		16: "INVALID",
 		17: "CORRUPT",
 		18: "INTERNAL",
+		19: "LOCK_TIMEOUT",
 	}
 	ErrorCode_value = map[string]int32{
 		"OK":                 0,
@@ -493,6 +499,7 @@ var (
 		"INVALID":            16,
 		"CORRUPT":            17,
 		"INTERNAL":           18,
+		"LOCK_TIMEOUT":       19,
 	}
 )
 
@@ -1276,10 +1283,11 @@ const file_txn_proto_rawDesc = "" +
 	"\bLockMode\x12\r\n" +
 	"\tLOCK_NONE\x10\x00\x12\x0f\n" +
 	"\vLOCK_SHARED\x10\x01\x12\x12\n" +
-	"\x0eLOCK_EXCLUSIVE\x10\x02*)\n" +
+	"\x0eLOCK_EXCLUSIVE\x10\x02*8\n" +
 	"\tLockScope\x12\r\n" +
 	"\tLOCK_SPAN\x10\x00\x12\r\n" +
-	"\tLOCK_ROWS\x10\x01*;\n" +
+	"\tLOCK_ROWS\x10\x01\x12\r\n" +
+	"\tLOCK_ONLY\x10\x02*;\n" +
 	"\n" +
 	"WaitPolicy\x12\x0e\n" +
 	"\n" +
@@ -1295,7 +1303,7 @@ const file_txn_proto_rawDesc = "" +
 	"\aOutcome\x12\x13\n" +
 	"\x0fOUTCOME_UNKNOWN\x10\x00\x12\x15\n" +
 	"\x11OUTCOME_COMMITTED\x10\x01\x12\x13\n" +
-	"\x0fOUTCOME_ABORTED\x10\x02*\xbc\x02\n" +
+	"\x0fOUTCOME_ABORTED\x10\x02*\xce\x02\n" +
 	"\tErrorCode\x12\x06\n" +
 	"\x02OK\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -1317,7 +1325,8 @@ const file_txn_proto_rawDesc = "" +
 	"\tTOO_LARGE\x10\x0f\x12\v\n" +
 	"\aINVALID\x10\x10\x12\v\n" +
 	"\aCORRUPT\x10\x11\x12\f\n" +
-	"\bINTERNAL\x10\x12B+Z)github.com/meridian-db/meridian/txn/txnpbb\x06proto3"
+	"\bINTERNAL\x10\x12\x12\x10\n" +
+	"\fLOCK_TIMEOUT\x10\x13B+Z)github.com/meridian-db/meridian/txn/txnpbb\x06proto3"
 
 var (
 	file_txn_proto_rawDescOnce sync.Once

@@ -2,6 +2,7 @@ package kvtest
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"github.com/meridian-db/meridian/truetime"
@@ -70,12 +71,17 @@ func valueAt(vs []version, ts truetime.Timestamp) ([]byte, truetime.Timestamp) {
 // acquire takes a lock for t, waiting for older holders and wounding younger ones. db.mu is held.
 // It returns false for a key that WaitSkipLocked leaves out.
 func (db *DB) acquire(ctx context.Context, t *Txn, key []byte, mode kv.LockMode, wait kv.WaitPolicy) (bool, error) {
+	if t.lockTimeout > 0 && wait == kv.WaitBlock {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, t.lockTimeout, fmt.Errorf("%w: %w", kv.ErrLockNotAvailable, kv.ErrLockTimeout))
+		defer cancel()
+	}
 	for {
 		if err := t.check(); err != nil {
 			return false, err
 		}
-		if err := ctx.Err(); err != nil {
-			return false, err
+		if ctx.Err() != nil {
+			return false, context.Cause(ctx)
 		}
 		l := db.locks[string(key)]
 		if l == nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/meridian-db/meridian/truetime"
 	"github.com/meridian-db/meridian/txn/kv"
@@ -23,6 +24,8 @@ type Txn struct {
 	aborted bool
 	done    bool
 	stats   kv.Stats
+
+	lockTimeout time.Duration
 }
 
 // write is one buffered write; a nil value is a delete.
@@ -185,6 +188,21 @@ func (t *Txn) DeleteSpan(ctx context.Context, span kv.Span) error {
 	}
 	return sc.Err()
 }
+
+// LockSpan implements kv.Txn. It locks what the span holds, not the gaps.
+func (t *Txn) LockSpan(ctx context.Context, span kv.Span, lock kv.LockMode, wait kv.WaitPolicy) error {
+	sc, err := t.Scan(ctx, span, kv.ScanOptions{Lock: lock, Wait: wait})
+	if err != nil {
+		return err
+	}
+	defer sc.Close()
+	for sc.Next(ctx) {
+	}
+	return sc.Err()
+}
+
+// SetLockTimeout implements kv.Txn.
+func (t *Txn) SetLockTimeout(d time.Duration) { t.lockTimeout = d }
 
 // Flush implements kv.Txn; memory is the only budget here.
 func (t *Txn) Flush(context.Context) error { return nil }
