@@ -20,22 +20,26 @@ type Certs struct {
 // replaced on a running node; unreadable new ones fail the handshake, not the node.
 func LoadCerts(dir string) (*Certs, error) {
 	load := func() (*tls.Certificate, *x509.CertPool, error) {
-		cert, err := tls.LoadX509KeyPair(filepath.Join(dir, "node.crt"), filepath.Join(dir, "node.key"))
+		cert, err := tls.LoadX509KeyPair(filepath.Join(dir, nodeCertFile), filepath.Join(dir, nodeKeyFile))
 		if err != nil {
 			return nil, nil, err
 		}
-		pem, err := os.ReadFile(filepath.Join(dir, "ca.crt"))
+		pem, err := os.ReadFile(filepath.Join(dir, caCertFile))
 		if err != nil {
 			return nil, nil, err
 		}
 		pool := x509.NewCertPool()
 		if !pool.AppendCertsFromPEM(pem) {
-			return nil, nil, errors.New("ca.crt holds no certificate")
+			return nil, nil, fmt.Errorf("%s holds no certificate", filepath.Join(dir, caCertFile))
 		}
 		return &cert, pool, nil
 	}
-	if _, _, err := load(); err != nil {
-		return nil, fmt.Errorf("--certs %s: it must hold ca.crt, node.crt and node.key: %w", dir, err)
+	cert, pool, err := load()
+	if err != nil {
+		return nil, err
+	}
+	if err := checkOwn(cert, pool); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, nodeCertFile), err)
 	}
 	server := &tls.Config{MinVersion: tls.VersionTLS13}
 	server.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
@@ -44,7 +48,9 @@ func LoadCerts(dir string) (*Certs, error) {
 			return nil, err
 		}
 		return &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}, Certificates: []tls.Certificate{*cert},
-			ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool}, nil
+			ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool,
+			// Only nodes may be both ends: a certificate for clients alone is not a node's.
+			VerifyConnection: func(st tls.ConnectionState) error { return verifyPeer(st, pool, "") }}, nil
 	}
 	client := &tls.Config{MinVersion: tls.VersionTLS13,
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
@@ -59,20 +65,42 @@ func LoadCerts(dir string) (*Certs, error) {
 		if err != nil {
 			return err
 		}
-		if len(st.PeerCertificates) == 0 {
-			return errors.New("the peer showed no certificate")
-		}
-		opts := x509.VerifyOptions{Roots: pool, DNSName: st.ServerName, Intermediates: x509.NewCertPool(),
-			KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
-		for _, c := range st.PeerCertificates[1:] {
-			opts.Intermediates.AddCert(c)
-		}
-		_, err = st.PeerCertificates[0].Verify(opts)
-		return err
+		return verifyPeer(st, pool, st.ServerName)
 	}
 	sqlTLS := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		cert, _, err := load()
 		return cert, err
 	}}
 	return &Certs{RPCServer: server, RPCClient: client, SQL: sqlTLS}, nil
+}
+
+// checkOwn looks whether other nodes will accept this node's certificate: better now than on every connection.
+func checkOwn(cert *tls.Certificate, pool *x509.CertPool) error {
+	st := tls.ConnectionState{}
+	for _, der := range cert.Certificate {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return err
+		}
+		st.PeerCertificates = append(st.PeerCertificates, c)
+	}
+	return verifyPeer(st, pool, "")
+}
+
+// verifyPeer checks that a certificate is a node's, of this cluster's CA, and good for a host name unless that is empty.
+func verifyPeer(st tls.ConnectionState, pool *x509.CertPool, host string) error {
+	if len(st.PeerCertificates) == 0 {
+		return errors.New("the peer showed no certificate")
+	}
+	opts := x509.VerifyOptions{Roots: pool, DNSName: host, Intermediates: x509.NewCertPool()}
+	for _, c := range st.PeerCertificates[1:] {
+		opts.Intermediates.AddCert(c)
+	}
+	for _, usage := range []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth} {
+		opts.KeyUsages = []x509.ExtKeyUsage{usage}
+		if _, err := st.PeerCertificates[0].Verify(opts); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -98,7 +98,7 @@ func New(cfg Config) (_ *Server, err error) {
 	}
 	if cfg.Certs != "" {
 		if s.certs, err = LoadCerts(cfg.Certs); err != nil {
-			return nil, flagErr("certs", err.Error(), "check the directory's files")
+			return nil, flagErr("certs", err.Error(), "give a directory with ca.crt, node.crt and node.key; `meridian cert` makes them")
 		}
 	}
 	if err := createDir(cfg.FS, cfg.Store); err != nil {

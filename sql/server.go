@@ -157,8 +157,11 @@ func (srv *Server) session(pid int32) *Session {
 func (srv *Server) deliver(s *Session) { s.notices.Store(0) }
 
 // Exec runs SQL text on an internal session that is a superuser's, for tests and for the server's own
-// statements. Result rows go to out.
+// statements. Result rows go to out, nowhere if it is nil.
 func (srv *Server) Exec(ctx context.Context, database, text string, out Output) error {
+	if out == nil {
+		out = discard{}
+	}
 	s, err := srv.NewSession(ctx, SessionArgs{User: "postgres", Database: database, Output: out})
 	if err != nil {
 		return err

@@ -46,6 +46,12 @@ func TestMain(m *testing.M) {
 
 func startCluster(t *testing.T, nodes int) *proc.Cluster {
 	t.Helper()
+	return startWith(t, proc.Config{Nodes: nodes})
+}
+
+// startWith starts a cluster of the test's binary in a directory of its own.
+func startWith(t *testing.T, cfg proc.Config) *proc.Cluster {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("starts real processes; left out with -short")
 	}
@@ -56,7 +62,8 @@ func startCluster(t *testing.T, nodes int) *proc.Cluster {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	dir := t.TempDir()
-	c, err := proc.Start(ctx, proc.Config{Binary: bin, Dir: dir, Nodes: nodes})
+	cfg.Binary, cfg.Dir = bin, dir
+	c, err := proc.Start(ctx, cfg)
 	if err != nil {
 		dumpLogs(t, dir)
 		t.Fatal(err)

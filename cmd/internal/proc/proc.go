@@ -25,6 +25,8 @@ type Config struct {
 	Nodes       int       // Default 3; node i is in region r<i+1>.
 	TimeServers int       // Default 3.
 	Args        []string  // Further flags for every `meridian start`.
+	Env         []string  // Further environment, as NAME=value.
+	Certs       string    // Directory for --certs. Default: --insecure.
 	Log         io.Writer // Progress lines; nil for none.
 }
 
@@ -115,15 +117,20 @@ func (c *Cluster) assignPorts() error {
 	return nil
 }
 
-// URL is the node's connection string.
+// URL is the node's connection string, without TLS.
 func (n *Node) URL() string { return "postgres://postgres@" + n.SQLAddr + "/postgres?sslmode=disable" }
 
 // Start starts the process; node 0 founds the cluster on its first start, the others join.
 func (n *Node) Start() error {
-	args := []string{"start", "--insecure", "--store", n.Store, "--sql-addr", n.SQLAddr, "--rpc-addr", n.RPCAddr,
+	args := []string{"start", "--store", n.Store, "--sql-addr", n.SQLAddr, "--rpc-addr", n.RPCAddr,
 		"--http-addr", n.HTTPAddr, "--region", n.Region, "--zone", "a"}
-	for _, a := range n.cluster.addrs {
-		args = append(args, "--time-source", "ntp://"+a)
+	if n.cluster.cfg.Certs != "" {
+		args = append(args, "--certs", n.cluster.cfg.Certs)
+	} else {
+		args = append(args, "--insecure")
+	}
+	for _, a := range n.cluster.TimeSources() {
+		args = append(args, "--time-source", a)
 	}
 	if n.Index > 0 {
 		var seeds []string
@@ -240,6 +247,15 @@ func (c *Cluster) Close() {
 	c.times = nil
 }
 
+// TimeSources are the addresses of the time servers, as --time-source takes them.
+func (c *Cluster) TimeSources() []string {
+	var out []string
+	for _, a := range c.addrs {
+		out = append(out, "ntp://"+a)
+	}
+	return out
+}
+
 func (c *Cluster) logPath(name string) string { return filepath.Join(c.cfg.Dir, name+".log") }
 
 func (c *Cluster) spawn(name string, args ...string) (*exec.Cmd, error) {
@@ -250,6 +266,7 @@ func (c *Cluster) spawn(name string, args ...string) (*exec.Cmd, error) {
 	defer log.Close()
 	cmd := exec.Command(c.cfg.Binary, args...)
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Env = append(os.Environ(), c.cfg.Env...)
 	// A test that is killed must not leave its cluster behind.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	fmt.Fprintf(c.cfg.Log, "start %s: %s\n", name, strings.Join(args, " "))
