@@ -30,7 +30,13 @@ type nodeCatalog struct {
 	views atomic.Uint64 // numbers views with changes of their own
 
 	mu    sync.Mutex
-	plans map[*catalog.Snapshot]*plan.SnapshotCatalog // of the newest snapshots
+	plans map[planCatalogKey]*plan.SnapshotCatalog // of the newest snapshots
+}
+
+// planCatalogKey is what the planner's view is made of: a snapshot, with the statistics of a moment.
+type planCatalogKey struct {
+	snap  *catalog.Snapshot
+	stats uint64
 }
 
 // maxPlanCatalogs bounds nodeCatalog.plans: one for each database at the current version, and a few that
@@ -42,7 +48,7 @@ func NewCatalog(cfg CatalogConfig) (Catalog, error) {
 	if cfg.Manager == nil {
 		return nil, errors.New("sql: CatalogConfig.Manager is required")
 	}
-	return &nodeCatalog{cfg: cfg, plans: map[*catalog.Snapshot]*plan.SnapshotCatalog{}}, nil
+	return &nodeCatalog{cfg: cfg, plans: map[planCatalogKey]*plan.SnapshotCatalog{}}, nil
 }
 
 // Login implements Catalog.
@@ -111,13 +117,14 @@ func (c *nodeCatalog) planCatalog(snap *catalog.Snapshot, shared bool) *plan.Sna
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p := c.plans[snap]
+	key := planCatalogKey{snap, snap.StatsEpoch()}
+	p := c.plans[key]
 	if p == nil {
 		if len(c.plans) >= maxPlanCatalogs {
 			clear(c.plans)
 		}
 		p = plan.FromSnapshot(snap)
-		c.plans[snap] = p
+		c.plans[key] = p
 	}
 	return p
 }
@@ -130,6 +137,7 @@ type catalogView struct {
 	txn                   *catalog.Txn
 	snap                  *catalog.Snapshot
 	edits                 uint64
+	stats                 uint64 // epoch of the statistics
 	own                   uint64 // number of the view's own state, 0 while it is the shared one
 	venv                  catalog.VirtualEnv
 }
@@ -137,10 +145,11 @@ type catalogView struct {
 // refresh follows the view to the snapshot it shows now.
 func (v *catalogView) refresh() {
 	snap, edits := v.txn.Snapshot(), v.txn.Edits()
-	if snap == v.snap && edits == v.edits {
+	stats := snap.StatsEpoch()
+	if snap == v.snap && edits == v.edits && stats == v.stats {
 		return
 	}
-	v.snap, v.edits = snap, edits
+	v.snap, v.edits, v.stats = snap, edits, stats
 	v.SnapshotCatalog = v.c.planCatalog(snap, edits == 0)
 	v.own = 0
 	if edits > 0 {
@@ -191,13 +200,13 @@ func (v *catalogView) Use(ctx context.Context, tables []uint32) error {
 // ownVersion marks versions that no other view shows.
 const ownVersion = 1 << 63
 
-// Version implements CatalogTxn.
+// Version implements CatalogTxn. New statistics make a new version, so that plans made with others go.
 func (v *catalogView) Version() uint64 {
 	v.refresh()
 	if v.own != 0 {
 		return ownVersion | v.own
 	}
-	return v.snap.Version()
+	return v.snap.Version() | v.stats<<40&^ownVersion
 }
 
 // Changed implements CatalogTxn.

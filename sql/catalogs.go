@@ -5,6 +5,7 @@ import (
 
 	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/builtin"
+	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/plan"
 	"github.com/meridian-db/meridian/sql/types"
 	"github.com/meridian-db/meridian/txn/kv"
@@ -18,6 +19,10 @@ type Catalog interface {
 	Verifier(user string) (string, bool)
 	// Begin pins the catalog for a transaction of s. It is called for every transaction, so it must be cheap.
 	Begin(ctx context.Context, s *Session) (CatalogTxn, error)
+	// SaveStats stores what ANALYZE found out.
+	SaveStats(ctx context.Context, st *catalog.TableStats) error
+	// NoteChanges counts rows written to a table, for refreshing its statistics.
+	NoteChanges(table uint32, n int64)
 }
 
 // Login is what the catalog knows about a session's role.

@@ -100,6 +100,9 @@ func (s *Session) copyFrom(ctx context.Context, src *statement, n *ast.CopyStmt,
 		return 0, r.locate(err)
 	}
 	res, err := ins.Close(ctx)
+	if err == nil {
+		s.srv.cfg.Catalog.NoteChanges(t.ID, res.Rows)
+	}
 	return res.Rows, err
 }
 

@@ -345,6 +345,11 @@ func (s *Session) runPlan(ctx context.Context, p *plan.Plan, params []types.Datu
 	if err != nil {
 		return completion{}, err
 	}
+	if !p.ReadOnly {
+		if id := p.Written(); id != 0 {
+			s.srv.cfg.Catalog.NoteChanges(id, res.Rows)
+		}
+	}
 	return completionOf(p, res), nil
 }
 

@@ -79,6 +79,9 @@ func NewServer(cfg Config) (*Server, error) {
 	srv := &Server{cfg: cfg, sequences: catalog.NewSequences(cfg.DB, cfg.Now), metrics: newMetrics()}
 	srv.plans.init(cfg.PlanCacheSize)
 	srv.mu.sessions = map[int32]*Session{}
+	if c, ok := cfg.Catalog.(*nodeCatalog); ok {
+		c.cfg.Manager.SetAnalyzer(func(ctx context.Context, id uint32) error { return srv.autoAnalyze(ctx, c, id) })
+	}
 	return srv, nil
 }
 

@@ -389,36 +389,6 @@ func (s *Session) runSetConstraints(ctx context.Context, n *ast.ConstraintsSetSt
 	return nil
 }
 
-// runVacuum is VACUUM and ANALYZE. Old versions are collected in the background; ANALYZE goes to the
-// catalog, which keeps the statistics.
-func (s *Session) runVacuum(ctx context.Context, n *ast.VacuumStmt, alone bool) error {
-	if !n.Analyze && (s.txn.phase == phaseBlock || !alone) {
-		return pgerr.New(pgerr.ActiveSQLTransaction, "VACUUM cannot run inside a transaction block")
-	}
-	own := s.txn.pristine()
-	s.openImplicit()
-	c, err := s.pinCatalog(ctx)
-	if err != nil {
-		return err
-	}
-	for _, vt := range n.Tables {
-		t, err := c.Table(s.path(), vt.Table.Schema, vt.Table.Name)
-		if err != nil {
-			return err
-		}
-		if t == nil {
-			return pgerr.New(pgerr.UndefinedTable, "relation \"%s\" does not exist", vt.Table.Name).WithPosition(int(ast.PgPos(vt.Table.Off)))
-		}
-	}
-	if own {
-		if err := s.commit(ctx); err != nil {
-			return err
-		}
-	}
-	s.out.Complete(n.Tag())
-	return nil
-}
-
 func (s *Session) runNotify(n ast.Stmt) error {
 	if _, ok := n.(*ast.UnlistenStmt); ok {
 		s.out.Complete(n.Tag()) // nothing is ever listened to

@@ -176,10 +176,7 @@ type Table struct {
 	RowType    uint32   `json:"rt,omitempty"`  // id of the row type
 	RowArray   uint32   `json:"rta,omitempty"` // and of the array over it
 	OnCommit   byte     `json:"oc,omitempty"`  // of temporary tables: 'd' delete rows, 'x' drop
-	// Stats are ANALYZE's results.
-	RowCount  float64 `json:"rows,omitempty"` // -1 or 0: unknown
-	Analyzed  bool    `json:"an,omitempty"`
-	ReplIdent byte    `json:"ri,omitempty"`
+	ReplIdent  byte     `json:"ri,omitempty"`
 
 	Virtual *Virtual `json:"-"` // rows come from a generator
 }
@@ -203,10 +200,6 @@ type Column struct {
 	StatTgt   int32  `json:"sta,omitempty"`
 	Storage   string `json:"sto,omitempty"`
 	ACL       []ACL  `json:"acl,omitempty"`
-	// Statistics, as pg_stats has them.
-	NDistinct float64 `json:"nd,omitempty"`
-	NullFrac  float64 `json:"nf,omitempty"`
-	AvgWidth  float64 `json:"aw,omitempty"`
 
 	T *types.T `json:"-"` // Type resolved
 }

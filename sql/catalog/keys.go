@@ -17,6 +17,8 @@ import (
 //	L node(8)              lease of a node: end(8)
 //	g id(4) [index(2)]     storage, or one index of it, to be removed
 //	q id(4)                state of a sequence (used by package ddl and the sequence functions)
+//	S id(4)                statistics of a table
+//	T                      version of the statistics, 8 bytes
 const (
 	keyVersion    = 'v'
 	keyDescriptor = 'd'
@@ -25,6 +27,8 @@ const (
 	keyLease      = 'L'
 	keyGarbage    = 'g'
 	keySequence   = 'q'
+	keyStats      = 'S'
+	keyStatsVer   = 'T'
 )
 
 // nameSpace separates names that do not collide with one another.
@@ -66,6 +70,12 @@ func leaseKey(node uint64) []byte {
 func garbageKey(id uint32) []byte {
 	return binary.BigEndian.AppendUint32(catKey(keyGarbage, 4), id)
 }
+
+func statsKey(table uint32) []byte {
+	return binary.BigEndian.AppendUint32(catKey(keyStats, 4), table)
+}
+
+func statsVersionKey() []byte { return catKey(keyStatsVer, 0) }
 
 // SequenceKey is the key under which a sequence's state is stored.
 func SequenceKey(id uint32) []byte {

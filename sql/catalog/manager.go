@@ -73,6 +73,11 @@ type Manager struct {
 	stop  context.CancelFunc
 	tasks sync.WaitGroup // resolvers, garbage collection
 
+	stats     statsHolder
+	changes   changeCounts
+	analyzer  atomic.Pointer[func(context.Context, uint32) error]
+	analyzing atomic.Bool
+
 	collecting atomic.Bool
 	done       chan struct{}
 	wake       chan struct{} // asks the renewer to run now
@@ -124,6 +129,9 @@ func (m *Manager) Start(ctx context.Context) error {
 			return fmt.Errorf("start catalog: %w", err)
 		}
 	}
+	if err := m.loadStats(ctx); err != nil {
+		m.cfg.Log.Info("statistics not loaded", "err", err)
+	}
 	m.bg, m.stop = context.WithCancel(context.WithoutCancel(ctx))
 	m.done = make(chan struct{})
 	go m.renewLoop(m.bg)
@@ -174,6 +182,11 @@ func (m *Manager) renewLoop(ctx context.Context) {
 		if err := m.renew(ctx); err != nil && ctx.Err() == nil {
 			m.cfg.Log.Warn("catalog lease not renewed", "err", err)
 			next = m.cfg.Lease / 20
+		} else if err == nil {
+			if err := m.loadStats(ctx); err != nil && ctx.Err() == nil {
+				m.cfg.Log.Info("statistics not loaded", "err", err)
+			}
+			m.goAnalyze()
 		}
 		t.Reset(next)
 	}
@@ -342,7 +355,7 @@ func (m *Manager) catchUp(ctx context.Context, tx kv.Txn, base *state, version u
 // loadAll reads every descriptor.
 func (m *Manager) loadAll(ctx context.Context, tx kv.Txn, version uint64) (*state, error) {
 	st := newState(m.virtual)
-	st.version = version
+	st.version, st.stats = version, &m.stats
 	sc, err := tx.Scan(ctx, classSpan(keyDescriptor), kv.ScanOptions{})
 	if err != nil {
 		return nil, err

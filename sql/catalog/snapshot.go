@@ -49,6 +49,7 @@ type state struct {
 	indexes map[uint32]uint32 // index oid -> table id
 	views   *viewCache
 	virtual *VirtualSet
+	stats   *statsHolder // shared by all versions
 }
 
 // viewCache keeps one Snapshot per database, so that asking again returns the same pointer.
@@ -61,7 +62,7 @@ func newState(virtual *VirtualSet) *state {
 }
 
 func (s *state) clone() *state {
-	return &state{version: s.version, byID: maps.Clone(s.byID), names: maps.Clone(s.names), indexes: maps.Clone(s.indexes), views: &viewCache{}, virtual: s.virtual}
+	return &state{version: s.version, byID: maps.Clone(s.byID), names: maps.Clone(s.names), indexes: maps.Clone(s.indexes), views: &viewCache{}, virtual: s.virtual, stats: s.stats}
 }
 
 // inDatabase returns the state seen from a database.

@@ -63,9 +63,9 @@ func (g *gen) allTables(f func(t *catalog.Table) error) error {
 func pgClass(g *gen) error {
 	return g.allTables(func(t *catalog.Table) error {
 		indexes := visibleIndexes(t)
-		tuples := t.RowCount
-		if !t.Analyzed && t.RowCount == 0 {
-			tuples = -1
+		tuples := -1.0
+		if st := g.snap.Stats(t); st != nil {
+			tuples = st.Rows
 		}
 		am := 0
 		if t.Kind == catalog.RelTable || t.Kind == catalog.RelMatView {
@@ -499,16 +499,47 @@ func pgDepend(g *gen) error {
 	return nil
 }
 
+// pgStats is the view over what ANALYZE stored; pg_statistic, whose form drivers do not read, stays empty.
 func pgStats(g *gen) error {
 	for _, t := range g.snap.Tables() {
+		st := g.snap.Stats(t)
 		for _, c := range t.Columns {
-			if t.Analyzed && !c.Dropped && !c.Hidden {
-				if err := g.row("schemaname", g.snap.SchemaName(t.Schema), "tablename", t.Name, "attname", c.Name, "inherited", false,
-					"null_frac", c.NullFrac, "avg_width", int64(c.AvgWidth), "n_distinct", c.NDistinct); err != nil {
-					return err
-				}
+			cs := st.Column(c.Num)
+			if cs == nil || c.Dropped || c.Hidden {
+				continue
+			}
+			pairs := []any{"schemaname", g.snap.SchemaName(t.Schema), "tablename", t.Name, "attname", c.Name, "inherited", false,
+				"null_frac", cs.NullFrac, "avg_width", int64(cs.AvgWidth + 0.5), "n_distinct", cs.NDistinct}
+			if len(cs.Common) > 0 {
+				pairs = append(pairs, "most_common_vals", textArray(cs.Common), "most_common_freqs", floatArray(cs.CommonFreqs))
+			}
+			if len(cs.Histogram) > 0 {
+				pairs = append(pairs, "histogram_bounds", textArray(cs.Histogram))
+			}
+			if cs.Correlation != 0 {
+				pairs = append(pairs, "correlation", cs.Correlation)
+			}
+			if err := g.row(pairs...); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
+}
+
+// textArray is an array of values of any type, as anyarray columns show it.
+func textArray(vals []string) types.Datum {
+	a := &types.Array{Elem: types.Text, Dims: []types.ArrayDim{{Len: int32(len(vals)), Lower: 1}}}
+	for _, v := range vals {
+		a.Elems = append(a.Elems, types.NewString(v))
+	}
+	return types.NewArray(a)
+}
+
+func floatArray(vals []float64) types.Datum {
+	a := &types.Array{Elem: types.Float4, Dims: []types.ArrayDim{{Len: int32(len(vals)), Lower: 1}}}
+	for _, v := range vals {
+		a.Elems = append(a.Elems, types.NewFloat(v))
+	}
+	return types.NewArray(a)
 }

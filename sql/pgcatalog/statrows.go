@@ -212,12 +212,23 @@ func pgStatDatabase(g *gen) error {
 	return nil
 }
 
+// unixToPostgres is the microseconds from 1970 to 2000.
+const unixToPostgres = 946684800 * 1e6
+
 func pgStatUserTables(g *gen) error {
 	for _, t := range g.snap.Tables() {
 		if !t.IsTable() {
 			continue
 		}
-		if err := g.row("relid", t.ID, "schemaname", g.snap.SchemaName(t.Schema), "relname", t.Name, "n_live_tup", int64(max(0, t.RowCount))); err != nil {
+		pairs := []any{"relid", t.ID, "schemaname", g.snap.SchemaName(t.Schema), "relname", t.Name}
+		if st := g.snap.Stats(t); st != nil {
+			at := "last_analyze"
+			if st.Auto {
+				at = "last_autoanalyze"
+			}
+			pairs = append(pairs, "n_live_tup", int64(st.Rows), at, types.NewTimestampTZ(st.At-unixToPostgres))
+		}
+		if err := g.row(pairs...); err != nil {
 			return err
 		}
 	}

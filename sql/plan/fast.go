@@ -42,3 +42,19 @@ func fastPath(p *Plan) (*FastPath, bool) {
 	f.Scan = s
 	return f, true
 }
+
+// Written is the id of the table that the statement itself writes, 0 for none. Data-modifying WITH queries are
+// not looked at.
+func (p *Plan) Written() uint32 {
+	switch n := p.Root.(type) {
+	case *Insert:
+		return n.Target.Table.ID
+	case *Update:
+		return n.Target.Table.ID
+	case *Delete:
+		return n.Target.Table.ID
+	case *Merge:
+		return n.Target.Table.ID
+	}
+	return 0
+}

@@ -341,10 +341,10 @@ func (o *optimizer) distinct(t *Table, ord int) float64 {
 	}
 	c := t.Columns[ord]
 	switch {
-	case c.NDistinct > 0:
-		return math.Max(1, math.Min(c.NDistinct, total))
-	case c.NDistinct < 0:
-		return math.Max(1, -c.NDistinct*total)
+	case c.Stats != nil && c.Stats.NDistinct > 0:
+		return math.Max(1, math.Min(c.Stats.NDistinct, total))
+	case c.Stats != nil && c.Stats.NDistinct < 0:
+		return math.Max(1, -c.Stats.NDistinct*total)
 	case c.T.BaseType().OID == types.OIDBool:
 		return 2
 	}

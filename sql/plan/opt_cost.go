@@ -272,8 +272,8 @@ func (o *optimizer) estimate(n Node) {
 		for _, c := range x.Cols {
 			col := x.Table.Columns[c.Ord]
 			switch {
-			case col.AvgWidth > 0:
-				width += int(col.AvgWidth)
+			case col.Stats != nil && col.Stats.AvgWidth > 0:
+				width += int(math.Round(col.Stats.AvgWidth))
 			case col.T.Size > 0:
 				width += int(col.T.Size)
 			default:

@@ -85,8 +85,9 @@ func (c *SnapshotCatalog) convert(d *catalog.Table) (*Table, error) {
 // FromDescriptor converts a table's descriptor. Expressions stored as text are parsed here.
 func FromDescriptor(s *catalog.Snapshot, d *catalog.Table) (*Table, error) {
 	t := &Table{ID: d.ID, StorageID: d.StorageID(), Schema: s.SchemaName(d.Schema), Name: d.Name, Descriptor: d, RowCount: -1}
-	if d.RowCount > 0 || d.Analyzed {
-		t.RowCount = d.RowCount
+	stats := s.Stats(d)
+	if stats != nil {
+		t.RowCount = stats.Rows
 	}
 	var err error
 	expr := func(text string) ast.Expr {
@@ -108,7 +109,7 @@ func FromDescriptor(s *catalog.Snapshot, d *catalog.Table) (*Table, error) {
 		ords[col.Num] = len(t.Columns)
 		t.Columns = append(t.Columns, &TableColumn{ID: uint32(col.Num), AttNum: col.Num, Name: col.Name, T: col.T, NotNull: col.NotNull,
 			Default: expr(col.Default), Identity: col.Identity, Sequence: seqOf(col), Generated: expr(col.Generated), Hidden: col.Hidden,
-			NDistinct: col.NDistinct, NullFrac: col.NullFrac, AvgWidth: col.AvgWidth})
+			Stats: columnStats(stats.Column(col.Num), col.T)})
 	}
 	switch {
 	case d.Virtual != nil:
@@ -189,6 +190,31 @@ func FromDescriptor(s *catalog.Snapshot, d *catalog.Table) (*Table, error) {
 		return nil, err
 	}
 	return t.Finish(), nil
+}
+
+// columnStats reads a column's stored statistics, nil if there are none. Values that do not read as the column's
+// type, which may have changed since, are left out with all of their kind.
+func columnStats(st *catalog.ColumnStats, t *types.T) *ColumnStats {
+	if st == nil {
+		return nil
+	}
+	read := func(texts []string) []types.Datum {
+		out := make([]types.Datum, len(texts))
+		for i, text := range texts {
+			d, err := types.ParseText(text, t.BaseType(), nil)
+			if err != nil {
+				return nil
+			}
+			out[i] = d
+		}
+		return out
+	}
+	out := &ColumnStats{NDistinct: st.NDistinct, NullFrac: st.NullFrac, AvgWidth: st.AvgWidth, Correlation: st.Correlation,
+		Common: read(st.Common), Histogram: read(st.Histogram)}
+	if out.Common != nil {
+		out.CommonFreqs = st.CommonFreqs
+	}
+	return out
 }
 
 // seqOf is the sequence whose next value is the column's default.

@@ -67,10 +67,19 @@ type TableColumn struct {
 	Sequence  uint32   // behind an identity or serial column
 	Generated ast.Expr // stored generated column
 	Hidden    bool     // the row id of a table without primary key: not in *, not assignable
-	// Stats: NDistinct as pg_stats has it (negative: a share of the rows), 0 unknown.
-	NDistinct float64
-	NullFrac  float64
-	AvgWidth  float64
+	// Stats is nil for a column that was never analysed.
+	Stats *ColumnStats
+}
+
+// ColumnStats are a column's statistics with the meaning of pg_stats.
+type ColumnStats struct {
+	NDistinct   float64 // negative: a share of the rows; 0 unknown
+	NullFrac    float64
+	AvgWidth    float64
+	Correlation float64
+	Common      []types.Datum // the most common values and their shares of the rows
+	CommonFreqs []float64
+	Histogram   []types.Datum // bounds between which equal shares of the other values lie
 }
 
 // Index is a primary or secondary index. Its entries are in encode.go of package exec.
