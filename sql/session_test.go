@@ -30,6 +30,7 @@ type memOutput struct {
 	digest   maphash.Hash
 	digests  bool
 	discard  bool
+	details  bool  // notices with detail and hint
 	flushed  int64 // what Sent looks at: a test makes bytes "leave" by raising it
 }
 
@@ -70,7 +71,23 @@ func (o *memOutput) Complete(tag string)               { o.line("%s", tag) }
 func (o *memOutput) CompleteRows(verb string, n int64) { o.line("%s %d", verb, n) }
 func (o *memOutput) EmptyQuery()                       { o.line("empty") }
 func (o *memOutput) Suspended()                        { o.line("suspended") }
-func (o *memOutput) Notice(n *pgerr.Error)             { o.line("%s %s: %s", n.Severity, n.Code, n.Message) }
+func (o *memOutput) Notice(n *pgerr.Error) {
+	if o.details {
+		o.b.WriteString(problemText(n.Severity, n.Code, n.Message, n.Detail, n.Hint, int(n.Position)))
+		return
+	}
+	o.line("%s %s: %s", n.Severity, n.Code, n.Message)
+}
+
+// problem prints an error with detail and hint.
+func (o *memOutput) problem(err error) {
+	var e *pgerr.Error
+	if !errors.As(err, &e) {
+		o.line("error %v", err)
+		return
+	}
+	o.b.WriteString(problemText(e.SeverityOrDefault(), e.Code, e.Message, e.Detail, e.Hint, int(e.Position)))
+}
 func (o *memOutput) Parameter(name, value string)      { o.line("parameter %s = %s", name, value) }
 func (o *memOutput) Notify(_ int32, channel, _ string) { o.line("notify %s", channel) }
 func (o *memOutput) BeginCopyOut(columns int, _ int16) { o.line("copy out %d", columns) }

@@ -171,6 +171,16 @@ func ResolveCast(from, to *types.T, cc CastContext) (*Cast, error) {
 
 // parseLiteral reads text as a value of type t; an explicit cast truncates where an assignment would fail.
 func parseLiteral(text string, t *types.T, s *types.Settings, explicit bool) (types.Datum, error) {
+	if t.OID == types.OIDJSONPath {
+		p, err := types.ParsePath(text)
+		if err == nil {
+			err = checkPathRegexes(p)
+		}
+		if err != nil {
+			return types.Null, err
+		}
+		return types.NewString(p.String()), nil
+	}
 	if !explicit || t.Typmod < 0 {
 		return types.ParseText(text, t, s)
 	}

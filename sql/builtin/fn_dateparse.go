@@ -14,6 +14,8 @@ type dateReader struct {
 	i     int
 	nodes []formatNode
 	fx    bool
+	// strict matches every character of the template and of the text, as the SQL standard has it.
+	strict bool
 
 	year, month, day, hour, min, sec, micro  int
 	ddd, julian, cc, ww, week, iso, isoWeekN int
@@ -63,7 +65,7 @@ func (r *dateReader) number(n int) (v, digits int, err error) {
 	}
 	if r.i == first {
 		text := r.s[start:]
-		if r.numberFollows(n) && len(text) > width {
+		if len(text) > width && width > 0 {
 			text = text[:width]
 		}
 		return 0, 0, badDateInput("invalid value \"%s\" for \"%s\"", text, key).(*pgerr.Error).WithDetail("Value must be an integer.")
@@ -104,11 +106,25 @@ func isSeparator(c byte) bool {
 
 func parseDate(s, f string) (*dateParts, error) {
 	r := &dateReader{s: s, nodes: parseDateFormat(f)}
-	for n := 0; n < len(r.nodes) && r.i < len(r.s); n++ {
+	return r.read()
+}
+
+func (r *dateReader) read() (*dateParts, error) {
+	n := 0
+	for ; n < len(r.nodes) && r.i < len(r.s); n++ {
 		node := r.nodes[n]
 		if node.key == "" {
 			c := node.text[0]
 			switch {
+			case r.strict:
+				if !strings.HasPrefix(r.s[r.i:], node.text) {
+					what := "character"
+					if !node.quoted {
+						what = "separator"
+					}
+					return nil, badDateInput("unmatched format "+what+" \"%s\"", node.text)
+				}
+				r.i += len(node.text)
 			case r.fx:
 				r.i += min(runeLen(r.s[r.i:]), len(r.s)-r.i)
 			case c == ' ' || isSeparator(c):
@@ -136,7 +152,18 @@ func parseDate(s, f string) (*dateParts, error) {
 			r.i = min(r.i+2, len(r.s))
 		}
 	}
-	return r.finish(s)
+	if r.strict {
+		for r.i < len(r.s) && r.s[r.i] == ' ' {
+			r.i++
+		}
+		if n < len(r.nodes) {
+			return nil, badDateInput("input string is too short for datetime format")
+		}
+		if r.i < len(r.s) {
+			return nil, badDateInput("trailing characters remain in input string after datetime format")
+		}
+	}
+	return r.finish(r.s)
 }
 
 func (r *dateReader) keyword(n int) error {

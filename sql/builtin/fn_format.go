@@ -35,6 +35,7 @@ type formatNode struct {
 	key, text string
 	suffix    string // th or TH of a date keyword
 	fm        bool
+	quoted    bool // text that stood between double quotes
 }
 
 var numKeywords = []string{",", ".", "0", "9", "B", "C", "D", "EEEE", "FM", "G", "L", "MI", "PL", "PR", "RN", "SG", "SP", "S", "TH", "V"}
@@ -43,7 +44,7 @@ var numKeywords = []string{",", ".", "0", "9", "B", "C", "D", "EEEE", "FM", "G",
 // start of its argument, 0 for none.
 func splitFormat(f string, match func(s string) int) []formatNode {
 	var out []formatNode
-	literal := func(s string) { out = append(out, formatNode{text: s}) }
+	literal := func(s string, quoted bool) { out = append(out, formatNode{text: s, quoted: quoted}) }
 	for i := 0; i < len(f); {
 		if n := match(f[i:]); n > 0 {
 			out = append(out, formatNode{key: f[i : i+n]})
@@ -58,7 +59,7 @@ func splitFormat(f string, match func(s string) int) []formatNode {
 					i++
 				}
 				n := runeLen(f[i:])
-				literal(f[i : i+n])
+				literal(f[i:i+n], true)
 				i += n
 			}
 			i++
@@ -67,7 +68,7 @@ func splitFormat(f string, match func(s string) int) []formatNode {
 				i++
 			}
 			n := runeLen(f[i:])
-			literal(f[i : i+n])
+			literal(f[i:i+n], false)
 			i += n
 		}
 	}

@@ -771,7 +771,11 @@ func (s *scope) typeCast(e *ast.TypeCast) (Expr, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.b.explicitCast(a, t, e.Off)
+	off := e.Off
+	if p, ok := e.Arg.(interface{ Position() int32 }); ok && isUnknown(a) {
+		off = p.Position() // a literal that cannot be read is at fault itself
+	}
+	return s.b.explicitCast(a, t, off)
 }
 
 func (b *binder) explicitCast(a Expr, t *types.T, pos int32) (Expr, error) {

@@ -390,6 +390,12 @@ func parseStringKind(text string, t *T, s *Settings) (Datum, error) {
 		if err := ValidateJSON(text); err != nil {
 			return Null, err
 		}
+	case OIDJSONPath:
+		p, err := ParsePath(text)
+		if err != nil {
+			return Null, err
+		}
+		return NewString(p.String()), nil
 	case OIDBit, OIDVarBit:
 		return parseBits(text)
 	case OIDInet, OIDCidr:
