@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -27,7 +28,7 @@ type Config struct {
 	SSTBytes          int64  // Size at which an Ingester starts a new file. Default 64 MiB.
 	ReadOnly          bool
 	Logger            *slog.Logger                      // Default slog.Default().
-	Fatal             func(format string, args ...any)  // Called when the disk lies (failed sync). Default panics.
+	OnFailure         func(err error)                   // Told once when the disk refuses writes; see Engine. Default panics.
 	OnCorruption      func(err error)                   // Told of corrupt files found in the background. Optional.
 	OnWriteStall      func(stalled bool, reason string) // Told when writes stall and when they resume. Optional.
 	TuneOptionsForDev func(opts *pebble.Options)        // Tests: last word on Pebble's options. Optional.
@@ -40,10 +41,38 @@ type Cache = pebble.Cache
 func NewCache(bytes int64) *Cache { return pebble.NewCache(bytes) }
 
 // Engine is one node's versioned state. It is safe for concurrent use.
+//
+// When the disk refuses a write, be it a flush or a compaction in the background, the engine has failed: it tells
+// Config.OnFailure, once and with locks held (so that must neither wait nor call the engine), and nothing
+// becomes durable any more. It can only be closed.
 type Engine struct {
-	db   *pebble.DB
-	opts *pebble.Options
-	cfg  Config
+	db      *pebble.DB
+	opts    *pebble.Options
+	cfg     Config
+	failure *failure
+}
+
+// failure is whether and why an engine has failed. Pebble reports an error of the background, tries again at
+// once and for ever; and it goes on after Fatalf as if nothing had happened.
+type failure struct {
+	err      atomic.Pointer[error]
+	happened chan struct{}
+	tell     func(err error)
+}
+
+func (f *failure) set(err error) {
+	if f.err.CompareAndSwap(nil, &err) {
+		close(f.happened)
+		f.tell(err)
+	}
+}
+
+// check makes an error of an operation that the disk may have refused.
+func (f *failure) check(err error) error {
+	if p := f.err.Load(); err == nil && p != nil {
+		return *p
+	}
+	return err
 }
 
 // ErrClosed is returned by operations on a closed engine where Pebble reports it as an error.
@@ -65,9 +94,10 @@ func Open(cfg Config) (*Engine, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	if cfg.Fatal == nil {
-		cfg.Fatal = func(format string, args ...any) { panic("mvcc: " + fmt.Sprintf(format, args...)) }
+	if cfg.OnFailure == nil {
+		cfg.OnFailure = func(err error) { panic("mvcc: " + err.Error()) }
 	}
+	failed := &failure{happened: make(chan struct{}), tell: cfg.OnFailure}
 	cache := cfg.Cache
 	if cache == nil {
 		cache = pebble.NewCache(cfg.CacheBytes)
@@ -90,10 +120,10 @@ func Open(cfg Config) (*Engine, error) {
 		LBaseMaxBytes:               64 << 20,
 		MaxOpenFiles:                cfg.MaxOpenFiles,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, cfg.MaxCompactions },
-		Logger:                      engineLogger{cfg.Logger, cfg.Fatal},
+		Logger:                      engineLogger{cfg.Logger, failed},
 	}
 	opts.EventListener = &pebble.EventListener{
-		BackgroundError: func(err error) { cfg.Logger.Error("storage background error", "err", err) },
+		BackgroundError: func(err error) { failed.set(fmt.Errorf("state engine: %w", err)) },
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
 			cfg.Logger.Error("storage file corrupt", "path", info.Path, "err", info.Details)
 			if cfg.OnCorruption != nil {
@@ -132,7 +162,7 @@ func Open(cfg Config) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mvcc: open %s: %w", cfg.Dir, err)
 	}
-	return &Engine{db: db, opts: opts, cfg: cfg}, nil
+	return &Engine{db: db, opts: opts, cfg: cfg, failure: failed}, nil
 }
 
 // Close flushes nothing: what is not flushed is in the raft log. All iterators, snapshots and batches
@@ -140,10 +170,19 @@ func Open(cfg Config) (*Engine, error) {
 func (e *Engine) Close() error { return e.db.Close() }
 
 // Flush makes everything committed so far durable.
-func (e *Engine) Flush() error { return e.db.Flush() }
+func (e *Engine) Flush() error {
+	done, err := e.db.AsyncFlush()
+	if err != nil {
+		return e.failure.check(err)
+	}
+	select {
+	case <-done:
+	case <-e.failure.happened: // then it may never be done
+	}
+	return e.failure.check(nil)
+}
 
-// FlushAsync starts a flush and returns a channel closed when it is done. A flush that fails is retried
-// by the engine and reported to the log.
+// FlushAsync starts a flush and returns a channel closed when it is done.
 func (e *Engine) FlushAsync() (<-chan struct{}, error) { return e.db.AsyncFlush() }
 
 // Compact compacts the engine's keys of span, for tests and after large deletions.
@@ -174,8 +213,8 @@ func (e *Engine) FS() vfs.FS { return e.cfg.FS }
 
 // engineLogger hands Pebble's log lines to slog.
 type engineLogger struct {
-	log   *slog.Logger
-	fatal func(format string, args ...any)
+	log    *slog.Logger
+	failed *failure
 }
 
 func (l engineLogger) Infof(format string, args ...any) {
@@ -185,7 +224,11 @@ func (l engineLogger) Infof(format string, args ...any) {
 }
 
 func (l engineLogger) Errorf(format string, args ...any) {
-	l.log.Error(fmt.Sprintf(format, args...), "from", "pebble")
+	if l.failed.err.Load() == nil { // then all has been said
+		l.log.Error(fmt.Sprintf(format, args...), "from", "pebble")
+	}
 }
 
-func (l engineLogger) Fatalf(format string, args ...any) { l.fatal(format, args...) }
+func (l engineLogger) Fatalf(format string, args ...any) {
+	l.failed.set(fmt.Errorf("state engine: "+format, args...))
+}

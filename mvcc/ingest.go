@@ -138,7 +138,7 @@ func (g *Ingester) Finish(ctx context.Context) error {
 	g.ended = true
 	span := g.parts[len(g.parts)-1]
 	_, err := g.e.db.IngestAndExcise(ctx, g.paths, nil, nil, pebble.KeyRange{Start: span.Start, End: span.End})
-	if err != nil {
+	if err = g.e.failure.check(err); err != nil {
 		return fmt.Errorf("mvcc: ingest: %w", err)
 	}
 	return nil

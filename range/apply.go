@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
+	"syscall"
 
 	"google.golang.org/protobuf/proto"
 
@@ -116,13 +118,24 @@ func (r *Replica) applyEntries(ents []*pb.Entry) {
 // storing the log, so that the group keeps its quorum, but neither leads nor applies again until the node
 // is restarted or the replica is replaced.
 func (r *Replica) fail(err error) {
-	if r.store.closing.Load() {
+	if r.store.closing.Load() || r.store.failed() {
+		return
+	}
+	if diskError(err) {
+		r.store.Fail(fmt.Errorf("%s: %w", r.id, err))
 		return
 	}
 	r.broken.Store(&err)
 	r.store.metrics.broken.Inc()
 	r.store.cfg.Logger.Error("replica is out of service", "range", uint64(r.id), "node", uint64(r.store.cfg.NodeID), "err", err)
 	r.poke(flagTick)
+}
+
+// diskError tells an error of the disk, which concerns all replicas, from one of a single replica's data.
+func diskError(err error) bool {
+	var path *fs.PathError
+	var no syscall.Errno
+	return errors.As(err, &path) || errors.As(err, &no)
 }
 
 func (a *applier) entry(e *pb.Entry) error {

@@ -59,6 +59,10 @@ type Config struct {
 	MaxPending        int           // Proposals in flight per range. Default 8192.
 	MaxPendingBytes   int64         // Their size. Default 128 MiB; one is always let through.
 
+	// Failed is told once when the store has stopped because of its disk (Store.Fail): the process, or at
+	// least this node, must end. It is called on a goroutine of its own. Default: panics.
+	Failed func(err error)
+
 	// TestIgnoreVotes makes the store vote, campaign and use leases whatever was promised. It breaks I4 on
 	// purpose: tests use it to show that their checks notice. Never set it otherwise.
 	TestIgnoreVotes bool
@@ -89,6 +93,9 @@ func (c *Config) check() error {
 	}
 	if c.Rand == nil {
 		c.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	}
+	if c.Failed == nil {
+		c.Failed = func(err error) { panic("range: " + err.Error()) }
 	}
 	c.Workers = cmp.Or(c.Workers, 4)
 	c.ApplyWorkers = cmp.Or(c.ApplyWorkers, 4)

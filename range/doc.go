@@ -52,6 +52,11 @@
 // incoming snapshots, end before Close returns. No mutex is held while a goroutine waits for disk, network
 // or time.
 //
+// # Failing
+//
+// A store whose disk refuses a write, in either engine, stops as if it had crashed (failure.go). A replica whose
+// data cannot be applied goes out of service by itself (apply.go, fail).
+//
 // It leaves to others: locks, transactions and what commands mean (package txn), versions and their garbage
 // (package mvcc), and waiting out timestamps before their effects are shown (I7).
 //

@@ -37,6 +37,9 @@ type leaseView struct {
 // Lease returns who may serve the range and, on the leader, until when: a caller may use timestamps below
 // Until while clock.Now().Latest < Until.
 func (r *Replica) Lease() Lease {
+	if r.store.failed() {
+		return Lease{Epoch: r.termNow.Load()}
+	}
 	gen := r.store.votes.gen.Load()
 	if v := r.lease.view.Load(); v != nil && v.gen == gen {
 		return v.lease

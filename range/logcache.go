@@ -1,6 +1,7 @@
 package ranges
 
 import (
+	"fmt"
 	"sync/atomic"
 
 	"go.etcd.io/raft/v3"
@@ -27,7 +28,8 @@ type logView struct {
 	bytes     int64       // of entries
 	logBytes  int64       // of the whole log, roughly
 
-	needSnapshot func() // Raft asked for a snapshot: some follower needs one
+	needSnapshot func()          // Raft asked for a snapshot: some follower needs one
+	failed       func(err error) // the log cannot be read
 }
 
 // cacheBudget is what all logs of a store may keep in memory.
@@ -112,6 +114,11 @@ func (v *logView) read(lo, hi, maxSize uint64) ([]*pb.Entry, error) {
 	})
 	if err == nil && len(out) == 0 {
 		err = raft.ErrUnavailable
+	}
+	if err != nil && err != raft.ErrUnavailable {
+		// Raft would panic for it, and nothing else could be done with half a log.
+		v.failed(fmt.Errorf("read the raft log: %w", err))
+		err = raft.ErrCompacted
 	}
 	return out, err
 }

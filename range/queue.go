@@ -57,7 +57,11 @@ func (s *Store) queueLoop() {
 		case <-s.queueCh:
 		}
 		if pass {
+			s.checkDisk()
 			s.truncateLogs()
+		}
+		if s.failed() {
+			continue
 		}
 		for _, r := range s.replicaList() {
 			if pass {
@@ -220,7 +224,7 @@ func (r *Replica) truncateTo(index uint64) {
 			}
 		})
 	}
-	if index <= r.mu.view.truncated.Index {
+	if index <= r.mu.view.truncated.Index || r.store.failed() {
 		return
 	}
 	term, err := r.mu.view.Term(index)
@@ -232,7 +236,7 @@ func (r *Replica) truncateTo(index uint64) {
 	b.Truncate(uint64(r.id), at)
 	// Unsynced: if it is lost the entries are back, which harms nobody.
 	if err := b.Commit(false); err != nil {
-		r.store.fatal("truncate the log of %s: %v", r.id, err)
+		r.store.fatal("truncate the log of %s: %w", r.id, err)
 		return
 	}
 	r.mu.view.truncate(at)

@@ -62,12 +62,22 @@ func (s *Store) worker() {
 		if r == nil {
 			return
 		}
-		r.process(out)
+		s.process(r, out)
 		out.flush()
 		if r.inbox.rest() {
 			s.sched.push(r)
 		}
 	}
+}
+
+// process steps one replica. Raft panics when it cannot read its log, which is no news once the store has failed.
+func (s *Store) process(r *Replica, out *outbox) {
+	defer func() {
+		if s.failed() {
+			_ = recover()
+		}
+	}()
+	r.process(out)
 }
 
 // outbox gathers the Raft messages of one pass, so that each peer gets one frame.
@@ -109,13 +119,16 @@ func (o *outbox) add(to NodeID, m raftMsg) {
 
 // flush sends everything. No lock is held meanwhile.
 func (o *outbox) flush() {
+	silent := o.s.failed()
 	for i, f := range o.others {
-		o.s.cfg.Transport.SendRaft(f.to, f.b)
+		if !silent {
+			o.s.cfg.Transport.SendRaft(f.to, f.b)
+		}
 		o.others[i].b = nil
 	}
 	o.others = o.others[:0]
 	for _, to := range o.order {
-		if f := o.frames[to]; f != nil {
+		if f := o.frames[to]; f != nil && !silent {
 			o.s.cfg.Transport.SendRaft(to, f)
 		}
 		delete(o.frames, to)
@@ -202,8 +215,8 @@ func (s *Store) appendLoop() {
 			if w.m.Snapshot != nil {
 				// What came before must be down first; then the snapshot replaces log and state.
 				if err := s.installSnapshot(w.r, w.m, b); err != nil {
-					s.fatal("range %s: install snapshot: %v", w.r.id, err)
-					return
+					s.fatal("install a snapshot of %s: %w", w.r.id, err)
+					break
 				}
 				b, sync = s.log.NewBatch(), false
 			}
@@ -212,20 +225,21 @@ func (s *Store) appendLoop() {
 			}
 		}
 		sw := syncWork{work: work, start: time.Now()}
+		var err error
 		switch {
+		case s.failed():
+			continue // nothing of it may look durable
 		case sync:
 			sw.b = b
 			s.metrics.fsyncs.Inc()
 			s.fsyncCount.Add(1)
-			if err := b.CommitNoWait(); err != nil {
-				s.fatal("raft log write: %v", err)
-				return
-			}
+			err = b.CommitNoWait()
 		default:
-			if err := b.Commit(false); err != nil {
-				s.fatal("raft log write: %v", err)
-				return
-			}
+			err = b.Commit(false)
+		}
+		if err != nil {
+			s.fatal("raft log write: %w", err)
+			continue
 		}
 		s.syncs <- sw
 	}
@@ -259,10 +273,12 @@ func (s *Store) syncLoop() {
 	for sw := range s.syncs {
 		if sw.b != nil {
 			if err := sw.b.SyncWait(); err != nil {
-				s.fatal("raft log sync: %v", err)
-				return
+				s.fatal("raft log sync: %w", err)
 			}
 			s.metrics.fsyncSeconds.Observe(time.Since(sw.start).Seconds())
+		}
+		if s.failed() {
+			continue
 		}
 		for i := range sw.work {
 			w := &sw.work[i]
@@ -360,7 +376,7 @@ func (s *Store) applyLoop(q *applyQueue) {
 			switch {
 			case w.fn != nil:
 				w.fn()
-			case w.r.removed.Load() || w.r.broken.Load() != nil || s.closing.Load():
+			case w.r.removed.Load() || w.r.broken.Load() != nil || s.closing.Load() || s.failed():
 			default:
 				w.r.applyEntries(w.m.Entries)
 				w.r.deliver(w.m.Responses, 0, out)

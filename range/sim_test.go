@@ -316,12 +316,13 @@ type sim struct {
 }
 
 type simNode struct {
-	id    NodeID
-	fs    *vfs.MemFS
-	wrap  func(fs *vfs.MemFS) vfs.FS // nil: none
-	clock *simClock
-	eng   *mvcc.Engine
-	store *Store
+	id       NodeID
+	fs       *vfs.MemFS
+	wrap     func(fs *vfs.MemFS) vfs.FS // nil: none
+	clock    *simClock
+	failures []error // what Config.Failed was told; read it when the store is closed
+	eng      *mvcc.Engine
+	store    *Store
 }
 
 type simNodes struct {
@@ -371,14 +372,15 @@ func (c *sim) open(x *simNode) {
 	if x.wrap != nil {
 		fs = x.wrap(x.fs)
 	}
-	x.eng, err = mvcc.Open(mvcc.Config{FS: fs, Dir: "state", CacheBytes: 1 << 20, MemTableBytes: 1 << 20, Logger: c.logger})
+	x.eng, err = mvcc.Open(mvcc.Config{FS: fs, Dir: "state", CacheBytes: 1 << 20, MemTableBytes: 1 << 20, Logger: c.logger,
+		OnFailure: func(err error) { x.store.Fail(err) }})
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	cfg := Config{
 		NodeID: x.id, Engine: x.eng, FS: fs, Dir: "ranges", Clock: x.clock, Transport: simTransport{c.net, x.id},
 		NewMachine: newRegister, Rand: rand.New(rand.NewPCG(uint64(x.id), 7)), Workers: 2, ApplyWorkers: 2, Logger: c.logger,
-		Nodes: c.lister,
+		Nodes: c.lister, Failed: func(err error) { x.failures = append(x.failures, err) },
 	}
 	if c.tune != nil {
 		c.tune(&cfg)

@@ -182,7 +182,7 @@ func (in *incomingSnapshots) leave(seq uint64) {
 
 // HandleBulk receives a snapshot stream that another node's store has opened.
 func (s *Store) HandleBulk(ctx context.Context, from NodeID, stream BulkStream) error {
-	if !s.started.Load() || !s.gate.enter() {
+	if !s.started.Load() || s.failed() || !s.gate.enter() {
 		return ErrClosed
 	}
 	defer s.gate.leave()
@@ -490,11 +490,11 @@ func (s *Store) removeReplica(r *Replica, d *Descriptor) {
 	// A split of this range that the state engine does not hold durably could not be replayed without
 	// this range's log, and the right half would be lost with it.
 	if err := s.cfg.Engine.Flush(); err != nil {
-		s.fatal("remove %s: %v", r.id, err)
+		s.fatal("remove %s: %w", r.id, err)
 		return
 	}
 	if err := s.destroyData(old, s.cfg.NodeID); err != nil {
-		s.fatal("remove %s: %v", r.id, err)
+		s.fatal("remove %s: %w", r.id, err)
 	}
 	s.unclaim(r.id)
 }

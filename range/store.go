@@ -29,6 +29,9 @@ const (
 	initialTerm  = 5
 )
 
+// logDir is where in the store's directory the raft log is.
+const logDir = "raftlog"
+
 // Store runs all replicas of one node on a fixed set of goroutines, which live from Start until Close.
 //
 //	workers      step Raft; one worker at a time owns a replica
@@ -78,8 +81,9 @@ type Store struct {
 	started  atomic.Bool
 	draining atomic.Bool
 	closing  atomic.Bool
-	shut     atomic.Bool // Close has been called
-	gate     gate        // handlers of what comes from other nodes
+	shut     atomic.Bool           // Close has been called
+	failure  atomic.Pointer[error] // why the store has stopped (Fail)
+	gate     gate                  // handlers of what comes from other nodes
 	stop     chan struct{}
 	ctx      context.Context // ends with the store
 	cancel   context.CancelFunc
@@ -125,7 +129,7 @@ func Open(cfg Config) (*Store, error) {
 	if err := cfg.FS.RemoveAll(cfg.FS.PathJoin(cfg.Dir, "incoming")); err != nil {
 		return nil, err
 	}
-	s.log, err = raftlog.Open(cfg.FS, cfg.FS.PathJoin(cfg.Dir, "raftlog"), cfg.Logger, s.fatal)
+	s.log, err = raftlog.Open(cfg.FS, cfg.FS.PathJoin(cfg.Dir, logDir), cfg.Logger, s.fatal)
 	if err != nil {
 		return nil, err
 	}
@@ -133,14 +137,6 @@ func Open(cfg Config) (*Store, error) {
 		return nil, errors.Join(err, s.log.Close())
 	}
 	return s, nil
-}
-
-// fatal ends the process: a write that others rely on has failed, or replicas would diverge.
-func (s *Store) fatal(format string, args ...any) {
-	if s.closing.Load() {
-		return
-	}
-	panic("range: store " + s.cfg.NodeID.String() + ": " + fmt.Sprintf(format, args...))
 }
 
 // identify checks whose store this is, counts its lives, and reads what earlier lives have promised.
@@ -342,7 +338,7 @@ func (s *Store) newReplica(d *Descriptor, a appliedState, id ReplicaID, init fun
 	view := &logView{
 		id: uint64(d.ID), log: s.log, budget: &s.logCache,
 		hard: st.Hard, conf: d.confState(), truncated: st.Truncated, last: st.Last, logBytes: st.Bytes,
-		needSnapshot: func() { s.kickQueue() },
+		needSnapshot: func() { s.kickQueue() }, failed: s.Fail,
 	}
 	r.mu.view = view
 	r.mu.term = st.Hard.Term
@@ -466,7 +462,7 @@ func (s *Store) Close() error {
 	if s.shut.Swap(true) {
 		return nil
 	}
-	if s.started.Load() {
+	if s.started.Load() && !s.failed() {
 		if err := s.endLeases(); err != nil {
 			s.cfg.Logger.Warn("give up leases", "err", err)
 		}
@@ -653,7 +649,7 @@ func (r *Replica) needsTick(lapsed map[NodeID]bool, now truetime.Interval, thoro
 
 // HandleRaft takes a frame that another node's store has sent. The store owns frame from then on.
 func (s *Store) HandleRaft(from NodeID, frame []byte) {
-	if len(frame) == 0 || !s.started.Load() || !s.gate.enter() {
+	if len(frame) == 0 || !s.started.Load() || s.failed() || !s.gate.enter() {
 		return
 	}
 	defer s.gate.leave()
@@ -745,7 +741,7 @@ func (s *Store) requestWake(leader NodeID, id RangeID) {
 
 // HandleCall answers a request that another node's store has sent.
 func (s *Store) HandleCall(ctx context.Context, from NodeID, method Method, payload []byte) ([]byte, error) {
-	if !s.started.Load() || !s.gate.enter() {
+	if !s.started.Load() || s.failed() || !s.gate.enter() {
 		return nil, ErrClosed
 	}
 	defer s.gate.leave()

@@ -52,7 +52,7 @@ func (s *Store) peerNodes() map[NodeID]bool {
 // supportRound asks every peer, and this node itself, for support. A node whose clock is not good asks for
 // none: its leases run out and others take over.
 func (s *Store) supportRound() {
-	if s.cfg.Clock.Health() != nil || len(s.replicaList()) == 0 {
+	if s.cfg.Clock.Health() != nil || s.failed() || len(s.replicaList()) == 0 {
 		return
 	}
 	now := s.cfg.Clock.Now()

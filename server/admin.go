@@ -45,8 +45,8 @@ func (s *Server) startAdmin() {
 
 // health says why the node cannot do its work, nil when it can.
 func (s *Server) health() error {
-	if p := s.failed.Load(); p != nil {
-		return *p
+	if err := s.Failure(); err != nil {
+		return err
 	}
 	return s.clock.Health()
 }

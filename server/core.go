@@ -51,6 +51,7 @@ type CoreConfig struct {
 	Tracer    func(layer string) trace.Tracer // nil tracer: off. Default: off.
 	Metrics   prometheus.Registerer           // Default: none.
 
+	Failed            func(error)               // Told when the store has stopped because of its disk. Default: panics.
 	CacheBytes        int64                     // Block cache of the state engine. Default 256 MiB.
 	Cache             *mvcc.Cache               // Shared by several Cores, instead of CacheBytes.
 	ReplicationFactor int                       // Default 3.
@@ -113,6 +114,9 @@ func OpenCore(cfg CoreConfig) (c *Core, err error) {
 	if cfg.Rand == nil {
 		cfg.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	}
+	if cfg.Failed == nil {
+		cfg.Failed = func(err error) { panic("server: " + err.Error()) }
+	}
 	if cfg.FirstHint == nil {
 		cfg.FirstHint = func() *ranges.Descriptor { return nil }
 	}
@@ -125,8 +129,16 @@ func OpenCore(cfg CoreConfig) (c *Core, err error) {
 			c = nil
 		}
 	}()
+	var store atomic.Pointer[ranges.Store]
 	c.Engine, err = mvcc.Open(mvcc.Config{FS: cfg.FS, Dir: cfg.FS.PathJoin(cfg.Dir, "state"),
-		CacheBytes: cfg.CacheBytes, Cache: cfg.Cache, Logger: cfg.Logger})
+		CacheBytes: cfg.CacheBytes, Cache: cfg.Cache, Logger: cfg.Logger,
+		OnFailure: func(err error) {
+			if s := store.Load(); s != nil {
+				s.Fail(err)
+			} else {
+				go cfg.Failed(err)
+			}
+		}})
 	if err != nil {
 		return c, fmt.Errorf("open the state engine: %w", err)
 	}
@@ -153,13 +165,15 @@ func OpenCore(cfg CoreConfig) (c *Core, err error) {
 
 	rc := ranges.Config{NodeID: cfg.NodeID, Engine: c.Engine, FS: cfg.FS, Dir: cfg.Dir, Clock: cfg.Clock,
 		Transport: cfg.Network.Ranges(), NewMachine: c.Participants.NewMachine, Meta: c.DB, Nodes: cfg.Nodes,
-		Logger: cfg.Logger, Tracer: cfg.Tracer("range"), Metrics: cfg.Metrics, Rand: fork(), ReplicationFactor: cfg.ReplicationFactor}
+		Logger: cfg.Logger, Tracer: cfg.Tracer("range"), Metrics: cfg.Metrics, Rand: fork(), ReplicationFactor: cfg.ReplicationFactor,
+		Failed: cfg.Failed}
 	if cfg.TuneRanges != nil {
 		cfg.TuneRanges(&rc)
 	}
 	if c.Store, err = ranges.Open(rc); err != nil {
 		return c, fmt.Errorf("open the store: %w", err)
 	}
+	store.Store(c.Store)
 	c.onClose(c.Store.Close)
 	c.onClose(func() error { c.DB.Close(); return nil })
 

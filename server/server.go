@@ -43,6 +43,7 @@ type Server struct {
 
 	state    atomic.Int32 // nodeState
 	failed   atomic.Pointer[error]
+	failedc  chan struct{} // closed when failed has been set
 	noDrain  atomic.Bool
 	lock     func() // releases the store's lock
 	closers  []closer
@@ -80,7 +81,7 @@ func New(cfg Config) (_ *Server, err error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, log: cfg.Logger, listeners: cfg.Listeners, lock: func() {}}
+	s := &Server{cfg: cfg, log: cfg.Logger, listeners: cfg.Listeners, lock: func() {}, failedc: make(chan struct{})}
 	s.bgCtx, s.bgStop = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -173,6 +174,34 @@ func (s *Server) Clock() *truetime.SyncClock { return s.clock }
 
 // Core returns the node's database, nil before Start has opened it.
 func (s *Server) Core() *Core { return s.core }
+
+// Failed is closed when the node cannot go on; Failure says why. The process should end, and needs no Stop for
+// that: a store that has failed is as good as crashed.
+func (s *Server) Failed() <-chan struct{} { return s.failedc }
+
+// Failure returns why the node cannot go on, nil while it can.
+func (s *Server) Failure() error {
+	if p := s.failed.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+func (s *Server) fail(err error) {
+	if s.failed.CompareAndSwap(nil, &err) {
+		close(s.failedc)
+	}
+}
+
+// storeFailed is told that the store has stopped. Clients of this node are sent to others: it cannot even say
+// what became of their transactions.
+func (s *Server) storeFailed(err error) {
+	s.fail(fmt.Errorf("--store: %w", err))
+	s.bgStop()
+	if s.serving() {
+		s.wire.Close()
+	}
+}
 
 func (s *Server) serving() bool { return nodeState(s.state.Load()) == stateServing }
 
@@ -304,7 +333,8 @@ func (s *Server) startCore(ctx context.Context) error {
 	s.onClose("tracing", func(context.Context) error { return s.tel.Close() })
 	cc := CoreConfig{NodeID: s.identity.NodeID, FS: s.cfg.FS, Dir: s.cfg.Store, Clock: s.clock, Network: s.rpc,
 		Nodes: s.registry, FirstHint: s.registry.firstRange, Logger: s.log, Tracer: s.tel.Tracer, Metrics: s.reg,
-		CacheBytes: s.cfg.CacheBytes, Cache: s.cfg.Cache, Nearness: s.nearness, Providers: s.providers()}
+		CacheBytes: s.cfg.CacheBytes, Cache: s.cfg.Cache, Nearness: s.nearness, Providers: s.providers(),
+		Failed: s.storeFailed}
 	if s.cfg.TuneCore != nil {
 		s.cfg.TuneCore(&cc)
 	}
@@ -404,7 +434,7 @@ func (s *Server) hello(seed string, payload []byte, refused context.CancelCauseF
 		case errors.Is(err, errWrongCluster):
 			err = flagErr("join", err.Error(), "check that --store and --join belong to the same cluster")
 			s.log.Error("refused by the cluster", "err", err)
-			s.failed.Store(&err)
+			s.fail(err)
 			refused(err)
 			return
 		}
@@ -600,7 +630,7 @@ func (s *Server) stop(ctx context.Context) error {
 		s.setState(stateDraining)
 		s.closeClients(ctx)
 		s.stopCatalog()
-		if s.core != nil && was == stateServing && !s.noDrain.Load() {
+		if s.core != nil && was == stateServing && !s.noDrain.Load() && s.Failure() == nil {
 			if err := s.core.Drain(ctx); err != nil {
 				s.log.Warn("not all leases could be handed over", "err", err)
 			}

@@ -95,7 +95,7 @@ func (s *Server) startSQL(ctx context.Context) error {
 		if err := wire.Serve(base, s.listeners.SQL); err != nil {
 			err = fmt.Errorf("SQL port failed: %w", err)
 			s.log.Error("cannot serve", "err", err)
-			s.failed.Store(&err)
+			s.fail(err)
 		}
 	}()
 	s.wire = wire

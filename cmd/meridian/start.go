@@ -52,15 +52,26 @@ func runStart(ctx context.Context, args []string, e env) error {
 	if err != nil {
 		return err
 	}
-	if err := s.Start(ctx); err != nil {
+	started := make(chan error, 1)
+	go func() { started <- s.Start(ctx) }()
+	select {
+	case err = <-started:
+	case <-s.Failed():
+		err = s.Failure()
+	}
+	if err != nil {
 		if ctx.Err() != nil {
 			return nil // Told to end before it was up.
 		}
 		return err
 	}
 	fmt.Fprintf(e.stdout, "node %d of cluster %s is ready: postgres://postgres@%s/postgres\n", s.NodeID(), s.ClusterID(), s.SQLAddr())
-	<-ctx.Done()
-	return s.Stop()
+	select {
+	case <-ctx.Done():
+		return s.Stop()
+	case <-s.Failed():
+		return s.Failure()
+	}
 }
 
 func (e env) getenv(name string) string {

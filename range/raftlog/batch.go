@@ -89,18 +89,18 @@ func (b *Batch) Commit(sync bool) error {
 	if sync {
 		opt = pebble.Sync
 	}
-	if err := b.b.Commit(opt); err != nil {
+	if err := b.l.check(b.b.Commit(opt)); err != nil {
 		return err
 	}
 	return b.b.Close()
 }
 
 // CommitNoWait writes the batch and starts making it durable; SyncWait waits for that.
-func (b *Batch) CommitNoWait() error { return b.l.db.ApplyNoSyncWait(b.b, pebble.Sync) }
+func (b *Batch) CommitNoWait() error { return b.l.check(b.l.db.ApplyNoSyncWait(b.b, pebble.Sync)) }
 
 // SyncWait waits until a batch given to CommitNoWait is durable, and releases it.
 func (b *Batch) SyncWait() error {
-	if err := b.b.SyncWait(); err != nil {
+	if err := b.l.check(b.b.SyncWait()); err != nil {
 		return err
 	}
 	return b.b.Close()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -44,12 +45,22 @@ var ErrCorrupt = errors.New("raftlog: corrupt record")
 
 // Log is the log engine of a store.
 type Log struct {
-	db *pebble.DB
+	db     *pebble.DB
+	failed atomic.Bool
 }
 
-// Open opens or creates the engine in dir. fatal is called when a sync fails: what had been promised
-// durable may then be lost, so the process must end.
+// ErrFailed reports a write after the disk has refused one. Nothing is durable any more; the log can only be
+// opened again.
+var ErrFailed = errors.New("raftlog: the disk has failed")
+
+// Open opens or creates the engine in dir. fatal is called, perhaps more than once and with locks held, when the
+// disk refuses a write: the store must stop. No write succeeds after that.
 func Open(fs vfs.FS, dir string, logger *slog.Logger, fatal func(format string, args ...any)) (*Log, error) {
+	l := &Log{}
+	fail := func(format string, args ...any) {
+		l.failed.Store(true)
+		fatal(format, args...)
+	}
 	opts := &pebble.Options{
 		FS:                          fs,
 		FormatMajorVersion:          pebble.FormatNewest,
@@ -61,14 +72,17 @@ func Open(fs vfs.FS, dir string, logger *slog.Logger, fatal func(format string, 
 		CacheSize:                   16 << 20,
 		BytesPerSync:                1 << 20,
 		WALBytesPerSync:             0,
-		Logger:                      pebbleLogger{logger, fatal},
-		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
+		Logger:                      pebbleLogger{l, logger, fail},
+		// Pebble tries a failed flush or compaction again, at once and for ever.
+		EventListener:              &pebble.EventListener{BackgroundError: func(err error) { fail("raft log: %w", err) }},
+		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
 	}
 	db, err := pebble.Open(dir, opts)
 	if err != nil {
 		return nil, fmt.Errorf("raftlog: open %s: %w", dir, err)
 	}
-	return &Log{db: db}, nil
+	l.db = db
+	return l, nil
 }
 
 // Close closes the engine.
@@ -78,15 +92,28 @@ func (l *Log) Close() error { return l.db.Close() }
 func (l *Log) Metrics() *pebble.Metrics { return l.db.Metrics() }
 
 type pebbleLogger struct {
+	log   *Log
 	l     *slog.Logger
 	fatal func(format string, args ...any)
 }
 
 func (p pebbleLogger) Infof(format string, args ...any) {}
 func (p pebbleLogger) Errorf(format string, args ...any) {
-	p.l.Error("raft log", "msg", fmt.Sprintf(format, args...))
+	if !p.log.failed.Load() { // then all has been said
+		p.l.Error("raft log", "msg", fmt.Sprintf(format, args...))
+	}
 }
-func (p pebbleLogger) Fatalf(format string, args ...any) { p.fatal(format, args...) }
+
+// Fatalf returns, which Pebble does not expect: it goes on as if the write had succeeded. Log.check tells.
+func (p pebbleLogger) Fatalf(format string, args ...any) { p.fatal("%s", fmt.Sprintf(format, args...)) }
+
+// check makes an error of a write that the disk may have refused.
+func (l *Log) check(err error) error {
+	if err == nil && l.failed.Load() {
+		return ErrFailed
+	}
+	return err
+}
 
 // GetStore returns a record of the store, nil when there is none.
 func (l *Log) GetStore(name string) ([]byte, error) {
@@ -95,7 +122,7 @@ func (l *Log) GetStore(name string) ([]byte, error) {
 
 // SetStore writes a record of the store durably.
 func (l *Log) SetStore(name string, value []byte) error {
-	return l.db.Set(append([]byte{prefixStore}, name...), value, pebble.Sync)
+	return l.check(l.db.Set(append([]byte{prefixStore}, name...), value, pebble.Sync))
 }
 
 // ScanStore calls fn for each record of the store whose name starts with prefix.

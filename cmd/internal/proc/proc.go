@@ -159,6 +159,15 @@ func (n *Node) Kill() { n.stop(syscall.SIGKILL) }
 // Stop ends the process with SIGTERM, which drains it, and waits until it is gone.
 func (n *Node) Stop() { n.stop(syscall.SIGTERM) }
 
+// Done is closed when the process of the last Start has ended; ExitCode is valid from then on.
+func (n *Node) Done() <-chan struct{} { return n.done }
+
+// ExitCode returns how the process ended, -1 when by a signal.
+func (n *Node) ExitCode() int { return n.cmd.ProcessState.ExitCode() }
+
+// LogPath returns the file with what the node's processes have written.
+func (n *Node) LogPath() string { return n.cluster.logPath(fmt.Sprintf("node%d", n.Index+1)) }
+
 // Signal sends sig, as SIGSTOP and SIGCONT to pause a node.
 func (n *Node) Signal(sig syscall.Signal) error { return n.cmd.Process.Signal(sig) }
 
