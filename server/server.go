@@ -569,11 +569,26 @@ func (s *Server) Stop() error {
 	return s.stop(ctx)
 }
 
-// closeClients ends the sessions: those that are idle at once, the others when their statement is done or ctx ends.
+// closeClients ends the sessions: those that are idle at once, the others when their statement is done, or ctx ends,
+// or most of the cluster is gone: when all nodes are told to end, what still runs on the last waits for nothing.
 func (s *Server) closeClients(ctx context.Context) {
 	if s.wire == nil {
 		return
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for s.majority() {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+		cancel()
+	}()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -597,10 +612,21 @@ func (s *Server) closeClients(ctx context.Context) {
 	}
 }
 
+// majority reports whether this node and those it is connected to are most of the cluster.
+func (s *Server) majority() bool {
+	nodes, up := s.registry.list(), 1
+	for _, n := range nodes {
+		if n.ID != s.identity.NodeID && s.rpc.Connected(n.ID) {
+			up++
+		}
+	}
+	return up > len(nodes)/2
+}
+
 // stopCatalog gives the catalog lease back while a quorum may still live, and waits a moment for it: without that
 // a schema change elsewhere only has to wait out the lease. What is left ends with the transaction layer.
 func (s *Server) stopCatalog() {
-	if s.core == nil || s.noDrain.Load() {
+	if s.core == nil || s.noDrain.Load() || !s.majority() {
 		return
 	}
 	done := make(chan struct{})

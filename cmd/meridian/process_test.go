@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func startCluster(t *testing.T, nodes int) *proc.Cluster {
+func startCluster(t *testing.T, nodes int, args ...string) *proc.Cluster {
 	t.Helper()
 	return startWith(t, proc.Config{Nodes: nodes})
 }
