@@ -55,6 +55,7 @@ type CoreConfig struct {
 	CacheBytes        int64                     // Block cache of the state engine. Default 256 MiB.
 	Cache             *mvcc.Cache               // Shared by several Cores, instead of CacheBytes.
 	ReplicationFactor int                       // Default 3.
+	RangeMaxBytes     int64                     // Default 512 MiB.
 	TuneRanges        func(*ranges.Config)      // Tests: last word on the store's configuration.
 	TuneParticipant   func(*participant.Config) // Tests.
 	TuneTxn           func(*txn.Config)         // Tests.
@@ -166,7 +167,7 @@ func OpenCore(cfg CoreConfig) (c *Core, err error) {
 	rc := ranges.Config{NodeID: cfg.NodeID, Engine: c.Engine, FS: cfg.FS, Dir: cfg.Dir, Clock: cfg.Clock,
 		Transport: cfg.Network.Ranges(), NewMachine: c.Participants.NewMachine, Meta: c.DB, Nodes: cfg.Nodes,
 		Logger: cfg.Logger, Tracer: cfg.Tracer("range"), Metrics: cfg.Metrics, Rand: fork(), ReplicationFactor: cfg.ReplicationFactor,
-		Failed: cfg.Failed}
+		SplitBytes: cfg.RangeMaxBytes, Failed: cfg.Failed}
 	if cfg.TuneRanges != nil {
 		cfg.TuneRanges(&rc)
 	}

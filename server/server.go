@@ -333,8 +333,8 @@ func (s *Server) startCore(ctx context.Context) error {
 	s.onClose("tracing", func(context.Context) error { return s.tel.Close() })
 	cc := CoreConfig{NodeID: s.identity.NodeID, FS: s.cfg.FS, Dir: s.cfg.Store, Clock: s.clock, Network: s.rpc,
 		Nodes: s.registry, FirstHint: s.registry.firstRange, Logger: s.log, Tracer: s.tel.Tracer, Metrics: s.reg,
-		CacheBytes: s.cfg.CacheBytes, Cache: s.cfg.Cache, Nearness: s.nearness, Providers: s.providers(),
-		Failed: s.storeFailed}
+		CacheBytes: s.cfg.CacheBytes, RangeMaxBytes: s.cfg.RangeMaxBytes, Cache: s.cfg.Cache, Nearness: s.nearness,
+		Providers: s.providers(), Failed: s.storeFailed}
 	if s.cfg.TuneCore != nil {
 		s.cfg.TuneCore(&cc)
 	}

@@ -36,6 +36,7 @@ func TestCommandLine(t *testing.T) {
 		{args: "start --drain-timeout x --insecure", err: "drain-timeout"},
 		{vars: map[string]string{"MERIDIAN_DRAIN_TIMEOUT": "x"}, args: "start --insecure", err: "MERIDIAN_DRAIN_TIMEOUT"},
 		{vars: map[string]string{"MERIDIAN_STORE": "/nowhere/at/all", "MERIDIAN_JOIN": "x"}, args: "start --insecure", err: "--join"},
+		{args: "start --insecure --store /nowhere/at/all --range-max-bytes 5", err: "--range-max-bytes"},
 		{args: "start --log-level loud", err: "--log-level"},
 		{args: "demo --regions a,a", err: "--regions"},
 		{args: "demo --latency none", err: "--latency"},

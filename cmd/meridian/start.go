@@ -31,6 +31,7 @@ func runStart(ctx context.Context, args []string, e env) error {
 	f.DurationVar(&cfg.MaxClockUncertainty, "max-clock-uncertainty", 50*time.Millisecond, "stop serving while the clock is less certain")
 	f.DurationVar(&cfg.ClockPollInterval, "clock-poll-interval", 500*time.Millisecond, "how often to ask each time source; 64s or more for public servers")
 	f.Int64Var(&cfg.CacheBytes, "cache-bytes", 256<<20, "block cache")
+	f.Int64Var(&cfg.RangeMaxBytes, "range-max-bytes", 512<<20, "split a range that grows beyond this")
 	f.DurationVar(&cfg.DrainTimeout, "drain-timeout", 10*time.Second, "how long SIGTERM waits for clients and leases")
 	level := f.String("log-level", "info", "debug, info, warn or error")
 	if err := f.parse(args); err != nil {

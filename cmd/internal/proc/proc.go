@@ -27,6 +27,7 @@ type Config struct {
 	Args        []string  // Further flags for every `meridian start`.
 	Env         []string  // Further environment, as NAME=value.
 	Certs       string    // Directory for --certs. Default: --insecure.
+	Network     *Network  // Each node in a network namespace of its own. Default: all on loopback.
 	Log         io.Writer // Progress lines; nil for none.
 }
 
@@ -68,11 +69,11 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 	}
 	c := &Cluster{cfg: cfg}
 	for i := range cfg.TimeServers {
-		addr, err := freeAddr("udp")
+		addr, err := freeAddr("udp", c.host())
 		if err != nil {
 			return nil, err
 		}
-		cmd, err := c.spawn(fmt.Sprintf("time%d", i+1), "timeserver", "--listen", addr)
+		cmd, err := c.spawn(fmt.Sprintf("time%d", i+1), -1, "timeserver", "--listen", addr)
 		if err != nil {
 			c.Close()
 			return nil, err
@@ -105,6 +106,10 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 // kernel gives none twice.
 func (c *Cluster) assignPorts() error {
 	for _, n := range c.Nodes {
+		if c.cfg.Network != nil {
+			c.cfg.Network.addresses(n)
+			continue
+		}
 		for _, a := range []*string{&n.SQLAddr, &n.RPCAddr, &n.HTTPAddr} {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
@@ -141,7 +146,10 @@ func (n *Node) Start() error {
 		}
 		args = append(args, "--join", strings.Join(seeds, ","))
 	}
-	cmd, err := n.cluster.spawn(fmt.Sprintf("node%d", n.Index+1), append(args, n.cluster.cfg.Args...)...)
+	if n.cluster.cfg.Network != nil {
+		args = append(args, "--insecure-listen-anywhere")
+	}
+	cmd, err := n.cluster.spawn(fmt.Sprintf("node%d", n.Index+1), n.Index, append(args, n.cluster.cfg.Args...)...)
 	if err != nil {
 		return err
 	}
@@ -267,13 +275,17 @@ func (c *Cluster) TimeSources() []string {
 
 func (c *Cluster) logPath(name string) string { return filepath.Join(c.cfg.Dir, name+".log") }
 
-func (c *Cluster) spawn(name string, args ...string) (*exec.Cmd, error) {
+// spawn starts a process; node -1 is on the host's side of the network.
+func (c *Cluster) spawn(name string, node int, args ...string) (*exec.Cmd, error) {
 	log, err := os.OpenFile(c.logPath(name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
 	cmd := exec.Command(c.cfg.Binary, args...)
+	if c.cfg.Network != nil && node >= 0 {
+		cmd = exec.Command("ip", append([]string{"netns", "exec", c.cfg.Network.namespace(node), c.cfg.Binary}, args...)...)
+	}
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = append(os.Environ(), c.cfg.Env...)
 	// A test that is killed must not leave its cluster behind.
@@ -287,7 +299,7 @@ func (c *Cluster) spawn(name string, args ...string) (*exec.Cmd, error) {
 
 // FreePort asks the kernel for a free loopback TCP port.
 func FreePort() (string, error) {
-	addr, err := freeAddr("tcp")
+	addr, err := freeAddr("tcp", "127.0.0.1")
 	if err != nil {
 		return "", err
 	}
@@ -295,18 +307,26 @@ func FreePort() (string, error) {
 	return port, err
 }
 
-// freeAddr asks the kernel for a loopback port. Another process may take it before it is used; the
+// host is the address of what is not in a namespace.
+func (c *Cluster) host() string {
+	if c.cfg.Network != nil {
+		return c.cfg.Network.host()
+	}
+	return "127.0.0.1"
+}
+
+// freeAddr asks the kernel for a port. Another process may take it before it is used; the
 // process started on it then fails with a clear error.
-func freeAddr(network string) (string, error) {
+func freeAddr(network, host string) (string, error) {
 	if network == "udp" {
-		c, err := net.ListenPacket("udp", "127.0.0.1:0")
+		c, err := net.ListenPacket("udp", net.JoinHostPort(host, "0"))
 		if err != nil {
 			return "", err
 		}
 		defer c.Close()
 		return c.LocalAddr().String(), nil
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		return "", err
 	}
