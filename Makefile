@@ -25,6 +25,9 @@ test-race: ## all tests under the race detector (needs a C compiler)
 test-sim: ## whole clusters on virtual time with seeded faults; SEEDS=n runs more of them
 	CGO_ENABLED=0 MERIDIAN_SIM_SEEDS=$(or $(SEEDS),50) $(GO) test -timeout 60m -run 'Sim' -v ./server/...
 
+test-nemesis: build ## kills, pauses and partitions of real processes in network namespaces, histories checked (needs root)
+	CGO_ENABLED=0 $(GO) run ./cmd/meridian-nemesis -meridian $(BIN) $(ARGS)
+
 test-fuzz: ## every fuzz target for FUZZTIME
 	@set -e; for pkg in $$($(GO) list ./...); do \
 	  for f in $$($(GO) test -list '^Fuzz' $$pkg 2>/dev/null | grep '^Fuzz' || true); do \
