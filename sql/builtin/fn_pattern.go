@@ -2,7 +2,6 @@ package builtin
 
 import (
 	"bytes"
-	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -145,7 +144,8 @@ func registerPattern(l library) {
 			if err != nil {
 				return types.Null, err
 			}
-			return types.NewBool(re.MatchString(a[0].Str()) == want), nil
+			ok, err := re.MatchString(a[0].Str())
+			return types.NewBool(ok == want), err
 		}
 	}
 	for _, t := range []string{"text", "name"} {
@@ -193,9 +193,9 @@ func regexSubstring(s, pattern string) (types.Datum, error) {
 	if err != nil {
 		return types.Null, err
 	}
-	m := re.FindStringSubmatchIndex(s)
-	if m == nil {
-		return types.Null, nil
+	m, err := re.Find(s, 0)
+	if m == nil || err != nil {
+		return types.Null, err
 	}
 	if len(m) > 2 {
 		m = m[2:]
@@ -274,44 +274,16 @@ func runeOffset(s string, start int64) int {
 }
 
 // allMatches finds matches from a byte offset on, each as submatch indexes; limit 0 means all.
-func allMatches(re *regexp.Regexp, s string, from, limit int) [][]int {
-	n := -1
+func allMatches(re *regexMatcher, s string, from, limit int) ([][]int, error) {
 	var out [][]int
-	for _, m := range re.FindAllStringSubmatchIndex(s, n) {
-		if m[0] < from {
-			continue
-		}
-		out = append(out, m)
-		if limit > 0 && len(out) == limit {
-			break
-		}
+	if from > len(s) {
+		return nil, nil
 	}
-	if from > 0 {
-		// Matches that start before the offset may hide some behind it: search the tail alone.
-		out = out[:0]
-		for at := from; at <= len(s); {
-			m := re.FindStringSubmatchIndex(s[at:])
-			if m == nil {
-				break
-			}
-			for i := range m {
-				if m[i] >= 0 {
-					m[i] += at
-				}
-			}
-			out = append(out, m)
-			if limit > 0 && len(out) == limit {
-				break
-			}
-			if m[1] > m[0] {
-				at = m[1]
-			} else {
-				_, w := utf8.DecodeRuneInString(s[m[1]:])
-				at = m[1] + max(w, 1)
-			}
-		}
-	}
-	return out
+	err := re.All(s, from, func(loc []int) bool {
+		out = append(out, loc)
+		return limit == 0 || len(out) < limit
+	})
+	return out, err
 }
 
 // matchArray is the result of regexp_match: the groups, or the whole match if there are none.
@@ -342,7 +314,7 @@ func noGlobal(f regexFlags, fn string) error {
 }
 
 func registerRegexp(l library) {
-	prepare := func(a []types.Datum, flagArg int, fn string) (*regexp.Regexp, regexFlags, error) {
+	prepare := func(a []types.Datum, flagArg int, fn string) (*regexMatcher, regexFlags, error) {
 		var f regexFlags
 		var err error
 		if flagArg < len(a) {
@@ -374,9 +346,9 @@ func registerRegexp(l library) {
 		if err != nil {
 			return types.Null, err
 		}
-		m := re.FindStringSubmatchIndex(a[0].Str())
-		if m == nil {
-			return types.Null, nil
+		m, err := re.Find(a[0].Str(), 0)
+		if m == nil || err != nil {
+			return types.Null, err
 		}
 		return matchArray(a[0].Str(), m), nil
 	}
@@ -392,7 +364,11 @@ func registerRegexp(l library) {
 			limit = 0
 		}
 		var out []types.Datum
-		for _, m := range allMatches(re, a[0].Str(), 0, limit) {
+		ms, err := allMatches(re, a[0].Str(), 0, limit)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range ms {
 			out = append(out, matchArray(a[0].Str(), m))
 		}
 		return columnList(out), nil
@@ -404,7 +380,8 @@ func registerRegexp(l library) {
 		if err != nil {
 			return types.Null, err
 		}
-		return types.NewBool(re.MatchString(a[0].Str())), nil
+		ok, err := re.MatchString(a[0].Str())
+		return types.NewBool(ok), err
 	}
 	l.fn("regexp_like", like)
 	l.fn("regexp_like_no_flags", like)
@@ -419,7 +396,8 @@ func registerRegexp(l library) {
 		if err != nil {
 			return types.Null, err
 		}
-		return types.NewInt(int64(len(allMatches(re, a[0].Str(), runeOffset(a[0].Str(), start), 0)))), nil
+		ms, err := allMatches(re, a[0].Str(), runeOffset(a[0].Str(), start), 0)
+		return types.NewInt(int64(len(ms))), err
 	}
 	l.fn("regexp_count", count)
 	l.fn("regexp_count_no_start", count)
@@ -447,7 +425,10 @@ func registerRegexp(l library) {
 			return types.Null, err
 		}
 		s := a[0].Str()
-		ms := allMatches(re, s, runeOffset(s, p[2]), int(min(p[3], 1<<30)))
+		ms, err := allMatches(re, s, runeOffset(s, p[2]), int(min(p[3], 1<<30)))
+		if err != nil {
+			return types.Null, err
+		}
 		at := 2*int(min(p[6], 1000)) + int(p[4])
 		if int64(len(ms)) < p[3] || at >= len(ms[p[3]-1]) || ms[p[3]-1][at] < 0 {
 			return types.NewInt(0), nil
@@ -481,7 +462,10 @@ func registerRegexp(l library) {
 			return types.Null, err
 		}
 		s := a[0].Str()
-		ms := allMatches(re, s, runeOffset(s, start), int(min(n, 1<<30)))
+		ms, err := allMatches(re, s, runeOffset(s, start), int(min(n, 1<<30)))
+		if err != nil {
+			return types.Null, err
+		}
 		if int64(len(ms)) < n || 2*sub >= int64(len(ms[n-1])) || ms[n-1][2*sub] < 0 {
 			return types.Null, nil
 		}
@@ -496,7 +480,10 @@ func registerRegexp(l library) {
 			return types.Null, err
 		}
 		limit := int(n)
-		ms := allMatches(re, s, runeOffset(s, start), limit)
+		ms, err := allMatches(re, s, runeOffset(s, start), limit)
+		if err != nil {
+			return types.Null, err
+		}
 		if n > 0 {
 			if int64(len(ms)) < n {
 				return types.NewString(s), nil
@@ -566,9 +553,16 @@ func registerRegexp(l library) {
 		s := a[0].Str()
 		var out []types.Datum
 		at := 0
-		for _, m := range re.FindAllStringIndex(s, -1) {
-			// An empty match at the ends splits nothing off.
-			if m[0] == m[1] && (m[0] == 0 || m[0] >= len(s)) {
+		ms, err := allMatches(re, s, 0, 0)
+		if err != nil {
+			return nil, err
+		}
+		before := 0
+		for _, m := range ms {
+			// An empty match at the ends or right behind another splits nothing off.
+			degenerate := m[0] >= len(s) || m[1] <= before
+			before = m[1]
+			if degenerate {
 				continue
 			}
 			out = append(out, types.NewString(s[at:m[0]]))

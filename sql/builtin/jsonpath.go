@@ -2,7 +2,6 @@ package builtin
 
 import (
 	"math"
-	"regexp"
 	"strings"
 	"sync"
 
@@ -449,7 +448,8 @@ func (x *pathExec) truth(n *types.PathNode, v pathItem) (pathTruth, error) {
 			if !a.is(types.JSONString) {
 				return pathUnknown, nil
 			}
-			return truthOf(re.MatchString(a.json.Str)), nil
+			ok, err := re.MatchString(a.json.Str)
+			return truthOf(ok), err
 		})
 	}
 	return x.predicate(n, v, true, func(a, b pathItem) (pathTruth, error) { return x.compare(n.Op, a, b) })
@@ -764,7 +764,7 @@ func numericSize(d *apd.Decimal) int {
 func floorDivInt(a, b int) int { return int(floorDiv(int64(a), int64(b))) }
 
 // compilePathRegex compiles the pattern of a like_regex predicate with XQuery's flags.
-func compilePathRegex(n *types.PathNode) (*regexp.Regexp, error) {
+func compilePathRegex(n *types.PathNode) (*regexMatcher, error) {
 	f := regexFlags{icase: n.Flags&types.PathRegexIgnoreCase != 0}
 	if n.Flags&types.PathRegexQuote != 0 {
 		f.literal = true

@@ -2,6 +2,7 @@ package builtin
 
 import (
 	"regexp"
+	"regexp/syntax"
 	"strconv"
 	"strings"
 	"sync"
@@ -10,9 +11,10 @@ import (
 	"github.com/meridian-db/meridian/sql/pgerr"
 )
 
-// PostgreSQL's advanced regular expressions are translated to Go's, whose matching time is linear. What
-// that engine cannot do (back references, look-around) is refused with feature_not_supported. A pattern
-// without non-greedy quantifiers matches the longest of the leftmost matches, as POSIX has it.
+// PostgreSQL's advanced regular expressions are translated to Go's, whose matching time is linear. Where the
+// answer depends on how a pattern matches (groups, non-greedy quantifiers) or that engine cannot hold it (back
+// references, look-around), a tree decides, see regex_tree.go. A pattern without non-greedy quantifiers
+// matches the longest of the leftmost matches, as POSIX has it.
 
 // regexFlags are the options of a regular expression.
 type regexFlags struct {
@@ -78,15 +80,15 @@ type regexKey struct {
 // regexCache keeps compiled patterns; it is emptied when full, as the patterns of a workload are few.
 type regexCache struct {
 	mu sync.RWMutex
-	m  map[regexKey]*regexp.Regexp
+	m  map[regexKey]*regexMatcher
 }
 
 const maxCachedRegexes = 512
 
-var compiledRegexes = &regexCache{m: map[regexKey]*regexp.Regexp{}}
+var compiledRegexes = &regexCache{m: map[regexKey]*regexMatcher{}}
 
 // compileRegex translates and compiles a pattern.
-func compileRegex(pattern string, flags regexFlags) (*regexp.Regexp, error) {
+func compileRegex(pattern string, flags regexFlags) (*regexMatcher, error) {
 	flags.global = false
 	key := regexKey{pattern, flags}
 	c := compiledRegexes
@@ -101,12 +103,24 @@ func compileRegex(pattern string, flags regexFlags) (*regexp.Regexp, error) {
 	if err != nil {
 		return nil, err
 	}
-	re, cerr := regexp.Compile(out)
-	if cerr != nil {
-		return nil, regexError(regexReason(cerr))
+	re = &regexMatcher{lazy: t.lazy, groups: t.groups, pattern: strings.Clone(pattern), flags: flags}
+	if !t.beyond {
+		fast, cerr := regexp.Compile(out)
+		if cerr != nil {
+			return nil, regexError(regexReason(cerr))
+		}
+		if !t.lazy {
+			fast.Longest()
+		}
+		re.fast = fast
+		if parsed, err := syntax.Parse(out, syntax.Perl); err == nil {
+			re.nonEmpty = !matchesEmpty(parsed)
+		}
 	}
-	if !t.lazy {
-		re.Longest()
+	if t.beyond || t.lazy || t.groups > 0 {
+		if re.tree, err = parseARE(pattern, flags); err != nil {
+			return nil, err
+		}
 	}
 	c.mu.Lock()
 	if len(c.m) >= maxCachedRegexes {
@@ -143,16 +157,23 @@ type regexTranslator struct {
 	out    strings.Builder
 	flags  regexFlags
 	lazy   bool
-	groups int // capturing groups opened so far
+	beyond bool // holds what Go's engine cannot do: the output only serves to check the rest
+	groups int  // capturing groups opened so far
+	look   int  // depth of look-around, in which parentheses do not capture
 }
 
-func (t *regexTranslator) translate() (string, error) {
+// prelude reads what may stand before a pattern: a director and embedded options.
+func (t *regexTranslator) prelude() error {
 	if strings.HasPrefix(t.in, "***=") {
 		t.in, t.flags.literal = t.in[4:], true
 	} else {
 		t.in = strings.TrimPrefix(t.in, "***:")
 	}
-	if err := t.embeddedOptions(); err != nil {
+	return t.embeddedOptions()
+}
+
+func (t *regexTranslator) translate() (string, error) {
+	if err := t.prelude(); err != nil {
 		return "", err
 	}
 	prefix := "(?"
@@ -243,37 +264,7 @@ func (t *regexTranslator) alternatives(depth int) error {
 }
 
 func (t *regexTranslator) branch(depth int) error {
-	for t.i < len(t.in) {
-		c := t.in[t.i]
-		if c == '|' {
-			return nil
-		}
-		if c == ')' {
-			if depth == 0 {
-				return regexError(reParen)
-			}
-			return nil
-		}
-		if t.flags.expanded {
-			if c == ' ' || c >= '\t' && c <= '\r' {
-				t.i++
-				continue
-			}
-			if c == '#' {
-				for t.i < len(t.in) && t.in[t.i] != '\n' {
-					t.i++
-				}
-				continue
-			}
-		}
-		if strings.HasPrefix(t.in[t.i:], "(?#") {
-			end := strings.IndexByte(t.in[t.i:], ')')
-			if end < 0 {
-				return regexError(reParen)
-			}
-			t.i += end + 1
-			continue
-		}
+	for t.skip() {
 		start := t.out.Len()
 		quantifiable, err := t.atom(depth)
 		if err != nil {
@@ -286,6 +277,32 @@ func (t *regexTranslator) branch(depth int) error {
 	return nil
 }
 
+// skip passes over comments and white space, and reports whether an atom follows.
+func (t *regexTranslator) skip() bool {
+	for t.i < len(t.in) {
+		c := t.in[t.i]
+		switch {
+		case c == '|' || c == ')':
+			return false
+		case t.flags.expanded && (c == ' ' || c >= '\t' && c <= '\r'):
+			t.i++
+		case t.flags.expanded && c == '#':
+			for t.i < len(t.in) && t.in[t.i] != '\n' {
+				t.i++
+			}
+		case strings.HasPrefix(t.in[t.i:], "(?#"):
+			end := strings.IndexByte(t.in[t.i:], ')')
+			if end < 0 {
+				return true
+			}
+			t.i += end + 1
+		default:
+			return true
+		}
+	}
+	return false
+}
+
 func (t *regexTranslator) atom(depth int) (quantifiable bool, err error) {
 	c := t.in[t.i]
 	switch c {
@@ -295,10 +312,23 @@ func (t *regexTranslator) atom(depth int) (quantifiable bool, err error) {
 		case strings.HasPrefix(rest, "?:"):
 			t.i += 2
 			t.out.WriteString("(?:")
-		case strings.HasPrefix(rest, "?=") || strings.HasPrefix(rest, "?!") || strings.HasPrefix(rest, "?<"):
-			return false, pgerr.Unsupported("look-around constraints in regular expressions are not supported")
+		case strings.HasPrefix(rest, "?=") || strings.HasPrefix(rest, "?!") || strings.HasPrefix(rest, "?<=") || strings.HasPrefix(rest, "?<!"):
+			t.beyond = true
+			t.i += 2 + strings.Count(rest[:2], "<")
+			t.out.WriteString("(?:")
+			t.look++
+			err := t.alternatives(depth + 1)
+			t.look--
+			if err == nil && t.i >= len(t.in) {
+				err = regexError(reParen)
+			}
+			t.i++
+			t.out.WriteByte(')')
+			return false, err
 		case strings.HasPrefix(rest, "?"):
 			return false, regexError(reQuant)
+		case t.look > 0:
+			t.out.WriteString("(?:")
 		default:
 			t.groups++
 			t.out.WriteByte('(')
@@ -454,10 +484,14 @@ func (t *regexTranslator) escape() (quantifiable bool, err error) {
 		t.out.WriteString(`\B`)
 	default:
 		if c >= '1' && c <= '9' {
-			if int(c-'0') > t.groups {
+			if int(c-'0') > t.groups || t.look > 0 {
 				return false, regexError(reBack)
 			}
-			return false, pgerr.Unsupported("back references in regular expressions are not supported")
+			t.beyond = true
+			for t.i += 2; t.i < len(t.in) && isDigitByte(t.in[t.i]); t.i++ {
+			}
+			t.out.WriteString("(?:)")
+			return true, nil
 		}
 		s, err := t.charEscape()
 		if err != nil {
