@@ -28,6 +28,11 @@ func errNoTable(rv *ast.RangeVar) error {
 // copyable refuses relations without rows of their own.
 func copyable(t *plan.Table, direction string) error {
 	switch t.Kind {
+	case plan.Partitioned:
+		if direction == "from" {
+			return pgerr.New(pgerr.WrongObjectType, "cannot copy from partitioned table %q", t.Name).
+				WithHint("Try the COPY (SELECT ...) TO variant.")
+		}
 	case plan.View:
 		e := pgerr.New(pgerr.WrongObjectType, "cannot copy %s view \"%s\"", direction, t.Name)
 		if direction == "from" {

@@ -178,6 +178,11 @@ type Table struct {
 	OnCommit   byte     `json:"oc,omitempty"`  // of temporary tables: 'd' delete rows, 'x' drop
 	ReplIdent  byte     `json:"ri,omitempty"`
 
+	// Partitioning is set for partitioned tables; PartOf and Bound for partitions, which may be partitioned too.
+	Partitioning *Partitioning   `json:"part,omitempty"`
+	PartOf       uint32          `json:"po,omitempty"`
+	Bound        *PartitionBound `json:"bd,omitempty"`
+
 	Virtual *Virtual `json:"-"` // rows come from a generator
 }
 
@@ -199,7 +204,9 @@ type Column struct {
 	Comment   string `json:"c,omitempty"`
 	StatTgt   int32  `json:"sta,omitempty"`
 	Storage   string `json:"sto,omitempty"`
-	ACL       []ACL  `json:"acl,omitempty"`
+	// Inherited: the table is a partition and its parent has the column.
+	Inherited bool  `json:"inh,omitempty"`
+	ACL       []ACL `json:"acl,omitempty"`
 
 	T *types.T `json:"-"` // Type resolved
 }
@@ -237,6 +244,10 @@ type Index struct {
 	ReplIdent         bool     `json:"ri,omitempty"`
 	Method            string   `json:"m,omitempty"` // as written: "btree", "hash", ...; "" is btree
 	Hidden            bool     `json:"h,omitempty"` // on rowid
+	// PartOf is the oid of the partitioned table's index that this one is a part of; Only says that an index of a
+	// partitioned table was made ON ONLY it, and is not valid until every partition has one attached.
+	PartOf uint32 `json:"po,omitempty"`
+	Only   bool   `json:"only,omitempty"`
 }
 
 // IndexKey is one part of an index key.
@@ -261,6 +272,8 @@ type Check struct {
 	NoInherit bool    `json:"ni,omitempty"`
 	NotValid  bool    `json:"nv,omitempty"`
 	Comment   string  `json:"c,omitempty"`
+	// Inherited: the parent of a partition has it too.
+	Inherited bool `json:"inh,omitempty"`
 }
 
 // FK actions, as pg_constraint has them.
@@ -288,6 +301,9 @@ type ForeignKey struct {
 	InitDeferred bool    `json:"idef,omitempty"`
 	NotValid     bool    `json:"nv,omitempty"`
 	Comment      string  `json:"c,omitempty"`
+	// PartOf is the oid of the partitioned table's constraint that this one is a part of. The table it points at
+	// knows of the partitioned table's only.
+	PartOf uint32 `json:"po,omitempty"`
 }
 
 // InboundFK names a foreign key that points at the table holding it.
@@ -418,6 +434,7 @@ func (t *Table) Clone() *Table {
 	c.ACL = append([]ACL(nil), t.ACL...)
 	c.DependsOn = append([]uint32(nil), t.DependsOn...)
 	c.Options = append([]string(nil), t.Options...)
+	c.Partitioning = t.Partitioning.clone()
 	if t.Primary != nil {
 		p := *t.Primary
 		c.Primary = &p

@@ -24,11 +24,24 @@ func (x *executor) addConstraint(ctx context.Context, t *catalog.Table, k *ast.C
 				return err
 			}
 		}
-		return x.View.Put(ctx, b.t)
+		if err := x.View.Put(ctx, b.t); err != nil {
+			return err
+		}
+		return x.spreadCheck(ctx, b.t, b.t.Checks[len(b.t.Checks)-1])
 	case ast.ConstrForeign:
+		if t.IsPartitioned() && k.NotValid {
+			return pgerr.New(pgerr.WrongObjectType, "cannot add NOT VALID foreign key on partitioned table %q referencing relation %q", t.Name, k.RefTable.Name).
+				WithDetail("This feature is not yet supported on partitioned tables.")
+		}
 		nt, err := x.addForeignKey(ctx, t, k)
 		if err != nil || k.NotValid {
 			return err
+		}
+		fk := nt.FKs[len(nt.FKs)-1]
+		for _, p := range x.snap().Partitions(nt) {
+			if err := x.inheritFK(ctx, nt, p, fk); err != nil {
+				return err
+			}
 		}
 		return x.validateFK(ctx, nt, nt.FKs[len(nt.FKs)-1])
 	case ast.ConstrNotNull:
@@ -40,6 +53,9 @@ func (x *executor) addConstraint(ctx context.Context, t *catalog.Table, k *ast.C
 		return nil
 	case ast.ConstrPrimary, ast.ConstrUnique:
 		if k.UsingIndex != "" {
+			if t.IsPartitioned() {
+				return pgerr.Unsupported("ALTER TABLE / ADD CONSTRAINT USING INDEX is not supported on partitioned tables")
+			}
 			return x.constraintUsingIndex(ctx, t, k)
 		}
 		if k.Kind == ast.ConstrUnique {
@@ -48,12 +64,20 @@ func (x *executor) addConstraint(ctx context.Context, t *catalog.Table, k *ast.C
 			}
 			ix := b.t.Indexes[len(b.t.Indexes)-1]
 			b.t.Indexes = b.t.Indexes[:len(b.t.Indexes)-1]
-			return x.addIndex(ctx, b.t, ix)
+			ix.Only = x.only && t.IsPartitioned() && len(t.Partitioning.Children) > 0
+			if err := x.addIndex(ctx, b.t, ix); err != nil {
+				return err
+			}
+			return x.spreadIndex(ctx, b.t, ix)
 		}
 		if err := b.replacePrimary(ctx, k); err != nil {
 			return err
 		}
-		return x.rewrite(ctx, t, b.t, nil)
+		b.t.Primary.Only = x.only && t.IsPartitioned() && len(t.Partitioning.Children) > 0
+		if err := x.rewrite(ctx, t, b.t, nil); err != nil {
+			return err
+		}
+		return x.spreadIndex(ctx, b.t, b.t.Primary)
 	}
 	return pgerr.Unsupported("exclusion constraints are not supported")
 }
@@ -109,15 +133,27 @@ func (x *executor) constraintUsingIndex(ctx context.Context, t *catalog.Table, k
 }
 
 func (x *executor) dropConstraint(ctx context.Context, t *catalog.Table, c *ast.AlterTableCmd) error {
+	inherited := func() error {
+		return pgerr.New(pgerr.InvalidTableDefinition, "cannot drop inherited constraint %q of relation %q", c.Name, t.Name)
+	}
 	for i, k := range t.Checks {
 		if k.Name == c.Name {
+			if k.Inherited && !x.below {
+				return inherited()
+			}
 			nt := t.Clone()
 			nt.Checks = append(nt.Checks[:i], nt.Checks[i+1:]...)
-			return x.View.Put(ctx, nt)
+			if err := x.View.Put(ctx, nt); err != nil {
+				return err
+			}
+			return x.eachPartition(t, func(p *catalog.Table) error { return x.dropConstraint(ctx, p, c) })
 		}
 	}
 	for _, fk := range t.FKs {
 		if fk.Name == c.Name {
+			if fk.PartOf != 0 {
+				return inherited()
+			}
 			return x.removeFK(ctx, t, fk.OID)
 		}
 	}
@@ -125,26 +161,32 @@ func (x *executor) dropConstraint(ctx context.Context, t *catalog.Table, c *ast.
 		if ix.Constraint == 0 || ix.Name != c.Name {
 			continue
 		}
+		if ix.PartOf != 0 {
+			return inherited()
+		}
 		if err := x.dropFKsOn(ctx, t, ix, c.Behavior); err != nil {
 			return err
 		}
-		t = x.snap().TableByID(t.ID)
-		if t.Primary == nil || t.Primary.OID != ix.OID {
-			return x.removeIndex(ctx, t, ix.OID)
-		}
-		// Without its primary key the table needs row ids.
-		b := &tableBuilder{x: x, t: t.Clone(), schema: x.snap().SchemaByID(t.Schema)}
-		b.t.Primary = nil
-		if err := b.rowID(ctx); err != nil {
-			return err
-		}
-		return x.rewrite(ctx, t, b.t, nil)
+		return x.removeKey(ctx, x.snap().TableByID(t.ID), ix)
 	}
 	if c.IfExists {
 		x.notice(pgerr.UndefinedObject, "constraint %q of relation %q does not exist, skipping", c.Name, t.Name)
 		return nil
 	}
 	return pgerr.New(pgerr.UndefinedObject, "constraint %q of relation %q does not exist", c.Name, t.Name)
+}
+
+// removeKey removes the index of a constraint, or another. Without its primary key a table needs row ids.
+func (x *executor) removeKey(ctx context.Context, t *catalog.Table, ix *catalog.Index) error {
+	if t.Primary == nil || t.Primary.OID != ix.OID || t.IsPartitioned() {
+		return x.removeIndex(ctx, t, ix.OID)
+	}
+	b := &tableBuilder{x: x, t: t.Clone(), schema: x.snap().SchemaByID(t.Schema)}
+	b.t.Primary = nil
+	if err := b.rowID(ctx); err != nil {
+		return err
+	}
+	return x.rewrite(ctx, t, b.t, nil)
 }
 
 func (x *executor) validateConstraint(ctx context.Context, t *catalog.Table, name string) error {
@@ -158,7 +200,10 @@ func (x *executor) validateConstraint(ctx context.Context, t *catalog.Table, nam
 				return err
 			}
 			k.NotValid = false
-			return x.View.Put(ctx, nt)
+			if err := x.View.Put(ctx, nt); err != nil {
+				return err
+			}
+			return x.eachPartition(t, func(p *catalog.Table) error { return x.validateConstraint(ctx, p, name) })
 		}
 	}
 	for _, fk := range nt.FKs {

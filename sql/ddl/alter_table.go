@@ -15,7 +15,7 @@ import (
 
 func (x *executor) alterTable(ctx context.Context, s *ast.AlterTableStmt) error {
 	if s.Object == ast.ObjIndex {
-		return x.alterIndex(s)
+		return x.alterIndex(ctx, s)
 	}
 	if s.Object == ast.ObjType {
 		return pgerr.Unsupported("ALTER TYPE of a composite type's attributes is not supported")
@@ -45,6 +45,7 @@ func (x *executor) alterTable(ctx context.Context, s *ast.AlterTableStmt) error 
 	case s.Object == ast.ObjMatView && t.Kind != catalog.RelMatView:
 		return pgerr.New(pgerr.WrongObjectType, "%q is not a materialized view", t.Name)
 	}
+	x.only = s.Table.Only
 	for i := 0; i < len(s.Cmds); {
 		cmd := s.Cmds[i]
 		// Columns added one after the other are one change: at most one rewrite.
@@ -64,8 +65,9 @@ func (x *executor) alterTable(ctx context.Context, s *ast.AlterTableStmt) error 
 }
 
 // alterIndex takes the commands on indexes that change nothing here.
-func (x *executor) alterIndex(s *ast.AlterTableStmt) error {
-	if rel := x.relation(s.Table); rel.Index == nil {
+func (x *executor) alterIndex(ctx context.Context, s *ast.AlterTableStmt) error {
+	rel := x.relation(s.Table)
+	if rel.Index == nil {
 		if s.IfExists && rel.Table == nil {
 			x.notice(pgerr.UndefinedTable, "relation %q does not exist, skipping", s.Table.Name)
 			return nil
@@ -75,6 +77,10 @@ func (x *executor) alterIndex(s *ast.AlterTableStmt) error {
 	for _, c := range s.Cmds {
 		switch c.Kind {
 		case ast.SetRelOptions, ast.ResetRelOptions, ast.SetStatistics, ast.SetTablespace:
+		case ast.AttachPartition:
+			if err := x.attachIndexPart(ctx, rel, c); err != nil {
+				return err
+			}
 		default:
 			return pgerr.Unsupported("this form of ALTER INDEX is not supported")
 		}
@@ -94,7 +100,14 @@ func (x *executor) alterCmd(ctx context.Context, t *catalog.Table, cmds []*ast.A
 		return pgerr.New(pgerr.WrongObjectType, "ALTER action cannot be performed on relation %q", t.Name).
 			WithDetail("This operation is not supported for %ss.", kindWord(t))
 	}
+	if err := x.checkInherited(t, c); err != nil {
+		return err
+	}
 	switch c.Kind {
+	case ast.AttachPartition:
+		return x.attachPartition(ctx, t, c)
+	case ast.DetachPartition:
+		return x.detachPartition(ctx, t, c)
 	case ast.AddColumn:
 		return x.addColumns(ctx, t, cmds)
 	case ast.DropColumn:
@@ -197,6 +210,13 @@ func liveColumn(t *catalog.Table, name string) (*catalog.Column, error) {
 // addColumns adds columns. Rows are rewritten when a column has a value from the start; then the constraints
 // of the columns are checked by the rewriting itself.
 func (x *executor) addColumns(ctx context.Context, t *catalog.Table, cmds []*ast.AlterTableCmd) error {
+	if err := x.addOwnColumns(ctx, t, cmds); err != nil || !t.IsPartitioned() {
+		return err
+	}
+	return x.spreadColumns(ctx, t, cmds)
+}
+
+func (x *executor) addOwnColumns(ctx context.Context, t *catalog.Table, cmds []*ast.AlterTableCmd) error {
 	b := &tableBuilder{x: x, t: t.Clone(), schema: x.snap().SchemaByID(t.Schema)}
 	var added []string
 	for _, c := range cmds {
@@ -408,7 +428,7 @@ func (x *executor) dropColumn(ctx context.Context, t *catalog.Table, c *ast.Alte
 		}
 	}
 	old := x.snap().TableByID(t.ID)
-	if old.Primary != nil && old.Primary.Primary && indexMentions(old, old.Primary, col.Num) {
+	if old.Primary != nil && old.Primary.Primary && indexMentions(old, old.Primary, col.Num) && !old.IsPartitioned() {
 		// The rows must be stored under something else.
 		b := &tableBuilder{x: x, t: old.Clone(), schema: x.snap().SchemaByID(t.Schema)}
 		b.t.Primary = nil
@@ -438,11 +458,19 @@ func (x *executor) dropColumn(ctx context.Context, t *catalog.Table, c *ast.Alte
 			return err
 		}
 	}
+	if err := x.eachPartition(t, func(p *catalog.Table) error {
+		return x.dropColumn(ctx, p, &ast.AlterTableCmd{Name: c.Name, Behavior: c.Behavior})
+	}); err != nil {
+		return err
+	}
 	return x.dropOwnedSequences(ctx, t.ID, col.Num)
 }
 
 // stripColumn marks a column dropped and removes what refers to it.
 func stripColumn(t *catalog.Table, num int16) {
+	if t.IsPartitioned() && t.Primary != nil && indexMentions(t, t.Primary, num) {
+		t.Primary = nil
+	}
 	t.Indexes = slices.DeleteFunc(t.Indexes, func(ix *catalog.Index) bool { return indexMentions(t, ix, num) })
 	t.Checks = slices.DeleteFunc(t.Checks, func(k *catalog.Check) bool { return slices.Contains(k.Columns, num) })
 	c := t.ColumnByNum(num)
@@ -572,10 +600,19 @@ func (x *executor) alterColumnType(ctx context.Context, t *catalog.Table, c *ast
 			}
 		}
 	}
+	down := func() error {
+		return x.eachPartition(t, func(p *catalog.Table) error { return x.alterColumnType(ctx, p, c) })
+	}
 	if c.Using == nil && sameStorage(col.T, typ) {
-		return x.View.Put(ctx, next)
+		if err := x.View.Put(ctx, next); err != nil {
+			return err
+		}
+		return down()
 	}
 	if err := x.rewrite(ctx, t, next, map[int16]ast.Expr{nc.Num: value}); err != nil {
+		return err
+	}
+	if err := down(); err != nil {
 		return err
 	}
 	// Foreign keys compare the new values.
@@ -641,7 +678,10 @@ func (x *executor) alterDefault(ctx context.Context, t *catalog.Table, c *ast.Al
 	}
 	nt := t.Clone()
 	nt.Column(c.Name).Default = text
-	return x.View.Put(ctx, nt)
+	if err := x.View.Put(ctx, nt); err != nil || x.only {
+		return err
+	}
+	return x.eachPartition(t, func(p *catalog.Table) error { return x.alterDefault(ctx, p, c) })
 }
 
 func (x *executor) alterNotNull(ctx context.Context, t *catalog.Table, c *ast.AlterTableCmd) error {
@@ -650,8 +690,11 @@ func (x *executor) alterNotNull(ctx context.Context, t *catalog.Table, c *ast.Al
 		return err
 	}
 	set := c.Kind == ast.SetNotNull
+	down := func() error {
+		return x.eachPartition(t, func(p *catalog.Table) error { return x.alterNotNull(ctx, p, c) })
+	}
 	if col.NotNull == set {
-		return nil
+		return down()
 	}
 	if set {
 		if err := x.validateNotNull(ctx, t, col); err != nil {
@@ -667,7 +710,10 @@ func (x *executor) alterNotNull(ctx context.Context, t *catalog.Table, c *ast.Al
 	}
 	nt := t.Clone()
 	nt.Column(c.Name).NotNull = set
-	return x.View.Put(ctx, nt)
+	if err := x.View.Put(ctx, nt); err != nil {
+		return err
+	}
+	return down()
 }
 
 func (x *executor) alterIdentity(ctx context.Context, t *catalog.Table, c *ast.AlterTableCmd) error {

@@ -90,6 +90,9 @@ func (b *tableBuilder) primaryKey(ctx context.Context, k *ast.Constraint) error 
 		return err
 	}
 	ix.Primary = true
+	if err := checkPartitionKey(b.t, "PRIMARY KEY", ix.Keys); err != nil {
+		return err
+	}
 	for _, c := range cols {
 		c.NotNull = true
 	}
@@ -116,6 +119,9 @@ func (b *tableBuilder) unique(ctx context.Context, k *ast.Constraint) error {
 		return err
 	}
 	ix.NullsNotDistinct = k.NullsNotDistinct
+	if err := checkPartitionKey(b.t, "UNIQUE", ix.Keys); err != nil {
+		return err
+	}
 	b.t.Indexes = append(b.t.Indexes, ix)
 	return nil
 }
@@ -156,6 +162,9 @@ func (b *tableBuilder) keyIndex(ctx context.Context, k *ast.Constraint, name str
 func (x *executor) addCheck(ctx context.Context, t *catalog.Table, k *ast.Constraint) error {
 	if k.NotEnforced {
 		return pgerr.Unsupported("NOT ENFORCED constraints are not supported")
+	}
+	if k.NoInherit && t.IsPartitioned() {
+		return pgerr.New(pgerr.InvalidTableDefinition, "cannot add NO INHERIT constraint to partitioned table %q", t.Name)
 	}
 	if err := checkExprShape(k.Expr, "check constraint", true); err != nil {
 		return err

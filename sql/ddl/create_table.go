@@ -33,8 +33,8 @@ func (x *executor) createTable(ctx context.Context, s *ast.CreateTableStmt) erro
 		return pgerr.Unsupported("foreign tables are not supported")
 	case len(s.Inherits) > 0:
 		return pgerr.Unsupported("table inheritance is not supported")
-	case s.PartitionBy != nil || s.PartitionOf != nil:
-		return pgerr.Unsupported("table partitioning is not supported")
+	case s.PartitionOf != nil:
+		return x.createPartition(ctx, s)
 	case s.OfType != nil:
 		return pgerr.Unsupported("typed tables are not supported")
 	}
@@ -64,6 +64,12 @@ func (x *executor) createTable(ctx context.Context, s *ast.CreateTableStmt) erro
 		}
 	}
 	b.constraints = append(b.constraints, constraints...)
+	if s.PartitionBy != nil {
+		t.Kind = catalog.RelPartitioned
+		if t.Partitioning, err = x.partitionSpec(ctx, t, s.PartitionBy); err != nil {
+			return err
+		}
+	}
 	if err := b.finish(ctx); err != nil {
 		return err
 	}
@@ -319,7 +325,7 @@ func (b *tableBuilder) finish(ctx context.Context) error {
 			}
 		}
 	}
-	if b.t.Primary == nil {
+	if b.t.Primary == nil && !b.t.IsPartitioned() {
 		if err := b.rowID(ctx); err != nil {
 			return err
 		}

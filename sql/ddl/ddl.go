@@ -60,6 +60,8 @@ type executor struct {
 	*Env
 	tag    string   // overrides the statement's tag
 	lookup []string // the search path by which names are found: the temporary schema, then SearchPath
+	only   bool     // ALTER TABLE ONLY
+	below  bool     // the command was given for a table above this partition
 }
 
 func (x *executor) run(ctx context.Context, stmt ast.Stmt) error {

@@ -197,6 +197,20 @@ func (x *executor) dropRelationWith(ctx context.Context, t *catalog.Table, behav
 	if t == nil {
 		return nil // a cascade was faster
 	}
+	// Partitions go with their table.
+	for _, p := range x.snap().Partitions(t) {
+		if together == nil {
+			together = map[uint32]bool{}
+		}
+		for _, below := range x.snap().Tree(p) {
+			together[below.ID] = true
+		}
+		together[t.ID] = true
+		if err := x.dropRelationWith(ctx, p, behavior, together); err != nil {
+			return err
+		}
+	}
+	t = x.snap().TableByID(t.ID)
 	var deps, notices []string
 	for _, v := range x.dependents(t.ID) {
 		if together[v.ID] {
@@ -282,6 +296,11 @@ func (x *executor) dropRelationWith(ctx context.Context, t *catalog.Table, behav
 	}
 	if err := x.dropOwnedSequences(ctx, t.ID, 0); err != nil {
 		return err
+	}
+	if t.PartOf != 0 {
+		if err := x.forgetPartition(ctx, t.PartOf, t.ID); err != nil {
+			return err
+		}
 	}
 	return x.View.Delete(ctx, x.snap().TableByID(t.ID))
 }

@@ -25,6 +25,9 @@ func (x *executor) createIndex(ctx context.Context, s *ast.CreateIndexStmt) erro
 	if err := x.ownTable(t); err != nil {
 		return err
 	}
+	if t.IsPartitioned() && s.Concurrently {
+		return pgerr.New(pgerr.FeatureNotSupported, "cannot create index on partitioned table %q concurrently", t.Name)
+	}
 	if !indexMethods[s.AccessMethod] {
 		switch s.AccessMethod {
 		case "gin", "gist", "spgist", "brin":
@@ -89,7 +92,26 @@ func (x *executor) createIndex(ctx context.Context, s *ast.CreateIndexStmt) erro
 	if ix.OID, err = x.View.NewID(ctx); err != nil {
 		return err
 	}
-	return x.addIndex(ctx, nt, ix)
+	if !t.IsPartitioned() {
+		return x.addIndex(ctx, nt, ix)
+	}
+	if s.Unique {
+		if err := checkPartitionKey(t, "UNIQUE", ix.Keys); err != nil {
+			return err
+		}
+	}
+	// An index made ON ONLY the table becomes valid when every partition has one attached.
+	parts := x.snap().Partitions(t)
+	ix.Only = s.Table.Only && len(parts) > 0
+	if err := x.addIndex(ctx, nt, ix); err != nil || s.Table.Only {
+		return err
+	}
+	for _, p := range parts {
+		if err := x.attachIndex(ctx, nt, p, ix); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // indexKey checks one key of a new index. The word is what it adds to a made-up name.
@@ -150,6 +172,10 @@ func (x *executor) addIndex(ctx context.Context, t *catalog.Table, ix *catalog.I
 	if x.BuildIndex == nil {
 		return pgerr.Unsupported("indexes cannot be built here")
 	}
+	if t.IsPartitioned() {
+		t.Indexes = append(t.Indexes, ix)
+		return x.View.Put(ctx, t)
+	}
 	ix.State = catalog.IndexWriteOnly
 	t.Indexes = append(t.Indexes, ix)
 	if err := x.View.Put(ctx, t); err != nil {
@@ -173,6 +199,13 @@ func (x *executor) dropIndex(ctx context.Context, rel catalog.Relation, behavior
 		return pgerr.New(pgerr.DependentObjectsStillExist, "cannot drop index %s because constraint %s on table %s requires it", ix.Name, ix.Name, t.Name).
 			WithHint("You can drop constraint %s on table %s instead.", ix.Name, t.Name)
 	}
+	if ix.PartOf != 0 {
+		_, up := x.snap().IndexByOID(ix.PartOf)
+		if up != nil {
+			return pgerr.New(pgerr.DependentObjectsStillExist, "cannot drop index %s because index %s requires it", ix.Name, up.Name).
+				WithHint("You can drop index %s instead.", up.Name)
+		}
+	}
 	if err := x.dropFKsOn(ctx, t, ix, behavior); err != nil {
 		return err
 	}
@@ -181,7 +214,20 @@ func (x *executor) dropIndex(ctx context.Context, rel catalog.Relation, behavior
 
 // removeIndex takes a secondary index off a table and its entries out of storage.
 func (x *executor) removeIndex(ctx context.Context, t *catalog.Table, oid uint32) error {
+	for _, p := range x.snap().Partitions(t) {
+		for _, ix := range p.AllIndexes() {
+			if ix.PartOf != oid {
+				continue
+			}
+			if err := x.removeKey(ctx, p, ix); err != nil {
+				return err
+			}
+		}
+	}
 	nt := t.Clone()
+	if nt.IsPartitioned() && nt.Primary != nil && nt.Primary.OID == oid {
+		nt.Primary = nil
+	}
 	for i, ix := range nt.Indexes {
 		if ix.OID == oid {
 			nt.Indexes = append(nt.Indexes[:i], nt.Indexes[i+1:]...)
@@ -245,6 +291,15 @@ func (x *executor) removeFK(ctx context.Context, child *catalog.Table, oid uint3
 	}
 	if err := x.View.Put(ctx, nt); err != nil {
 		return err
+	}
+	for _, p := range x.snap().Partitions(nt) {
+		for _, fk := range p.FKs {
+			if fk.PartOf == oid {
+				if err := x.removeFK(ctx, p, fk.OID); err != nil {
+					return err
+				}
+			}
+		}
 	}
 	if parent := x.snap().TableByID(ref); parent != nil {
 		parent = parent.Clone()

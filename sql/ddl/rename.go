@@ -197,6 +197,9 @@ func (x *executor) renameColumn(ctx context.Context, s *ast.RenameStmt) error {
 	if err := x.ownTable(t); err != nil {
 		return err
 	}
+	if c := t.Column(s.Sub); c != nil && c.Inherited && !x.below {
+		return pgerr.New(pgerr.InvalidTableDefinition, "cannot rename inherited column %q", s.Sub)
+	}
 	if _, err := liveColumn(t, s.Sub); err != nil {
 		if systemColumns[s.Sub] {
 			return err
@@ -248,8 +251,18 @@ func (x *executor) renameColumn(ctx context.Context, s *ast.RenameStmt) error {
 	if err != nil {
 		return err
 	}
+	if nt.Partitioning != nil {
+		for i := range nt.Partitioning.Keys {
+			edit(&nt.Partitioning.Keys[i].Expr)
+		}
+	}
 	// A view's query keeps its own names: the view's columns are named by position.
-	return x.View.Put(ctx, nt)
+	if err := x.View.Put(ctx, nt); err != nil {
+		return err
+	}
+	return x.eachPartition(t, func(p *catalog.Table) error {
+		return x.renameColumn(ctx, &ast.RenameStmt{Object: s.Object, Table: x.rangeVarOf(p), Sub: s.Sub, New: s.New})
+	})
 }
 
 func (x *executor) renameConstraint(ctx context.Context, s *ast.RenameStmt) error {
@@ -263,8 +276,16 @@ func (x *executor) renameConstraint(ctx context.Context, s *ast.RenameStmt) erro
 	}
 	for _, k := range nt.Checks {
 		if k.Name == s.Sub {
+			if k.Inherited && !x.below {
+				return pgerr.New(pgerr.InvalidTableDefinition, "cannot rename inherited constraint %q", s.Sub)
+			}
 			k.Name = s.New
-			return x.View.Put(ctx, nt)
+			if err := x.View.Put(ctx, nt); err != nil {
+				return err
+			}
+			return x.eachPartition(t, func(p *catalog.Table) error {
+				return x.renameConstraint(ctx, &ast.RenameStmt{Object: s.Object, Table: x.rangeVarOf(p), Sub: s.Sub, New: s.New})
+			})
 		}
 	}
 	for _, fk := range nt.FKs {

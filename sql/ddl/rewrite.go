@@ -14,12 +14,16 @@ import (
 // search path names, whose storage the table then takes over. exprs are the values of columns that do not
 // simply keep theirs.
 func (x *executor) rewrite(ctx context.Context, old, next *catalog.Table, exprs map[int16]ast.Expr) error {
+	if old.IsPartitioned() {
+		return x.View.Put(ctx, next) // it has no rows of its own
+	}
 	tmp := next.Clone()
 	var err error
 	if tmp.ID, err = x.View.NewID(ctx); err != nil {
 		return err
 	}
 	tmp.Schema, tmp.FKs, tmp.Inbound, tmp.DependsOn, tmp.Storage = catalog.PgToastID, nil, nil, nil, 0
+	tmp.PartOf, tmp.Bound = 0, nil
 	for _, ix := range tmp.AllIndexes() {
 		// The same names appear in messages; the oids must not hide the real ones.
 		if ix.OID, err = x.View.NewID(ctx); err != nil {

@@ -428,13 +428,23 @@ func (x *executor) truncate(ctx context.Context, s *ast.TruncateStmt) error {
 		if err != nil {
 			return err
 		}
-		if !seen[t.ID] {
-			seen[t.ID] = true
-			list = append(list, t)
+		if t.IsPartitioned() && r.Only {
+			return pgerr.New(pgerr.WrongObjectType, "cannot truncate only a partitioned table").
+				WithHint("Do not specify the ONLY keyword, or use TRUNCATE ONLY on the partitions directly.")
+		}
+		for _, t := range x.snap().Tree(t) {
+			if !seen[t.ID] {
+				seen[t.ID] = true
+				list = append(list, t)
+			}
 		}
 	}
 	for i := 0; i < len(list); i++ {
-		for _, in := range list[i].Inbound {
+		inbound := slices.Clone(list[i].Inbound)
+		for _, up := range x.snap().Ancestors(list[i]) {
+			inbound = append(inbound, up.Inbound...)
+		}
+		for _, in := range inbound {
 			if seen[in.Table] {
 				continue
 			}
@@ -445,8 +455,10 @@ func (x *executor) truncate(ctx context.Context, s *ast.TruncateStmt) error {
 					WithHint("Truncate table %q at the same time, or use TRUNCATE ... CASCADE.", child.Name)
 			}
 			x.notice("00000", "truncate cascades to table %q", child.Name)
-			seen[child.ID] = true
-			list = append(list, child)
+			for _, c := range x.snap().Tree(child) {
+				seen[c.ID] = true
+				list = append(list, c)
+			}
 		}
 	}
 	for _, t := range list {

@@ -36,6 +36,8 @@ func (s *state) make(n plan.Node) (op, error) {
 			return s.newSequenceScan(n), nil
 		}
 		return nil, pgerr.New(pgerr.WrongObjectType, "cannot read relation %q", n.Table.Name)
+	case *plan.Append:
+		return &appendOp{s: s, n: n}, nil
 	case *plan.FuncScan:
 		return &funcScanOp{s: s, n: n}, nil
 	case *plan.Join:
@@ -103,10 +105,16 @@ func (s *state) make(n plan.Node) (op, error) {
 	case *plan.LockRows:
 		return newLockRows(s, n, in), nil
 	case *plan.Insert:
-		return newInsert(s, n, in), nil
+		return insertOf(s, n, in), nil
 	case *plan.Update:
+		if n.Target.Parts != nil {
+			return newPartUpdate(s, n, in), nil
+		}
 		return newUpdate(s, n, in), nil
 	case *plan.Delete:
+		if n.Target.Parts != nil {
+			return newPartDelete(s, n, in), nil
+		}
 		return newDelete(s, n, in), nil
 	case *plan.Merge:
 		return newMerge(s, n, in), nil

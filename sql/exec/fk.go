@@ -460,7 +460,15 @@ func (q *fkQueue) act(ctx context.Context, a fkAction, action plan.FKAction) err
 	case plan.FKNoAction, plan.FKRestrict:
 		if action == plan.FKNoAction {
 			// Another row may have taken the old key's place.
-			again, err := q.exists(ctx, fmt.Sprintf("again %d %s", a.fk.ChildID, a.fk.Name), a.parent, a.fk.ParentCols, a.old, pt)
+			root, cols := a.parent, a.fk.ParentCols
+			if root.ID != a.fk.ParentID {
+				// The key is a partitioned table's: any partition may have it.
+				if root, err = q.s.env.Catalog.TableByID(a.fk.ParentID); err != nil || root == nil {
+					return err
+				}
+				cols = a.fk.RootCols
+			}
+			again, err := q.exists(ctx, fmt.Sprintf("again %d %s", a.fk.ChildID, a.fk.Name), root, cols, a.old, pt)
 			if err != nil || again {
 				return err
 			}

@@ -17,6 +17,8 @@ type change struct {
 	old, new []types.Datum
 	kept     []types.Datum
 	conflict bool // INSERT that became an UPDATE
+	// Of a partitioned table: the partition the row is in, the one it goes to, its place in the statement.
+	leaf, to, seq int
 }
 
 // modifyOp is the frame that INSERT, UPDATE, DELETE and MERGE share: it reads rows, collects changes,
@@ -184,6 +186,15 @@ func delay(x op) {
 		m = &x.modifyOp
 	case *deleteOp:
 		m = &x.modifyOp
+	case *partInsertOp:
+		if x.n_.Conflict != nil {
+			return
+		}
+		m = &x.modifyOp
+	case *partUpdateOp:
+		m = &x.modifyOp
+	case *partDeleteOp:
+		m = &x.modifyOp
 	default:
 		return
 	}
@@ -209,6 +220,16 @@ type insertOp struct {
 	touched map[string]bool
 	read    *rowReader
 	pkRead  []*rowReader
+	// moved, of a partition, says that a row changed by ON CONFLICT would belong to another.
+	moved func(row []types.Datum) (bool, error)
+}
+
+// insertOf makes the operator for a table or for a partitioned one.
+func insertOf(s *state, n *plan.Insert, in op) op {
+	if n.Target.Parts != nil {
+		return newPartInsert(s, n, in)
+	}
+	return newInsert(s, n, in)
 }
 
 func newInsert(s *state, n *plan.Insert, in op) op {
@@ -424,6 +445,14 @@ func (o *insertOp) updateExisting(ctx context.Context, c *change, arbiter int, k
 	}
 	if row, err = o.saveRow(w.newRow()); err != nil {
 		return err
+	}
+	if o.moved != nil {
+		switch away, err := o.moved(row); {
+		case err != nil:
+			return err
+		case away:
+			return errMoves()
+		}
 	}
 	o.touched[string(rowKey)] = true
 	cw := o.cw
@@ -686,14 +715,7 @@ func (o *deleteOp) flushRows(ctx context.Context) error {
 func (s *state) deleteRows(w *writer, list []change, exprs bool) error {
 	for i := range list {
 		c := &list[i]
-		if exprs {
-			copy(w.oldRow(), c.old)
-		}
-		ents, err := w.entries(c.old, true)
-		if err != nil {
-			return err
-		}
-		if err := w.remove(w.rowKey(c.old), ents); err != nil {
+		if err := s.removeRow(w, c.old, exprs); err != nil {
 			return err
 		}
 		if err := s.queueParent(w.t.Table, c.old, nil); err != nil {
@@ -701,6 +723,18 @@ func (s *state) deleteRows(w *writer, list []change, exprs bool) error {
 		}
 	}
 	return nil
+}
+
+// removeRow takes a row and its entries out of a table.
+func (s *state) removeRow(w *writer, old []types.Datum, exprs bool) error {
+	if exprs {
+		copy(w.oldRow(), old)
+	}
+	ents, err := w.entries(old, true)
+	if err != nil {
+		return err
+	}
+	return w.remove(w.rowKey(old), ents)
 }
 
 func (o *deleteOp) emitRow(c *change) {
@@ -836,7 +870,7 @@ func (s *state) insertRow(ctx context.Context, w *writer, row []types.Datum, exp
 // Inserter inserts rows that come from outside, in batches.
 type Inserter struct {
 	s   *state
-	ins *insertOp
+	ins *modifyOp
 	v   *plan.Values
 }
 
@@ -846,8 +880,14 @@ func newInserter(ctx context.Context, p *plan.Plan, env *Env) (*Inserter, error)
 		return nil, pgerr.New(pgerr.InternalError, "not a plan for COPY")
 	}
 	s := newState(p, env)
-	ins := newInsert(s, n, &oneRowOp{}).(*insertOp)
-	return &Inserter{s: s, ins: ins, v: n.Input.(*plan.Values)}, nil
+	w := &Inserter{s: s, v: n.Input.(*plan.Values)}
+	switch o := insertOf(s, n, &oneRowOp{}).(type) {
+	case *insertOp:
+		w.ins = &o.modifyOp
+	case *partInsertOp:
+		w.ins = &o.modifyOp
+	}
+	return w, nil
 }
 
 // Add inserts one row of values in the types of the plan's ParamTypes. The row may be reused after Add.
@@ -855,7 +895,7 @@ func (w *Inserter) Add(ctx context.Context, row []types.Datum) error {
 	for i, sl := range w.v.Slots {
 		w.s.c.Frame[sl] = row[i]
 	}
-	if err := w.ins.takeRow(ctx); err != nil {
+	if err := w.ins.take(ctx); err != nil {
 		return err
 	}
 	if len(w.ins.pending) < writeBatch {
@@ -871,7 +911,7 @@ func (w *Inserter) write(ctx context.Context) error {
 	if len(w.ins.pending) == 0 {
 		return nil
 	}
-	if err := w.ins.flushRows(ctx); err != nil {
+	if err := w.ins.flush(ctx); err != nil {
 		return err
 	}
 	w.ins.pending = w.ins.pending[:0]

@@ -34,6 +34,8 @@ type writer struct {
 	// that nobody else writes to; nil where that cannot be said. Greater keys need no probe: rows that come
 	// in the order of their new key, as those of a bulk load do, are written without a read.
 	highest [][]byte
+	// root, for a partition, is the partitioned table that a row was given for: messages show it in its columns.
+	root *plan.WriteTarget
 }
 
 type keyState struct {
@@ -393,7 +395,11 @@ func (w *writer) failingRow(row []types.Datum) string {
 	var b strings.Builder
 	b.WriteString("Failing row contains (")
 	first := true
-	for i, c := range w.t.Table.Columns {
+	t := w.t.Table
+	if w.root != nil {
+		t, row = w.root.Table, frameRow(w.s, w.root.New)
+	}
+	for i, c := range t.Columns {
 		if c.Hidden {
 			continue
 		}
@@ -436,6 +442,11 @@ func (w *writer) complete() error {
 		if !d.IsNull() && !d.Bool() {
 			return pgerr.New(pgerr.CheckViolation, "new row for relation %q violates check constraint %q", t.Name, k.Name).
 				WithDetail("%s", w.failingRow(w.newRow())).WithTable(t.Schema, t.Name).WithConstraint(k.Name)
+		}
+	}
+	for i := range w.t.Within {
+		if err := w.s.within(&w.t.Within[i], t, func() string { return w.failingRow(w.newRow()) }); err != nil {
+			return err
 		}
 	}
 	return nil

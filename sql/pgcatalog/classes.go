@@ -88,6 +88,7 @@ func pgClass(g *gen) error {
 			"reltuples", tuples, "relhasindex", len(indexes) > 0, "relpersistence", persistence(t), "relkind", t.Kind,
 			"relnatts", len(t.Columns), "relchecks", len(t.Checks), "relhasrules", hasRules, "relhastriggers", len(t.FKs)+len(t.Inbound) > 0,
 			"relispopulated", t.Kind != catalog.RelMatView || t.Populated, "relreplident", replIdent,
+			"relhassubclass", t.IsPartitioned() && len(t.Partitioning.Children) > 0, "relispartition", t.PartOf != 0, "relpartbound", g.boundText(t),
 			"relfrozenxid", 0, "relacl", g.aclText(t.ACL), "reloptions", t.Options); err != nil {
 			return err
 		}
@@ -98,7 +99,7 @@ func pgClass(g *gen) error {
 			}
 			if err := g.row("oid", ix.OID, "relname", ix.Name, "relnamespace", t.Schema, "relowner", t.Owner, "relam", am,
 				"relfilenode", ix.OID, "reltablespace", ix.Tablespace, "relpages", 1, "reltuples", tuples, "relpersistence", persistence(t),
-				"relkind", "i", "relnatts", len(ix.Keys)+len(ix.Include), "relispopulated", true, "relreplident", "n",
+				"relkind", indexKind(t), "relispartition", ix.PartOf != 0, "relhassubclass", t.IsPartitioned(), "relnatts", len(ix.Keys)+len(ix.Include), "relispopulated", true, "relreplident", "n",
 				"reloptions", ix.Options); err != nil {
 				return err
 			}
@@ -162,6 +163,7 @@ func pgAttribute(g *gen) error {
 				generated = "s"
 			}
 			if err := attr(t.ID, c.Num, c.Name, c.T, c.Type, "attnotnull", c.NotNull, "atthasdef", hasDefault(c),
+				"attislocal", !c.Inherited, "attinhcount", count(c.Inherited),
 				"attidentity", identity, "attgenerated", generated, "attacl", g.aclText(c.ACL)); err != nil {
 				return err
 			}
@@ -250,7 +252,7 @@ func pgIndex(g *gen) error {
 			}
 			if err := g.row("indexrelid", ix.OID, "indrelid", t.ID, "indnatts", len(keys), "indnkeyatts", len(ix.Keys),
 				"indisunique", ix.Unique, "indnullsnotdistinct", ix.NullsNotDistinct, "indisprimary", ix.Primary,
-				"indimmediate", !ix.Deferrable, "indisclustered", ix.Clustered, "indisvalid", ix.State == catalog.IndexPublic,
+				"indimmediate", !ix.Deferrable, "indisclustered", ix.Clustered, "indisvalid", ix.State == catalog.IndexPublic && !ix.Only,
 				"indisready", true, "indislive", true, "indisreplident", ix.ReplIdent, "indkey", keys, "indcollation", coll,
 				"indclass", class, "indoption", options, "indexprs", expr, "indpred", pred); err != nil {
 				return err
@@ -279,13 +281,14 @@ func pgConstraint(g *gen) error {
 			}
 			if err := g.row("oid", ix.Constraint, "conname", ix.Name, "connamespace", t.Schema, "contype", kind, "condeferrable", ix.Deferrable,
 				"condeferred", ix.InitDeferred, "convalidated", true, "conrelid", t.ID, "conindid", ix.OID, "confupdtype", " ",
-				"confdeltype", " ", "confmatchtype", " ", "conislocal", true, "connoinherit", true, "conkey", keyColumns(ix)); err != nil {
+				"confdeltype", " ", "confmatchtype", " ", "conislocal", ix.PartOf == 0, "coninhcount", count(ix.PartOf != 0), "conparentid", g.constraintOf(ix.PartOf),
+				"connoinherit", !t.IsPartitioned(), "conkey", keyColumns(ix)); err != nil {
 				return err
 			}
 		}
 		for _, c := range t.Checks {
 			if err := g.row("oid", c.OID, "conname", c.Name, "connamespace", t.Schema, "contype", "c", "convalidated", !c.NotValid,
-				"conrelid", t.ID, "confupdtype", " ", "confdeltype", " ", "confmatchtype", " ", "conislocal", true,
+				"conrelid", t.ID, "confupdtype", " ", "confdeltype", " ", "confmatchtype", " ", "conislocal", !c.Inherited, "coninhcount", count(c.Inherited),
 				"connoinherit", c.NoInherit, "conkey", c.Columns, "conbin", c.Expr); err != nil {
 				return err
 			}
@@ -298,7 +301,8 @@ func pgConstraint(g *gen) error {
 			if err := g.row("oid", fk.OID, "conname", fk.Name, "connamespace", t.Schema, "contype", "f", "condeferrable", fk.Deferrable,
 				"condeferred", fk.InitDeferred, "convalidated", !fk.NotValid, "conrelid", t.ID, "conindid", fk.RefIndex,
 				"confrelid", fk.RefTable, "confupdtype", fk.OnUpdate, "confdeltype", fk.OnDelete, "confmatchtype", match,
-				"conislocal", true, "connoinherit", true, "conkey", fk.Columns, "confkey", fk.RefColumns, "confdelsetcols", fk.SetColumns); err != nil {
+				"conislocal", fk.PartOf == 0, "coninhcount", count(fk.PartOf != 0), "conparentid", fk.PartOf, "connoinherit", !t.IsPartitioned(),
+				"conkey", fk.Columns, "confkey", fk.RefColumns, "confdelsetcols", fk.SetColumns); err != nil {
 				return err
 			}
 		}

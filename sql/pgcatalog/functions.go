@@ -82,7 +82,12 @@ var functions = map[string]func(c *call) (types.Datum, error){
 		}
 		return boolean(false)
 	},
-	"pg_get_expr": func(c *call) (types.Datum, error) { return str(exprText(c.env, c.text(0))) },
+	"pg_get_expr": func(c *call) (types.Datum, error) {
+		if s := c.text(0); s == "DEFAULT" || strings.HasPrefix(s, "FOR VALUES ") {
+			return str(s) // relpartbound
+		}
+		return str(exprText(c.env, c.text(0)))
+	},
 	"pg_get_constraintdef": func(c *call) (types.Datum, error) {
 		return str(constraintDef(c.env, c.oid(0), c.flag(1)))
 	},
@@ -123,7 +128,10 @@ var functions = map[string]func(c *call) (types.Datum, error){
 	"pg_get_ruledef":                     null,
 	"pg_get_triggerdef":                  null,
 	"pg_get_functiondef":                 null,
-	"pg_get_partkeydef":                  null,
+	"pg_get_partkeydef":                  partKeyDef,
+	"pg_partition_root":                  partitionRoot,
+	"pg_partition_tree":                  partitionTreeRows,
+	"pg_partition_ancestors":             partitionAncestorRows,
 	"pg_get_partition_constraintdef":     null,
 	"pg_get_statisticsobjdef":            null,
 	"pg_get_statisticsobjdef_columns":    null,

@@ -77,7 +77,7 @@ func (s *scope) writable(r *ast.RangeVar, verb string) (*viewTarget, error) {
 		return nil, err
 	}
 	switch t.Kind {
-	case BaseTable:
+	case BaseTable, Partitioned:
 		if t.NotUpdatable != "" && !s.b.env.Internal {
 			return nil, pgerr.New(pgerr.WrongObjectType, "%s", t.NotUpdatable)
 		}
@@ -119,6 +119,18 @@ func (b *binder) newSlots(n int) []Slot {
 // target binds a table's constraints and index expressions to the slots of old and new rows.
 func (b *binder) writeTarget(t *Table, old, new []Slot) (*WriteTarget, error) {
 	w := &WriteTarget{Table: t, Old: old, New: new}
+	parted := t.Kind == Partitioned
+	if parted {
+		if err := b.partTarget(w); err != nil {
+			return nil, err
+		}
+	} else if new != nil && t.Within != nil {
+		b.useTree(t)
+		var err error
+		if w.Within, err = b.boundChecks(t, new); err != nil {
+			return nil, err
+		}
+	}
 	bind := func(e ast.Expr, slots []Slot, what string) (Expr, error) {
 		sc := &scope{b: b, q: &query{}, clause: what, noAgg: true, noWindow: true, noSRF: true, items: visibleItem(rowRel(t, t.Name, slots))}
 		path := b.path
@@ -126,7 +138,7 @@ func (b *binder) writeTarget(t *Table, old, new []Slot) (*WriteTarget, error) {
 		defer func() { b.path = path }()
 		return sc.expr(e)
 	}
-	if new != nil {
+	if new != nil && !parted {
 		for i, c := range t.Columns {
 			if c.Generated != nil {
 				x, err := bind(c.Generated, new, "column generation expressions")
@@ -376,11 +388,17 @@ func (s *scope) insert(st *ast.InsertStmt) (*bound, error) {
 		if err := s.onConflict(n, st.OnConflict, v); err != nil {
 			return nil, err
 		}
+		if n.Target.Parts != nil {
+			if err := s.leafConflicts(n, st.OnConflict, v); err != nil {
+				return nil, err
+			}
+		}
 	}
 	rl, _, err := v.rel(newRow)
 	if err != nil {
 		return nil, err
 	}
+	n.Target.setOID(rl)
 	return s.returning(n, st.Returning, visibleItem(rl), &n.Returning)
 }
 
@@ -473,8 +491,10 @@ func (s *scope) onConflict(n *Insert, oc *ast.OnConflict, v *viewTarget) error {
 	}
 	c.Old = b.newSlots(len(t.Columns))
 	var err error
-	if c.OldTarget, err = b.writeTarget(t, c.Old, n.Target.New); err != nil {
-		return err
+	if t.Kind != Partitioned {
+		if c.OldTarget, err = b.writeTarget(t, c.Old, n.Target.New); err != nil {
+			return err
+		}
 	}
 	sc := s.in("ON CONFLICT", true, true, true)
 	ex, _, err := v.rel(n.Target.New)
@@ -877,6 +897,9 @@ func (e *ArraySet) copy() Expr         { c := *e; return &c }
 
 // targetScan makes the scan of an UPDATE's or DELETE's target.
 func (s *scope) targetScan(v *viewTarget) (node Node, rl *rel, old []Slot, err error) {
+	if v.base.Kind == Partitioned {
+		return s.targetAppend(v)
+	}
 	sc, _ := s.b.scan(v.base)
 	sc.Lock, sc.Target = LockForUpdate, true
 	sc.Alias = v.base.Name
@@ -940,10 +963,12 @@ func (s *scope) update(st *ast.UpdateStmt) (*bound, error) {
 	if n.Target, err = b.writeTarget(t, old, newRow); err != nil {
 		return nil, err
 	}
+	n.Target.foundBy(rl.app)
 	items := slices.Clone(s.items)
 	if items[0].rel, _, err = v.rel(newRow); err != nil {
 		return nil, err
 	}
+	n.Target.setOID(items[0].rel)
 	return s.returning(n, st.Returning, items, &n.Returning)
 }
 
@@ -984,6 +1009,7 @@ func (s *scope) delete(st *ast.DeleteStmt) (*bound, error) {
 	if n.Target, err = b.writeTarget(t, old, nil); err != nil {
 		return nil, err
 	}
+	n.Target.foundBy(rl.app)
 	return s.returning(n, st.Returning, s.items, &n.Returning)
 }
 
@@ -997,6 +1023,9 @@ func (s *scope) merge(st *ast.MergeStmt) (*bound, error) {
 		return nil, pgerr.Unsupported("MERGE into a view is not supported")
 	}
 	t := v.base
+	if t.Kind == Partitioned {
+		return nil, pgerr.Unsupported("MERGE into a partitioned table is not supported")
+	}
 	if st.Returning != nil {
 		return nil, pgerr.Unsupported("MERGE ... RETURNING is not supported")
 	}

@@ -2,8 +2,10 @@ package plan
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/builtin"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/types"
 )
@@ -150,12 +152,40 @@ func (s *scope) rangeVar(r *ast.RangeVar) (Node, []nsItem, error) {
 	case OtherRelation:
 		return nil, nil, errAt(r.Off, pgerr.WrongObjectType, "cannot open relation %q", r.Name)
 	}
+	if t.Kind == Partitioned && !r.Only {
+		n, rl := b.appendOf(t)
+		if err := rl.rename(r.Alias, r.Off); err != nil {
+			return nil, nil, err
+		}
+		n.Alias = rl.alias
+		return n, visibleItem(rl), nil
+	}
 	sc, rl := b.scan(t)
 	if err := rl.rename(r.Alias, r.Off); err != nil {
 		return nil, nil, err
 	}
 	sc.Alias = rl.alias
+	if t.Kind == Partitioned {
+		// ONLY a partitioned table has no rows.
+		return &Filter{Input: &Project{Input: &OneRow{}, Exprs: nullsOf(t), Slots: slotsOf(sc)}, Conds: []Expr{&Const{D: types.NewBool(false), T: types.Bool}}}, visibleItem(rl), nil
+	}
 	return sc, visibleItem(rl), nil
+}
+
+func nullsOf(t *Table) []Expr {
+	var out []Expr
+	for _, c := range t.Columns {
+		out = append(out, &Const{T: c.T})
+	}
+	return out
+}
+
+func slotsOf(sc *Scan) []Slot {
+	var out []Slot
+	for _, c := range sc.Cols {
+		out = append(out, c.Slot)
+	}
+	return out
 }
 
 // table resolves a relation or reports that there is none.
@@ -352,6 +382,8 @@ func (s *scope) functionRef(r *ast.FunctionRef, left []nsItem) (Node, []nsItem, 
 			if len(cols) == 1 {
 				name = cols[0].Name
 				t = cols[0].Type
+			} else if out := resultName(item.Call); out != "" {
+				name = out
 			} else if r.Alias != nil && len(r.Funcs) == 1 {
 				name = r.Alias.Name
 			}
@@ -367,6 +399,23 @@ func (s *scope) functionRef(r *ast.FunctionRef, left []nsItem) (Node, []nsItem, 
 	}
 	n.Alias = rl.alias
 	return n, visibleItem(rl), nil
+}
+
+// resultName is the name of a function's only OUT parameter.
+func resultName(c *builtin.Call) string {
+	if c == nil || c.Func == nil {
+		return ""
+	}
+	name := ""
+	for i := range c.Func.ArgModes {
+		if strings.IndexByte("obt", c.Func.ArgModes[i]) >= 0 {
+			if name != "" || i >= len(c.Func.ArgNames) {
+				return ""
+			}
+			name = c.Func.ArgNames[i]
+		}
+	}
+	return name
 }
 
 // joinRef binds a join.

@@ -61,7 +61,7 @@ func (b *binder) baseOf(t *Table, verb string) (*Table, error) {
 	switch {
 	case base.Kind == View:
 		return b.baseOf(base, verb)
-	case base.Kind != BaseTable || base.NotUpdatable != "":
+	case base.Kind != BaseTable && base.Kind != Partitioned || base.NotUpdatable != "":
 		return nil, why("Views that do not select from a single table or view are not automatically updatable.")
 	}
 	return base, nil

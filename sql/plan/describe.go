@@ -247,6 +247,12 @@ func (d *describer) item(n Node) *item {
 		}
 	case *Scan:
 		d.scan(it, x)
+	case *Append:
+		it.name = "Append"
+		if len(x.Kids) == 0 {
+			it.name = "Result"
+			add("One-Time Filter", "false")
+		}
 	case *FuncScan:
 		name := x.Funcs[0].Name
 		if x.Alias != "" && x.Alias != name {

@@ -19,7 +19,7 @@ func (s *scope) locking(st *ast.SelectStmt, node Node) (Node, error) {
 		var rels []*rel
 		if len(lc.Tables) == 0 {
 			for _, it := range s.items {
-				if it.relVisible || it.rel.scan != nil {
+				if it.relVisible || it.rel.scan != nil || it.rel.app != nil {
 					rels = append(rels, it.rel)
 				}
 			}
@@ -34,12 +34,20 @@ func (s *scope) locking(st *ast.SelectStmt, node Node) (Node, error) {
 			if found == nil {
 				return nil, errAt(r.Off, pgerr.UndefinedTable, "relation %q in %s clause not found in FROM clause", r.Name, lockName(lc.Strength))
 			}
-			if found.scan == nil {
+			if found.scan == nil && found.app == nil {
 				return nil, errAt(r.Off, pgerr.FeatureNotSupported, "%s cannot be applied to this relation", lockName(lc.Strength))
 			}
 			rels = append(rels, found)
 		}
 		for _, r := range rels {
+			if r.app != nil {
+				// The partitions' rows are locked as they are found.
+				r.app.Target, r.app.Wait, r.app.Lock = true, wait, max(r.app.Lock, LockShare)
+				if mode == kv.LockExclusive {
+					r.app.Lock = LockForUpdate
+				}
+				continue
+			}
 			if r.scan == nil || r.scan.Table.Kind != BaseTable {
 				continue
 			}

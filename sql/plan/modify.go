@@ -23,6 +23,10 @@ type WriteTarget struct {
 	Checks    []NamedExpr
 	// Indexes has one entry per index of Table.AllIndexes.
 	Indexes []IndexExprs
+	// Parts is set when Table is partitioned: then the rows are written to its partitions.
+	Parts *PartTarget
+	// Within are the bounds of the partitioned tables above Table that a new row must lie within.
+	Within []BoundCheck
 }
 
 // IndexExprs are the computed parts of an index's entries, for the old and for the new row.
@@ -131,14 +135,14 @@ func (n *Delete) inputs(f func(*Node)) { f(&n.Input) }
 func (n *Merge) inputs(f func(*Node))  { f(&n.Input) }
 
 func (n *Insert) produces(f func(Slot)) {
-	eachSlot(n.Target.New, f)
+	n.Target.produces(f)
 	if n.Conflict != nil {
 		eachSlot(n.Conflict.Old, f)
 	}
 }
-func (n *Update) produces(f func(Slot)) { eachSlot(n.Target.New, f) }
-func (n *Delete) produces(func(Slot))   {}
-func (n *Merge) produces(f func(Slot))  { eachSlot(n.Target.New, f) }
+func (n *Update) produces(f func(Slot)) { n.Target.produces(f) }
+func (n *Delete) produces(f func(Slot)) { n.Target.produces(f) }
+func (n *Merge) produces(f func(Slot))  { n.Target.produces(f) }
 
 func ordExprs(s []OrdExpr, f func(*Expr)) {
 	for i := range s {
@@ -147,6 +151,12 @@ func ordExprs(s []OrdExpr, f func(*Expr)) {
 }
 
 func (t *WriteTarget) exprs(f func(*Expr)) {
+	if t.Parts != nil {
+		t.Parts.exprs(f)
+	}
+	for i := range t.Within {
+		kidSlice(t.Within[i].Keys, f)
+	}
 	ordExprs(t.Generated, f)
 	for i := range t.Checks {
 		f(&t.Checks[i].E)

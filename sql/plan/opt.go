@@ -238,6 +238,8 @@ func (o *optimizer) push(n Node, conds []Expr) Node {
 	case *Scan:
 		n.Filter = append(n.Filter, conds...)
 		return n
+	case *Append:
+		return o.expand(n, conds)
 	case *Project:
 		var below, above []Expr
 		for _, c := range conds {

@@ -27,6 +27,17 @@ func (o *optimizer) rows(n Node) float64 {
 			}
 		}
 		return math.Max(1, p.rows*o.selectivity(rest))
+	case *Append:
+		sum := 0.0
+		if !x.expanded {
+			for _, t := range x.Table.leaves() {
+				sum += t.rowEstimate()
+			}
+		}
+		for _, k := range x.Kids {
+			sum += o.rows(k.Input)
+		}
+		return math.Max(1, sum)
 	case *OneRow:
 		return 1
 	case *Values:

@@ -308,6 +308,28 @@ func (o *optimizer) prune(n Node, need *slotSet) {
 		n.exprs(func(e *Expr) { exprSlots(*e, &all) })
 		o.prune(x.Input, &all)
 		return
+	case *Append:
+		for _, k := range x.Kids {
+			var own slotSet
+			for i := range k.Exprs {
+				if k.Exprs[i] == nil {
+					continue
+				}
+				if !need.has(x.Slots[i]) {
+					k.Exprs[i] = nil
+					continue
+				}
+				exprSlots(k.Exprs[i], &own)
+			}
+			if need.has(x.RowID) {
+				exprSlots(k.RowID, &own)
+			}
+			// Conditions of the kid may read what stands above it.
+			outer := need.clone()
+			own.union(&outer)
+			o.prune(k.Input, &own)
+		}
+		return
 	case *Join:
 		// A lateral right side reads slots of the left.
 		free := freeSlots(x.Right, nil)
@@ -386,7 +408,7 @@ func (o *optimizer) prune(n Node, need *slotSet) {
 		x.Stream = !readsTable(x, x.Target.Table, nil)
 		return
 	case *Update:
-		eachSlot(x.Target.Old, all.add)
+		x.Target.readsOld(&all)
 		o.prune(x.Input, &all)
 		m := made(x.Input)
 		x.Keep = intersect(&m, &all)
@@ -394,7 +416,7 @@ func (o *optimizer) prune(n Node, need *slotSet) {
 		x.Stream = !x.Joined && !readsTable(x, x.Target.Table, x.Scan) && !movesRow(x)
 		return
 	case *Delete:
-		eachSlot(x.Target.Old, all.add)
+		x.Target.readsOld(&all)
 		o.prune(x.Input, &all)
 		m := made(x.Input)
 		x.Keep = intersect(&m, &all)
@@ -402,7 +424,7 @@ func (o *optimizer) prune(n Node, need *slotSet) {
 		x.Stream = !x.Joined && !readsTable(x, x.Target.Table, x.Scan)
 		return
 	case *Merge:
-		eachSlot(x.Target.Old, all.add)
+		x.Target.readsOld(&all)
 		o.prune(x.Input, &all)
 		return
 	}
@@ -475,7 +497,9 @@ func readsTable(n Node, t *Table, except *Scan) bool {
 	node = func(n Node) {
 		switch s := n.(type) {
 		case *Scan:
-			found = found || s.Table.ID == t.ID && s != except
+			found = found || s.Table.Root() == t.Root() && s != except
+		case *Append:
+			found = found || s.Table.Root() == t.Root()
 		case *CTEScan:
 			found = true
 		}

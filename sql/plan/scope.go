@@ -14,6 +14,8 @@ type rel struct {
 	cols          []relCol
 	table         *Table
 	scan          *Scan
+	app           *Append // of a partitioned table
+	oid           Expr    // tableoid, when it differs by row
 	// nullable: an outer join may leave the relation's columns empty.
 	nullable bool
 	// aliased: the name is an alias, so that the table's own schema does not qualify it.
@@ -189,14 +191,19 @@ func (s *scope) bare(name string, pos int32) (Expr, *relCol, error) {
 	if name == "tableoid" {
 		for _, it := range s.items {
 			if it.rel.table != nil {
-				return tableOID(it.rel.table), nil, nil
+				return it.rel.tableOID(), nil, nil
 			}
 		}
 	}
 	return nil, nil, nil
 }
 
-func tableOID(t *Table) Expr { return &Const{D: types.NewInt(int64(t.ID)), T: types.Oid} }
+func (r *rel) tableOID() Expr {
+	if r.oid != nil {
+		return r.oid
+	}
+	return &Const{D: types.NewInt(int64(r.table.ID)), T: types.Oid}
+}
 
 func (r *rel) column(name string, pos int32) (Expr, error) {
 	var found Expr
@@ -209,7 +216,7 @@ func (r *rel) column(name string, pos int32) (Expr, error) {
 		}
 	}
 	if found == nil && name == "tableoid" && r.table != nil {
-		return tableOID(r.table), nil
+		return r.tableOID(), nil
 	}
 	return found, nil
 }

@@ -71,14 +71,41 @@ func (c *SnapshotCatalog) DomainChecks(t *types.T) ([]*Check, error) {
 func (c *SnapshotCatalog) convert(d *catalog.Table) (*Table, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.convertLocked(d)
+}
+
+// convertLocked converts a table, its partitions and, first, what it is a partition of.
+func (c *SnapshotCatalog) convertLocked(d *catalog.Table) (*Table, error) {
 	if t := c.tables[d]; t != nil {
 		return t, nil
 	}
+	if d.PartOf != 0 {
+		if p := c.Snap.TableByID(d.PartOf); p != nil {
+			if _, err := c.convertLocked(p); err != nil {
+				return nil, err
+			}
+			if t := c.tables[d]; t != nil {
+				return t, nil
+			}
+		}
+	}
+	return c.convertTree(d)
+}
+
+// convertTree converts a table and its partitions.
+func (c *SnapshotCatalog) convertTree(d *catalog.Table) (*Table, error) {
 	t, err := FromDescriptor(c.Snap, d)
 	if err != nil {
 		return nil, err
 	}
 	c.tables[d] = t
+	if d.Partitioning == nil {
+		return t, nil
+	}
+	if err := c.partitions(t, d); err != nil {
+		delete(c.tables, d)
+		return nil, err
+	}
 	return t, nil
 }
 
@@ -132,6 +159,8 @@ func FromDescriptor(s *catalog.Snapshot, d *catalog.Table) (*Table, error) {
 		t.View, t.ViewPath = sel, d.Path
 	case d.Kind == catalog.RelSequence:
 		t.Kind = Sequence
+	case d.IsPartitioned():
+		t.Kind = Partitioned
 	case d.IsTable():
 		if d.Kind == catalog.RelMatView {
 			t.NotUpdatable = "cannot change materialized view \"" + d.Name + "\""
@@ -140,7 +169,7 @@ func FromDescriptor(s *catalog.Snapshot, d *catalog.Table) (*Table, error) {
 		t.Kind = OtherRelation
 	}
 	index := func(ix *catalog.Index) *Index {
-		out := &Index{ID: ix.ID, Name: ix.Name, Primary: ix.Primary, Unique: ix.Unique || ix.Primary || ix.Hidden, NullsNotDistinct: ix.NullsNotDistinct,
+		out := &Index{ID: ix.ID, OID: ix.OID, PartOf: ix.PartOf, Name: ix.Name, Primary: ix.Primary, Unique: ix.Unique || ix.Primary || ix.Hidden, NullsNotDistinct: ix.NullsNotDistinct,
 			Where: expr(ix.Where), WriteOnly: ix.State != catalog.IndexPublic}
 		if ix.Deferrable && out.Unique && ix != d.Primary {
 			out.Unique, out.Deferred, out.InitDeferred = false, true, ix.InitDeferred
@@ -175,14 +204,24 @@ func FromDescriptor(s *catalog.Snapshot, d *catalog.Table) (*Table, error) {
 	for _, f := range d.FKs {
 		t.FKs = append(t.FKs, convertFK(s, d, f))
 	}
-	for _, in := range d.Inbound {
-		child := s.TableByID(in.Table)
-		if child == nil {
-			continue
-		}
-		for _, f := range child.FKs {
-			if f.OID == in.Constraint {
-				t.Inbound = append(t.Inbound, convertFK(s, child, f))
+	// Keys that point at a partitioned table point at each of its partitions.
+	for _, at := range append([]*catalog.Table{d}, s.Ancestors(d)...) {
+		for _, in := range at.Inbound {
+			child := s.TableByID(in.Table)
+			if child == nil {
+				continue
+			}
+			for _, f := range child.FKs {
+				if f.OID != in.Constraint {
+					continue
+				}
+				fk := convertFK(s, child, f)
+				for i, n := range f.RefColumns {
+					if c := d.Column(at.ColumnByNum(n).Name); c != nil {
+						fk.ParentCols[i] = uint32(c.Num)
+					}
+				}
+				t.Inbound = append(t.Inbound, fk)
 			}
 		}
 	}
@@ -246,6 +285,7 @@ func convertFK(s *catalog.Snapshot, child *catalog.Table, f *catalog.ForeignKey)
 	}
 	for _, c := range f.RefColumns {
 		out.ParentCols = append(out.ParentCols, uint32(c))
+		out.RootCols = append(out.RootCols, uint32(c))
 	}
 	for _, c := range f.SetColumns {
 		out.SetCols = append(out.SetCols, uint32(c))

@@ -17,6 +17,7 @@ const (
 	View
 	VirtualTable // rows come from a generator: pg_catalog and its relatives
 	Sequence
+	Partitioned   // its rows are in its partitions
 	OtherRelation // indexes, composite types: exist, but cannot be read
 )
 
@@ -46,8 +47,10 @@ type Table struct {
 	RowCount float64
 	// ReadOnlyReason is set for relations that cannot be written.
 	NotUpdatable string
-	// Children are partitions; Parent the partitioned table. See partition.go in package catalog.
-	Descriptor any
+	Descriptor   any
+	// Parts is set for a partitioned table, Within for a partition; partition.go has both.
+	Parts  *Parts
+	Within *Within
 
 	byName map[string]int
 	codec  sync.Once
@@ -85,6 +88,8 @@ type ColumnStats struct {
 // Index is a primary or secondary index. Its entries are in encode.go of package exec.
 type Index struct {
 	ID      uint16 // within the table's key space
+	OID     uint32
+	PartOf  uint32 // OID of the partitioned table's index that this is a part of
 	Name    string
 	Primary bool
 	Unique  bool
@@ -136,6 +141,7 @@ type ForeignKey struct {
 	ParentID      uint32
 	ChildCols     []uint32 // column ids
 	ParentCols    []uint32
+	RootCols      []uint32 // ParentCols in the table ParentID; they differ in a partition of it
 	OnDelete      FKAction
 	OnUpdate      FKAction
 	SetCols       []uint32 // ON DELETE SET NULL (columns)
