@@ -1,0 +1,214 @@
+package raftlog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	pb "go.etcd.io/raft/v3/raftpb"
+)
+
+// refuser is a disk that refuses all changes while on.
+type refuser struct{ on atomic.Bool }
+
+func (r *refuser) wrap(fs vfs.FS) vfs.FS {
+	return errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if r.on.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
+			return errorfs.ErrInjected
+		}
+		return nil
+	}))
+}
+
+// flip changes one bit of a file.
+func flip(t *testing.T, fs vfs.FS, path string, at int64, bit int) {
+	t.Helper()
+	f, err := fs.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b [1]byte
+	if _, err := f.ReadAt(b[:], at); err != nil && err != io.EOF {
+		t.Fatal(err)
+	}
+	b[0] ^= 1 << bit
+	if _, err := f.WriteAt(b[:], at); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// written is a log with 200 entries whose data says which they are, in a table or in the write-ahead log only.
+func written(t *testing.T, table bool) *vfs.MemFS {
+	t.Helper()
+	fs := vfs.NewCrashableMem()
+	l := open(t, fs)
+	for i := range uint64(200) {
+		b := l.NewBatch()
+		b.Append(1, []*pb.Entry{{Type: pb.EntryNormal.Enum(), Term: new(uint64(1)), Index: new(i + 1), Data: entryData(i + 1)}}, i)
+		b.SetHardState(1, HardState{Term: 1, Commit: i + 1})
+		if err := b.Commit(true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if table {
+		if err := l.db.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	clone := fs.CrashClone(vfs.CrashCloneCfg{})
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return clone
+}
+
+func entryData(i uint64) []byte { return []byte(strings.Repeat(fmt.Sprintf("entry %d ", i), 100)) }
+
+// walBlock is the unit of Pebble's write-ahead log. A record that does not check out is known to be corrupt, and not
+// torn by a power failure, when a later block says that it had been synced.
+const walBlock = 32 << 10
+
+// readAll opens and reads the log, and returns how many entries are there. Wrong data fails the test.
+func readAll(t *testing.T, fs vfs.FS) (n int, err error) {
+	l, err := Open(fs, "log", slog.New(slog.DiscardHandler), func(format string, args ...any) {
+		err = errors.Join(err, fmt.Errorf(format, args...))
+	})
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	st, lerr := l.Load(1)
+	if lerr != nil {
+		return 0, lerr
+	}
+	serr := l.Scan(1, 0, 1<<62, func(e *pb.Entry) (bool, error) {
+		n++
+		if want := entryData(uint64(n)); e.GetIndex() != uint64(n) || e.GetTerm() != 1 || string(e.Data) != string(want) {
+			t.Errorf("entry %d reads as %d/%d %q", n, e.GetTerm(), e.GetIndex(), e.Data)
+		}
+		return true, nil
+	})
+	if serr == nil && (st.Hard.Term != 1 || st.Hard.Commit != uint64(n)) {
+		t.Errorf("%d entries and hard state %+v", n, st.Hard)
+	}
+	return n, errors.Join(err, serr)
+}
+
+// A flipped bit in what is stored is an error, never other data. In the write-ahead log some look like its end, and
+// the log is shorter then: in its last two blocks, as if a power failure had torn it, and in the number of the file
+// that each record carries, when it turns into the next one, which marks the end.
+func TestFlippedBits(t *testing.T) {
+	for _, table := range []bool{true, false} {
+		base := written(t, table)
+		files, err := base.List("log")
+		if err != nil {
+			t.Fatal(err)
+		}
+		detected, harmless, torn, ended := 0, 0, 0, 0
+		for _, name := range files {
+			if !strings.HasSuffix(name, ".sst") && !strings.HasSuffix(name, ".log") {
+				continue
+			}
+			path := base.PathJoin("log", name)
+			info, err := base.Stat(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rnd := rand.New(rand.NewPCG(1, uint64(info.Size())))
+			for range 150 {
+				if info.Size() == 0 {
+					break
+				}
+				fs := base.CrashClone(vfs.CrashCloneCfg{})
+				at := rnd.Int64N(info.Size())
+				flip(t, fs, path, at, rnd.IntN(8))
+				n, err := readAll(t, fs)
+				switch {
+				case err != nil:
+					detected++
+				case n == 200:
+					harmless++ // padding, statistics, a filter
+				case !table && at >= (info.Size()/walBlock-1)*walBlock:
+					torn++
+				case !table && ended < 3:
+					ended++
+				default:
+					t.Errorf("%s: bit at %d of %d flipped: %d entries and no error", name, at, info.Size(), n)
+				}
+				if t.Failed() {
+					return
+				}
+			}
+		}
+		t.Logf("table %t: %d detected, %d harmless, %d look torn, %d like the end", table, detected, harmless, torn, ended)
+		if detected < 20 {
+			t.Error("nothing was detected")
+		}
+	}
+}
+
+// A gap between entries is an error.
+func TestGap(t *testing.T) {
+	l := open(t, vfs.NewMem())
+	defer l.Close()
+	b := l.NewBatch()
+	b.Reset(1, Position{Index: 10, Term: 5}, HardState{Term: 5, Commit: 10})
+	for _, i := range []uint64{11, 12, 14} {
+		b.Append(1, []*pb.Entry{{Type: pb.EntryNormal.Enum(), Term: new(uint64(5)), Index: new(i)}}, i-1)
+	}
+	if err := b.Commit(true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Load(1); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "range 1 lacks entry 13") {
+		t.Errorf("Load over a gap: %v", err)
+	}
+}
+
+// Records that do not decode are errors that name them.
+func TestUndecodable(t *testing.T) {
+	for what, key := range map[string][]byte{
+		"hard state of range 1": rangeKey(1, kindHard), "truncated state of range 1": rangeKey(1, kindTruncated),
+		"range 1": entryKey(1, 1),
+	} {
+		for _, value := range []string{"", "\xff", "\x00\xff", "\x09\xff\xff"} {
+			l := open(t, vfs.NewMem())
+			if err := l.db.Set(key, []byte(value), nil); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := l.Load(1); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), what) {
+				t.Errorf("%s as %q: %v", what, value, err)
+			}
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func FuzzDecodeEntry(f *testing.F) {
+	f.Add([]byte{0, 1, 'x'})
+	f.Add([]byte{2, 0x80, 0x01})
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, v []byte) {
+		e, err := decodeEntry(7, v)
+		if err != nil {
+			if !errors.Is(err, ErrCorrupt) {
+				t.Error(err)
+			}
+			return
+		}
+		if e.GetIndex() != 7 || len(e.Data) > len(v)-2 {
+			t.Errorf("%q decodes to %v", v, e)
+		}
+	})
+}
