@@ -156,6 +156,7 @@ func (c txnCollector) Collect(ch chan<- prometheus.Metric) {
 	counter(descTxn, m.RolledBack.Load(), "rolled_back")
 	counter(descTxn, m.Aborted.Load(), "aborted")
 	counter(descTxn, m.Ambiguous.Load(), "ambiguous")
+	counter(descTxn, m.Deadlocks.Load(), "deadlock")
 	counter(descCommits, m.OneRange.Load(), "one_range")
 	counter(descCommits, m.TwoPhase.Load(), "two_phase")
 	counter(descCommits, m.Staged.Load(), "staged")

@@ -82,6 +82,8 @@ type DB struct {
 		txns map[*Txn]struct{} // those that hold locks: to be kept alive
 	}
 
+	waits waitGraph
+
 	rand struct {
 		sync.Mutex
 		*rand.Rand
@@ -203,6 +205,7 @@ type Metrics struct {
 	OneRange, TwoPhase, Staged            atomic.Uint64 // commits of each kind; STAGE requests
 	LocalCalls, RemoteCalls, Reroutes     atomic.Uint64
 	Ambiguous                             atomic.Uint64
+	Deadlocks                             atomic.Uint64 // transactions aborted to break a deadlock across ranges
 }
 
 // Metrics returns the DB's counters.

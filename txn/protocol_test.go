@@ -69,40 +69,6 @@ func TestWoundWait(t *testing.T) {
 	})
 }
 
-// TestDeadlock: crossing lock orders over two ranges end with one victim, once the older has been patient.
-func TestDeadlock(t *testing.T) {
-	inCluster(t, 2, nil, []string{"m"}, func(ctx context.Context, c *testCluster) {
-		began := time.Now()
-		var wg sync.WaitGroup
-		failed := make([]error, 2)
-		for i := range failed {
-			wg.Add(1)
-			go func() {
-				defer wg.Done()
-				keys := []string{"a", "z"}
-				tx := c.begin(ranges.NodeID(i+1), kv.TxnOptions{})
-				defer tx.Rollback(ctx)
-				for j := range keys {
-					if _, err := tx.Get(ctx, []byte(keys[(i+j)%2]), kv.LockExclusive, kv.WaitBlock); err != nil {
-						failed[i] = err
-						return
-					}
-					time.Sleep(10 * time.Millisecond)
-				}
-				tx.Put([]byte("a"), []byte("x"))
-				_, failed[i] = tx.Commit(ctx)
-			}()
-		}
-		wg.Wait()
-		if (failed[0] == nil) == (failed[1] == nil) {
-			t.Errorf("errors %v", failed)
-		}
-		if d := time.Since(began); d > 3*time.Second {
-			t.Errorf("took %s", d)
-		}
-	})
-}
-
 // TestIsolation: what each level sees of a commit made after its first read, and whether it may overwrite it.
 func TestIsolation(t *testing.T) {
 	inCluster(t, 2, nil, []string{"m"}, func(ctx context.Context, c *testCluster) {

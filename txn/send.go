@@ -187,6 +187,12 @@ func (db *DB) call(ctx context.Context, node ranges.NodeID, req *txnpb.BatchRequ
 	return db.cfg.Sender.Send(ctx, node, req)
 }
 
+// SendToNode sends a request that names no range to a node.
+func (db *DB) SendToNode(ctx context.Context, node ranges.NodeID, req *txnpb.BatchRequest) (*txnpb.BatchResponse, error) {
+	var s sent
+	return db.call(ctx, node, req, &s)
+}
+
 // learnAll caches the descriptors that came with an answer.
 func (db *DB) learnAll(resp *txnpb.BatchResponse) {
 	for _, b := range resp.Descriptors {

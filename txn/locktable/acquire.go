@@ -487,6 +487,52 @@ func (t *Table) Blockers(r *Request) []*Txn {
 	return slices.DeleteFunc(out, func(y *Txn) bool { return y.State() == Active || y.older(r.txn) })
 }
 
+// WaitsFor returns the transactions that r waits for: those that hold a lock in its way, and older ones that
+// wait for such a lock before it.
+func (t *Table) WaitsFor(r *Request) []*Txn {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if r.finished {
+		return nil
+	}
+	out := t.blockers(r, nil)
+	ahead := func(q *Request) {
+		if q.txn != r.txn && (q.mode == Exclusive || r.mode == Exclusive) && q.before(r) && !slices.Contains(out, q.txn) {
+			out = append(out, q.txn)
+		}
+	}
+	if r.end == nil {
+		if _, p, ok := t.points.Get(r.start); ok {
+			for _, q := range p.waiters {
+				ahead(q)
+			}
+		}
+	} else {
+		for _, p := range t.points.Ascend(btreemap.GE(r.start), btreemap.LT(r.end)) {
+			for _, q := range p.waiters {
+				ahead(q)
+			}
+		}
+	}
+	for _, q := range t.spanWaiters {
+		if q.overlaps(r) {
+			ahead(q)
+		}
+	}
+	return out
+}
+
+// Break aborts the transaction of r, as the victim of a deadlock in which r waits. A request that no longer
+// waits, and a transaction that can no longer be aborted, are left alone.
+func (t *Table) Break(r *Request) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	defer t.settle()
+	if !r.finished && !t.closed && r.txn.State() == Active {
+		t.wound(r.txn, r.txn)
+	}
+}
+
 // Unresolved returns the committing and prepared transactions, ordered by id.
 func (t *Table) Unresolved() []*Txn {
 	t.mu.Lock()

@@ -152,6 +152,9 @@ type Request struct {
 // Done is closed once the request is granted or has failed.
 func (r *Request) Done() <-chan struct{} { return r.done }
 
+// Txn returns the transaction whose request it is.
+func (r *Request) Txn() *Txn { return r.txn }
+
 // Err returns nil if the request was granted. Valid after Done.
 func (r *Request) Err() error { return r.err }
 

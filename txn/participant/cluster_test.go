@@ -3,6 +3,7 @@ package participant
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -120,6 +121,15 @@ func (c *cluster) close() {
 // SendToRange implements Router for the servers of node n.
 func (n *node) SendToRange(ctx context.Context, rangeID int64, _ []byte, req *txnpb.BatchRequest) (*txnpb.BatchResponse, error) {
 	return n.c.send(ctx, n.id, ranges.RangeID(rangeID), req)
+}
+
+// SendToNode and Waits: no gateway runs here, so deadlocks across ranges are left to patience.
+func (n *node) SendToNode(context.Context, ranges.NodeID, *txnpb.BatchRequest) (*txnpb.BatchResponse, error) {
+	return nil, errors.New("no gateway")
+}
+
+func (n *node) Waits(context.Context, *txnpb.BatchRequest) *txnpb.BatchResponse {
+	return &txnpb.BatchResponse{}
 }
 
 func (c *cluster) send(ctx context.Context, from ranges.NodeID, id ranges.RangeID, req *txnpb.BatchRequest) (*txnpb.BatchResponse, error) {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/meridian-db/meridian/mvcc"
+	ranges "github.com/meridian-db/meridian/range"
 	"github.com/meridian-db/meridian/truetime"
 	"github.com/meridian-db/meridian/txn/locktable"
 	"github.com/meridian-db/meridian/txn/txnpb"
@@ -70,10 +71,20 @@ func (k *locking) wait(ctx context.Context, r *locktable.Request, key []byte) (e
 		deadline = t.C
 	}
 	abort := k.l.abortion(k.at)
+	chase := time.NewTimer(srv.cfg.DeadlockDelay)
+	defer chase.Stop()
+	victim := make(chan bool, 1)
 	for {
 		select {
 		case <-r.Done():
 			return r.Err()
+		case <-chase.C:
+			k.m.reportWait(k.l, r, victim)
+		case lost := <-victim:
+			if lost {
+				k.l.table.Break(r)
+			}
+			chase.Reset(chaseInterval)
 		case <-patience.C:
 			k.l.table.Press(r)
 			for _, y := range k.l.table.Blockers(r) {
@@ -97,6 +108,34 @@ func (k *locking) wait(ctx context.Context, r *locktable.Request, key []byte) (e
 			return ctx.Err()
 		}
 	}
+}
+
+// chaseInterval is how often a wait is reported again: what the others of a circle wait for may have changed, and
+// a gateway forgets a report that is not repeated.
+const chaseInterval = 40 * time.Millisecond
+
+// reportWait tells the gateway of the waiting transaction what it waits for, and sends to victim whether that one
+// has to be aborted because they wait for each other in a circle that leads through other ranges. Circles within a
+// table the table breaks by itself.
+func (m *Machine) reportWait(l *leadership, r *locktable.Request, victim chan<- bool) {
+	router := m.srv.getRouter()
+	others := l.table.WaitsFor(r)
+	if router == nil || len(others) == 0 {
+		victim <- false
+		return
+	}
+	x := r.Txn()
+	req := &txnpb.BatchRequest{Kind: txnpb.Kind_WAITS, TxnId: x.ID[:], Age: x.Age, RangeIds: []int64{int64(m.id)}}
+	for _, y := range others {
+		req.TxnIds = append(req.TxnIds, y.ID[:])
+		req.TxnGateways = append(req.TxnGateways, y.Gateway)
+	}
+	m.srv.spawn(func() {
+		ctx, cancel := context.WithTimeout(l.ctx, m.srv.cfg.ResolveTimeout)
+		defer cancel()
+		resp, err := router.SendToNode(ctx, ranges.NodeID(x.Gateway), req)
+		victim <- err == nil && len(resp.LostTxnIds) > 0
+	})
 }
 
 // lockWrites locks what the request writes, exclusively, and checks the conditions of the writes: no version

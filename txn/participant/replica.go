@@ -46,10 +46,14 @@ func (r storeReplica) Propose(ctx context.Context, p ranges.Proposal) (Pending, 
 	return pending, nil
 }
 
-// Router carries requests between ranges: RESOLVE from coordinators to participants, QUERY from participants
-// to coordinators. The gateway's router implements it.
+// Router carries requests between ranges (RESOLVE from coordinators to participants, QUERY from participants to
+// coordinators), and from ranges to gateways (WAITS). The gateway of the own node implements it.
 type Router interface {
 	// SendToRange sends req to the leader of rangeID, which is the range that holds startKey. It follows
 	// leader hints and repeats what a lost connection left open until ctx ends.
 	SendToRange(ctx context.Context, rangeID int64, startKey []byte, req *txnpb.BatchRequest) (*txnpb.BatchResponse, error)
+	// SendToNode sends req, which names no range, to a node, once.
+	SendToNode(ctx context.Context, node ranges.NodeID, req *txnpb.BatchRequest) (*txnpb.BatchResponse, error)
+	// Waits answers WAITS as the gateway of the transaction it is about.
+	Waits(ctx context.Context, req *txnpb.BatchRequest) *txnpb.BatchResponse
 }

@@ -37,6 +37,9 @@ type Config struct {
 	// WoundPatience is how long an older transaction waits for a younger one before it has it aborted, the
 	// prepared ones by their coordinator. Default 1s, as PostgreSQL's deadlock_timeout.
 	WoundPatience time.Duration
+	// DeadlockDelay is how long a transaction waits for a lock before a circle of waiting transactions is looked
+	// for. Default 10ms.
+	DeadlockDelay time.Duration
 	// ResolveRetry is the pause between two attempts to tell a participant the outcome. Default 100ms.
 	ResolveRetry time.Duration
 	// ResolveTimeout bounds one such attempt, and one question to a coordinator: an answer can be lost without
@@ -87,6 +90,7 @@ func NewServer(cfg Config) (*Server, error) {
 	cfg.SweepInterval = cmp.Or(cfg.SweepInterval, time.Second)
 	cfg.Silence = cmp.Or(cfg.Silence, 5)
 	cfg.WoundPatience = cmp.Or(cfg.WoundPatience, time.Second)
+	cfg.DeadlockDelay = cmp.Or(cfg.DeadlockDelay, 10*time.Millisecond)
 	cfg.ResolveRetry = cmp.Or(cfg.ResolveRetry, 100*time.Millisecond)
 	cfg.ResolveTimeout = cmp.Or(cfg.ResolveTimeout, 3*time.Second)
 	cfg.OutcomeRetention = cmp.Or(cfg.OutcomeRetention, 5*time.Minute)
@@ -215,6 +219,12 @@ func (s *Server) Batch(ctx context.Context, req *txnpb.BatchRequest) (*txnpb.Bat
 			}
 			resp.SafeTimes = append(resp.SafeTimes, int64(ts))
 		}
+		return resp, nil
+	case txnpb.Kind_WAITS:
+		if router := s.getRouter(); router != nil {
+			return router.Waits(ctx, req), nil
+		}
+		resp.Error = txnpb.ErrorCode_UNAVAILABLE
 		return resp, nil
 	}
 	m := s.enter(ranges.RangeID(req.RangeId))

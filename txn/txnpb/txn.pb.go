@@ -89,6 +89,12 @@ const (
 	// SAFE_TIME (range_id 0, answered by the node) answers the safe times of range_ids in safe_times (0
 	// where the node has no such replica), for bounded staleness.
 	Kind_SAFE_TIME Kind = 10
+	// WAITS (range_id 0, answered by the node, as gateway) is how deadlocks across ranges are found. With
+	// range_ids it reports that txn_id, of that age, still waits in range range_ids[0] for txn_ids, whose gateways
+	// are txn_gateways; the answer has txn_id in lost_txn_ids when it is the youngest of transactions that
+	// wait for each other in a circle. Without range_ids it asks what txn_id was last reported to wait for:
+	// the answer has its age in txn_age and those transactions in wait_txn_ids and wait_gateways.
+	Kind_WAITS Kind = 11
 )
 
 // Enum value maps for Kind.
@@ -105,6 +111,7 @@ var (
 		8:  "HEARTBEAT",
 		9:  "QUERY",
 		10: "SAFE_TIME",
+		11: "WAITS",
 	}
 	Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED": 0,
@@ -118,6 +125,7 @@ var (
 		"HEARTBEAT":        8,
 		"QUERY":            9,
 		"SAFE_TIME":        10,
+		"WAITS":            11,
 	}
 )
 
@@ -588,9 +596,10 @@ type BatchRequest struct {
 	// from_participant marks a QUERY about a state that is still prepared somewhere. A decision is kept until every
 	// participant has acknowledged it, so to a participant "no record" always means undecided, however old.
 	FromParticipant bool `protobuf:"varint,42,opt,name=from_participant,json=fromParticipant,proto3" json:"from_participant,omitempty"`
-	// HEARTBEAT.
-	TxnIds [][]byte `protobuf:"bytes,37,rep,name=txn_ids,json=txnIds,proto3" json:"txn_ids,omitempty"`
-	// SAFE_TIME.
+	// HEARTBEAT, WAITS.
+	TxnIds      [][]byte `protobuf:"bytes,37,rep,name=txn_ids,json=txnIds,proto3" json:"txn_ids,omitempty"`
+	TxnGateways []int32  `protobuf:"varint,43,rep,packed,name=txn_gateways,json=txnGateways,proto3" json:"txn_gateways,omitempty"` // WAITS
+	// SAFE_TIME, WAITS.
 	RangeIds []int64 `protobuf:"varint,38,rep,packed,name=range_ids,json=rangeIds,proto3" json:"range_ids,omitempty"`
 	// STAGE: write i is staged with sequence number stage_seq+i; of several at a key the highest counts.
 	StageSeq int64 `protobuf:"varint,39,opt,name=stage_seq,json=stageSeq,proto3" json:"stage_seq,omitempty"`
@@ -899,6 +908,13 @@ func (x *BatchRequest) GetTxnIds() [][]byte {
 	return nil
 }
 
+func (x *BatchRequest) GetTxnGateways() []int32 {
+	if x != nil {
+		return x.TxnGateways
+	}
+	return nil
+}
+
 func (x *BatchRequest) GetRangeIds() []int64 {
 	if x != nil {
 		return x.RangeIds
@@ -958,8 +974,12 @@ type BatchResponse struct {
 	PrepareTs  int64    `protobuf:"varint,18,opt,name=prepare_ts,json=prepareTs,proto3" json:"prepare_ts,omitempty"`
 	ReadOnly   bool     `protobuf:"varint,19,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
 	ValidUntil int64    `protobuf:"varint,20,opt,name=valid_until,json=validUntil,proto3" json:"valid_until,omitempty"`
-	LostTxnIds [][]byte `protobuf:"bytes,21,rep,name=lost_txn_ids,json=lostTxnIds,proto3" json:"lost_txn_ids,omitempty"`    // HEARTBEAT
+	LostTxnIds [][]byte `protobuf:"bytes,21,rep,name=lost_txn_ids,json=lostTxnIds,proto3" json:"lost_txn_ids,omitempty"`    // HEARTBEAT, WAITS
 	SafeTimes  []int64  `protobuf:"varint,22,rep,packed,name=safe_times,json=safeTimes,proto3" json:"safe_times,omitempty"` // SAFE_TIME
+	// WAITS.
+	TxnAge       int64    `protobuf:"varint,26,opt,name=txn_age,json=txnAge,proto3" json:"txn_age,omitempty"`
+	WaitTxnIds   [][]byte `protobuf:"bytes,27,rep,name=wait_txn_ids,json=waitTxnIds,proto3" json:"wait_txn_ids,omitempty"`
+	WaitGateways []int32  `protobuf:"varint,28,rep,packed,name=wait_gateways,json=waitGateways,proto3" json:"wait_gateways,omitempty"`
 	// Where the time went, nanoseconds.
 	LockWait      int64 `protobuf:"varint,23,opt,name=lock_wait,json=lockWait,proto3" json:"lock_wait,omitempty"`
 	Replication   int64 `protobuf:"varint,24,opt,name=replication,proto3" json:"replication,omitempty"`
@@ -1152,6 +1172,27 @@ func (x *BatchResponse) GetSafeTimes() []int64 {
 	return nil
 }
 
+func (x *BatchResponse) GetTxnAge() int64 {
+	if x != nil {
+		return x.TxnAge
+	}
+	return 0
+}
+
+func (x *BatchResponse) GetWaitTxnIds() [][]byte {
+	if x != nil {
+		return x.WaitTxnIds
+	}
+	return nil
+}
+
+func (x *BatchResponse) GetWaitGateways() []int32 {
+	if x != nil {
+		return x.WaitGateways
+	}
+	return nil
+}
+
 func (x *BatchResponse) GetLockWait() int64 {
 	if x != nil {
 		return x.LockWait
@@ -1177,7 +1218,7 @@ var File_txn_proto protoreflect.FileDescriptor
 
 const file_txn_proto_rawDesc = "" +
 	"\n" +
-	"\ttxn.proto\x12\fmeridian.txn\"\x8b\v\n" +
+	"\ttxn.proto\x12\fmeridian.txn\"\xae\v\n" +
 	"\fBatchRequest\x12&\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x12.meridian.txn.KindR\x04kind\x12\x19\n" +
 	"\brange_id\x18\x02 \x01(\x03R\arangeId\x12'\n" +
@@ -1223,12 +1264,13 @@ const file_txn_proto_rawDesc = "" +
 	"\tcommit_ts\x18# \x01(\x03R\bcommitTs\x12,\n" +
 	"\x12abort_if_undecided\x18$ \x01(\bR\x10abortIfUndecided\x12)\n" +
 	"\x10from_participant\x18* \x01(\bR\x0ffromParticipant\x12\x17\n" +
-	"\atxn_ids\x18% \x03(\fR\x06txnIds\x12\x1b\n" +
+	"\atxn_ids\x18% \x03(\fR\x06txnIds\x12!\n" +
+	"\ftxn_gateways\x18+ \x03(\x05R\vtxnGateways\x12\x1b\n" +
 	"\trange_ids\x18& \x03(\x03R\brangeIds\x12\x1b\n" +
 	"\tstage_seq\x18' \x01(\x03R\bstageSeq\x12\x1f\n" +
 	"\vignore_from\x18( \x03(\x03R\n" +
 	"ignoreFrom\x12\x1b\n" +
-	"\tignore_to\x18) \x03(\x03R\bignoreTo\"\xb8\x06\n" +
+	"\tignore_to\x18) \x03(\x03R\bignoreTo\"\x98\a\n" +
 	"\rBatchResponse\x12-\n" +
 	"\x05error\x18\x01 \x01(\x0e2\x17.meridian.txn.ErrorCodeR\x05error\x12#\n" +
 	"\rerror_message\x18\x02 \x01(\tR\ferrorMessage\x12\x1f\n" +
@@ -1260,11 +1302,15 @@ const file_txn_proto_rawDesc = "" +
 	"\flost_txn_ids\x18\x15 \x03(\fR\n" +
 	"lostTxnIds\x12\x1d\n" +
 	"\n" +
-	"safe_times\x18\x16 \x03(\x03R\tsafeTimes\x12\x1b\n" +
+	"safe_times\x18\x16 \x03(\x03R\tsafeTimes\x12\x17\n" +
+	"\atxn_age\x18\x1a \x01(\x03R\x06txnAge\x12 \n" +
+	"\fwait_txn_ids\x18\x1b \x03(\fR\n" +
+	"waitTxnIds\x12#\n" +
+	"\rwait_gateways\x18\x1c \x03(\x05R\fwaitGateways\x12\x1b\n" +
 	"\tlock_wait\x18\x17 \x01(\x03R\blockWait\x12 \n" +
 	"\vreplication\x18\x18 \x01(\x03R\vreplication\x12\x1f\n" +
 	"\vcommit_wait\x18\x19 \x01(\x03R\n" +
-	"commitWait*\x9e\x01\n" +
+	"commitWait*\xa9\x01\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04READ\x10\x01\x12\t\n" +
@@ -1279,7 +1325,8 @@ const file_txn_proto_rawDesc = "" +
 	"\tHEARTBEAT\x10\b\x12\t\n" +
 	"\x05QUERY\x10\t\x12\r\n" +
 	"\tSAFE_TIME\x10\n" +
-	"*>\n" +
+	"\x12\t\n" +
+	"\x05WAITS\x10\v*>\n" +
 	"\bLockMode\x12\r\n" +
 	"\tLOCK_NONE\x10\x00\x12\x0f\n" +
 	"\vLOCK_SHARED\x10\x01\x12\x12\n" +
