@@ -9,6 +9,7 @@ import (
 	"github.com/meridian-db/meridian/sql"
 	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/builtin"
+	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/plan"
 	"github.com/meridian-db/meridian/sql/types"
@@ -31,6 +32,9 @@ func (emptyCatalog) Begin(context.Context, *sql.Session) (sql.CatalogTxn, error)
 }
 
 func (emptyCatalog) Verifier(string) (string, bool) { return "", false }
+
+func (emptyCatalog) SaveStats(context.Context, *catalog.TableStats) error { return nil }
+func (emptyCatalog) NoteChanges(uint32, int64)                            {}
 
 type emptyCatalogTxn struct{}
 

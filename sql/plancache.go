@@ -27,7 +27,13 @@ type sharedPlan struct {
 	template parser.Template
 	next     *sharedPlan // another statement with the same key
 	depth    int         // of the list
+	// exact is set for a costly plan: it serves its own text alone. Planning anew for other literals, whose
+	// selectivity may be another, costs little beside it.
+	exact string
 }
+
+// costlyPlan is the estimated cost from which a plan is made for its literals: some ten thousand rows.
+const costlyPlan = 100
 
 func (c *planCache) init(max int) {
 	c.max = max
@@ -161,7 +167,7 @@ func (s *Session) lookupShared(text string) (*statement, []types.Datum, error) {
 		return nil, nil, nil
 	}
 	for e := s.srv.plans.get(key); e != nil; e = e.next {
-		if !e.template.Match(text, s.norm.Lits) {
+		if !e.template.Match(text, s.norm.Lits) || e.exact != "" && e.exact != text {
 			continue
 		}
 		st := e.st
@@ -195,7 +201,15 @@ func (s *Session) parseShared(ctx context.Context, text string, parsed ast.State
 	st := &statement{text: text, node: parsed.Stmt, from: parsed.Start, to: parsed.End, numParams: parsed.NumParams}
 	own := s.txn.phase == phaseIdle
 	s.openImplicit()
+	s.paramValues = func(ts []*types.T) []types.Datum {
+		params, err := s.literalParams(template, text, ts)
+		if err != nil {
+			return nil
+		}
+		return params
+	}
 	p, err := s.ensurePlan(ctx, st)
+	s.paramValues = nil
 	if err != nil {
 		return nil, nil
 	}
@@ -209,6 +223,9 @@ func (s *Session) parseShared(ctx context.Context, text string, parsed ast.State
 	if st.version&ownVersion == 0 {
 		e := &sharedPlan{st: *st, template: *template}
 		e.st.text = ""
+		if p.Root != nil && p.Root.Base().Cost > costlyPlan {
+			e.exact = strings.Clone(text)
+		}
 		s.srv.plans.put(key, e)
 	}
 	return st, params

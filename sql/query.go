@@ -313,6 +313,8 @@ func (s *Session) planEnv(c CatalogTxn, st *statement) plan.Env {
 		ParamTypes: st.declared,
 		NumParams:  st.numParams,
 		Builtin:    &s.bctx,
+
+		ParamValues: s.paramValues,
 	}
 }
 

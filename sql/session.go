@@ -79,7 +79,9 @@ type Session struct {
 	keyPrefix  []byte // of the plan cache's keys
 	keyEpoch   uint64 // plannerEpoch when keyPrefix was made
 	keyBuf     []byte // scratch of the plan cache
-	stmtCtx    statementContext
+	// paramValues gives the planner the literals of the text that is being planned with parameters.
+	paramValues func([]*types.T) []types.Datum
+	stmtCtx     statementContext
 
 	info struct { // what other sessions see of this one
 		sync.Mutex

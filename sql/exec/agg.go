@@ -243,6 +243,13 @@ func (o *aggOp) nextSorted(ctx context.Context) (bool, error) {
 			return false, err
 		}
 	}
+	if o.have {
+		// A column may be its own group slot. The row that opened this group is still in the frame, where the
+		// operators below may rely on it (a join's left row): undo what emitting the last group wrote over it.
+		for i, sl := range o.n.GroupSlots {
+			o.s.c.Frame[sl] = o.curKey[i]
+		}
+	}
 	for {
 		ok, err := o.in.next(ctx)
 		if err != nil {

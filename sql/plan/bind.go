@@ -31,6 +31,7 @@ type binder struct {
 	caseSlots        []Slot
 	hiddenRels       []string
 	nodeIDs          int
+	hints            []types.Datum // values of the parameters, for estimates
 }
 
 func newBinder(ctx context.Context, env *Env) *binder {
@@ -102,6 +103,9 @@ func (b *binder) finish(p *Plan, q *bound) (*Plan, error) {
 			return nil, pgerr.New(pgerr.IndeterminateDatatype, "could not determine data type of parameter $%d", i+1)
 		}
 		p.ParamTypes = append(p.ParamTypes, x.T)
+	}
+	if b.env.ParamValues != nil {
+		b.hints = b.env.ParamValues(p.ParamTypes)
 	}
 	out := make([]Expr, len(q.cols))
 	for i := range q.cols {

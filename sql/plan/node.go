@@ -194,6 +194,9 @@ type Join struct {
 	Memo bool
 	// Unique: at most one right row matches a left row.
 	Unique bool
+
+	joinConds []Expr  // the conditions before physical planning moved them into keys or scans
+	rightRows float64 // of the right side without the left side's help
 }
 
 // AggFunc is one aggregate call.

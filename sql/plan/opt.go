@@ -6,7 +6,13 @@ type optimizer struct {
 	subqs []*Subquery
 	// origin maps a slot to the scan column it comes from.
 	origin map[Slot]colOrigin
+	// defs and groups say how projections and aggregations make slots.
+	defs   map[Slot]Expr
+	groups map[Slot]Node
 	done   map[*CTE]bool
+
+	eval         *EvalCtx // for estimates
+	distinctSeen map[Expr]float64
 }
 
 type colOrigin struct {
@@ -16,7 +22,7 @@ type colOrigin struct {
 
 // optimize is the whole pipeline for the root of a statement.
 func (o *optimizer) optimize(n Node, out []Expr) (Node, []Expr, error) {
-	o.origin = map[Slot]colOrigin{}
+	o.origin, o.defs, o.groups, o.distinctSeen = map[Slot]colOrigin{}, map[Slot]Expr{}, map[Slot]Node{}, map[Expr]float64{}
 	o.done = map[*CTE]bool{}
 	o.subqs = o.b.subqs
 	n = o.query(n, out)
@@ -161,6 +167,19 @@ func (o *optimizer) findOrigins(n Node) {
 			o.origin[c.Slot] = colOrigin{s, c.Ord}
 		}
 	}
+	switch x := n.(type) {
+	case *Project:
+		for i, s := range x.Slots {
+			o.defs[s] = x.Exprs[i]
+		}
+	case *Agg:
+		for i, s := range x.GroupSlots {
+			o.defs[s] = x.Group[i]
+		}
+		for _, a := range x.Aggs {
+			o.groups[a.Slot] = x
+		}
+	}
 	n.inputs(func(c *Node) { o.findOrigins(*c) })
 }
 
@@ -236,7 +255,7 @@ func (o *optimizer) push(n Node, conds []Expr) Node {
 		}
 		return o.push(in, append(conds, rest...))
 	case *Scan:
-		n.Filter = append(n.Filter, conds...)
+		n.Filter = cheapFirst(append(n.Filter, o.factorAll(conds)...))
 		return n
 	case *Append:
 		return o.expand(n, conds)
@@ -331,6 +350,19 @@ func (o *optimizer) push(n Node, conds []Expr) Node {
 	return filterOver(n, conds)
 }
 
+// cheapFirst puts conditions with subqueries behind the others.
+func cheapFirst(conds []Expr) []Expr {
+	var cheap, costly []Expr
+	for _, c := range conds {
+		if hasSubquery(c) {
+			costly = append(costly, c)
+		} else {
+			cheap = append(cheap, c)
+		}
+	}
+	return append(cheap, costly...)
+}
+
 // nullRejecting reports whether a condition is not true when all of these slots are NULL.
 func nullRejecting(e Expr, slots *slotSet) bool {
 	switch x := e.(type) {
@@ -390,68 +422,28 @@ func strictIn(e Expr, slots *slotSet) bool {
 }
 
 func (o *optimizer) pushJoin(n *Join, conds []Expr) Node {
+	if n.Kind != FullJoin {
+		return o.joinCluster(n, conds)
+	}
 	lm, rm := made(n.Left), made(n.Right)
-	switch n.Kind {
-	case InnerJoin:
-		return o.innerJoins(n, conds)
-	case LeftJoin:
-		for _, c := range conds {
-			if nullRejecting(c, &rm) {
-				n.Kind = InnerJoin
-				return o.innerJoins(n, conds)
-			}
-		}
-		left, above := splitBy(conds, &rm)
-		right, on := splitBy(n.On, &lm)
-		// A condition without columns of either side stays with the join.
-		var keep []Expr
-		for _, c := range right {
-			var used slotSet
-			exprSlots(c, &used)
-			if used.intersects(&rm) {
-				keep = append(keep, c)
-			} else {
-				on = append(on, c)
-			}
-		}
-		n.On = on
-		n.Left, n.Right = o.push(n.Left, left), o.push(n.Right, keep)
-		return filterOver(n, above)
-	case FullJoin:
-		rejL, rejR := false, false
-		for _, c := range conds {
-			rejL, rejR = rejL || nullRejecting(c, &lm), rejR || nullRejecting(c, &rm)
-		}
-		switch {
-		case rejL && rejR:
-			n.Kind = InnerJoin
-			return o.innerJoins(n, conds)
-		case rejL:
-			n.Kind = LeftJoin
-			return o.pushJoin(n, conds)
-		case rejR:
-			n.Kind = LeftJoin
-			n.Left, n.Right = n.Right, n.Left
-			return o.pushJoin(n, conds)
-		}
-		n.Left, n.Right = o.push(n.Left, nil), o.push(n.Right, nil)
-		return filterOver(n, conds)
+	rejL, rejR := false, false
+	for _, c := range conds {
+		rejL, rejR = rejL || nullRejecting(c, &lm), rejR || nullRejecting(c, &rm)
 	}
-	// Semi and anti joins: outer conditions concern the left side.
-	right, on := splitBy(n.On, &lm)
-	var keep []Expr
-	for _, c := range right {
-		var used slotSet
-		exprSlots(c, &used)
-		if used.intersects(&rm) || n.Kind == SemiJoin {
-			keep = append(keep, c)
-		} else {
-			on = append(on, c)
-		}
+	switch {
+	case rejL && rejR:
+		n.Kind = InnerJoin
+		return o.joinCluster(n, conds)
+	case rejL:
+		n.Kind = LeftJoin
+		return o.joinCluster(n, conds)
+	case rejR:
+		n.Kind = LeftJoin
+		n.Left, n.Right = n.Right, n.Left
+		return o.joinCluster(n, conds)
 	}
-	n.On = on
-	n.Left, n.Right = o.push(n.Left, conds), o.push(n.Right, keep)
-	return n
+	n.Left, n.Right = o.push(n.Left, nil), o.push(n.Right, nil)
+	return filterOver(n, conds)
 }
 
 // toJoin turns a condition EXISTS or IN over a subquery into a semi or anti join with *in as left side.

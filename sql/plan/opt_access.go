@@ -237,8 +237,6 @@ func (o *optimizer) pathFor(s *Scan, ix *Index, conds []Expr) *path {
 		own.add(c.Slot)
 	}
 	keys := o.keyExprs(s, ix)
-	sel := 1.0
-	total := s.Table.rowEstimate()
 	use := func(i int, exact bool) {
 		if exact {
 			p.used[i] = true
@@ -263,7 +261,6 @@ keys:
 				p.eq = append(p.eq, vals[0])
 				p.eqNull = append(p.eqNull, kind == 'n')
 				use(i, exact)
-				sel *= o.eqSelectivity(s, ix.Keys[k].Col)
 				continue keys
 			case 'i', 'a':
 				if inAt < 0 {
@@ -279,20 +276,10 @@ keys:
 		case inAt >= 0:
 			p.in, p.inArray = inVals, inKind == 'a'
 			use(inAt, true)
-			n := float64(len(inVals))
-			if p.inArray {
-				n = 10
-			}
-			sel *= math.Min(1, n*o.eqSelectivity(s, ix.Keys[k].Col))
 		case len(bounds) > 0:
 			p.lower, p.upper = lo, up
 			for j, i := range bounds {
 				use(i, exacts[j])
-			}
-			if len(lo) > 0 && len(up) > 0 {
-				sel *= 0.05
-			} else {
-				sel *= 1.0 / 3
 			}
 		}
 		break
@@ -303,7 +290,12 @@ keys:
 			p.point = false
 		}
 	}
-	p.rows = math.Max(1, total*sel)
+	// What the index leaves are the rows for which the conditions on its keys hold.
+	var on []Expr
+	for _, i := range p.conds {
+		on = append(on, conds[i])
+	}
+	p.rows = math.Max(1, s.Table.rowEstimate()*o.selectivity(on))
 	if p.point {
 		p.rows = 1
 	}
@@ -314,23 +306,21 @@ keys:
 
 // pathCost is the cost of reading n entries of the path's index.
 func (p *path) pathCost(s *Scan, n float64) float64 {
-	c := 2 + n
-	if p.ix != s.Table.Primary {
-		if p.only {
-			c = 2 + n*0.9
-		} else {
-			c = 4 + n*4
+	if p.point && p.in == nil {
+		c := costFetch
+		if p.ix != s.Table.Primary && !p.only {
+			c += costFetch
 		}
+		return c
+	}
+	c := costScanStart + n*costRow
+	if p.ix != s.Table.Primary && !p.only {
+		c += n * costFetch
 	}
 	if p.in != nil {
-		c += 2 * float64(len(p.in))
+		c += costScanStart * float64(len(p.in)-1)
 	}
 	return c
-}
-
-// eqSelectivity is the share of rows with one value of a column.
-func (o *optimizer) eqSelectivity(s *Scan, ord int) float64 {
-	return 1 / o.distinct(s.Table, ord)
 }
 
 // distinct estimates the number of values of a column.
@@ -537,7 +527,7 @@ func (o *optimizer) isOrdered(n Node, keys []SortKey, limit float64) bool {
 	rows := math.Max(1, o.rows(n))
 	conds := s.conds
 	curPath := o.pathFor(s, s.Index, conds)
-	sorted := curPath.cost + rows*math.Log2(rows+2)*0.1
+	sorted := curPath.cost + sortCost(rows)
 	var best *path
 	bestCost := sorted
 	for _, ix := range s.Table.AllIndexes() {

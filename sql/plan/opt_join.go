@@ -2,107 +2,297 @@ package plan
 
 import (
 	"math"
+	"math/bits"
 
 	"github.com/meridian-db/meridian/sql/builtin"
 )
 
-// cluster is a set of inner-joined inputs with the conditions among them.
-type cluster struct {
-	rels  []Node
-	sets  []slotSet // what each produces
-	free  []slotSet // what each reads from the others (lateral)
-	conds []Expr
-	used  []slotSet // of each condition
+// joinItem is one member of a cluster: an input, or something that is applied to joined inputs once all it
+// needs is among them.
+type joinItem struct {
+	// kind is how the item joins what is there: InnerJoin for an input of its own, SemiJoin, AntiJoin and
+	// LeftJoin for right sides that only follow their left side. A nil node is a costly condition.
+	kind JoinKind
+	node Node
+	set  slotSet
+	// needs are the items that must be there before: those its conditions or its lateral references read.
+	needs uint64
+	// lateral are the items that the node itself reads.
+	lateral uint64
+	on      []Expr // of the item alone; the cluster's conditions are apart
+	rows    float64
+	raw     float64 // rows of a table before its conditions
+	cost    float64
+	each    float64 // cost of a condition for each row
 }
 
-// innerJoins flattens nested inner joins, pushes conditions to the inputs they concern and joins the
-// inputs in the order that keeps intermediate results small.
-func (o *optimizer) innerJoins(n *Join, conds []Expr) Node {
+// cluster is a set of joined inputs, whose order is free, with the conditions among them.
+type cluster struct {
+	items []*joinItem
+	conds []Expr
+	used  []uint64 // items that each condition reads
+}
+
+// joinCluster takes nested inner, left, semi and anti joins apart, pushes conditions to the inputs they concern
+// and joins the inputs in the cheapest order. Left, semi and anti joins commute with joins of inputs that their
+// conditions do not read, so they take part; a condition on the right side of a left join waits for it.
+func (o *optimizer) joinCluster(n Node, conds []Expr) Node {
 	c := &cluster{conds: conds}
+	type outer struct {
+		kind JoinKind
+		node Node
+		on   []Expr
+		left slotSet // what the join's left side makes
+	}
+	var inner []Node
+	var outers []outer
 	var flatten func(Node)
 	flatten = func(x Node) {
 		switch j := x.(type) {
 		case *Join:
-			if j.Kind == InnerJoin {
+			switch j.Kind {
+			case InnerJoin:
 				c.conds = append(c.conds, j.On...)
 				flatten(j.Left)
 				flatten(j.Right)
 				return
-			}
-		case *Filter:
-			if in, ok := j.Input.(*Join); ok && in.Kind == InnerJoin {
-				plain := true
-				for _, cd := range j.Conds {
-					plain = plain && !hasSubquery(cd)
+			case LeftJoin:
+				rm := made(j.Right)
+				for _, cd := range c.conds {
+					if nullRejecting(cd, &rm) {
+						c.conds = append(c.conds, j.On...)
+						flatten(j.Left)
+						flatten(j.Right)
+						return
+					}
 				}
-				if plain {
-					c.conds = append(c.conds, j.Conds...)
-					flatten(in)
+				lm := made(j.Left)
+				flatten(j.Left)
+				outers = append(outers, outer{j.Kind, j.Right, j.On, lm})
+				return
+			case SemiJoin, AntiJoin:
+				lm := made(j.Left)
+				if j.Kind == SemiJoin && o.matchesOnce(j) {
+					// As good as an inner join, which may begin with the right side.
+					c.conds = append(c.conds, j.On...)
+					flatten(j.Left)
+					flatten(j.Right)
 					return
 				}
+				flatten(j.Left)
+				outers = append(outers, outer{j.Kind, j.Right, j.On, lm})
+				return
+			}
+		case *Filter:
+			if in, ok := j.Input.(*Join); ok && in.Kind != FullJoin {
+				c.conds = append(c.conds, j.Conds...)
+				flatten(in)
+				return
 			}
 		}
-		c.rels = append(c.rels, x)
+		inner = append(inner, x)
 	}
 	flatten(n)
-	// An outer join in the cluster may become inner by a condition of the cluster; one level is enough as
-	// push treats the input again.
-	c.conds = o.equalities(c.conds)
-	all := slotSet{}
-	for _, r := range c.rels {
-		m := made(r)
-		c.sets = append(c.sets, m)
-		all.union(&m)
+	if len(inner)+len(outers) > 60 {
+		return o.fixedJoin(n, conds)
 	}
-	perRel := make([][]Expr, len(c.rels))
+	c.conds = o.equalities(o.factorAll(c.conds))
+	all := slotSet{}
+	for _, x := range inner {
+		it := &joinItem{node: x, set: made(x)}
+		all.union(&it.set)
+		c.items = append(c.items, it)
+	}
+	for _, x := range outers {
+		it := &joinItem{kind: x.kind, node: x.node, on: x.on, set: made(x.node)}
+		if x.kind == LeftJoin {
+			all.union(&it.set)
+		}
+		c.items = append(c.items, it)
+	}
+	// mask are the items whose columns an expression reads; semi and anti joins show none.
+	mask := func(used *slotSet, but int) uint64 {
+		var m uint64
+		for i, it := range c.items {
+			if i != but && (it.kind == InnerJoin || it.kind == LeftJoin) && used.intersects(&it.set) {
+				m |= 1 << i
+			}
+		}
+		return m
+	}
+	perItem := make([][]Expr, len(c.items))
 	var rest, consts []Expr
 	for _, cond := range c.conds {
 		var used slotSet
 		exprSlots(cond, &used)
-		where := -1
-		count := 0
-		for i := range c.sets {
-			if used.intersects(&c.sets[i]) {
-				where = i
-				count++
-			}
-		}
+		m := mask(&used, -1)
 		switch {
-		case count == 1 && !isVolatile(cond):
-			perRel[where] = append(perRel[where], cond)
-		case count == 0:
+		case m == 0:
 			consts = append(consts, cond)
+		case m&(m-1) == 0 && c.items[bits.TrailingZeros64(m)].kind == InnerJoin && !isVolatile(cond) && !hasCorrelated(cond):
+			i := bits.TrailingZeros64(m)
+			perItem[i] = append(perItem[i], cond)
 		default:
 			rest = append(rest, cond)
 		}
 	}
-	for i := range c.rels {
-		c.rels[i] = o.push(c.rels[i], perRel[i])
-		c.sets[i] = made(c.rels[i])
-		f := freeSlots(c.rels[i], nil)
-		others := all.clone()
-		others.minus(&c.sets[i])
-		var fr slotSet
-		for _, s := range f.list() {
-			if others.has(s) {
-				fr.add(s)
+	for i, x := range outers {
+		it := c.items[len(inner)+i]
+		var on []Expr
+		for _, cond := range x.on {
+			var used slotSet
+			exprSlots(cond, &used)
+			switch {
+			case used.intersects(&it.set) && !used.intersects(&x.left):
+				perItem[len(inner)+i] = append(perItem[len(inner)+i], cond)
+			case x.kind == SemiJoin && !used.intersects(&it.set) && !used.intersects(&x.left):
+				perItem[len(inner)+i] = append(perItem[len(inner)+i], cond)
+			default:
+				on = append(on, cond)
 			}
 		}
-		c.free = append(c.free, fr)
+		it.on = on
 	}
-	c.conds = rest
+	for i, it := range c.items {
+		it.node = o.push(it.node, perItem[i])
+		it.set = made(it.node)
+	}
+	for i, it := range c.items {
+		free := freeSlots(it.node, nil)
+		it.lateral = mask(&free, i)
+		it.needs = it.lateral
+		for _, cond := range it.on {
+			var used slotSet
+			exprSlots(cond, &used)
+			it.needs |= mask(&used, i)
+		}
+		if it.kind != InnerJoin && it.needs == 0 {
+			it.needs = mask(&outers[i-len(inner)].left, i)
+			if it.needs == 0 {
+				it.needs = 1
+			}
+		}
+		it.rows = o.rows(it.node)
+		it.cost = o.scanCost(it.node)
+		it.raw = it.rows
+		if s, ok := it.node.(*Scan); ok && s.Table.Kind == BaseTable {
+			it.raw = s.Table.rowEstimate()
+		}
+	}
 	for _, cond := range rest {
 		var used slotSet
 		exprSlots(cond, &used)
-		var in slotSet
-		for _, s := range used.list() {
-			if all.has(s) {
-				in.add(s)
+		m := mask(&used, -1)
+		if each := o.subqueryCost(cond); each > 0 && len(c.items) < 60 {
+			c.items = append(c.items, &joinItem{kind: SemiJoin, on: []Expr{cond}, needs: m, each: each})
+			continue
+		}
+		c.conds = append(c.conds[:len(c.used)], cond)
+		c.used = append(c.used, m)
+	}
+	c.conds = c.conds[:len(c.used)]
+	return filterOver(o.order(c), consts)
+}
+
+// matchesOnce reports whether a left row finds one right row at most: the right side is unique in what is compared.
+func (o *optimizer) matchesOnce(j *Join) bool {
+	rm := made(j.Right)
+	if free := freeSlots(j.Right, nil); !free.empty() {
+		return false
+	}
+	var keys slotSet
+	for _, c := range j.On {
+		if _, r, ok := equiSidesOf(c, &rm); ok {
+			if k, ok := stripCast(r).(*Col); ok {
+				keys.add(k.Slot)
 			}
 		}
-		c.used = append(c.used, in)
 	}
-	return filterOver(o.order(c), consts)
+	return uniqueOn(j.Right, &keys)
+}
+
+// uniqueOn reports whether no two rows of n agree in all these slots.
+func uniqueOn(n Node, keys *slotSet) bool {
+	switch x := n.(type) {
+	case *Filter:
+		return uniqueOn(x.Input, keys)
+	case *Sort:
+		return uniqueOn(x.Input, keys)
+	case *Limit:
+		return uniqueOn(x.Input, keys)
+	case *Project:
+		below := keys.clone()
+		for i, s := range x.Slots {
+			if c, ok := stripCast(x.Exprs[i]).(*Col); ok && keys.has(s) {
+				below.add(c.Slot)
+			}
+		}
+		return uniqueOn(x.Input, &below)
+	case *Agg:
+		if x.Sets != nil || len(x.Group) == 0 {
+			return false
+		}
+		for _, s := range x.GroupSlots {
+			if !keys.has(s) {
+				return false
+			}
+		}
+		return true
+	case *Scan:
+		if x.Table.Kind != BaseTable {
+			return false
+		}
+		for _, ix := range x.Table.AllIndexes() {
+			if !ix.Unique || ix.Where != nil || ix.WriteOnly || !uniqueNotNull(x.Table, ix) {
+				continue
+			}
+			all := true
+			for _, k := range ix.Keys {
+				all = all && keys.has(x.SlotBase()+k.Col)
+			}
+			if all {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// fixedJoin keeps the written order of a cluster too large to order: its conditions stay where they are.
+func (o *optimizer) fixedJoin(n Node, conds []Expr) Node {
+	if j, ok := n.(*Join); ok {
+		j.Left, j.Right = o.push(j.Left, nil), o.push(j.Right, nil)
+	}
+	return filterOver(n, conds)
+}
+
+// hasCorrelated reports whether a condition has a subquery that depends on the row.
+func hasCorrelated(e Expr) bool {
+	found := false
+	walkExpr(e, func(x Expr) bool {
+		if s, ok := x.(*Subquery); ok {
+			free := freeSlots(s.Root, s.Out)
+			found = found || !free.empty()
+		}
+		return !found
+	})
+	return found
+}
+
+// subqueryCost is the cost of a condition's subqueries for each row, 0 when they run once.
+func (o *optimizer) subqueryCost(e Expr) float64 {
+	cost := 0.0
+	walkExpr(e, func(x Expr) bool {
+		if s, ok := x.(*Subquery); ok {
+			o.subquery(s)
+			if s.Correlated {
+				o.estimate(s.Root)
+				cost += math.Max(s.Root.Base().Cost, costScanStart)
+			}
+		}
+		return true
+	})
+	return cost
 }
 
 // equalities adds what follows from a = b and a = constant: b = constant.
@@ -152,179 +342,6 @@ func isConstLike(e Expr) bool {
 	return false
 }
 
-// order builds the join tree: dynamic programming over left-deep orders for few inputs, greedy for many.
-func (o *optimizer) order(c *cluster) Node {
-	n := len(c.rels)
-	if n == 1 {
-		return filterOver(c.rels[0], c.conds)
-	}
-	rows := make([]float64, n)
-	cost := make([]float64, n)
-	for i, r := range c.rels {
-		rows[i] = o.rows(r)
-		cost[i] = o.scanCost(r)
-	}
-	var plan []int
-	if n <= 9 {
-		plan = o.orderDP(c, rows, cost)
-	}
-	if plan == nil {
-		plan = o.orderGreedy(c, rows)
-	}
-	applied := make([]bool, len(c.conds))
-	node := c.rels[plan[0]]
-	set := c.sets[plan[0]].clone()
-	for _, i := range plan[1:] {
-		set.union(&c.sets[i])
-		var on []Expr
-		for k, cond := range c.conds {
-			if !applied[k] && c.used[k].subsetOf(&set) {
-				applied[k] = true
-				on = append(on, cond)
-			}
-		}
-		j := &Join{Kind: InnerJoin, Left: node, Right: c.rels[i], On: on}
-		lm := made(node)
-		j.Lateral = c.free[i].intersects(&lm)
-		node = j
-	}
-	var left []Expr
-	for k, cond := range c.conds {
-		if !applied[k] {
-			left = append(left, cond)
-		}
-	}
-	return filterOver(node, left)
-}
-
-// step estimates adding input i to a partial order.
-func (o *optimizer) step(c *cluster, set *slotSet, setRows float64, i int, rows, cost []float64) (outRows, stepCost float64, connected bool) {
-	next := set.clone()
-	next.union(&c.sets[i])
-	sel := 1.0
-	hash := false
-	lookup := false
-	for k, cond := range c.conds {
-		if c.used[k].subsetOf(&next) && !c.used[k].subsetOf(set) && !c.used[k].subsetOf(&c.sets[i]) {
-			sel *= o.joinSelectivity(cond)
-			connected = true
-			if l, r, ok := equiSides(cond, set, &c.sets[i]); ok {
-				hash = true
-				_ = l
-				lookup = lookup || o.leadsIndex(c.rels[i], r)
-			}
-		}
-	}
-	outRows = math.Max(1, setRows*rows[i]*sel)
-	if c.free[i].intersects(set) {
-		return outRows, setRows * cost[i], true
-	}
-	switch {
-	case hash:
-		stepCost = cost[i] + rows[i]*1.5 + setRows*0.5 + outRows*0.2
-		if lookup {
-			perLookup := math.Max(1, outRows/math.Max(1, setRows))
-			stepCost = math.Min(stepCost, setRows*(8+perLookup))
-		}
-	default:
-		stepCost = cost[i] + setRows*rows[i]*0.3
-	}
-	return outRows, stepCost, connected
-}
-
-func (o *optimizer) orderDP(c *cluster, rows, cost []float64) []int {
-	n := len(c.rels)
-	type entry struct {
-		rows, cost float64
-		order      []int
-		set        slotSet
-	}
-	best := make([]*entry, 1<<n)
-	for i := range n {
-		if c.free[i].empty() {
-			best[1<<i] = &entry{rows: rows[i], cost: cost[i], order: []int{i}, set: c.sets[i].clone()}
-		}
-	}
-	for m := 1; m < 1<<n; m++ {
-		e := best[m]
-		if e == nil {
-			continue
-		}
-		// Prefer inputs that a condition connects; without any, a product with any of them.
-		for pass := range 2 {
-			any := false
-			for i := range n {
-				if m&(1<<i) != 0 || !c.free[i].subsetOf(&e.set) {
-					continue
-				}
-				r, sc, conn := o.step(c, &e.set, e.rows, i, rows, cost)
-				if pass == 0 && !conn {
-					continue
-				}
-				any = true
-				total := e.cost + sc
-				t := best[m|1<<i]
-				if t == nil || total < t.cost {
-					set := e.set.clone()
-					set.union(&c.sets[i])
-					best[m|1<<i] = &entry{rows: r, cost: total, order: append(append([]int(nil), e.order...), i), set: set}
-				}
-			}
-			if any {
-				break
-			}
-		}
-	}
-	if e := best[1<<n-1]; e != nil {
-		return e.order
-	}
-	return nil
-}
-
-func (o *optimizer) orderGreedy(c *cluster, rows []float64) []int {
-	n := len(c.rels)
-	used := make([]bool, n)
-	start := -1
-	for i := range n {
-		if c.free[i].empty() && (start < 0 || rows[i] < rows[start]) {
-			start = i
-		}
-	}
-	if start < 0 {
-		start = 0
-	}
-	plan := []int{start}
-	used[start] = true
-	set := c.sets[start].clone()
-	cur := rows[start]
-	for len(plan) < n {
-		bi, br := -1, 0.0
-		bc := false
-		for i := range n {
-			if used[i] || !c.free[i].subsetOf(&set) {
-				continue
-			}
-			r, _, conn := o.step(c, &set, cur, i, rows, rows)
-			if bi < 0 || conn && !bc || conn == bc && r < br {
-				bi, br, bc = i, r, conn
-			}
-		}
-		if bi < 0 {
-			for i := range n {
-				if !used[i] {
-					bi = i
-					break
-				}
-			}
-		}
-		plan = append(plan, bi)
-		used[bi] = true
-		set.union(&c.sets[bi])
-		cur = br
-	}
-	return plan
-}
-
 // equiSides splits an equality whose sides read only the left and only the right input.
 func equiSides(cond Expr, left, right *slotSet) (l, r Expr, ok bool) {
 	f, isF := cond.(*Func)
@@ -341,23 +358,4 @@ func equiSides(cond Expr, left, right *slotSet) (l, r Expr, ok bool) {
 		return f.Args[1], f.Args[0], true
 	}
 	return nil, nil, false
-}
-
-// leadsIndex reports whether r is the first key of an index of the scan n.
-func (o *optimizer) leadsIndex(n Node, r Expr) bool {
-	s, ok := n.(*Scan)
-	if !ok || s.Table.Kind != BaseTable {
-		return false
-	}
-	c, ok := stripCast(r).(*Col)
-	if !ok {
-		return false
-	}
-	or := o.origin[c.Slot]
-	for _, ix := range s.Table.AllIndexes() {
-		if !ix.WriteOnly && ix.Where == nil && ix.Keys[0].Col == or.ord && or.scan == s {
-			return true
-		}
-	}
-	return false
 }

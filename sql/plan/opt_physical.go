@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"math"
+
 	"github.com/meridian-db/meridian/sql/builtin"
 	"github.com/meridian-db/meridian/sql/types"
 )
@@ -181,42 +183,38 @@ func (o *optimizer) physicalJoin(j *Join) Node {
 	j.Left = o.physical(j.Left)
 	lm, rm := made(j.Left), made(j.Right)
 	leftRows := o.rows(j.Left)
+	if !j.Lateral {
+		j.rightRows = o.rows(j.Right)
+	}
+	j.joinConds = append([]Expr{}, j.On...)
 
 	// Lookups: the right side is a table of which an index starts with the joined columns.
 	if s, ok := j.Right.(*Scan); ok && s.Table.Kind == BaseTable && j.Kind != FullJoin && s.Index == nil && !j.Lateral {
 		var dep, on []Expr
+		equi := false
 		for _, c := range j.On {
 			var used slotSet
 			exprSlots(c, &used)
 			if used.intersects(&lm) && used.intersects(&rm) && !hasSubquery(c) {
 				dep = append(dep, c)
+				_, _, ok := equiSides(c, &lm, &rm)
+				equi = equi || ok
 			} else {
 				on = append(on, c)
 			}
 		}
-		plainConds := o.equalities(s.Filter)
-		plain := o.bestPath(s, plainConds)
-		all := append(append([]Expr(nil), plainConds...), dep...)
-		p := o.bestPath(s, all)
-		uses := false
-		if p != nil {
-			for _, i := range p.conds {
-				uses = uses || i >= len(plainConds)
+		if p, all, uses := o.lookupPath(s, dep); uses {
+			out := o.rows(j)
+			other := o.scanCost(s)
+			switch {
+			case equi && j.Kind == InnerJoin:
+				other += hashCost(math.Max(leftRows, j.rightRows), math.Min(leftRows, j.rightRows), out)
+			case equi:
+				other += hashCost(leftRows, j.rightRows, out)
+			default:
+				other += loopCost(leftRows, j.rightRows, out)
 			}
-		}
-		if uses {
-			hashable := false
-			for _, c := range dep {
-				if _, _, ok := equiSides(c, &lm, &rm); ok {
-					hashable = true
-				}
-			}
-			lookupCost := leftRows * (4 + p.cost*1.2)
-			otherCost := plain.cost + plain.rows*1.2 + leftRows*0.6
-			if !hashable {
-				otherCost = plain.cost + leftRows*plain.rows*0.3
-			}
-			if lookupCost < otherCost {
+			if leftRows*lookupCost(p, j.Kind)+out*costOut < other {
 				s.apply(p, all)
 				j.Method, j.Lateral = NestedLoop, true
 				j.On = on
@@ -243,14 +241,16 @@ func (o *optimizer) physicalJoin(j *Join) Node {
 		if len(j.LeftKeys) > 0 {
 			j.Method, j.On = HashJoin, rest
 			// The smaller side is the one to be kept in memory.
-			if j.Kind == InnerJoin && o.rows(j.Left) < o.rows(j.Right)*0.8 && scanOrderFree(j.Left) {
+			if j.Kind == InnerJoin && leftRows < j.rightRows*0.8 && scanOrderFree(j.Left) {
+				j.rightRows = leftRows
 				j.Left, j.Right = j.Right, j.Left
 				j.LeftKeys, j.RightKeys = j.RightKeys, j.LeftKeys
 			}
 			return j
 		}
 		j.Memo = true
-		if j.Kind == InnerJoin && o.rows(j.Left) < o.rows(j.Right)*0.2 && scanOrderFree(j.Left) {
+		if j.Kind == InnerJoin && leftRows < j.rightRows*0.2 && scanOrderFree(j.Left) {
+			j.rightRows = leftRows
 			j.Left, j.Right = j.Right, j.Left
 		}
 	}

@@ -22,6 +22,9 @@ type Env struct {
 	Builtin *builtin.Ctx
 	// WorkMem is the memory in bytes the optimiser reckons with for hashing; 0 takes 64 MiB.
 	WorkMem int64
+	// ParamValues, if set, gives values for parameters of the types that were found, for estimates only: nil when
+	// they are not known.
+	ParamValues func(ts []*types.T) []types.Datum
 	// Internal allows writes to materialized views: CREATE and REFRESH fill them by INSERT.
 	Internal bool
 	// MaxDepth bounds the nesting of expressions and queries; 0 takes 6000.
