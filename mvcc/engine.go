@@ -28,8 +28,7 @@ type Config struct {
 	SSTBytes          int64  // Size at which an Ingester starts a new file. Default 64 MiB.
 	ReadOnly          bool
 	Logger            *slog.Logger                      // Default slog.Default().
-	OnFailure         func(err error)                   // Told once when the disk refuses writes; see Engine. Default panics.
-	OnCorruption      func(err error)                   // Told of corrupt files found in the background. Optional.
+	OnFailure         func(err error)                   // Told once when the disk refuses writes or a file is damaged; see Engine. Default panics.
 	OnWriteStall      func(stalled bool, reason string) // Told when writes stall and when they resume. Optional.
 	TuneOptionsForDev func(opts *pebble.Options)        // Tests: last word on Pebble's options. Optional.
 }
@@ -124,11 +123,9 @@ func Open(cfg Config) (*Engine, error) {
 	}
 	opts.EventListener = &pebble.EventListener{
 		BackgroundError: func(err error) { failed.set(fmt.Errorf("state engine: %w", err)) },
+		// Whoever met it has an error; but what else the file holds was acknowledged, and is missing from here on.
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
-			cfg.Logger.Error("storage file corrupt", "path", info.Path, "err", info.Details)
-			if cfg.OnCorruption != nil {
-				cfg.OnCorruption(&CorruptError{Cause: fmt.Errorf("%s: %w", info.Path, info.Details)})
-			}
+			failed.set(&CorruptError{Cause: fmt.Errorf("state engine: %w", info.Details)})
 		},
 		DiskSlow: func(info pebble.DiskSlowInfo) {
 			cfg.Logger.Warn("disk slow", "path", info.Path, "took", info.Duration)

@@ -26,6 +26,9 @@ type CorruptError struct {
 }
 
 func (e *CorruptError) Error() string {
+	if e.Key == nil {
+		return e.Cause.Error()
+	}
 	return fmt.Sprintf("mvcc: corrupt value of key %x at %s: %v", e.Key, e.TS, e.Cause)
 }
 

@@ -1,6 +1,9 @@
 package ranges
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Fail stops the store for good, because its disk no longer takes what is written or has lost what was: one
 // that went on in part would promise what it cannot keep. From here on it is to the others as a store that has
@@ -28,6 +31,9 @@ func (s *Store) Fail(err error) {
 
 // failed reports whether the store has stopped because of its disk.
 func (s *Store) failed() bool { return s.failure.Load() != nil }
+
+// ErrForgotten is why a store has failed that has acknowledged more than it holds: it is an old copy, or damaged.
+var ErrForgotten = errors.New("the raft log lacks entries that this node has acknowledged")
 
 // fatal is Fail for errors of the raft log.
 func (s *Store) fatal(format string, args ...any) { s.Fail(fmt.Errorf(format, args...)) }

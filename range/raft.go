@@ -555,12 +555,17 @@ func (l raftLogger) Error(v ...any)                 { l.log(fmt.Sprint(v...)) }
 func (l raftLogger) Errorf(format string, v ...any) { l.log(fmt.Sprintf(format, v...)) }
 func (l raftLogger) Warning(v ...any)               {}
 func (l raftLogger) Warningf(string, ...any)        {}
-func (l raftLogger) Fatal(v ...any)                 { panic(l.prefix() + fmt.Sprint(v...)) }
-func (l raftLogger) Fatalf(format string, v ...any) { panic(l.prefix() + fmt.Sprintf(format, v...)) }
-func (l raftLogger) Panic(v ...any)                 { panic(l.prefix() + fmt.Sprint(v...)) }
-func (l raftLogger) Panicf(format string, v ...any) { panic(l.prefix() + fmt.Sprintf(format, v...)) }
+func (l raftLogger) Fatal(v ...any)                 { l.fatal(fmt.Sprint(v...)) }
+func (l raftLogger) Fatalf(format string, v ...any) { l.fatal(fmt.Sprintf(format, v...)) }
+func (l raftLogger) Panic(v ...any)                 { l.fatal(fmt.Sprint(v...)) }
+func (l raftLogger) Panicf(format string, v ...any) { l.fatal(fmt.Sprintf(format, v...)) }
 
-func (l raftLogger) prefix() string { return fmt.Sprintf("range: %s: ", l.r.id) }
+// fatal stops the store, and the worker with it: Raft says so when a log lacks what it has acknowledged.
+func (l raftLogger) fatal(msg string) {
+	l.r.store.fatal("%s: %w: %s", l.r.id, ErrForgotten, msg)
+	panic(fmt.Sprintf("range: %s: %s", l.r.id, msg))
+}
+
 func (l raftLogger) log(msg string) {
 	l.r.store.cfg.Logger.Error("raft", "range", uint64(l.r.id), "msg", msg)
 }

@@ -185,6 +185,23 @@ func (d *Demo) awaitReplication(ctx context.Context) error {
 	return nil
 }
 
+// Failed returns a channel that receives the reason when a node cannot go on.
+func (d *Demo) Failed() <-chan error {
+	failed := make(chan error, len(d.Servers))
+	for _, s := range d.Servers {
+		go func() {
+			select {
+			case <-s.Failed():
+			case <-s.bgCtx.Done(): // which follows a failure, too
+			}
+			if err := s.Failure(); err != nil {
+				failed <- err
+			}
+		}()
+	}
+	return failed
+}
+
 // PrintReady writes a line for each node that tells how to reach it.
 func (d *Demo) PrintReady(w io.Writer, took time.Duration) {
 	fmt.Fprintf(w, "\nMeridian is ready: %d nodes, %.1f s.\n\n", len(d.Servers), took.Seconds())

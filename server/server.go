@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/meridian-db/meridian/mvcc"
 	"github.com/meridian-db/meridian/pgwire"
 	ranges "github.com/meridian-db/meridian/range"
 	"github.com/meridian-db/meridian/server/rpc"
@@ -193,10 +195,19 @@ func (s *Server) fail(err error) {
 	}
 }
 
+const replaceStore = "move it away and start the node with an empty store and --join, the other nodes have the data"
+
+// oneLine makes a message of an error that lists several.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", ", ") }
+
 // storeFailed is told that the store has stopped. Clients of this node are sent to others: it cannot even say
 // what became of their transactions.
 func (s *Server) storeFailed(err error) {
-	s.fail(fmt.Errorf("--store: %w", err))
+	fix := "see to the disk, then start the node again"
+	if errors.Is(err, mvcc.ErrCorrupt) || errors.Is(err, ranges.ErrForgotten) {
+		fix = "the store is damaged, or an old copy: " + replaceStore
+	}
+	s.fail(flagErr("store", oneLine(err), fix))
 	s.bgStop()
 	if s.serving() {
 		s.wire.Close()
@@ -224,8 +235,8 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		}
 	}()
 	s.startAdmin()
-	if err := s.clock.WaitSynced(ctx); err != nil {
-		return fmt.Errorf("--time-source: %w", err)
+	if err := s.waitClock(ctx); err != nil {
+		return err
 	}
 	s.setState(stateJoining)
 	if err := s.startRPC(ctx); err != nil {
@@ -241,6 +252,25 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	s.waitReplicated(ctx)
 	s.setState(stateServing)
 	return nil
+}
+
+// waitClock waits for the time sources and says now and then what it waits for.
+func (s *Server) waitClock(ctx context.Context) error {
+	problem := func(err error) error {
+		return flagErr("time-source", err.Error(), "check that the servers run and can be reached by UDP, and that a majority of them agrees")
+	}
+	for wait := time.Second; ; wait = 10 * time.Second {
+		wctx, cancel := context.WithTimeout(ctx, wait)
+		err := s.clock.WaitSynced(wctx)
+		cancel()
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return problem(err)
+		}
+		s.log.Warn("waiting for the time", "err", problem(err))
+	}
 }
 
 // record describes this node to the others.
@@ -340,7 +370,7 @@ func (s *Server) startCore(ctx context.Context) error {
 	}
 	core, err := OpenCore(cc)
 	if err != nil {
-		return fmt.Errorf("--store %s: %w", s.cfg.Store, err)
+		return flagErr("store", fmt.Sprintf("%s cannot be opened: %s", s.cfg.Store, oneLine(err)), "if it is damaged, "+replaceStore)
 	}
 	s.core = core
 	s.onClose("database", func(context.Context) error { return core.Close() })

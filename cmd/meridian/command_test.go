@@ -43,7 +43,7 @@ func prepare(t *testing.T, ctx context.Context, out *screen, args ...string) *ex
 	if testing.Short() {
 		t.Skip("starts real processes; left out with -short")
 	}
-	bin, err := binary()
+	bin, err := builtBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,32 +68,44 @@ func runToEnd(t *testing.T, env []string, args ...string) (string, int) {
 	return out.String(), cmd.ProcessState.ExitCode()
 }
 
+// process is a running binary.
+type process struct {
+	cmd   *exec.Cmd
+	out   *screen
+	ended chan struct{} // closed when it has been reaped
+}
+
+// launch runs the binary and returns when it has printed want, or has ended without.
+func launch(t *testing.T, ctx context.Context, want string, args ...string) *process {
+	t.Helper()
+	p := &process{out: &screen{want: want, seen: make(chan struct{})}, ended: make(chan struct{})}
+	p.cmd = prepare(t, ctx, p.out, args...)
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(p.ended)
+		p.cmd.Wait()
+	}()
+	select {
+	case <-p.out.seen:
+	case <-p.ended:
+	}
+	return p
+}
+
 // runUntil runs the binary until it has printed want, ends it by SIGTERM and returns everything it printed.
 func runUntil(t *testing.T, want string, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	out := &screen{want: want, seen: make(chan struct{})}
-	cmd := prepare(t, ctx, out, args...)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+	p := launch(t, ctx, want, args...)
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	<-p.ended
+	if !strings.Contains(p.out.String(), want) {
+		t.Errorf("meridian %s ended without printing %q, but %q", args[0], want, p.out.String())
 	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		cmd.Wait()
-	}()
-	select {
-	case <-out.seen:
-	case <-ended:
-		t.Errorf("meridian %s ended without printing %q, but %q", args[0], want, out.String())
-		return out.String()
-	case <-ctx.Done():
-		t.Errorf("meridian %s did not print %q, but %q", args[0], want, out.String())
-	}
-	cmd.Process.Signal(syscall.SIGTERM)
-	<-ended
-	return out.String()
+	return p.out.String()
 }
 
 var goTrace = regexp.MustCompile(`(?m)^panic:|goroutine \d+|runtime error|\.go:\d+|0x[0-9a-f]{8,}`)

@@ -91,5 +91,13 @@ func logger(e env, level string) (*slog.Logger, error) {
 	if err := l.UnmarshalText([]byte(level)); err != nil {
 		return nil, &server.FlagError{Flag: "log-level", Problem: fmt.Sprintf("%q is no level", level), Fix: "give debug, info, warn or error"}
 	}
-	return slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: l})), nil
+	return slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: l, ReplaceAttr: plainErrors})), nil
+}
+
+// plainErrors logs an error's message: by itself slog would print some libraries' errors with their stacks.
+func plainErrors(_ []string, a slog.Attr) slog.Attr {
+	if err, ok := a.Value.Any().(error); ok && a.Value.Kind() == slog.KindAny {
+		a.Value = slog.StringValue(err.Error())
+	}
+	return a
 }

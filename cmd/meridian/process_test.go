@@ -21,8 +21,8 @@ import (
 // binDir holds the binary that the tests run, once one of them has asked for it.
 var binDir string
 
-// binary is built once for all tests that run real processes.
-var binary = sync.OnceValues(func() (string, error) {
+// builtBinary is the program, built once for all tests that run real processes.
+var builtBinary = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "meridian-bin")
 	if err != nil {
 		return "", err
@@ -55,7 +55,7 @@ func startWith(t *testing.T, cfg proc.Config) *proc.Cluster {
 	if testing.Short() {
 		t.Skip("starts real processes; left out with -short")
 	}
-	bin, err := binary()
+	bin, err := builtBinary()
 	if err != nil {
 		t.Fatal(err)
 	}

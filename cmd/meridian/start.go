@@ -122,7 +122,11 @@ func runDemo(ctx context.Context, args []string, e env) error {
 		return err
 	}
 	d.PrintReady(e.stdout, time.Since(begin))
-	<-ctx.Done()
+	select {
+	case <-ctx.Done():
+	case err := <-d.Failed():
+		return err
+	}
 	fmt.Fprintln(e.stdout, "\nending")
 	return d.Stop()
 }
