@@ -42,6 +42,7 @@ type conn struct {
 		now    bool         // an open transaction does not hold up the end
 		idle   bool         // the goroutine waits for a message
 		inTxn  bool         // while idle: a transaction block is open
+		woken  bool         // wake has moved the read deadline
 	}
 	stopping atomic.Bool // reason is set
 }
@@ -122,17 +123,14 @@ func (c *conn) start(ctx context.Context) error {
 		TLS:       c.tls != nil,
 		Output:    &c.out,
 		Interrupt: func(reason *pgerr.Error) { c.interrupt(reason, true) },
+		Wake:      c.wake,
 	})
 	if err != nil {
 		e := *sql.WireError(err)
 		return e.WithSeverity(pgerr.SeverityFatal)
 	}
 	admitted = false // released by unregister
-	keySize := cancelKeyShort
-	if st.minor >= 2 {
-		keySize = cancelKeyLong
-	}
-	c.cancelKey = make([]byte, keySize)
+	c.cancelKey = make([]byte, cancelKeySize)
 	c.srv.cfg.Rand.Read(c.cancelKey)
 	c.session.ReportParameters()
 	at := c.out.begin('K')
@@ -214,21 +212,68 @@ func (c *conn) await(ctx context.Context) (byte, error) {
 		return 0, err
 	}
 	timeout, timeoutErr := c.session.IdleTimeout()
+	var deadline time.Time // zero: none
 	if timeout > 0 {
-		c.net.SetReadDeadline(time.Now().Add(timeout))
+		deadline = time.Now().Add(timeout)
 	}
-	typ, err := c.guard.header()
-	if timeout > 0 {
-		c.net.SetReadDeadline(time.Time{})
+	for {
+		if c.session.NotificationsDue() {
+			c.session.DeliverNotifications()
+			c.out.wanted = true
+		}
+		if !c.arm(deadline) {
+			continue
+		}
+		typ, err := c.guard.header()
+		var ne net.Error
+		timedOut := errors.As(err, &ne) && ne.Timeout()
+		if timedOut && c.woken() {
+			continue // not the end of the client's patience, nor of ours
+		}
+		stop := c.setIdle(false)
+		if !deadline.IsZero() || c.stop.woken {
+			c.net.SetReadDeadline(time.Time{})
+		}
+		switch {
+		case stop != nil:
+			return 0, stop
+		case timedOut && timeout > 0:
+			return 0, timeoutErr
+		}
+		return typ, err
 	}
-	if stop := c.setIdle(false); stop != nil {
-		return 0, stop
+}
+
+// arm bounds the wait for a message. It reports false when notifications have arrived.
+func (c *conn) arm(deadline time.Time) bool {
+	c.stop.Lock()
+	defer c.stop.Unlock()
+	if c.session.NotificationsDue() {
+		return false
 	}
-	var ne net.Error
-	if timeout > 0 && errors.As(err, &ne) && ne.Timeout() {
-		return 0, timeoutErr
+	stopped := c.stop.reason != nil && (c.stop.now || !c.stop.inTxn) // its deadline must stay
+	if (c.stop.woken || !deadline.IsZero()) && !stopped {
+		c.net.SetReadDeadline(deadline)
 	}
-	return typ, err
+	c.stop.woken = false
+	return true
+}
+
+// woken reports whether wake, and nothing else, has ended the wait for a message.
+func (c *conn) woken() bool {
+	c.stop.Lock()
+	defer c.stop.Unlock()
+	return c.stop.woken && (c.stop.reason == nil || !c.stop.now && c.stop.inTxn)
+}
+
+// wake ends the wait for the client, if there is one: there are notifications to send it.
+func (c *conn) wake() {
+	c.stop.Lock()
+	defer c.stop.Unlock()
+	if c.stop.idle && !c.stop.inTxn {
+		c.stop.woken = true
+		c.net.SetReadDeadline(time.Unix(1, 0))
+	}
 }
 
 // setIdle notes that the goroutine starts or stops waiting, and returns the reason to stop, if there is one.

@@ -1,4 +1,4 @@
-// Package pgwire serves clients that speak PostgreSQL's frontend/backend protocol, versions 3.0 and 3.2.
+// Package pgwire serves clients that speak PostgreSQL's frontend/backend protocol, version 3.0.
 //
 // Guarantees:
 //

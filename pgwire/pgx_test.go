@@ -360,3 +360,52 @@ func BenchmarkPointSelect(b *testing.B) {
 		}
 	}
 }
+
+// TestNotificationWhileIdle waits for notifications on a connection that sends nothing, next to one in a
+// transaction, which is told only after it.
+func TestNotificationWhileIdle(t *testing.T) {
+	addr := startDatabase(t, Config{})
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	idle, busy, sender := connectPgx(t, addr), connectPgx(t, addr), connectPgx(t, addr)
+	for _, c := range []*pgx.Conn{idle, busy} {
+		if _, err := c.Exec(ctx, "listen news"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tx, err := busy.Begin(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 100
+	for i := range n {
+		if _, err := sender.Exec(ctx, "select pg_notify('news', $1)", fmt.Sprint(i)); err != nil {
+			t.Fatal(err)
+		}
+		if i%10 == 5 { // what the client asks meanwhile is answered as ever
+			var v int
+			if err := idle.QueryRow(ctx, "select $1::int", i).Scan(&v); err != nil || v != i {
+				t.Fatalf("select: %d, %v", v, err)
+			}
+		}
+	}
+	expect := func(c *pgx.Conn) {
+		t.Helper()
+		for i := range n {
+			got, err := c.WaitForNotification(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Channel != "news" || got.Payload != fmt.Sprint(i) || got.PID != sender.PgConn().PID() {
+				t.Fatalf("notification %d is %+v", i, got)
+			}
+		}
+	}
+	expect(idle)
+	short, stop := context.WithTimeout(ctx, 10*time.Millisecond)
+	defer stop()
+	if got, err := busy.WaitForNotification(short); err == nil {
+		t.Fatalf("%+v inside a transaction", got)
+	}
+	_ = tx
+}

@@ -178,8 +178,8 @@ func TestProtocolVersions(t *testing.T) {
 		code      string
 	}{
 		{protocol3, nil, 4, false, ""},
-		{protocol3 | 2, nil, 32, false, ""},
-		{protocol3 | 9999, nil, 32, true, ""},
+		{protocol3 | 2, nil, 4, true, ""},
+		{protocol3 | 9999, nil, 4, true, ""},
 		{protocol3, []string{"_pq_.something", "1"}, 4, true, ""},
 		{2 << 16, nil, 0, false, pgerr.FeatureNotSupported},
 		{protocol3, []string{"nonsense", "1"}, 0, false, pgerr.UndefinedObject},

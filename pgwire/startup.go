@@ -21,12 +21,11 @@ const (
 	codeSSL     = 1234<<16 | 5679
 	codeGSSENC  = 1234<<16 | 5680
 	protocol3   = 3 << 16
-	newestMinor = 2
+	newestMinor = 0 // as PostgreSQL 15: a newer client is told so, and goes on with 3.0
 
 	maxStartupSize  = 10000 // PostgreSQL's MAX_STARTUP_PACKET_LENGTH
 	tlsRecordType   = 0x16  // first byte of a direct TLS connection
-	cancelKeyShort  = 4     // protocol 3.0
-	cancelKeyLong   = 32    // protocol 3.2
+	cancelKeySize   = 4
 	cancelKeyLimit  = 256
 	maxStartupTries = 4 // GSSENCRequest, SSLRequest, start-up, and one to spare
 )
@@ -36,7 +35,6 @@ var errCancelDone = errors.New("pgwire: cancel request served")
 
 // startup is what a client said about itself.
 type startup struct {
-	minor    int // protocol 3.minor that both sides speak
 	user     string
 	database string
 	settings map[string]string // the remaining parameters, "options" taken apart
@@ -153,7 +151,7 @@ func (p *prefixedConn) Read(b []byte) (int, error) {
 // readStartup takes a start-up packet's parameters apart and answers a version or option that it does not
 // know with NegotiateProtocolVersion.
 func (c *conn) readStartup(minor int, b []byte) (*startup, error) {
-	st := &startup{minor: min(minor, newestMinor), settings: map[string]string{}}
+	st := &startup{settings: map[string]string{}}
 	var unknown []string
 	for {
 		name, rest, ok := cutString(b)
@@ -273,7 +271,7 @@ func parseOptions(s string, into map[string]string) error {
 // serveCancel finds the session that a cancel request names. There is no answer, whatever the outcome: the
 // key is all that the request has to prove itself.
 func (c *conn) serveCancel(b []byte) {
-	if len(b) < 4+cancelKeyShort || len(b) > 4+cancelKeyLimit {
+	if len(b) < 4+cancelKeySize || len(b) > 4+cancelKeyLimit {
 		return
 	}
 	pid, key := int32(binary.BigEndian.Uint32(b)), b[4:]

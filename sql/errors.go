@@ -44,6 +44,7 @@ var stateMap = []struct {
 	{is: kv.ErrWriteConflict, code: pgerr.TRSerializationFailure, message: "could not serialize access due to concurrent update"},
 	{is: kv.ErrRetry, code: pgerr.TRSerializationFailure, message: "could not serialize access due to read/write dependencies among transactions",
 		hint: "The transaction might succeed if retried."},
+	{is: kv.ErrLockTimeout, code: pgerr.LockNotAvailable, message: "canceling statement due to lock timeout"},
 	{is: kv.ErrLockNotAvailable, code: pgerr.LockNotAvailable, message: "could not obtain lock on row"},
 	{is: kv.ErrReadTooOld, code: pgerr.SnapshotTooOld, message: "snapshot too old"},
 	{is: kv.ErrClock, code: pgerr.CannotConnectNow, message: "this node cannot serve: its clock is not trustworthy"},

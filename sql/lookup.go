@@ -84,6 +84,12 @@ func (s *Session) builtinHook(fn *builtin.Func) builtin.EvalFunc {
 	if f := sessionFunctions[fn.Name]; f != nil {
 		return f
 	}
+	if f := channelFunctions[fn.Name]; f != nil {
+		return f
+	}
+	if f := advisoryFunctions[fn.Name]; f != nil {
+		return f
+	}
 	if s.txn.catalog == nil {
 		return nil
 	}
@@ -93,9 +99,15 @@ func (s *Session) builtinHook(fn *builtin.Func) builtin.EvalFunc {
 // sessionFunctions are the SQL functions about sessions.
 var sessionFunctions = map[string]builtin.EvalFunc{
 	"pg_cancel_backend": onSession(func(s *Session, _ context.Context, args []types.Datum) (types.Datum, error) {
+		if int32(args[0].Int()) == s.pid {
+			return types.Null, errCanceled()
+		}
 		return types.NewBool(s.srv.CancelSession(int32(args[0].Int()))), nil
 	}),
 	"pg_terminate_backend": onSession(func(s *Session, _ context.Context, args []types.Datum) (types.Datum, error) {
+		if int32(args[0].Int()) == s.pid {
+			return types.Null, errTerminated() // at once: the statement must not answer any more
+		}
 		return types.NewBool(s.srv.TerminateSession(int32(args[0].Int()))), nil
 	}),
 	"pg_export_snapshot": onSession(func(s *Session, ctx context.Context, _ []types.Datum) (types.Datum, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 	"unsafe"
 
@@ -44,8 +45,11 @@ const maxPrepared = 10000
 
 // Parse prepares a statement. The empty name is the unnamed statement, which a new one replaces.
 func (s *Session) Parse(_ context.Context, name, text string, oids []uint32) error {
-	ctx := s.stmtCtx.begin(s.statementTimeout, nil)
-	err := s.guarded(text, func() error { return s.parse(ctx, name, text, oids) })
+	ctx, err := s.beginMessage()
+	if err != nil {
+		return err
+	}
+	err = s.guarded(text, func() error { return s.parse(ctx, name, text, oids) })
 	return s.endStatement(ctx, statementSpan{}, text, err)
 }
 
@@ -151,7 +155,10 @@ func (s *Session) Bind(_ context.Context, a BindArgs) error {
 	if err != nil {
 		return err
 	}
-	ctx := s.stmtCtx.begin(s.statementTimeout, nil)
+	ctx, err := s.beginMessage()
+	if err != nil {
+		return err
+	}
 	err = s.guarded(st.text, func() error { return s.bind(ctx, st, a) })
 	return s.endStatement(ctx, statementSpan{}, st.text, err)
 }
@@ -309,6 +316,9 @@ func (s *Session) DescribeStatement(_ context.Context, name string) ([]types.OID
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := s.overdue(); err != nil {
+		return nil, nil, err
+	}
 	ctx, span := s.beginStatement("describe", st.text)
 	oids, cols, err := s.describeStatement(ctx, st)
 	return oids, cols, s.endStatement(ctx, span, st.text, err)
@@ -334,6 +344,9 @@ func (s *Session) describeStatement(ctx context.Context, st *statement) ([]types
 func (s *Session) DescribePortal(_ context.Context, name string) ([]Column, []int16, error) {
 	p, err := s.findPortal(name)
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := s.overdue(); err != nil {
 		return nil, nil, err
 	}
 	if p.declared != nil {
@@ -395,12 +408,16 @@ func (s *Session) Execute(_ context.Context, name string, maxRows int64, last bo
 	if err != nil {
 		return err
 	}
+	if err := s.overdue(); err != nil {
+		return err
+	}
 	text := ""
 	if p.st != nil {
 		text = p.st.text
 	}
 	ctx, span := s.beginStatement("execute", text)
 	err = s.guarded(text, func() error { return s.execute(ctx, p, maxRows, last) })
+	s.statementEnd = time.Time{}
 	return s.endStatement(ctx, span, text, err)
 }
 

@@ -117,6 +117,9 @@ func (s *Session) simpleQuery(ctx context.Context, text string) error {
 		return nil
 	}
 	for i := range list {
+		if i > 0 {
+			s.stmtCtx.next(s.statementTimeout)
+		}
 		st := &statement{text: text, node: list[i].Stmt, from: list[i].Start, to: list[i].End, numParams: list[i].NumParams}
 		if _, prepares := st.node.(*ast.PrepareStmt); st.numParams > 0 && !prepares {
 			return pgerr.New(pgerr.UndefinedParameter, "there is no parameter $%d", 1)
@@ -190,6 +193,7 @@ func (s *Session) runOne(ctx context.Context, st *statement, params []types.Datu
 			return err
 		}
 		s.srv.metrics.retries.Inc()
+		s.undoAdvisory(ctx)
 		s.endTxn(ctx, false)
 	}
 }
@@ -338,8 +342,20 @@ func (s *Session) runPlan(ctx context.Context, p *plan.Plan, params []types.Datu
 	}
 	var sink func([]types.Datum) error
 	if len(p.Columns) > 0 || p.Verb == "SELECT" {
-		s.out.BeginRows(p.Columns, formats, s.format, s.describing)
 		sink = s.sink
+		if _, constant := p.Root.(*plan.OneRow); constant && s.describing {
+			// PostgreSQL computes constants when it plans: a row that fails has no description.
+			begun := false
+			sink = func(row []types.Datum) error {
+				if !begun {
+					begun = true
+					s.out.BeginRows(p.Columns, formats, s.format, true)
+				}
+				return s.sink(row)
+			}
+		} else {
+			s.out.BeginRows(p.Columns, formats, s.format, s.describing)
+		}
 	}
 	ectx, span := s.span(ctx, "execute")
 	res, err := exec.Run(ectx, p, env, sink)
@@ -441,7 +457,40 @@ func (s *Session) beginStatement(operation, text string) (context.Context, state
 	s.info.Query, s.info.StmtStarted = text, now
 	s.info.Unlock()
 	span := s.rootSpan(operation, text)
-	return s.stmtCtx.begin(s.statementTimeout, span.span), span
+	return s.stmtCtx.begin(s.timeLeft(now), span.span), span
+}
+
+// beginMessage begins a Parse or Bind. With a statement timeout the time that the statement may take counts
+// from its first message to the end of Execute, the client's pauses included.
+func (s *Session) beginMessage() (context.Context, error) {
+	if s.statementTimeout <= 0 {
+		return s.stmtCtx.begin(0, nil), nil
+	}
+	now := s.now()
+	if s.statementEnd.IsZero() {
+		s.statementEnd = now.Add(s.statementTimeout)
+	}
+	if err := s.overdue(); err != nil {
+		return nil, err
+	}
+	return s.stmtCtx.begin(s.timeLeft(now), nil), nil
+}
+
+// overdue fails when the time of the statement whose messages arrive has run out between them.
+func (s *Session) overdue() error {
+	if !s.statementEnd.IsZero() && !s.now().Before(s.statementEnd) {
+		s.statementEnd = time.Time{}
+		return errStatementTimeout()
+	}
+	return nil
+}
+
+// timeLeft is the bound of a statement that runs now, zero for none.
+func (s *Session) timeLeft(now time.Time) time.Duration {
+	if s.statementEnd.IsZero() {
+		return s.statementTimeout
+	}
+	return max(s.statementEnd.Sub(now), 1)
 }
 
 // endStatement ends it and makes its error one for the client.

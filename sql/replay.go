@@ -89,6 +89,8 @@ func (s *Session) retryBlock(ctx context.Context, cause error) error {
 			t.catalog = nil
 		}
 		t.deferred.RollbackTo(exec.DeferredMark{})
+		t.notify = notifyState{} // pg_notify() is called again
+		s.undoAdvisory(ctx)
 		if t.attempts++; t.attempts > s.maxRetries {
 			t.dead = true
 			return cause

@@ -30,6 +30,9 @@ type Config struct {
 	NodeID  int32            // Makes PIDs unique in the cluster. Default 0.
 	Log     *slog.Logger     // Default: discards.
 	Tracer  trace.Tracer     // nil: no spans.
+	// Broadcast hands the notifications of a transaction that has committed here to the other nodes, which give
+	// them to Deliver, in order. It does not block. nil: there are no other nodes.
+	Broadcast func([]Notification)
 
 	PlanCacheSize int // Entries of the shared plan cache; default 2000.
 	MaxSessions   int // Default 10000.
@@ -41,6 +44,7 @@ type Server struct {
 	plans     planCache
 	sequences *catalog.Sequences
 	metrics   *metrics
+	channels  switchboard
 
 	mu struct {
 		sync.Mutex
@@ -141,13 +145,12 @@ func (srv *Server) TerminateSession(pid int32) bool {
 	if s == nil {
 		return false
 	}
-	reason := pgerr.New(pgerr.AdminShutdown, "terminating connection due to administrator command").WithSeverity(pgerr.SeverityFatal)
-	if s.args.Interrupt != nil {
-		s.args.Interrupt(reason)
-	} else {
-		s.Terminate(reason)
-	}
+	s.end(errTerminated())
 	return true
+}
+
+func errTerminated() *pgerr.Error {
+	return pgerr.New(pgerr.AdminShutdown, "terminating connection due to administrator command").WithSeverity(pgerr.SeverityFatal)
 }
 
 func (srv *Server) session(pid int32) *Session {
@@ -155,9 +158,6 @@ func (srv *Server) session(pid int32) *Session {
 	defer srv.mu.Unlock()
 	return srv.mu.sessions[pid]
 }
-
-// deliver sends a session its pending notifications.
-func (srv *Server) deliver(s *Session) { s.notices.Store(0) }
 
 // Exec runs SQL text on an internal session that is a superuser's, for tests and for the server's own
 // statements. Result rows go to out, nowhere if it is nil.

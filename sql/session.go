@@ -33,6 +33,9 @@ type SessionArgs struct {
 	Output   Output // Required.
 	// Interrupt ends the session's connection, whatever it is doing. nil for sessions without one.
 	Interrupt func(reason *pgerr.Error)
+	// Wake is called when notifications have arrived, by any goroutine: DeliverNotifications is due as soon
+	// as the session has no transaction. nil: never.
+	Wake func()
 }
 
 // Session is one client's state: settings, the transaction, prepared statements, portals. Its methods are
@@ -51,6 +54,7 @@ type Session struct {
 	vars             settings
 	format           *types.Settings // of results; replaced, never changed
 	statementTimeout time.Duration
+	statementEnd     time.Time // in the extended protocol, of a statement whose first message has come
 	lockTimeout      time.Duration
 	idleTimeout      time.Duration
 	idleTxnTimeout   time.Duration
@@ -69,6 +73,7 @@ type Session struct {
 	portalSerial uint64 // counts portals made
 	hasTemp      bool   // there are temporary tables, or were
 	sequences    catalog.SequenceSession
+	advisory     map[advisoryKey]*advisoryLock // held now
 
 	bctx       builtin.Ctx
 	env        exec.Env
@@ -87,6 +92,7 @@ type Session struct {
 		sync.Mutex
 		Info
 	}
+	inbox   inbox        // under srv.channels' lock
 	notices atomic.Int32 // pending notifications
 }
 
@@ -189,17 +195,32 @@ func (s *Session) Close() {
 	s.endTxn(context.WithoutCancel(s.stmtCtx.base), false)
 	s.dropAllPortals()
 	s.dropTemp()
+	s.srv.channels.leave(s)
+	s.releaseSessionLocks(context.WithoutCancel(s.stmtCtx.base))
 	s.stmtCtx.stop()
 	s.srv.removeSession(s)
 }
 
 // Cancel makes the statement that runs now, if one does, fail with 57014. Safe for concurrent use.
 func (s *Session) Cancel() {
-	s.stmtCtx.interrupt(pgerr.New(pgerr.QueryCanceled, "canceling statement due to user request"))
+	s.stmtCtx.interrupt(errCanceled())
+}
+
+func errCanceled() *pgerr.Error {
+	return pgerr.New(pgerr.QueryCanceled, "canceling statement due to user request")
 }
 
 // Terminate makes the statement that runs now fail with reason. Safe for concurrent use.
 func (s *Session) Terminate(reason *pgerr.Error) { s.stmtCtx.interrupt(reason) }
+
+// end ends the session and its connection. Safe for concurrent use.
+func (s *Session) end(reason *pgerr.Error) {
+	if s.args.Interrupt != nil {
+		s.args.Interrupt(reason)
+	} else {
+		s.Terminate(reason)
+	}
+}
 
 // Status is the transaction status of ReadyForQuery: 'I', 'T' or 'E'.
 func (s *Session) Status() byte {
@@ -316,14 +337,6 @@ func (s *Session) builtinNotice(severity, code, message string) {
 	s.notice(pgerr.New(code, "%s", message).WithSeverity(severity))
 }
 
-// DeliverNotifications sends the notifications that arrived for the session. It is called between
-// statements.
-func (s *Session) DeliverNotifications() {
-	if s.notices.Load() != 0 {
-		s.srv.deliver(s)
-	}
-}
-
 // Info returns what other sessions see of this one. Safe for concurrent use.
 func (s *Session) Info() Info {
 	s.info.Lock()
@@ -341,7 +354,7 @@ type statementContext struct {
 	cancel context.CancelCauseFunc
 	active bool
 	timer  *time.Timer // of the statement timeout; made on first use
-	serial uint64      // of the statement, so that a late timer is recognised
+	serial uint64      // of the timer, so that a late one is recognised
 }
 
 func (c *statementContext) init(base context.Context) {
@@ -354,17 +367,35 @@ func (c *statementContext) begin(timeout time.Duration, span trace.Span) context
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.active = true
-	c.serial++
-	if timeout > 0 {
-		serial := c.serial
-		c.timer = time.AfterFunc(timeout, func() {
-			c.interruptSerial(serial, pgerr.New(pgerr.QueryCanceled, "canceling statement due to statement timeout"))
-		})
-	}
+	c.bound(timeout)
 	if span != nil {
 		return trace.ContextWithSpan(c.ctx, span)
 	}
 	return c.ctx
+}
+
+// bound sets the time that the running statement may still take, zero for any. c.mu is held.
+func (c *statementContext) bound(timeout time.Duration) {
+	if c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil
+	}
+	c.serial++
+	if timeout > 0 {
+		serial := c.serial
+		c.timer = time.AfterFunc(timeout, func() { c.interruptSerial(serial, errStatementTimeout()) })
+	}
+}
+
+// next begins another statement of the same message: its time is its own.
+func (c *statementContext) next(timeout time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.bound(timeout)
+}
+
+func errStatementTimeout() *pgerr.Error {
+	return pgerr.New(pgerr.QueryCanceled, "canceling statement due to statement timeout")
 }
 
 // end ends a statement.
@@ -372,10 +403,7 @@ func (c *statementContext) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.active = false
-	if c.timer != nil {
-		c.timer.Stop()
-		c.timer = nil
-	}
+	c.bound(0)
 	if c.ctx.Err() != nil {
 		c.ctx, c.cancel = context.WithCancelCause(c.base)
 	}

@@ -88,8 +88,10 @@ func (o *memOutput) problem(err error) {
 	}
 	o.b.WriteString(problemText(e.SeverityOrDefault(), e.Code, e.Message, e.Detail, e.Hint, int(e.Position)))
 }
-func (o *memOutput) Parameter(name, value string)      { o.line("parameter %s = %s", name, value) }
-func (o *memOutput) Notify(_ int32, channel, _ string) { o.line("notify %s", channel) }
+func (o *memOutput) Parameter(name, value string) { o.line("parameter %s = %s", name, value) }
+func (o *memOutput) Notify(_ int32, channel, payload string) {
+	o.line("notify %s %s", channel, payload)
+}
 func (o *memOutput) BeginCopyOut(columns int, _ int16) { o.line("copy out %d", columns) }
 func (o *memOutput) CopyData(b []byte) error {
 	o.line("%s", strings.TrimSuffix(string(b), "\n"))
@@ -200,7 +202,7 @@ func errorLine(err error) string {
 }
 
 // TestSessions runs the golden scripts: "run session=a" runs each line of SQL on session a, "copy" gives the
-// data for the next COPY FROM.
+// data for the next COPY FROM, "deliver" sends what a session waits to be told.
 func TestSessions(t *testing.T) {
 	datadriven.Walk(t, "testdata/session", func(t *testing.T, path string) {
 		srv := newTestServer(t, kvtest.New())
@@ -224,6 +226,9 @@ func TestSessions(t *testing.T) {
 					fmt.Fprintf(&b, "> %s\n%s", line, s.run(line))
 				}
 				return b.String()
+			case "deliver":
+				s.DeliverNotifications()
+				return s.out.take()
 			case "copy":
 				s.out.copyIn = append(s.out.copyIn, d.Input+"\n")
 				return ""

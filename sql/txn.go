@@ -50,6 +50,8 @@ type txnState struct {
 	settings int                // length of the settings' undo log at the start
 	points   []savepoint
 	deferred exec.Deferred // checks of deferrable constraints put off to the end
+	notify   notifyState
+	advisory []advisoryChange // of session locks
 	replay   replayLog
 	attempts int
 }
@@ -62,6 +64,7 @@ type savepoint struct {
 	catalog  CatalogMark
 	deferred exec.DeferredMark
 	portals  uint64 // Session.portalSerial then
+	notify   notifyMark
 	settings int
 	readOnly bool
 }
@@ -113,6 +116,7 @@ func (s *Session) stale() bool {
 func (s *Session) kvTxn(ctx context.Context) (kv.Txn, error) {
 	t := &s.txn
 	if t.kv != nil {
+		t.kv.SetLockTimeout(s.lockTimeout)
 		return t.kv, nil
 	}
 	opts := kv.TxnOptions{Isolation: t.iso, ReadOnly: t.readOnly || t.lone, Age: t.age}
@@ -131,6 +135,7 @@ func (s *Session) kvTxn(ctx context.Context) (kv.Txn, error) {
 		return nil, err
 	}
 	t.kv, t.age = tx, tx.Age()
+	tx.SetLockTimeout(s.lockTimeout)
 	if opts.ReadOnly && opts.Staleness.Kind != kv.Strong {
 		// The past has its own tables and indexes: one built since has no entries for it.
 		if err := t.catalog.AsOf(ctx, tx); err != nil {
@@ -165,6 +170,9 @@ func (s *Session) commit(ctx context.Context) error {
 func (s *Session) commitKV(ctx context.Context) error {
 	t := &s.txn
 	if err := s.runDeferred(ctx); err != nil {
+		return err
+	}
+	if err := s.checkAdvisory(ctx); err != nil {
 		return err
 	}
 	if t.catalog != nil {
@@ -211,11 +219,12 @@ func (s *Session) endTxn(ctx context.Context, committed bool) {
 	s.vars.cur[idxIsolation] = s.vars.cur[idxDefaultIsolation]
 	s.vars.cur[idxReadOnly] = s.vars.cur[idxDefaultReadOnly]
 	s.vars.cur[idxDeferrable] = s.vars.cur[idxDefaultDeferrable]
-	if !committed {
-		s.dropNotifies()
-	} else {
-		s.sendNotifies()
+	if committed {
+		s.commitNotifies()
 	}
+	t.notify = notifyState{}
+	s.releaseXactLocks(ctx)
+	t.advisory = nil
 	t.phase = phaseIdle
 	t.points = t.points[:0]
 	t.replay.reset()
@@ -224,6 +233,7 @@ func (s *Session) endTxn(ctx context.Context, committed bool) {
 // Abort is called after an error has been decided on: an implicit transaction is rolled back, a block
 // fails. Locks go at once unless a savepoint may still be returned to.
 func (s *Session) Abort(ctx context.Context) {
+	s.statementEnd = time.Time{}
 	t := &s.txn
 	switch t.phase {
 	case phaseImplicit:
@@ -246,6 +256,7 @@ func (s *Session) rollbackKV(ctx context.Context) {
 
 // Sync ends the implicit transaction of a sequence of extended-protocol messages.
 func (s *Session) Sync(ctx context.Context) error {
+	s.statementEnd = time.Time{}
 	if s.txn.phase != phaseImplicit {
 		return nil
 	}
@@ -329,7 +340,7 @@ func (s *Session) runTxnStmt(ctx context.Context, st *ast.TransactionStmt) error
 		if t.phase != phaseBlock {
 			return s.needsBlock("SAVEPOINT")
 		}
-		sp := savepoint{name: st.Savepoint, settings: len(s.vars.undo), readOnly: t.readOnly, deferred: t.deferred.Mark(), portals: s.portalSerial}
+		sp := savepoint{name: st.Savepoint, settings: len(s.vars.undo), readOnly: t.readOnly, deferred: t.deferred.Mark(), notify: t.notify.mark(), portals: s.portalSerial}
 		if t.kv != nil {
 			sp.kv, sp.kvSet = t.kv.Savepoint(), true
 		}
@@ -561,6 +572,7 @@ func (s *Session) rollbackTo(ctx context.Context, st *ast.TransactionStmt) error
 		t.catalog.RollbackTo(sp.catalog)
 	}
 	t.deferred.RollbackTo(sp.deferred)
+	t.notify.rollbackTo(sp.notify)
 	s.undoSettings(sp.settings)
 	t.readOnly = sp.readOnly
 	t.points = t.points[:i+1]

@@ -2,13 +2,17 @@ package sql
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 
 	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/exec"
 	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/plan"
 	"github.com/meridian-db/meridian/sql/types"
+	"github.com/meridian-db/meridian/txn/kv"
 )
 
 // runUtility runs a statement that does not go through the planner, and completes it. alone says that it is
@@ -53,7 +57,7 @@ func (s *Session) runUtility(ctx context.Context, st *statement, params []types.
 	case *ast.VacuumStmt:
 		return s.runVacuum(ctx, n, alone)
 	case *ast.ListenStmt, *ast.UnlistenStmt, *ast.NotifyStmt:
-		return s.runNotify(n)
+		return s.runNotify(ctx, n)
 	case *ast.AlterSystemStmt:
 		return pgerr.Unsupported("ALTER SYSTEM is not supported").WithHint("Use the flags of meridian start.")
 	case *ast.DoStmt:
@@ -332,6 +336,8 @@ func (s *Session) runDiscard(ctx context.Context, n *ast.DiscardStmt) error {
 		s.unnamed = nil
 		s.user = s.args.User
 		s.resetAllSettings()
+		s.srv.channels.apply(s, []listenAction{{channel: "*", off: true}})
+		s.releaseSessionLocks(ctx)
 	}
 	if n.Kind == ast.DiscardAll || n.Kind == ast.DiscardSequences {
 		s.sequences.Reset()
@@ -344,15 +350,33 @@ func (s *Session) runDiscard(ctx context.Context, n *ast.DiscardStmt) error {
 	return nil
 }
 
-// runLock is LOCK TABLE: rows are locked as they are used, under two-phase locking, so the table lock has
-// nothing to add but the check that the tables exist and that a block is open.
+// runLock is LOCK TABLE. Rows are locked as they are used, so the weak modes, which keep out nothing but
+// schema changes, have nothing to add. The stronger ones lock the span of the rows: SHARE keeps writers out,
+// those above it also whoever reads with locks.
 func (s *Session) runLock(ctx context.Context, n *ast.LockStmt) error {
+	const rowExclusive, share = 3, 5
 	if s.txn.phase != phaseBlock {
 		return s.needsBlock("LOCK TABLE")
+	}
+	tx, err := s.kvTxn(ctx)
+	if err != nil {
+		return err
 	}
 	c, err := s.pinCatalog(ctx)
 	if err != nil {
 		return err
+	}
+	if err := c.Statement(ctx); err != nil {
+		return err
+	}
+	s.txn.replay.stop()
+	s.txn.used = true
+	lock, wait := kv.LockExclusive, kv.WaitBlock
+	if n.Mode <= share {
+		lock = kv.LockShared
+	}
+	if n.NoWait {
+		wait = kv.WaitError
 	}
 	for _, rv := range n.Tables {
 		t, err := c.Table(s.path(), rv.Schema, rv.Name)
@@ -361,6 +385,22 @@ func (s *Session) runLock(ctx context.Context, n *ast.LockStmt) error {
 		}
 		if t == nil {
 			return pgerr.New(pgerr.UndefinedTable, "relation \"%s\" does not exist", rv.Name).WithPosition(int(ast.PgPos(rv.Off)))
+		}
+		if err := c.Use(ctx, []uint32{t.ID}); err != nil {
+			return err
+		}
+		if s.txn.readOnly && n.Mode > rowExclusive {
+			return errReadOnly("LOCK TABLE")
+		}
+		if n.Mode < share || t.Kind != plan.BaseTable {
+			continue
+		}
+		err = tx.LockSpan(ctx, catalog.TableSpan(t.StorageID), lock, wait)
+		if errors.Is(err, kv.ErrLockNotAvailable) && !errors.Is(err, kv.ErrLockTimeout) {
+			return pgerr.New(pgerr.LockNotAvailable, "could not obtain lock on relation \"%s\"", rv.Name)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	s.out.Complete("LOCK TABLE")
@@ -388,18 +428,6 @@ func (s *Session) runSetConstraints(ctx context.Context, n *ast.ConstraintsSetSt
 	s.out.Complete(n.Tag())
 	return nil
 }
-
-func (s *Session) runNotify(n ast.Stmt) error {
-	if _, ok := n.(*ast.UnlistenStmt); ok {
-		s.out.Complete(n.Tag()) // nothing is ever listened to
-		return nil
-	}
-	return pgerr.Unsupported("%s is not supported", n.Tag())
-}
-
-// sendNotifies and dropNotifies end the notifications of a transaction.
-func (s *Session) sendNotifies() {}
-func (s *Session) dropNotifies() {}
 
 // runDeferred checks the constraints that were put off, before the commit or when they become immediate.
 func (s *Session) runDeferred(ctx context.Context) error {

@@ -45,6 +45,7 @@ type Session interface {
 	Setting(name string) (string, bool)
 	SetSetting(name, value string, local bool) (string, error)
 	TxnID(assign bool) (uint64, bool)
+	ListeningChannels() []string
 }
 
 // Func is one pg_proc row.

@@ -36,6 +36,7 @@ func (testSession) BackendPID() int32                                  { return 
 func (testSession) ServerVersion() string                              { return VersionString() }
 func (testSession) Setting(string) (string, bool)                      { return "", false }
 func (testSession) SetSetting(_, value string, _ bool) (string, error) { return value, nil }
+func (testSession) ListeningChannels() []string                        { return nil }
 func (testSession) TxnID(bool) (uint64, bool)                          { return 1, true }
 
 func (c *Ctx) session() Session {
@@ -84,6 +85,13 @@ func registerSystem(l library) {
 			out = append(out, types.NewString(s))
 		}
 		return types.NewArrayOf(types.Name, out), nil
+	})
+	l.rows("pg_listening_channels", func(c *Ctx, _ []types.Datum) (RowIter, error) {
+		var out []types.Datum
+		for _, name := range c.session().ListeningChannels() {
+			out = append(out, types.NewString(name))
+		}
+		return columnList(out), nil
 	})
 	l.fn("pg_backend_pid", func(c *Ctx, _ []types.Datum) (types.Datum, error) {
 		return types.NewInt(int64(c.session().BackendPID())), nil

@@ -38,6 +38,10 @@ func (l *lowerer) expr(n *pg.Node) ast.Expr {
 	return e
 }
 
+// maxParams bounds the numbers of parameters. A client can bind 65535; PREPARE and Parse take more, as in
+// PostgreSQL, but each costs memory.
+const maxParams = 1 << 17
+
 func (l *lowerer) expr1(n *pg.Node) ast.Expr {
 	switch x := n.GetNode().(type) {
 	case *pg.Node_AConst:
@@ -46,7 +50,7 @@ func (l *lowerer) expr1(n *pg.Node) ast.Expr {
 		return l.columnRef(x.ColumnRef)
 	case *pg.Node_ParamRef:
 		p := x.ParamRef
-		if p.Number < 1 || p.Number > math.MaxUint16 {
+		if p.Number < 1 || p.Number > maxParams {
 			l.fail(pgerr.UndefinedParameter, p.Location, "there is no parameter $%d", p.Number)
 		}
 		l.numParams = max(l.numParams, int(p.Number))

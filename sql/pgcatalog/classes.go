@@ -61,6 +61,15 @@ func (g *gen) allTables(f func(t *catalog.Table) error) error {
 }
 
 func pgClass(g *gen) error {
+	for _, t := range g.snap.Types() {
+		if t.Class != 'c' {
+			continue
+		}
+		if err := g.row("oid", compositeRelation(t), "relname", t.Name, "relnamespace", t.Schema, "reltype", t.ID, "relowner", t.Owner,
+			"relkind", "c", "relnatts", len(t.Fields), "relpersistence", "p", "relispopulated", true, "relreplident", "n"); err != nil {
+			return err
+		}
+	}
 	return g.allTables(func(t *catalog.Table) error {
 		indexes := visibleIndexes(t)
 		tuples := -1.0
@@ -142,6 +151,13 @@ func pgAttribute(g *gen) error {
 		return g.row(append([]any{"attrelid", rel, "attname", name, "atttypid", ref.OID, "attstattarget", -1, "attlen", length,
 			"attnum", num, "attndims", dims, "attcacheoff", -1, "atttypmod", ref.Typmod, "attbyval", byVal, "attalign", align,
 			"attstorage", storage, "attcompression", "", "attislocal", true, "attcollation", collation}, more...)...)
+	}
+	for _, t := range g.snap.Types() {
+		for i, f := range t.Fields {
+			if err := attr(compositeRelation(t), int16(i+1), f.Name, g.snap.TypeByOID(f.Type.OID), f.Type); err != nil {
+				return err
+			}
+		}
 	}
 	return g.allTables(func(t *catalog.Table) error {
 		for _, c := range t.Columns {

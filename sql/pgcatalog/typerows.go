@@ -52,19 +52,26 @@ func pgType(g *gen) error {
 	}
 	for _, t := range g.snap.Types() {
 		length, category, byVal, align, storage, in, out := -1, "C", false, "d", "x", "record_in", "record_out"
+		recv, send := "record_recv", "record_send"
 		var base types.OID
 		typmod := int32(-1)
 		switch t.Class {
 		case 'e':
 			length, category, byVal, align, storage, in, out = 4, "E", true, "i", "p", "enum_in", "enum_out"
+			recv, send = "enum_recv", "enum_send"
 		case 'd':
-			base, typmod, in = t.Base.OID, t.Base.Typmod, "domain_in"
+			base, typmod, in, recv = t.Base.OID, t.Base.Typmod, "domain_in", "domain_recv"
 			if b := g.snap.TypeByOID(base); b != nil {
 				length, category = int(b.Size), string(rune(b.Category))
 				if info := types.InfoOf(b.OID); info != nil {
-					out = info.Out
+					out, send = info.Out, info.Send
+					byVal, align, storage = info.ByVal, string(rune(info.Align)), string(rune(info.Storage))
 				}
 			}
+		}
+		rel := uint32(0)
+		if t.Class == 'c' {
+			rel = compositeRelation(t)
 		}
 		var def any
 		if t.Default != "" {
@@ -72,7 +79,7 @@ func pgType(g *gen) error {
 		}
 		if err := g.row("oid", t.ID, "typname", t.Name, "typnamespace", t.Schema, "typowner", t.Owner, "typlen", length, "typbyval", byVal,
 			"typtype", t.Class, "typcategory", category, "typisdefined", true, "typdelim", ",", "typarray", t.Array,
-			"typinput", regprocOf(in), "typoutput", regprocOf(out), "typalign", align, "typstorage", storage,
+			"typrelid", rel, "typinput", regprocOf(in), "typoutput", regprocOf(out), "typreceive", regprocOf(recv), "typsend", regprocOf(send), "typalign", align, "typstorage", storage,
 			"typnotnull", t.NotNull, "typbasetype", base, "typtypmod", typmod, "typdefault", def); err != nil {
 			return err
 		}
@@ -98,6 +105,10 @@ func pgType(g *gen) error {
 	}
 	return nil
 }
+
+// compositeRelation is the oid of the relation that lists a composite type's attributes. The catalog keeps
+// them with the type, whose id is below 2^30.
+func compositeRelation(t *catalog.Type) uint32 { return t.ID | 1<<30 }
 
 func pgEnum(g *gen) error {
 	for _, t := range g.snap.Types() {

@@ -184,7 +184,7 @@ func (s *scope) constant(e *ast.Const) (Expr, error) {
 // param returns the one Param of a number, so that deciding its type decides it everywhere.
 func (b *binder) param(e *ast.Param) (Expr, error) {
 	n := e.Number - 1
-	if n < 0 || n >= 65535 {
+	if n < 0 || n >= 1<<17 {
 		return nil, errAt(e.Off, pgerr.UndefinedParameter, "there is no parameter $%d", e.Number)
 	}
 	for len(b.params) <= n {
