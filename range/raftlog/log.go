@@ -77,12 +77,9 @@ func Open(fs vfs.FS, dir string, logger *slog.Logger, fatal func(format string, 
 		EventListener:              &pebble.EventListener{BackgroundError: func(err error) { fail("raft log: %w", err) }},
 		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
 	}
-	old, err := pebble.Peek(dir, fs)
-	if err != nil {
-		return nil, fmt.Errorf("raftlog: open %s: %w", dir, err)
-	}
+	_, fresh := fs.Stat(dir)
 	db, err := pebble.Open(dir, opts)
-	if err == nil && !old.Exists {
+	if err == nil && fresh != nil {
 		// The first write-ahead log of a new store is in the oldest format, in which damage looks like the end of
 		// the log; the next one says how far it had been synced.
 		if err = db.Close(); err == nil {
