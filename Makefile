@@ -5,7 +5,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 FUZZTIME ?= 20s
 
-.PHONY: build demo test test-long test-race test-sim test-fuzz test-compose bench microbench lint fmt generate image clean
+.PHONY: build demo test test-long test-race test-sim test-fuzz test-compose bench bench-matrix microbench lint fmt generate image clean
 
 build: ## bin/meridian: one static binary, no cgo
 	CGO_ENABLED=0 $(GO) build -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/meridian
@@ -39,6 +39,9 @@ test-compose: image ## three regions in containers: build, start, query, lose a 
 
 bench: build ## pgbench, or with ARGS=-tpch TPC-H, against three Meridian nodes and against PostgreSQL
 	CGO_ENABLED=0 $(GO) run ./cmd/meridian-bench -meridian $(BIN) $(ARGS)
+
+bench-matrix: build ## every pgbench workload, protocol and client count on three nodes; fails on any failed transaction
+	CGO_ENABLED=0 $(GO) run ./cmd/meridian-bench -meridian $(BIN) -only-meridian -seconds 5 -modes simple,extended,prepared $(ARGS)
 
 microbench: ## testing.B benchmarks of every package
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench . -benchmem ./...

@@ -25,6 +25,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/meridian-db/meridian/cmd/internal/proc"
 )
 
@@ -129,6 +131,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 				s.name(), steps, o.scale, loaded.Seconds(), (time.Since(start) - loaded).Seconds())
 		}
 	}
+	var broken []error // what went wrong in single runs; the others go on
+	failures := 0
 	fmt.Fprintf(out, "\n| workload | mode | clients | system | tps | latency ms | cpu ms/txn | fsyncs/txn | failed |\n|---|---|---|---|---|---|---|---|---|\n")
 	for _, w := range o.workloads {
 		for _, mode := range o.modes {
@@ -137,7 +141,15 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 				for _, s := range systems {
 					r, err := measure(ctx, o, s, w, mode, c)
 					if err != nil {
-						return fmt.Errorf("%s %s -M %s -c %s: %w", s.name(), w, mode, c, err)
+						if ctx.Err() != nil {
+							return err
+						}
+						broken = append(broken, fmt.Errorf("%s %s -M %s -c %s: %w", s.name(), w, mode, c, err))
+						fmt.Fprintf(out, "| %s | %s | %s | %s | error | | | | |\n", w, mode, c, s.name())
+						continue
+					}
+					if failures += r.failed; r.failed > 0 {
+						broken = append(broken, fmt.Errorf("%s %s -M %s -c %s: %d transactions failed", s.name(), w, mode, c, r.failed))
 					}
 					tps = append(tps, r.tps)
 					fmt.Fprintf(out, "| %s | %s | %s | %s | %.0f | %.3f | %.3f | %.2f | %d |\n",
@@ -148,6 +160,33 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 				}
 			}
 		}
+	}
+	for _, s := range systems {
+		if err := balanced(ctx, s); err != nil {
+			broken = append(broken, fmt.Errorf("%s: %w", s.name(), err))
+		}
+	}
+	if err := commitLatency(ctx, o, m, out); err != nil {
+		return fmt.Errorf("commit latency: %w", err)
+	}
+	fmt.Fprintf(out, "\n%d runs went wrong, %d transactions failed\n", len(broken), failures)
+	return errors.Join(broken...)
+}
+
+// balanced checks what every pgbench workload keeps: the balances of the accounts are the history's.
+func balanced(ctx context.Context, s system) error {
+	conn, err := pgx.Connect(ctx, s.target()[0])
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	var accounts, history int64
+	if err := conn.QueryRow(ctx, `select (select sum(abalance) from pgbench_accounts), (select coalesce(sum(delta), 0) from pgbench_history)`).
+		Scan(&accounts, &history); err != nil {
+		return err
+	}
+	if accounts != history {
+		return fmt.Errorf("accounts hold %d, the history adds up to %d", accounts, history)
 	}
 	return nil
 }
