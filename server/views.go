@@ -22,9 +22,10 @@ const viewTimeout = 2 * time.Second
 
 // Kinds of rows, the byte after opView.
 const (
-	viewActivity byte = 'a'
-	viewRanges   byte = 'r'
-	viewLocks    byte = 'l'
+	viewActivity   byte = 'a'
+	viewRanges     byte = 'r'
+	viewLocks      byte = 'l'
+	viewStatements byte = 's'
 )
 
 // providers is what this node offers to system views.
@@ -38,6 +39,9 @@ func (s *Server) providers() *pgcatalog.Providers {
 		},
 		Ranges: func(ctx context.Context) ([]pgcatalog.Range, error) { return gather(ctx, s, viewRanges, s.rangeRows) },
 		Locks:  func(ctx context.Context) ([]pgcatalog.Lock, error) { return gather(ctx, s, viewLocks, s.lockRows) },
+		Statements: func(ctx context.Context) ([]pgcatalog.Statement, error) {
+			return gather(ctx, s, viewStatements, s.statementRows)
+		},
 	}
 }
 
@@ -86,8 +90,19 @@ func (s *Server) handleView(payload []byte) ([]byte, error) {
 		return json.Marshal(s.rangeRows())
 	case viewLocks:
 		return json.Marshal(s.lockRows())
+	case viewStatements:
+		return json.Marshal(s.statementRows())
 	}
 	return nil, errUnknownOp
+}
+
+func (s *Server) statementRows() []pgcatalog.Statement {
+	all, since := s.core.SQL.Statements().Snapshot()
+	rows := make([]pgcatalog.Statement, len(all))
+	for i := range all {
+		rows[i] = pgcatalog.Statement{Node: uint64(s.identity.NodeID), Since: since, Totals: all[i]}
+	}
+	return rows
 }
 
 func (s *Server) activityRows() []pgcatalog.Activity { return s.core.SQL.Activity() }

@@ -150,6 +150,7 @@ func (s *Session) shareParsed(st *statement, oids []uint32) {
 		return
 	}
 	if key := s.parseKey(st.text, oids); key != nil {
+		s.statsOf(st)
 		e := &sharedPlan{st: *st}
 		e.st.name, e.st.fixed = "", false
 		s.srv.plans.replace(key, e)
@@ -221,6 +222,7 @@ func (s *Session) parseShared(ctx context.Context, text string, parsed ast.State
 		return nil, nil
 	}
 	if st.version&ownVersion == 0 {
+		s.statsOf(st)
 		e := &sharedPlan{st: *st, template: *template}
 		e.st.text = ""
 		if p.Root != nil && p.Root.Base().Cost > costlyPlan {

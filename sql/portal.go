@@ -434,6 +434,17 @@ func (s *Session) execute(ctx context.Context, p *portal, maxRows int64, last bo
 		return errFailedTxn()
 	case p.done:
 		return s.executeAgain(p)
+	}
+	s.beginCost(st)
+	err := s.executeNew(ctx, p, maxRows, last)
+	s.endCost(err)
+	return err
+}
+
+// executeNew executes a portal that has not run to its end.
+func (s *Session) executeNew(ctx context.Context, p *portal, maxRows int64, last bool) error {
+	st := p.st
+	switch {
 	case !isPlanned(st.node):
 		p.done = true
 		return s.runUtility(ctx, st, p.params, p.formats, false, last)

@@ -14,6 +14,7 @@ import (
 	"github.com/meridian-db/meridian/sql/parser"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/plan"
+	"github.com/meridian-db/meridian/sql/stmtstats"
 	"github.com/meridian-db/meridian/sql/types"
 	"github.com/meridian-db/meridian/truetime"
 )
@@ -35,6 +36,7 @@ type statement struct {
 	epoch   uint64 // Session.plannerEpoch then
 	fixed   bool   // result columns have been described: a new plan must have the same
 
+	stats *stmtstats.Statement // found at the first execution; shared
 }
 
 // source is the statement's own text.
@@ -61,6 +63,7 @@ type completion struct {
 }
 
 func (s *Session) complete(c completion) {
+	s.cost.rows += c.rows
 	if c.tag != "" {
 		s.out.Complete(c.tag)
 	} else {
@@ -88,6 +91,7 @@ func (s *Session) guarded(text string, f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.out.EndDigest()
+			s.cost = costing{}
 			s.srv.cfg.Log.Error("statement panicked", "panic", p, "query", text, "stack", string(debug.Stack()))
 			err = pgerr.New(pgerr.InternalError, "internal error: %v", p)
 		}
@@ -102,7 +106,10 @@ func (s *Session) simpleQuery(ctx context.Context, text string) error {
 		if st, params, err := s.lookupShared(text); err != nil {
 			return err
 		} else if st != nil {
-			return s.runOne(ctx, st, params, nil, true)
+			s.beginCost(st)
+			err := s.runOne(ctx, st, params, nil, true)
+			s.endCost(err)
+			return err
 		}
 	}
 	if !utf8.ValidString(text) {
@@ -127,6 +134,7 @@ func (s *Session) simpleQuery(ctx context.Context, text string) error {
 		if s.txn.phase == phaseFailed && !endsTxn(st.node) {
 			return errFailedTxn()
 		}
+		s.beginCost(st)
 		switch {
 		case isPlanned(st.node) && len(list) == 1:
 			if shared, params := s.parseShared(ctx, text, list[i]); shared != nil {
@@ -144,6 +152,7 @@ func (s *Session) simpleQuery(ctx context.Context, text string) error {
 		default:
 			err = s.runUtility(ctx, st, nil, nil, true, len(list) == 1)
 		}
+		s.endCost(err)
 		if err != nil {
 			return err
 		}
@@ -194,6 +203,7 @@ func (s *Session) runOne(ctx context.Context, st *statement, params []types.Datu
 		}
 		s.srv.metrics.retries.Inc()
 		s.undoAdvisory(ctx)
+		s.cost.retries++
 		s.endTxn(ctx, false)
 	}
 }
@@ -433,7 +443,7 @@ func (s *Session) commitBlock(ctx context.Context) error {
 		err := s.commitKV(cctx)
 		endSpan(span, err)
 		if err == nil {
-			t.kv = nil
+			s.dropKV()
 			s.endTxn(ctx, true)
 			return nil
 		}

@@ -76,6 +76,7 @@ func (s *Session) retryBlock(ctx context.Context, cause error) error {
 		t.age = t.kv.Age()
 	}
 	s.rollbackKV(ctx)
+	s.cost.retries++
 	if t.replay.off || t.iso == kv.Snapshot && errors.Is(cause, kv.ErrWriteConflict) {
 		// Snapshot isolation promises the client that its snapshot was the state it changed; a new
 		// snapshot would break that silently.

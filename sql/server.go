@@ -16,6 +16,7 @@ import (
 
 	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/stmtstats"
 	"github.com/meridian-db/meridian/txn/kv"
 )
 
@@ -35,6 +36,7 @@ type Config struct {
 	Broadcast func([]Notification)
 
 	PlanCacheSize int // Entries of the shared plan cache; default 2000.
+	MaxStatements int // Fingerprints that statistics are kept of; default 5000.
 	MaxSessions   int // Default 10000.
 }
 
@@ -45,6 +47,7 @@ type Server struct {
 	sequences *catalog.Sequences
 	metrics   *metrics
 	channels  switchboard
+	stats     *stmtstats.Registry
 
 	mu struct {
 		sync.Mutex
@@ -74,13 +77,15 @@ func NewServer(cfg Config) (*Server, error) {
 	cfg.Version = cmp.Or(cfg.Version, "devel")
 	cfg.PlanCacheSize = cmp.Or(cfg.PlanCacheSize, 2000)
 	cfg.MaxSessions = cmp.Or(cfg.MaxSessions, 10000)
+	cfg.MaxStatements = cmp.Or(cfg.MaxStatements, 5000)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	if _, off := cfg.Tracer.(noop.Tracer); off {
 		cfg.Tracer = nil // nothing is spent on spans that nobody sees
 	}
-	srv := &Server{cfg: cfg, sequences: catalog.NewSequences(cfg.DB, cfg.Now), metrics: newMetrics()}
+	srv := &Server{cfg: cfg, sequences: catalog.NewSequences(cfg.DB, cfg.Now), metrics: newMetrics(),
+		stats: stmtstats.New(cfg.MaxStatements, cfg.Now())}
 	srv.plans.init(cfg.PlanCacheSize)
 	srv.mu.sessions = map[int32]*Session{}
 	if c, ok := cfg.Catalog.(*nodeCatalog); ok {

@@ -87,6 +87,7 @@ type Session struct {
 	// paramValues gives the planner the literals of the text that is being planned with parameters.
 	paramValues func([]*types.T) []types.Datum
 	stmtCtx     statementContext
+	cost        costing
 
 	info struct { // what other sessions see of this one
 		sync.Mutex

@@ -161,7 +161,7 @@ func (s *Session) commit(ctx context.Context) error {
 	err := s.commitKV(ctx)
 	endSpan(span, err)
 	if err == nil {
-		t.kv = nil
+		s.dropKV()
 	}
 	s.endTxn(ctx, err == nil)
 	return err
@@ -203,7 +203,7 @@ func (s *Session) endTxn(ctx context.Context, committed bool) {
 	s.closeTxnPortals(committed)
 	if t.kv != nil {
 		t.kv.Rollback(ctx)
-		t.kv = nil
+		s.dropKV()
 	}
 	if t.catalog != nil {
 		t.catalog.Release(committed)
@@ -250,7 +250,7 @@ func (s *Session) Abort(ctx context.Context) {
 func (s *Session) rollbackKV(ctx context.Context) {
 	if s.txn.kv != nil {
 		s.txn.kv.Rollback(ctx)
-		s.txn.kv = nil
+		s.dropKV()
 	}
 }
 

@@ -1,8 +1,11 @@
 package pgcatalog
 
 import (
+	"fmt"
+	"hash/fnv"
 	"time"
 
+	"github.com/meridian-db/meridian/sql/stmtstats"
 	"github.com/meridian-db/meridian/sql/types"
 	"github.com/meridian-db/meridian/truetime"
 )
@@ -60,6 +63,13 @@ type Job struct {
 	Error                    string
 }
 
+// Statement is a row of meridian.statements: what one node's executions of a statement cost.
+type Statement struct {
+	Node   uint64
+	Since  time.Time
+	Totals stmtstats.Totals
+}
+
 // meridianRows are the views over the cluster.
 var meridianRows = map[string]generator{
 	"meridian.clock":        meridianClock,
@@ -68,6 +78,7 @@ var meridianRows = map[string]generator{
 	"meridian.transactions": meridianTransactions,
 	"meridian.locks":        meridianLocks,
 	"meridian.jobs":         meridianJobs,
+	"meridian.statements":   meridianStatements,
 }
 
 // meridianClock has a row for each time source of this node.
@@ -194,4 +205,36 @@ func meridianJobs(g *gen) error {
 		}
 	}
 	return nil
+}
+
+// meridianStatements has pg_stat_statements' columns, as far as they have a meaning here, and the phases of a
+// commit. Times are milliseconds.
+func meridianStatements(g *gen) error {
+	p := g.providers()
+	if p.Statements == nil {
+		return nil
+	}
+	list, err := p.Statements(g.ctx)
+	if err != nil {
+		return err
+	}
+	ms := func(d time.Duration) types.Datum { return types.NewFloat(float64(d) / float64(time.Millisecond)) }
+	for i := range list {
+		s, t := &list[i], &list[i].Totals
+		if err := g.row("node", s.Node, "dbid", t.Key.Database, "queryid", queryID(t.Key), "query", t.Key.Text, "calls", t.Calls, "failures", t.Failures,
+			"rows", t.Rows, "total_exec_time", ms(t.Elapsed), "min_exec_time", ms(t.Min), "max_exec_time", ms(t.Max),
+			"mean_exec_time", ms(t.Mean()), "stddev_exec_time", ms(t.StdDev()), "p50_exec_time", ms(t.Quantile(0.5)),
+			"p99_exec_time", ms(t.Quantile(0.99)), "lock_wait_time", ms(t.LockWait), "replication_time", ms(t.Replication),
+			"commit_wait_time", ms(t.CommitWait), "retries", t.Retries, "remote_requests", t.RPCs, "stats_since", moment(s.Since)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// queryID is the same for a statement on every node.
+func queryID(k stmtstats.Key) int64 {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%d\x00%s", k.Database, k.Text)
+	return int64(h.Sum64())
 }

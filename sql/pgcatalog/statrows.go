@@ -22,6 +22,7 @@ type Providers struct {
 	Transactions func(ctx context.Context) ([]Transaction, error)
 	Locks        func(ctx context.Context) ([]Lock, error)
 	Jobs         func(ctx context.Context) ([]Job, error)
+	Statements   func(ctx context.Context) ([]Statement, error) // of the whole cluster
 }
 
 // ProviderSource is implemented by what is handed to catalog.VirtualEnv.Providers.
