@@ -57,35 +57,27 @@ func (b *Batch) index() error {
 
 // Put adds the version (key, ts, value). The slices are copied.
 func (b *Batch) Put(key []byte, ts Timestamp, value []byte) {
-	b.putVersion(key, ts, kindValue, value)
+	b.putVersion(key, ts, kindValue, nil, value)
 }
 
 // Delete adds a tombstone: reads at or above ts no longer see key, reads below do.
 func (b *Batch) Delete(key []byte, ts Timestamp) {
-	b.putVersion(key, ts, kindTombstone, nil)
+	b.putVersion(key, ts, kindTombstone, nil, nil)
 }
 
-func (b *Batch) putVersion(key []byte, ts Timestamp, kind byte, payload []byte) {
+func (b *Batch) putVersion(key []byte, ts Timestamp, kind byte, head, payload []byte) {
 	mustUserKey(key)
 	if ts <= 0 {
 		panic(fmt.Sprintf("mvcc: version of %x at timestamp %d", key, int64(ts)))
 	}
-	op := b.b.SetDeferred(len(key)+1+versionSuffix, valueHeader+len(payload))
+	op := b.b.SetDeferred(len(key)+1+versionSuffix, valueHeader+len(head)+len(payload))
 	n := copy(op.Key, key)
 	op.Key[n] = 0
 	binary.BigEndian.PutUint64(op.Key[n+1:], uint64(ts))
 	op.Key[n+9] = versionSuffix
-	fillValue(op.Value, op.Key, kind, payload)
+	fillValue(op.Value, op.Key, kind, head, payload)
 	b.finish(op)
 	b.grown += int64(len(op.Key) + len(op.Value))
-}
-
-// put writes an engine key of any kind.
-func (b *Batch) put(engineKey []byte, kind byte, payload []byte) {
-	op := b.b.SetDeferred(len(engineKey), valueHeader+len(payload))
-	copy(op.Key, engineKey)
-	fillValue(op.Value, op.Key, kind, payload)
-	b.finish(op)
 }
 
 func (b *Batch) finish(op *pebble.DeferredBatchOp) {
@@ -106,15 +98,13 @@ func must(err error) {
 	}
 }
 
-// ClearSpan removes every version and every staged write of the user keys of span, for a replica that
-// leaves this store. It does not look at timestamps.
+// ClearSpan removes every version of the user keys of span, for a replica that leaves this store. It does not look
+// at timestamps.
 func (b *Batch) ClearSpan(span Span) {
 	if span.Empty() {
 		return
 	}
 	must(b.b.DeleteRange(appendVersionKey(nil, span.Start, 0), appendVersionKey(nil, span.End, 0), nil))
-	st := stagedBounds(span)
-	must(b.b.DeleteRange(st.Start, st.End, nil))
 }
 
 // Apply adds the writes of o, in order, after those of b.

@@ -66,7 +66,7 @@ func BenchmarkGet(b *testing.B) {
 				for i := 0; i < b.N; i++ {
 					key = benchKey(key, rand.IntN(benchKeys))
 					var err error
-					if val, _, _, err = AppendGet(val[:0], e, key, c.ts); err != nil || len(val) != 100 {
+					if val, _, _, err = AppendGet(val[:0], e, key, c.ts, View{}); err != nil || len(val) != 100 {
 						b.Fatal(len(val), err)
 					}
 				}
@@ -77,7 +77,7 @@ func BenchmarkGet(b *testing.B) {
 			var key []byte
 			for i := 0; i < b.N; i++ {
 				key = benchKey(key, benchKeys+rand.IntN(benchKeys))
-				if _, _, found, err := AppendGet(nil, e, key, 5000); err != nil || found {
+				if _, _, found, err := AppendGet(nil, e, key, 5000, View{}); err != nil || found {
 					b.Fatal(found, err)
 				}
 			}
@@ -87,7 +87,7 @@ func BenchmarkGet(b *testing.B) {
 			var key []byte
 			for i := 0; i < b.N; i++ {
 				key = benchKey(key, rand.IntN(benchKeys))
-				if ts, err := LatestTimestamp(e, key); err != nil || ts != 3000 {
+				if ts, err := LatestTimestamp(e, key, View{}); err != nil || ts != 3000 {
 					b.Fatal(ts, err)
 				}
 			}

@@ -19,8 +19,6 @@
 // of the store itself, unversioned:
 //
 //	0x00 'r' rangeID(8, big endian) suffix      range-local, replicated with the range
-//	0x00 's' escaped-user-key txnID seq         staged writes of large transactions, by user key,
-//	                                            so that a split divides them
 //	0x00 other                                  store-local
 //
 // In Pebble each key is followed by 0x00 and, for a version, eight bytes of timestamp and a length byte:
@@ -31,9 +29,9 @@
 //
 // Engine is the store; Snapshot and Batch are the other things one can read from (Reader). Get,
 // NewScanner, LatestTimestamp and LatestInSpan read versions; GetLocal and ScanLocal read unversioned
-// keys; NewOverlayScanner and GetStaged let a large transaction see the writes it has staged. Batch
-// writes. Exporter and Ingester move whole ranges between stores in bounded memory; the ingestion is
-// atomic and durable when it returns.
+// keys. Provisional versions, which large transactions write before they commit, count for what a reader's View
+// says of its Layers. Batch writes. Exporter and Ingester move whole ranges between stores in bounded memory; the
+// ingestion is atomic and durable when it returns.
 //
 // # Goroutines
 //

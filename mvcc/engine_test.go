@@ -43,7 +43,7 @@ func TestChecksum(t *testing.T) {
 		b.Put([]byte("k"), 5, []byte("good"))
 		b.Put([]byte("moved"), 5, []byte("good"))
 		b.PutLocal(LocalKey(1, []byte("x")), []byte("local"))
-		b.StagePut(TxnID{1}, 1, []byte("k"), []byte("staged"))
+		b.PutProvisional([]byte("large"), 5, TxnID{1}, 1, []byte("provisional"))
 	})
 	// Flip one bit of each value, and put an intact value under another timestamp.
 	it, err := e.db.NewIter(nil)
@@ -72,8 +72,13 @@ func TestChecksum(t *testing.T) {
 			t.Errorf("%s: %v, want a CorruptError with the key", name, err)
 		}
 	}
+	layer := &Layer{Txn: TxnID{1}, First: 5, TS: 7}
 	_, _, _, err = Get(e, []byte("k"), 9)
 	check("Get", err)
+	_, _, _, err = GetView(e, []byte("large"), 9, View{Layers: NewLayers([]*Layer{layer})})
+	check("Get of a provisional version", err)
+	_, err = LatestTimestamp(e, []byte("large"), View{})
+	check("LatestTimestamp", err)
 	_, _, _, err = Get(e, []byte("moved"), 9)
 	check("Get of a moved value", err)
 	for _, rev := range []bool{false, true} {
@@ -82,24 +87,22 @@ func TestChecksum(t *testing.T) {
 		}
 		check("Scanner", s.Err())
 		s.Close()
-		st := NewStagedScanner(e, Staged{Txn: TxnID{1}}, all, rev)
-		for st.Next() {
+		s = NewScanner(e, ScanOptions{Span: Span{[]byte("l"), []byte("m")}, TS: 9, View: View{Own: layer}, Reverse: rev})
+		for s.Next() {
 		}
-		check("StagedScanner", st.Err())
-		st.Close()
+		check("Scanner of provisional versions", s.Err())
+		s.Close()
 	}
 	_, _, err = GetLocal(e, LocalKey(1, []byte("x")))
 	check("GetLocal", err)
-	_, _, _, err = GetStaged(e, Staged{Txn: TxnID{1}}, []byte("k"))
-	check("GetStaged", err)
 	x := NewExporter(e, RangeData{1, all})
 	_, err = x.Next(nil, 1<<20)
 	check("Exporter", err)
 	x.Close()
 	b := e.NewBatch()
 	defer b.Close()
-	_, _, err = b.ResolveStaged(Staged{Txn: TxnID{1}}, all, 9, 0)
-	check("ResolveStaged", err)
+	_, _, err = b.MoveLayer(layer, all, 0)
+	check("MoveLayer", err)
 }
 
 // TestGCThreshold: what a permitted read can see survives GC at every threshold, what none can see goes,
@@ -266,7 +269,7 @@ func fillRange(t *testing.T, e *Engine, r *rand.Rand, id uint64, n int) {
 				key := []byte("m" + testKey(r))
 				switch r.IntN(6) {
 				case 0:
-					b.StagePut(TxnID{byte(r.IntN(3))}, r.Uint64N(100), key, []byte("staged"))
+					b.PutProvisional(key, Timestamp(1+r.IntN(1000)), TxnID{byte(r.IntN(3))}, r.Uint64N(100), []byte("provisional"))
 				case 1:
 					b.PutLocal(LocalKey(id, key), []byte("local"))
 				case 2:
@@ -312,8 +315,8 @@ func TestSnapshotTransfer(t *testing.T) {
 		outside := func(b *Batch) {
 			b.Put([]byte("l"), 5, []byte("left"))
 			b.Put([]byte("n"), 5, []byte("right"))
-			b.StagePut(TxnID{1}, 1, []byte("l\xff"), []byte("left"))
-			b.StagePut(TxnID{1}, 1, []byte("n"), []byte("right"))
+			b.PutProvisional([]byte("l\xff"), 6, TxnID{1}, 1, []byte("left"))
+			b.PutProvisional([]byte("n"), 6, TxnID{1}, 1, []byte("right"))
 			b.PutLocal(LocalKey(8, []byte("\xff")), []byte("left"))
 			b.PutLocal(LocalKey(10, nil), []byte("right"))
 		}
@@ -456,11 +459,12 @@ func TestClearSpan(t *testing.T) {
 	write(t, e, func(b *Batch) {
 		for _, k := range []string{"a", "m", "m\x00", "z"} {
 			b.Put([]byte(k), 5, []byte(k))
-			b.StagePut(TxnID{1}, 1, []byte(k), []byte(k))
+			b.PutProvisional([]byte(k), 6, TxnID{1}, 1, []byte(k))
 		}
 	})
 	write(t, e, func(b *Batch) { b.ClearSpan(Span{[]byte("m"), []byte("z")}) })
-	got := drain(t, NewOverlayScanner(e, ScanOptions{Span: Span{[]byte{1}, []byte{0xff}}, TS: 9}, Staged{Txn: TxnID{1}}))
+	own := View{Own: &Layer{Txn: TxnID{1}}}
+	got := drain(t, NewScanner(e, ScanOptions{Span: Span{[]byte{1}, []byte{0xff}}, TS: 9, View: own}))
 	if want := "[{a a 0} {z z 0}]"; fmt.Sprint(got) != want {
 		t.Errorf("%v, want %s", got, want)
 	}

@@ -11,19 +11,17 @@ import (
 	"github.com/cockroachdb/pebble/v2/cockroachkvs"
 )
 
-// RangeData says what belongs to one range replica: its range-local keys, the staged writes and the
-// versions of its span.
+// RangeData says what belongs to one range replica: its range-local keys and the versions of its span.
 type RangeData struct {
 	RangeID uint64
 	Span    Span
 }
 
-// parts returns the engine bounds of the three pieces, in engine order.
-func (d RangeData) parts() [3]Span {
+// parts returns the engine bounds of the two pieces, in engine order.
+func (d RangeData) parts() [2]Span {
 	local := LocalSpan(d.RangeID)
-	return [3]Span{
+	return [2]Span{
 		{appendVersionKey(nil, local.Start, 0), appendVersionKey(nil, local.End, 0)},
-		stagedBounds(d.Span),
 		{appendVersionKey(nil, d.Span.Start, 0), appendVersionKey(nil, d.Span.End, 0)},
 	}
 }
@@ -46,7 +44,7 @@ var ErrBadChunk = errors.New("mvcc: malformed snapshot chunk")
 // goroutine; its Reader, a Snapshot as a rule, must outlive it.
 type Exporter struct {
 	r     Reader
-	parts [3]Span
+	parts [2]Span
 	part  int
 	it    *pebble.Iterator
 	prev  []byte

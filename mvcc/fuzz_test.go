@@ -2,6 +2,7 @@ package mvcc
 
 import (
 	"bytes"
+	"encoding/binary"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/cockroachkvs"
@@ -31,25 +32,26 @@ func FuzzVersionKey(f *testing.F) {
 	})
 }
 
-func FuzzStagedKey(f *testing.F) {
-	f.Add([]byte("k\x00\x01"), []byte("k"), uint64(1))
-	f.Fuzz(func(t *testing.T, a, b []byte, seq uint64) {
-		txn := TxnID{1, 2, 3}
-		ka, kb := appendStagedKey(nil, a, txn, seq), appendStagedKey(nil, b, txn, seq)
-		if bytes.Compare(a, b) != bytes.Compare(ka, kb) {
-			t.Fatalf("%x, %x do not sort as %x, %x", ka, kb, a, b)
+func FuzzProvisional(f *testing.F) {
+	f.Add([]byte("0123456789abcdef\x05value"))
+	f.Add([]byte("short"))
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		p, err := decodeProvisional(payload)
+		if err != nil {
+			return
 		}
-		got, gtxn, gseq, err := decodeStagedKey(nil, ka)
-		if err != nil || !bytes.Equal(got, a) || gtxn != txn || gseq != seq {
-			t.Fatalf("%x: %x %v %d %v", a, got, gtxn, gseq, err)
+		head := binary.AppendUvarint(p.txn[:], p.seq)
+		key := appendVersionKey(nil, []byte("k"), 7)
+		raw := make([]byte, valueHeader+len(head)+len(p.value))
+		fillValue(raw, key, kindProvisional, head, p.value)
+		got, kind, err := openValue(key, raw)
+		if err != nil || kind != kindProvisional || !isProvisional(raw) {
+			t.Fatalf("%x: kind %d, %v", raw, kind, err)
 		}
-		if bytes.Compare(a, b) < 0 {
-			s := stagedBounds(Span{a, b})
-			if !within(append(bytes.Clone(ka), 0), s) || within(append(bytes.Clone(kb), 0), s) {
-				t.Fatalf("bounds of [%x, %x) are wrong", a, b)
-			}
+		q, err := decodeProvisional(got)
+		if err != nil || q.txn != p.txn || q.seq != p.seq || !bytes.Equal(q.value, p.value) {
+			t.Fatalf("%+v becomes %+v, %v", p, q, err)
 		}
-		decodeStagedKey(nil, a)
 	})
 }
 
@@ -58,7 +60,7 @@ func FuzzChunk(f *testing.F) {
 	write(f, e, func(b *Batch) {
 		b.Put([]byte("m1"), 3, []byte("value"))
 		b.Put([]byte("m1"), 2, []byte("value"))
-		b.StagePut(TxnID{1}, 4, []byte("m2"), nil)
+		b.PutProvisional([]byte("m2"), 4, TxnID{1}, 1, nil)
 		b.PutLocal(LocalKey(9, []byte("x")), []byte("y"))
 	})
 	data := RangeData{9, Span{[]byte("m"), []byte("n")}}

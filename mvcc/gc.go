@@ -71,7 +71,8 @@ type GCStats struct {
 // older than another one at or below threshold, and tombstones at or below it that have become the only
 // thing left of their key. It stops after about maxBytes of removed versions (0: no limit) and returns the
 // key to go on from, nil at the end. The result depends on the state of span alone, so replicas that apply
-// it at the same index make the same batch.
+// it at the same index make the same batch. No layer of span may have committed at or below threshold and not been
+// moved (MoveLayer).
 func (b *Batch) GC(span Span, threshold Timestamp, maxBytes int64) (resume []byte, stats GCStats, err error) {
 	resume, stats, err = collect(b, span, threshold, maxBytes, func(k []byte, valueLen int) { b.remove(k, valueLen) })
 	b.grown -= stats.Bytes
@@ -142,16 +143,21 @@ func collect(r Reader, span Span, threshold Timestamp, maxBytes int64, remove fu
 			err = verr
 			break
 		}
+		if isProvisional(raw) {
+			// Not this function's to judge: it counts at a later timestamp or not at all, and whoever moves or
+			// drops its layer must find the same on every replica.
+			continue
+		}
 		dead := shadowed
 		if !shadowed {
-			_, tombstone, verr := openValue(k, raw)
+			_, kind, verr := openValue(k, raw)
 			if verr != nil {
 				err = verr
 				break
 			}
 			// A tombstone that is the newest at the threshold reads as "nothing", and so does its
 			// absence, as everything below it goes as well.
-			dead, shadowed = tombstone, true
+			dead, shadowed = kind == kindTombstone, true
 		}
 		if dead {
 			remove(k, len(raw))

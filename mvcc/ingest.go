@@ -17,7 +17,7 @@ import (
 type Ingester struct {
 	e     *Engine
 	dir   string
-	parts [3]Span
+	parts [2]Span
 	part  int
 	w     *sstable.Writer
 	paths []string
@@ -79,9 +79,9 @@ func samePrefix(a, b []byte) bool {
 	return erra == nil && errb == nil && bytes.Equal(ka, kb)
 }
 
-// nextPart closes the current part and opens the next. The local and the staging part get one file each,
-// whose range deletion clears what the engine holds there: Pebble excises only one span along with an
-// ingestion, and that is taken by the versions, the bulk. All files take effect at one moment.
+// nextPart closes the current part and opens the next. The local part gets one file, whose range deletion clears what
+// the engine holds there: Pebble excises only one span along with an ingestion, and that is taken by the versions,
+// the bulk. All files take effect at one moment.
 func (g *Ingester) nextPart() error {
 	if err := g.closeFile(); err != nil {
 		return err

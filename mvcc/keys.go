@@ -27,7 +27,6 @@ func (s Span) Empty() bool { return bytes.Compare(s.Start, s.End) >= 0 }
 const (
 	localByte      = 0x00
 	localRangeByte = 'r'
-	localStageByte = 's'
 	minUserByte    = 0x01
 )
 

@@ -12,7 +12,7 @@ func (b *Batch) PutLocal(key, value []byte) {
 	op := b.b.SetDeferred(len(key)+1, valueHeader+len(value))
 	n := copy(op.Key, key)
 	op.Key[n] = 0 // The "no version" byte that every unversioned engine key ends in.
-	fillValue(op.Value, op.Key, kindValue, value)
+	fillValue(op.Value, op.Key, kindValue, nil, value)
 	b.finish(op)
 }
 
@@ -69,8 +69,8 @@ func localValue(it *pebble.Iterator) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	value, tombstone, err := openValue(it.Key(), raw)
-	if err == nil && tombstone {
+	value, kind, err := openValue(it.Key(), raw)
+	if err == nil && kind != kindValue {
 		err = corrupt(it.Key(), errValueKind)
 	}
 	return value, err

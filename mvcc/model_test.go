@@ -5,7 +5,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sort"
 	"testing"
 
@@ -33,11 +35,14 @@ func newTestEngine(t testing.TB) *Engine {
 	return e
 }
 
-// model is the naive store the engine is compared with.
+// model is the naive store the engine is compared with. Transactions write provisionally to it under locks, as the
+// engine expects.
 type model struct {
 	versions map[string][]modelVersion // newest first
-	staged   map[TxnID]map[string][]modelStaged
+	open     []*modelTxn               // undecided
+	unmoved  []*Layer                  // committed, still in layers
 	gc       Timestamp
+	txns     byte
 }
 
 type modelVersion struct {
@@ -45,13 +50,56 @@ type modelVersion struct {
 	value []byte // nil: tombstone
 }
 
-type modelStaged struct {
+// modelTxn is a transaction that has written provisionally. Its layer tells what it has deleted and taken back.
+type modelTxn struct {
+	layer  Layer
+	writes map[string][]modelWrite
+}
+
+type modelWrite struct {
 	seq   uint64
 	value []byte
 }
 
-func newModel() *model {
-	return &model{versions: map[string][]modelVersion{}, staged: map[TxnID]map[string][]modelStaged{}}
+func newModel() *model { return &model{versions: map[string][]modelVersion{}} }
+
+// locked returns the transaction that has locked key, nil for none.
+func (m *model) locked(key string) *modelTxn {
+	for _, x := range m.open {
+		if len(x.writes[key]) > 0 || x.layer.deletesOthers([]byte(key)) {
+			return x
+		}
+	}
+	return nil
+}
+
+func (m *model) begin(ts Timestamp) *modelTxn {
+	m.txns++
+	x := &modelTxn{layer: Layer{Txn: TxnID{m.txns, 7}, First: ts}, writes: map[string][]modelWrite{}}
+	m.open = append(m.open, x)
+	return x
+}
+
+func (m *model) layers() *Layers { return NewLayers(m.unmoved) }
+
+// effect returns what x has done to key. any is false when that is nothing.
+func (x *modelTxn) effect(key string) (value []byte, any bool) {
+	best := -1
+	ws := x.writes[key]
+	for i, w := range ws {
+		if !x.layer.ignored(w.seq) && (best < 0 || w.seq > ws[best].seq) {
+			best = i
+		}
+	}
+	for _, d := range x.layer.Deleted {
+		if d.contains([]byte(key)) && (best < 0 || ws[best].seq < d.Seq) {
+			return nil, true
+		}
+	}
+	if best < 0 {
+		return nil, false
+	}
+	return ws[best].value, true
 }
 
 func (m *model) put(key string, ts Timestamp, value []byte) {
@@ -75,7 +123,7 @@ type pair struct {
 	ts    Timestamp
 }
 
-func (m *model) scan(start, end string, ts Timestamp, st *Staged) []pair {
+func (m *model) scan(start, end string, ts Timestamp, own *modelTxn) []pair {
 	out := map[string]pair{}
 	for k := range m.versions {
 		if k >= start && k < end {
@@ -84,24 +132,16 @@ func (m *model) scan(start, end string, ts Timestamp, st *Staged) []pair {
 			}
 		}
 	}
-	if st != nil {
-		for k, ws := range m.staged[st.Txn] {
-			if k < start || k >= end {
-				continue
-			}
-			best := -1
-			for i, w := range ws {
-				if !st.ignored(w.seq) && (best < 0 || w.seq > ws[best].seq) {
-					best = i
+	if own != nil {
+		keys := maps.Clone(m.versions)
+		for k := range own.writes {
+			keys[k] = nil
+		}
+		for k := range keys {
+			if value, any := own.effect(k); any && k >= start && k < end {
+				if delete(out, k); value != nil {
+					out[k] = pair{k, string(value), 0}
 				}
-			}
-			if best < 0 {
-				continue
-			}
-			if ws[best].value == nil {
-				delete(out, k)
-			} else {
-				out[k] = pair{k, string(ws[best].value), 0}
 			}
 		}
 	}
@@ -113,17 +153,7 @@ func (m *model) scan(start, end string, ts Timestamp, st *Staged) []pair {
 	return pairs
 }
 
-// scanner is what Scanner and OverlayScanner share.
-type scanner interface {
-	Next() bool
-	Key() []byte
-	Value() []byte
-	Timestamp() Timestamp
-	Err() error
-	Close() error
-}
-
-func drain(t testing.TB, s scanner) []pair {
+func drain(t testing.TB, s *Scanner) []pair {
 	t.Helper()
 	pairs := []pair{}
 	for s.Next() {
@@ -160,7 +190,8 @@ func testKey(r *rand.Rand) string {
 }
 
 // TestModel compares the engine with the model under random operations, at several timestamps, through the
-// engine, snapshots and batches, across flushes, compactions, GC and re-opening.
+// engine, snapshots and batches, across flushes, compactions, GC and re-opening, and with large transactions at every
+// stage: undecided, committed, moved in part, dropped.
 func TestModel(t *testing.T) {
 	seeds := 12
 	if testing.Short() {
@@ -171,13 +202,14 @@ func TestModel(t *testing.T) {
 	}
 }
 
+var modelSpan = Span{[]byte{1}, []byte{0xff}}
+
 func runModel(t *testing.T, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	fs := vfs.NewMem()
 	e := openTest(t, fs)
 	defer func() { e.Close() }()
 	m := newModel()
-	txns := []TxnID{{1}, {2}, {0xff, 1}}
 	ts, seq := Timestamp(10), uint64(1)
 	for step := 0; step < 300; step++ {
 		b := e.NewBatch()
@@ -195,18 +227,28 @@ func runModel(t *testing.T, seed uint64) {
 			if del {
 				value = nil
 			}
-			if r.IntN(4) == 0 {
-				txn := txns[r.IntN(len(txns))]
+			x := m.locked(key)
+			if x == nil && r.IntN(3) == 0 {
+				if len(m.open) == 0 || len(m.open) < 3 && r.IntN(4) == 0 {
+					m.begin(ts)
+				}
+				x = m.open[r.IntN(len(m.open))]
+			}
+			if x != nil {
 				seq++
-				if del {
-					b.StageDelete(txn, seq, []byte(key))
+				at := seq
+				if ws := x.writes[key]; len(ws) > 0 && r.IntN(4) == 0 {
+					// A piece sent again, and executed late: an old number and value under a new timestamp.
+					w := ws[r.IntN(len(ws))]
+					at, value = w.seq, w.value
 				} else {
-					b.StagePut(txn, seq, []byte(key), value)
+					x.writes[key] = append(ws, modelWrite{at, value})
 				}
-				if m.staged[txn] == nil {
-					m.staged[txn] = map[string][]modelStaged{}
+				if value == nil {
+					b.DeleteProvisional([]byte(key), ts, x.layer.Txn, at)
+				} else {
+					b.PutProvisional([]byte(key), ts, x.layer.Txn, at, value)
 				}
-				m.staged[txn][key] = append(m.staged[txn][key], modelStaged{seq, value})
 				continue
 			}
 			if del {
@@ -217,18 +259,18 @@ func runModel(t *testing.T, seed uint64) {
 			m.put(key, ts, value)
 		}
 		if r.IntN(3) == 0 {
-			checkModel(t, r, b, m, ts, seq, txns) // The batch shows its own writes.
+			checkModel(t, r, b, m, ts, seq) // The batch shows its own writes.
 		}
 		if err := b.Commit(r.IntN(10) == 0); err != nil {
 			t.Fatal(err)
 		}
 		b.Close()
-		switch r.IntN(30) {
+		switch r.IntN(24) {
 		case 0:
 			if err := e.Flush(); err != nil {
 				t.Fatal(err)
 			}
-			if err := e.Compact(context.Background(), Span{[]byte{1}, []byte{0xff}}); err != nil {
+			if err := e.Compact(context.Background(), modelSpan); err != nil {
 				t.Fatal(err)
 			}
 		case 1:
@@ -240,33 +282,144 @@ func runModel(t *testing.T, seed uint64) {
 			}
 			e = openTest(t, fs)
 		case 2:
-			m.gc = max(m.gc, Timestamp(r.Int64N(int64(ts))))
-			if _, err := e.GC(context.Background(), Span{[]byte{1}, []byte{0xff}}, m.gc); err != nil {
-				t.Fatal(err)
+			gc := max(m.gc, Timestamp(r.Int64N(int64(ts))))
+			for _, l := range m.unmoved {
+				gc = min(gc, l.TS-1)
 			}
-		case 3:
-			resolveModel(t, r, e, m, &ts, txns[r.IntN(len(txns))], seq)
+			if m.gc = max(m.gc, gc); m.gc == gc {
+				if _, err := e.GC(context.Background(), modelSpan, m.gc); err != nil {
+					t.Fatal(err)
+				}
+			}
+		case 3, 4, 5:
+			if n := len(m.open); n > 0 {
+				i := r.IntN(n)
+				x := m.open[i]
+				m.open = append(m.open[:i:i], m.open[i+1:]...)
+				if r.IntN(3) == 0 {
+					dropModel(t, e, x)
+					break
+				}
+				ts++
+				m.commit(x, ts)
+			}
+		case 6, 7:
+			if n := len(m.unmoved); n > 0 {
+				moveModel(t, r, e, m, r.IntN(n))
+			}
+		case 8, 9:
+			// An undecided transaction deletes a span, or rolls back to a savepoint.
+			if len(m.open) == 0 {
+				break
+			}
+			x := m.open[r.IntN(len(m.open))]
+			if r.IntN(2) == 0 {
+				from := r.Uint64N(seq + 1)
+				x.layer.Ignore = append(slices.Clone(x.layer.Ignore), SeqSpan{from, from + r.Uint64N(10)})
+				break
+			}
+			lo, hi := testKey(r), testKey(r)
+			span := Span{[]byte(lo), []byte(hi)}
+			if span.Empty() || m.lockedWithin(x, span) {
+				break
+			}
+			seq++
+			x.layer.Deleted = append(slices.Clone(x.layer.Deleted), DeletedSpan{span.Start, span.End, seq})
 		}
 		snap := e.NewSnapshot()
-		checkModel(t, r, snap, m, ts, seq, txns)
+		checkModel(t, r, snap, m, ts, seq)
 		if err := snap.Close(); err != nil {
 			t.Fatal(err)
 		}
-		checkModel(t, r, e, m, ts, seq, txns)
+		checkModel(t, r, e, m, ts, seq)
 	}
 }
 
-// resolveModel commits what a transaction has staged, in small pieces.
-func resolveModel(t *testing.T, r *rand.Rand, e *Engine, m *model, ts *Timestamp, txn TxnID, seq uint64) {
-	st := Staged{Txn: txn}
-	if r.IntN(2) == 0 {
-		from := r.Uint64N(seq + 1)
-		st.Ignore = []SeqSpan{{from, from + r.Uint64N(10)}}
+// lockedWithin reports whether another transaction than x has locked something in span.
+func (m *model) lockedWithin(x *modelTxn, span Span) bool {
+	for _, y := range m.open {
+		if y == x {
+			continue
+		}
+		for k := range y.writes {
+			if span.Contains([]byte(k)) {
+				return true
+			}
+		}
+		for _, d := range y.layer.Deleted {
+			if bytes.Compare(d.Start, span.End) < 0 && bytes.Compare(span.Start, d.End) < 0 {
+				return true
+			}
+		}
 	}
-	*ts++
-	for start := []byte{1}; start != nil; {
+	return false
+}
+
+// commit makes what x has done visible at ts. The engine is told nothing but the layer.
+func (m *model) commit(x *modelTxn, ts Timestamp) {
+	keys := map[string]bool{}
+	for k := range m.versions {
+		keys[k] = true
+	}
+	for k := range x.writes {
+		keys[k] = true
+	}
+	for k := range keys {
+		value, any := x.effect(k)
+		if _, _, exists := m.get(k, ts); any && (value != nil || exists || len(x.writes[k]) > 0) {
+			m.put(k, ts, value)
+		}
+	}
+	l := x.layer
+	l.TS = ts
+	m.unmoved = append(m.unmoved, &l)
+}
+
+// moveModel moves a committed layer in small pieces, of which the last may be left for another time.
+func moveModel(t *testing.T, r *rand.Rand, e *Engine, m *model, i int) {
+	l := m.unmoved[i]
+	var rest []*Layer
+	for _, o := range m.unmoved {
+		if o != l {
+			rest = append(rest, o)
+		}
+	}
+	piece := func(start []byte, fn func(b *Batch, span Span) ([]byte, int, error), end []byte) []byte {
 		b := e.NewBatch()
-		resume, _, err := b.ResolveStaged(st, Span{start, []byte{0xff}}, *ts, 64)
+		defer b.Close()
+		resume, _, err := fn(b, Span{start, end})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Commit(false); err != nil {
+			t.Fatal(err)
+		}
+		return resume
+	}
+	for start := modelSpan.Start; start != nil; {
+		if r.IntN(40) == 0 {
+			return
+		}
+		start = piece(start, func(b *Batch, span Span) ([]byte, int, error) { return b.MoveLayer(l, span, 64) }, modelSpan.End)
+	}
+	for _, d := range l.Deleted {
+		for start := d.Start; start != nil; {
+			if r.IntN(40) == 0 {
+				return
+			}
+			start = piece(start, func(b *Batch, span Span) ([]byte, int, error) {
+				return b.MoveDeletion(l, span, NewLayers(rest), 64)
+			}, d.End)
+		}
+	}
+	m.unmoved = rest
+}
+
+// dropModel removes what an aborted transaction has written.
+func dropModel(t *testing.T, e *Engine, x *modelTxn) {
+	for start := modelSpan.Start; start != nil; {
+		b := e.NewBatch()
+		resume, _, err := b.DropLayer(&x.layer, Span{start, modelSpan.End}, 64)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -276,53 +429,75 @@ func resolveModel(t *testing.T, r *rand.Rand, e *Engine, m *model, ts *Timestamp
 		b.Close()
 		start = resume
 	}
-	for key, ws := range m.staged[txn] {
-		best := -1
-		for i, w := range ws {
-			if !st.ignored(w.seq) && (best < 0 || w.seq > ws[best].seq) {
-				best = i
-			}
-		}
-		if best >= 0 {
-			m.put(key, *ts, ws[best].value)
-		}
+	if err := LayerKeys(e, &x.layer, modelSpan, func(k []byte) bool {
+		t.Errorf("%x is left of a dropped layer", k)
+		return true
+	}); err != nil {
+		t.Fatal(err)
 	}
-	delete(m.staged, txn)
 }
 
-func checkModel(t *testing.T, r *rand.Rand, rd Reader, m *model, ts Timestamp, seq uint64, txns []TxnID) {
+func checkModel(t *testing.T, r *rand.Rand, rd Reader, m *model, ts Timestamp, seq uint64) {
 	t.Helper()
-	at := m.gc + Timestamp(r.Int64N(int64(ts-m.gc)+2))
+	at := max(1, m.gc+Timestamp(r.Int64N(int64(ts-m.gc)+2)))
+	view := View{Layers: m.layers()}
+	var own *modelTxn
+	if len(m.open) > 0 {
+		own = m.open[r.IntN(len(m.open))]
+		keys := map[string]bool{}
+		if err := LayerKeys(rd, &own.layer, modelSpan, func(k []byte) bool { keys[string(k)] = true; return true }); err != nil {
+			t.Fatal(err)
+		}
+		if len(keys) != len(own.writes) {
+			t.Fatalf("LayerKeys has %d keys, want %d", len(keys), len(own.writes))
+		}
+	}
+	ownView := View{Layers: view.Layers}
+	if own != nil {
+		ownView.Own = &own.layer
+	}
+	newest := func(key string) (ts Timestamp) {
+		if vs := m.versions[key]; len(vs) > 0 {
+			ts = vs[0].ts
+		}
+		for _, l := range m.unmoved {
+			if l.deletesOthers([]byte(key)) {
+				ts = max(ts, l.TS)
+			}
+		}
+		return ts
+	}
+	points := NewPointReader(rd, ownView)
 	for i := 0; i < 6; i++ {
 		key := testKey(r)
 		want, wts, wok := m.get(key, at)
-		got, gts, gok, err := Get(rd, []byte(key), at)
+		got, gts, gok, err := GetView(rd, []byte(key), at, view)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if gok != wok || (wok && (gts != wts || !bytes.Equal(got, want) || got == nil)) {
 			t.Fatalf("Get(%x, %d) = %q %d %v, want %q %d %v", key, at, got, gts, gok, want, wts, wok)
 		}
-		latest, err := LatestTimestamp(rd, []byte(key))
-		if err != nil {
-			t.Fatal(err)
+		for _, v := range []View{view, ownView} {
+			latest, err := LatestTimestamp(rd, []byte(key), v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := newest(key); want > m.gc && latest != want {
+				t.Fatalf("LatestTimestamp(%x) = %d, want %d", key, latest, want)
+			}
 		}
-		if vs := m.versions[key]; len(vs) > 0 && vs[0].ts > m.gc && latest != vs[0].ts {
-			t.Fatalf("LatestTimestamp(%x) = %d, want %d", key, latest, vs[0].ts)
-		}
-		st := Staged{Txn: txns[r.IntN(len(txns))], Ignore: []SeqSpan{{seq - min(seq, 5), seq - min(seq, 2)}}}
-		wantPair := m.scan(key, key+"\x00", at, &st)
-		staged := NewStagedReader(rd, st)
-		got, gts, gok, err = GetOverlay(rd, []byte(key), at, staged)
-		if cerr := staged.Close(); cerr != nil {
-			t.Fatal(cerr)
-		}
+		wantPair := m.scan(key, key+"\x00", at, own)
+		got, gts, gok, err = points.Get([]byte(key), at)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if gok != (len(wantPair) == 1) || (gok && (string(got) != wantPair[0].value || gts != wantPair[0].ts)) {
-			t.Fatalf("GetOverlay(%x, %d) = %q %d %v, want %v", key, at, got, gts, gok, wantPair)
+			t.Fatalf("PointReader.Get(%x, %d) = %q %d %v, want %v", key, at, got, gts, gok, wantPair)
 		}
+	}
+	if err := points.Close(); err != nil {
+		t.Fatal(err)
 	}
 	lo, hi := testKey(r), testKey(r)
 	if r.IntN(2) == 0 {
@@ -330,47 +505,41 @@ func checkModel(t *testing.T, r *rand.Rand, rd Reader, m *model, ts Timestamp, s
 	}
 	span := Span{[]byte(lo), []byte(hi)}
 	want := m.scan(lo, hi, at, nil)
-	if got := drain(t, NewScanner(rd, ScanOptions{Span: span, TS: at})); fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Fatalf("scan [%x, %x) at %d:\n got %v\nwant %v", lo, hi, at, got, want)
+	scan := func(what string, opts ScanOptions, want []pair) {
+		t.Helper()
+		opts.Span, opts.TS = span, at
+		if got := drain(t, NewScanner(rd, opts)); fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Fatalf("%s [%x, %x) at %d:\n got %v\nwant %v", what, lo, hi, at, got, want)
+		}
+		opts.Reverse = true
+		if got := drain(t, NewScanner(rd, opts)); fmt.Sprint(got) != fmt.Sprint(reversed(want)) {
+			t.Fatalf("reverse %s [%x, %x) at %d:\n got %v\nwant %v", what, lo, hi, at, got, reversed(want))
+		}
 	}
-	if got := drain(t, NewScanner(rd, ScanOptions{Span: span, TS: at, Reverse: true})); fmt.Sprint(got) != fmt.Sprint(reversed(want)) {
-		t.Fatalf("reverse scan [%x, %x) at %d:\n got %v\nwant %v", lo, hi, at, got, reversed(want))
-	}
-	after := m.gc + Timestamp(r.Int64N(int64(at-m.gc)+1))
+	scan("scan", ScanOptions{View: view}, want)
+	after := m.gc + Timestamp(r.Int64N(int64(at-m.gc)+1)) // gc <= at
 	var newer []pair
 	for _, p := range want {
 		if p.ts > after {
 			newer = append(newer, p)
 		}
 	}
-	for _, rev := range []bool{false, true} {
-		want := newer
-		if rev {
-			want = reversed(newer)
-		}
-		if got := drain(t, NewScanner(rd, ScanOptions{Span: span, TS: at, After: after, Reverse: rev})); fmt.Sprint(got) != fmt.Sprint(want) {
-			t.Fatalf("scan [%x, %x) in (%d, %d]:\n got %v\nwant %v", lo, hi, after, at, got, want)
-		}
-	}
+	scan(fmt.Sprintf("scan after %d", after), ScanOptions{View: view, After: after}, newer)
 	var latest Timestamp
-	for k, vs := range m.versions {
-		if k >= lo && k < hi && vs[0].ts > after {
-			latest = max(latest, vs[0].ts)
+	for k := range m.versions {
+		if ts := newest(k); k >= lo && k < hi && ts > after {
+			latest = max(latest, ts)
 		}
 	}
-	if got, err := LatestInSpan(rd, span, after); err != nil || got != latest {
+	for _, l := range m.unmoved {
+		for _, d := range l.Deleted {
+			if l.TS > after && string(d.Start) < hi && lo < string(d.End) && lo < hi {
+				latest = max(latest, l.TS)
+			}
+		}
+	}
+	if got, err := LatestInSpan(rd, span, after, ownView); err != nil || got != latest {
 		t.Fatalf("LatestInSpan [%x, %x) after %d = %d, %v, want %d", lo, hi, after, got, err, latest)
 	}
-	st := Staged{Txn: txns[r.IntN(len(txns))]}
-	if r.IntN(2) == 0 {
-		from := r.Uint64N(seq + 1)
-		st.Ignore = []SeqSpan{{from, from + 20}, {0, 3}}
-	}
-	want = m.scan(lo, hi, at, &st)
-	if got := drain(t, NewOverlayScanner(rd, ScanOptions{Span: span, TS: at}, st)); fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Fatalf("overlay [%x, %x) at %d ignoring %v:\n got %v\nwant %v", lo, hi, at, st.Ignore, got, want)
-	}
-	if got := drain(t, NewOverlayScanner(rd, ScanOptions{Span: span, TS: at, Reverse: true}, st)); fmt.Sprint(got) != fmt.Sprint(reversed(want)) {
-		t.Fatalf("reverse overlay [%x, %x) at %d ignoring %v:\n got %v\nwant %v", lo, hi, at, st.Ignore, got, reversed(want))
-	}
+	scan("own scan", ScanOptions{View: ownView}, m.scan(lo, hi, at, own))
 }

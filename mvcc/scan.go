@@ -12,6 +12,7 @@ import (
 type ScanOptions struct {
 	Span    Span
 	TS      Timestamp // newest version at or below TS of each key
+	View    View      // what provisional versions count for
 	Reverse bool
 	// After, when set, restricts the scan to keys whose visible version is newer than After, and skips
 	// blocks that hold no such version by their time bounds. Keys deleted since are not reported.
@@ -30,9 +31,12 @@ type Scanner struct {
 
 	started bool
 	done    bool
-	key     []byte    // forward: aliases the iterator; reverse: keyBuf
-	value   []byte    // forward: aliases the iterator; reverse: valBuf
-	vts     Timestamp // version of value
+	ahead   bool      // forward: the iterator has left the version returned, perhaps its key
+	key     []byte    // aliases the iterator, or keyBuf
+	value   []byte    // aliases the iterator, or valBuf
+	vts     Timestamp // version of value, zero for the reader's own
+	cur     found     // what value is
+	live    bool      // reverse: cur has a value
 
 	keyBuf, valBuf, seekBuf []byte
 	lower, upper            []byte
@@ -46,7 +50,7 @@ var scanners = sync.Pool{New: func() any { return new(Scanner) }}
 func NewScanner(r Reader, opts ScanOptions) *Scanner {
 	s := scanners.Get().(*Scanner)
 	s.opts, s.err, s.started, s.done = opts, nil, false, false
-	s.it, s.key, s.value, s.vts = nil, nil, nil, 0
+	s.it, s.key, s.value, s.vts, s.ahead = nil, nil, nil, 0, false
 	if opts.Span.Empty() || opts.TS <= 0 {
 		s.done = true
 		return s
@@ -57,7 +61,7 @@ func NewScanner(r Reader, opts ScanOptions) *Scanner {
 	if opts.After > 0 {
 		// The filter's upper end is open: a version newer than TS in the same block hides nothing, and an
 		// older one that must be hidden by it (I2: there is none) cannot exist.
-		s.filters[0] = cockroachkvs.NewMVCCTimeIntervalFilter(uint64(opts.After)+1, uint64(maxTS))
+		s.filters[0] = cockroachkvs.NewMVCCTimeIntervalFilter(uint64(opts.View.since(opts.After)), uint64(maxTS))
 		s.iterOpts.PointKeyFilters = s.filters[:]
 	}
 	s.it, s.err = r.newIter(&s.iterOpts)
@@ -87,12 +91,16 @@ func (s *Scanner) Next() bool {
 
 func (s *Scanner) next() bool {
 	var ok bool
-	if !s.started {
+	switch {
+	case !s.started:
 		s.started = true
 		ok = s.it.First()
-	} else {
+	case s.ahead:
+		ok = s.leave()
+	default:
 		ok = s.it.NextPrefix()
 	}
+	view := &s.opts.View
 	newer := 0
 	for ok {
 		k := s.it.Key()
@@ -101,7 +109,7 @@ func (s *Scanner) next() bool {
 			s.err = corrupt(k, err)
 			return false
 		}
-		if ts > s.opts.TS {
+		if ts > s.opts.TS && view.Own == nil {
 			if newer++; newer < seekAfter {
 				ok = s.it.Next()
 			} else {
@@ -112,21 +120,47 @@ func (s *Scanner) next() bool {
 			continue
 		}
 		newer = 0
-		if ts <= s.opts.After {
-			ok = s.it.NextPrefix()
-			continue
-		}
 		raw, err := s.it.ValueAndErr()
 		if err != nil {
 			s.err = err
 			return false
 		}
-		payload, tombstone, err := openValue(k, raw)
+		if isProvisional(raw) {
+			if !s.provisional(key, raw) {
+				if s.err != nil {
+					return false
+				}
+				ok = s.it.Next()
+				continue
+			}
+			if s.live && (s.cur.own || s.cur.ts > s.opts.After) && !s.hidden(s.keyBuf) {
+				s.key, s.value, s.vts = s.keyBuf, s.valBuf, s.cur.ts
+				return true
+			}
+			if s.err != nil {
+				return false
+			}
+			ok = s.leave()
+			continue
+		}
+		if ts > s.opts.TS {
+			ok = s.it.Next()
+			continue
+		}
+		if ts <= s.opts.After {
+			ok = s.it.NextPrefix()
+			continue
+		}
+		payload, kind, err := openValue(k, raw)
 		if err != nil {
 			s.err = err
 			return false
 		}
-		if tombstone {
+		if kind == kindTombstone {
+			ok = s.it.NextPrefix()
+			continue
+		}
+		if s.cur = (found{ts: ts}); s.hidden(key) {
 			ok = s.it.NextPrefix()
 			continue
 		}
@@ -136,8 +170,101 @@ func (s *Scanner) next() bool {
 	return false
 }
 
+// leave moves to the next key after the iterator has been moved on from a version of keyBuf.
+func (s *Scanner) leave() bool {
+	s.ahead = false
+	if !s.it.Valid() {
+		return false
+	}
+	if key, _, err := decodeVersionKey(s.it.Key()); err == nil && bytes.Equal(key, s.keyBuf) {
+		return s.it.NextPrefix()
+	}
+	return true
+}
+
+// hidden reports whether a layer's deletion of a span hides cur, which is at key.
+func (s *Scanner) hidden(key []byte) bool {
+	if s.opts.View.Own == nil && s.opts.View.Layers == nil {
+		return false
+	}
+	_, yes := s.opts.View.deleted(key, &s.cur, s.opts.TS)
+	return yes
+}
+
+// provisional looks at the provisional version at the iterator, of key. If it counts, the latest write of its
+// transaction at the key is copied to keyBuf and valBuf, the iterator moves behind all of them, and the answer is
+// true.
+func (s *Scanner) provisional(key, raw []byte) bool {
+	w, l, own, tombstone := s.open(raw)
+	if l == nil {
+		return false
+	}
+	s.keyBuf = append(s.keyBuf[:0], key...)
+	s.take(&w, l, own, tombstone)
+	for s.it.Next() {
+		k := s.it.Key()
+		key, _, err := decodeVersionKey(k)
+		if err != nil {
+			s.err = corrupt(k, err)
+			return false
+		}
+		if !bytes.Equal(key, s.keyBuf) {
+			break
+		}
+		raw, err := s.it.ValueAndErr()
+		if err != nil {
+			s.err = err
+			return false
+		}
+		if !isProvisional(raw) {
+			break
+		}
+		w, other, own, tombstone := s.open(raw)
+		if s.err != nil {
+			return false
+		}
+		if w.txn != l.Txn {
+			break
+		}
+		if other != nil && w.seq > s.cur.seq {
+			s.take(&w, l, own, tombstone)
+		}
+	}
+	if s.err = s.it.Error(); s.err != nil {
+		return false
+	}
+	s.ahead = true
+	return true
+}
+
+// open decodes the provisional version at the iterator. l is nil when it does not count.
+func (s *Scanner) open(raw []byte) (w provisional, l *Layer, own, tombstone bool) {
+	k := s.it.Key()
+	payload, kind, err := openValue(k, raw)
+	if err != nil {
+		s.err = err
+		return w, nil, false, false
+	}
+	if w, err = decodeProvisional(payload); err != nil {
+		s.err = corrupt(k, err)
+		return w, nil, false, false
+	}
+	l, own = s.opts.View.layer(&w, s.opts.TS)
+	return w, l, own, kind == kindProvisionalTombstone
+}
+
+// take makes a provisional version the current one.
+func (s *Scanner) take(w *provisional, l *Layer, own, tombstone bool) {
+	s.cur = found{layer: l, seq: w.seq, own: own}
+	if !own {
+		s.cur.ts = l.TS
+	}
+	s.live = !tombstone
+	s.valBuf = append(s.valBuf[:0], w.value...)
+}
+
 // prev finds the next pair downwards. Going back, the versions of a key come oldest first, so the
-// visible one is the last at or below TS before a newer one or another key appears.
+// visible one is the last that counts before one above TS or another key appears.
 func (s *Scanner) prev() bool {
 	var ok bool
 	if !s.started {
@@ -146,6 +273,7 @@ func (s *Scanner) prev() bool {
 	} else {
 		ok = s.it.Valid()
 	}
+	view := &s.opts.View
 	for ok {
 		k := s.it.Key()
 		key, _, err := decodeVersionKey(k)
@@ -154,7 +282,8 @@ func (s *Scanner) prev() bool {
 			return false
 		}
 		s.keyBuf = append(s.keyBuf[:0], key...)
-		found, tombstone, steps := false, false, 0
+		s.cur, s.live = found{}, false
+		any, steps := false, 0
 		for ok {
 			k := s.it.Key()
 			key, ts, err := decodeVersionKey(k)
@@ -165,14 +294,12 @@ func (s *Scanner) prev() bool {
 			if !bytes.Equal(key, s.keyBuf) {
 				break
 			}
-			if steps++; ts > s.opts.TS || steps > seekAfter {
-				if ts <= s.opts.TS {
+			if steps++; ts > s.opts.TS && view.Own == nil || steps > seekAfter {
+				if ts <= s.opts.TS || view.Own != nil {
 					// A long history: go to the visible version at once.
-					s.seekBuf = appendVersionKey(s.seekBuf[:0], s.keyBuf, s.opts.TS)
-					if !s.it.SeekGE(s.seekBuf) {
-						return false // Only on an error: the version we came from is still there.
-					}
-					if found, tombstone = true, s.saveVersion(); s.err != nil {
+					s.seekBuf = appendVersionKey(s.seekBuf[:0], s.keyBuf, view.seekTS(s.opts.TS))
+					any = s.down(s.it.SeekGE(s.seekBuf))
+					if s.err != nil {
 						return false
 					}
 				}
@@ -180,39 +307,82 @@ func (s *Scanner) prev() bool {
 				ok = s.it.SeekLT(s.seekBuf)
 				break
 			}
-			if found, tombstone = true, s.saveVersion(); s.err != nil {
+			if s.consider(ts, any) {
+				any = true
+			}
+			if s.err != nil {
 				return false
 			}
 			ok = s.it.Prev()
 		}
-		if found && !tombstone && s.vts > s.opts.After {
-			s.key, s.value = s.keyBuf, s.valBuf
+		if any && s.live && (s.cur.own || s.cur.ts > s.opts.After) && !s.hidden(s.keyBuf) {
+			s.key, s.value, s.vts = s.keyBuf, s.valBuf, s.cur.ts
 			return true
 		}
 	}
 	return false
 }
 
-// saveVersion copies the version at the iterator.
-func (s *Scanner) saveVersion() (tombstone bool) {
-	k := s.it.Key()
-	_, ts, err := decodeVersionKey(k)
-	if err != nil {
-		s.err = corrupt(k, err)
-		return false
-	}
+// consider takes the version at the iterator, of timestamp ts, if it counts. any tells that an older one has been
+// taken, which then is a transaction's later write of the key only if its number says so.
+func (s *Scanner) consider(ts Timestamp, any bool) bool {
 	raw, err := s.it.ValueAndErr()
 	if err != nil {
 		s.err = err
 		return false
 	}
-	payload, tombstone, err := openValue(k, raw)
+	if isProvisional(raw) {
+		w, l, own, tombstone := s.open(raw)
+		if l == nil || s.err != nil || any && s.cur.layer == l && s.cur.seq > w.seq {
+			return false
+		}
+		s.take(&w, l, own, tombstone)
+		return true
+	}
+	if ts > s.opts.TS {
+		return false
+	}
+	payload, kind, err := openValue(s.it.Key(), raw)
 	if err != nil {
 		s.err = err
 		return false
 	}
-	s.valBuf, s.vts = append(s.valBuf[:0], payload...), ts
-	return tombstone
+	s.cur, s.live = found{ts: ts}, kind == kindValue
+	s.valBuf = append(s.valBuf[:0], payload...)
+	return true
+}
+
+// down takes the newest version of keyBuf that counts, from the iterator's position on.
+func (s *Scanner) down(ok bool) bool {
+	for ; ok; ok = s.it.Next() {
+		k := s.it.Key()
+		key, ts, err := decodeVersionKey(k)
+		if err != nil {
+			s.err = corrupt(k, err)
+			return false
+		}
+		if !bytes.Equal(key, s.keyBuf) {
+			return false
+		}
+		raw, err := s.it.ValueAndErr()
+		if err != nil {
+			s.err = err
+			return false
+		}
+		if isProvisional(raw) {
+			if s.provisional(key, raw) {
+				s.ahead = false
+				return true
+			}
+		} else if s.consider(ts, false) {
+			return true
+		}
+		if s.err != nil {
+			return false
+		}
+	}
+	s.err = s.it.Error()
+	return false
 }
 
 // Key returns the current key, valid until the next call of Next or Close.
@@ -234,7 +404,7 @@ func (s *Scanner) Close() error {
 		err = s.it.Close()
 		s.it = nil
 	}
-	s.opts, s.key, s.value = ScanOptions{}, nil, nil
+	s.opts, s.key, s.value, s.cur = ScanOptions{}, nil, nil, found{}
 	s.iterOpts = pebble.IterOptions{}
 	s.filters[0] = nil
 	if cap(s.valBuf) > 1<<20 {
@@ -244,9 +414,23 @@ func (s *Scanner) Close() error {
 	return err
 }
 
-// LatestInSpan returns the newest timestamp above after of any version in span, tombstones included,
-// zero when there is none. Blocks without newer versions are skipped by their time bounds.
-func LatestInSpan(r Reader, span Span, after Timestamp) (Timestamp, error) {
+// since returns the least timestamp that a version committed after the given one may be stored under.
+func (v *View) since(after Timestamp) Timestamp {
+	ts := after.Next()
+	if v.Layers != nil {
+		for _, l := range v.Layers.byTxn {
+			if l.TS > after {
+				ts = min(ts, l.First)
+			}
+		}
+	}
+	return max(ts, 1)
+}
+
+// LatestInSpan returns the newest timestamp above after at which something in span was written that counts for v and
+// is not the reader's own, tombstones and deletions of spans included, zero when there is none. Blocks without newer
+// versions are skipped by their time bounds.
+func LatestInSpan(r Reader, span Span, after Timestamp, v View) (Timestamp, error) {
 	if span.Empty() {
 		return 0, nil
 	}
@@ -254,28 +438,43 @@ func LatestInSpan(r Reader, span Span, after Timestamp) (Timestamp, error) {
 		LowerBound: appendVersionKey(nil, span.Start, 0),
 		UpperBound: appendVersionKey(nil, span.End, 0),
 		PointKeyFilters: []pebble.BlockPropertyFilter{
-			cockroachkvs.NewMVCCTimeIntervalFilter(uint64(after)+1, uint64(maxTS)),
+			cockroachkvs.NewMVCCTimeIntervalFilter(uint64(v.since(after)), uint64(maxTS)),
 		},
 	})
 	if err != nil {
 		return 0, err
 	}
 	var latest Timestamp
-	for ok := it.First(); ok; ok = it.NextPrefix() {
-		_, ts, derr := decodeVersionKey(it.Key())
-		if derr != nil {
-			err = corrupt(it.Key(), derr)
+	for ok := it.First(); ok; {
+		ts, counts, verr := v.committedAt(it)
+		if verr != nil {
+			err = verr
 			break
+		}
+		if !counts {
+			ok = it.Next()
+			continue
 		}
 		if ts > after && ts > latest {
 			latest = ts
 		}
+		ok = it.NextPrefix()
 	}
 	if err == nil {
 		err = it.Error()
 	}
 	if cerr := it.Close(); err == nil {
 		err = cerr
+	}
+	if v.Layers != nil {
+		for _, l := range v.Layers.spans {
+			for i := range l.Deleted {
+				d := &l.Deleted[i]
+				if l.TS > max(after, latest) && bytes.Compare(d.Start, span.End) < 0 && bytes.Compare(span.Start, d.End) < 0 {
+					latest = l.TS
+				}
+			}
+		}
 	}
 	return latest, err
 }

@@ -13,6 +13,9 @@ const (
 	valueHeader   = 5
 	kindValue     = 1
 	kindTombstone = 2
+	// The payload of a provisional version begins with its transaction (16) and the number of the write (uvarint).
+	kindProvisional          = 3
+	kindProvisionalTombstone = 4
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -46,10 +49,11 @@ var (
 	errValueKind  = errors.New("unknown value kind")
 )
 
-// fillValue writes header and payload into dst, which has valueHeader+len(payload) bytes.
-func fillValue(dst, engineKey []byte, kind byte, payload []byte) {
+// fillValue writes header and payload, in two parts, into dst, which has valueHeader plus their length bytes.
+func fillValue(dst, engineKey []byte, kind byte, head, payload []byte) {
 	dst[4] = kind
-	copy(dst[valueHeader:], payload)
+	n := valueHeader + copy(dst[valueHeader:], head)
+	copy(dst[n:], payload)
 	binary.LittleEndian.PutUint32(dst, valueSum(engineKey, dst[4:]))
 }
 
@@ -58,21 +62,22 @@ func valueSum(engineKey, kindAndPayload []byte) uint32 {
 }
 
 // openValue verifies a stored value. The payload aliases raw.
-func openValue(engineKey, raw []byte) (payload []byte, tombstone bool, err error) {
+func openValue(engineKey, raw []byte) (payload []byte, kind byte, err error) {
 	if len(raw) < valueHeader {
-		return nil, false, corrupt(engineKey, errShortValue)
+		return nil, 0, corrupt(engineKey, errShortValue)
 	}
 	if binary.LittleEndian.Uint32(raw) != valueSum(engineKey, raw[4:]) {
-		return nil, false, corrupt(engineKey, errChecksum)
+		return nil, 0, corrupt(engineKey, errChecksum)
 	}
-	switch raw[4] {
-	case kindValue:
-		return raw[valueHeader:], false, nil
-	case kindTombstone:
-		return nil, true, nil
+	kind = raw[4]
+	if kind < kindValue || kind > kindProvisionalTombstone {
+		return nil, 0, corrupt(engineKey, errValueKind)
 	}
-	return nil, false, corrupt(engineKey, errValueKind)
+	return raw[valueHeader:], kind, nil
 }
+
+// isProvisional reports, unverified, whether a stored value is that of a provisional version.
+func isProvisional(raw []byte) bool { return len(raw) >= valueHeader && raw[4] >= kindProvisional }
 
 func corrupt(engineKey []byte, cause error) error {
 	key, ts, err := decodeVersionKey(engineKey)

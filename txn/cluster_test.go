@@ -236,18 +236,29 @@ func (r *testRange) run() {
 		if p.apply != nil {
 			p.apply()
 		} else {
-			m := r.replicas[ranges.NodeID(r.leader.Load())].m
-			b := r.c.engine.NewIndexedBatch()
+			// The engine is shared: the followers apply to a batch that is thrown away, for what they keep in memory.
 			r.index++
-			p.res, p.err = m.Apply(b, r.index, p.cmd)
-			if p.err == nil {
-				p.err = b.Commit(false)
+			leader := ranges.NodeID(r.leader.Load())
+			apply := func(rep *testReplica) {
+				b := r.c.engine.NewIndexedBatch()
+				defer b.Close()
+				res, err := rep.m.Apply(b, r.index, p.cmd)
+				if err == nil && rep.node == leader {
+					p.res, err = res, b.Commit(false)
+				}
+				if err != nil {
+					panic(err)
+				}
 			}
-			b.Close()
-			if p.err != nil {
-				panic(p.err)
+			for _, rep := range r.replicas {
+				if rep.node != leader {
+					apply(rep)
+				}
 			}
-			m.Applied(r.index, p.ts)
+			apply(r.replicas[leader])
+			for _, rep := range r.replicas {
+				rep.m.Applied(r.index, p.ts)
+			}
 		}
 		r.closed.Store(int64(p.ts))
 		close(p.done)
@@ -355,7 +366,7 @@ func (c *testCluster) transfer(key string, to ranges.NodeID, handoff bool) {
 	next.m.LeaseAcquired(ranges.Lease{Epoch: r.term, Holder: to, Until: next.Lease().Until}, data)
 }
 
-// split divides the range of key at key, unless the range is not ready for it (it holds staged writes).
+// split divides the range of key at key, unless the range is not ready for it (another split is under way).
 func (c *testCluster) split(key string) bool {
 	c.t.Helper()
 	r := c.rangeOf(key)
@@ -383,7 +394,10 @@ func (c *testCluster) split(key string) bool {
 		}
 		b.Close()
 		r.desc.Store(&left)
-		lead.m.Split([]byte(key), right.replicas[lead.node].m)
+		for _, rep := range r.replicas {
+			right.replicas[rep.node].m.Reset() // it was made before SplitState
+			rep.m.Split([]byte(key), right.replicas[rep.node].m)
+		}
 		right.floor = r.floor
 		right.closed.Store(r.closed.Load())
 		right.replicas[lead.node].m.LeaseAcquired(ranges.Lease{Epoch: 1, Holder: lead.node, Until: lead.Lease().Until}, []byte{})

@@ -524,6 +524,72 @@ func TestLargeTransaction(t *testing.T) {
 	})
 }
 
+// TestLargeTransactionSplits: ranges split, and change leaders, while a large transaction stages its writes in them and
+// right before its commit, which its gateway has not heard of. All rows are there at one timestamp.
+func TestLargeTransactionSplits(t *testing.T) {
+	for _, transfer := range []bool{false, true} {
+		inCluster(t, 3, func(c *Config) { c.StageBytes = 4 << 10 }, []string{"k3"}, func(ctx context.Context, c *testCluster) {
+			const rows = 3000
+			key := func(i int) string {
+				if i > rows-300 {
+					return fmt.Sprintf("k0-%06d", i) // the commit has nothing to write to the ranges that split last
+				}
+				return fmt.Sprintf("k%d-%06d", i%10, i)
+			}
+			splits := map[int][]string{500: {"k1"}, 1200: {"k5-001000", "k7"}, 1201: {"k6"}, 2000: {"k0-000700"}}
+			tx := c.begin(2, kv.TxnOptions{}) // splits are made known by node 1
+			for i := 0; i < rows; i++ {
+				if err := tx.Put([]byte(key(i)), []byte("value")); err != nil {
+					t.Fatal(err)
+				}
+				if i%100 == 0 {
+					if err := tx.Flush(ctx); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for _, k := range splits[i] {
+					if !c.split(k) {
+						t.Fatal("not split")
+					}
+				}
+			}
+			if err := tx.land(ctx, nil, nil); err != nil { // no answer is on its way that could tell of a split
+				t.Fatal(err)
+			}
+			for _, k := range []string{"k2", "k4", "k8-000500"} {
+				if !c.split(k) {
+					t.Fatal("not split")
+				}
+			}
+			if transfer {
+				// The left halves have new leaders, who have not seen the split.
+				for _, k := range []string{"k1", "k3", "k7"} {
+					c.transfer(k, 1+ranges.NodeID(c.rangeOf(k).leader.Load())%3, true)
+				}
+			}
+			ts, err := tx.Commit(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			count := func(what string, at truetime.Timestamp, want int) {
+				t.Helper()
+				for n := range c.nodes {
+					r := c.begin(n, kv.TxnOptions{ReadOnly: true, Staleness: kv.Staleness{Kind: kv.ReadTimestamp, At: at}})
+					got := strings.Count(c.dump(r, "k", "l", kv.ScanOptions{}), "=value")
+					if got != want {
+						t.Errorf("%s, transfers %v: %d rows on node %d, want %d", what, transfer, got, n, want)
+					}
+				}
+			}
+			count("before", ts.Prev(), 0)
+			count("after", ts, rows)
+			c.split("k1-000600") // not moved yet
+			time.Sleep(10 * time.Minute)
+			count("moved", ts, rows)
+		})
+	}
+}
+
 // TestDeleteSpan: a span deletion covers several ranges, what is written after it counts, and it cannot be
 // undone by a savepoint.
 func TestDeleteSpan(t *testing.T) {

@@ -51,7 +51,9 @@ type workload struct {
 	faults  bool
 	trouble func(ctx context.Context, c *Cluster) // in place of the nemesis
 	tune    func(*server.CoreConfig)
-	disturb func(c *Cluster) // before the clients start
+	disturb func(c *Cluster)                      // before the clients start
+	aside   func(ctx context.Context, c *Cluster) // beside the clients
+	flush   bool                                  // stage what is written at once, mostly
 }
 
 // key i lies in the data range; the lists are spread over both halves of it, so that a split makes two ranges.
@@ -87,6 +89,13 @@ func (w workload) run(t *testing.T, seed uint64) (ops []Op, errs []error) {
 			go func() {
 				defer wg.Done()
 				w.client(run, c, i, rand.New(rand.NewPCG(seed, 1000+uint64(i))), h)
+			}()
+		}
+		if w.aside != nil {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				w.aside(run, c)
 			}()
 		}
 		if w.faults {
@@ -189,6 +198,11 @@ func (w workload) once(ctx context.Context, db kv.DB, id int, rng *rand.Rand, h 
 			o.Appends[string(key)] = v
 			if err := tx.Put(key, encodeList(append(list, v))); err != nil {
 				return o, err
+			}
+			if w.flush && rng.IntN(4) > 0 {
+				if err := tx.Flush(ctx); err != nil {
+					return o, err
+				}
 			}
 		}
 		if rng.IntN(4) == 0 {

@@ -5,20 +5,22 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 
 	"github.com/meridian-db/meridian/mvcc"
 	"github.com/meridian-db/meridian/truetime"
 	"github.com/meridian-db/meridian/txn/txnpb"
 )
 
-// pieceBytes bounds what one command adds or removes on behalf of a large transaction.
-const pieceBytes = 1 << 20
+// pieceBytes bounds what one command moves or drops of a large transaction. The commands behind it wait as long.
+const pieceBytes = 256 << 10
 
 // applied is what Apply returns to the proposer where there is something to say.
 type applied struct {
 	outcome txnpb.Outcome // cmdAbort, cmdResolve: what the record says now
 	ts      truetime.Timestamp
-	more    bool // cmdContinue, cmdDropStaged: propose the next piece
+	more    bool // cmdMove, cmdDropStaged: there is a next piece
 }
 
 // Apply adds one command's effects to b. It reads m.state, which is a function of the applied state, and
@@ -35,16 +37,16 @@ func (m *Machine) Apply(b *mvcc.Batch, index uint64, cmd []byte) (any, error) {
 	}
 	switch c.kind {
 	case cmdCommit, cmdDecide:
-		return nil, m.applyCommit(b, &c, cmd)
+		return nil, m.applyCommit(b, &c)
 	case cmdPrepare:
-		m.addRecordLocked(b, &c, cmd, 0)
+		m.addRecordLocked(b, &c, cmd)
 		return nil, nil
 	case cmdResolve:
 		return m.applyResolve(b, index, &c)
 	case cmdStage:
 		return nil, m.applyStage(b, &c)
-	case cmdContinue:
-		return m.applyContinue(b, index, &c)
+	case cmdMove:
+		return m.applyMove(b, index, &c)
 	case cmdAbort:
 		return m.applyAbort(b, &c)
 	case cmdForget:
@@ -67,7 +69,7 @@ func (m *Machine) Apply(b *mvcc.Batch, index uint64, cmd []byte) (any, error) {
 // Applied is called once the effects of Apply are visible.
 func (m *Machine) Applied(index uint64, _ truetime.Timestamp) {
 	m.mu.RLock()
-	n := len(m.leaving)
+	n := len(m.leaving) + len(m.movedLayers)
 	m.mu.RUnlock()
 	if n == 0 {
 		return
@@ -81,6 +83,12 @@ func (m *Machine) Applied(index uint64, _ truetime.Timestamp) {
 	}
 	clear(m.leaving[len(keep):])
 	m.leaving = keep
+	if n := len(m.movedLayers); n > 0 {
+		m.movedLayers = slices.DeleteFunc(m.movedLayers, func(l *layer) bool { return l.removed <= index })
+		if len(m.movedLayers) < n {
+			m.publishLayersLocked()
+		}
+	}
 	m.refloorLocked()
 	m.mu.Unlock()
 	if l := m.lead.Load(); l != nil {
@@ -136,7 +144,7 @@ func (m *Machine) putOutcome(b *mvcc.Batch, commit CommitID, o txnpb.Outcome, ts
 	b.PutLocal(k, m.scratch.outcome[:])
 }
 
-func (m *Machine) applyCommit(b *mvcc.Batch, c *command, raw []byte) error {
+func (m *Machine) applyCommit(b *mvcc.Batch, c *command) error {
 	m.putOutcome(b, c.commit, txnpb.Outcome_OUTCOME_COMMITTED, c.ts)
 	if c.kind == cmdDecide && len(c.parts) > 0 {
 		d := command{kind: cmdDecide, txn: c.txn, commit: c.commit, ts: c.ts, parts: c.parts}
@@ -148,23 +156,57 @@ func (m *Machine) applyCommit(b *mvcc.Batch, c *command, raw []byte) error {
 		}
 		m.state.decisions[c.commit] = decision{txn: d.txn, ts: d.ts, parts: d.parts}
 	}
-	if c.staged || c.writes.deletesSpans() {
-		m.addRecordLocked(b, c, raw, c.ts)
-		return nil
-	}
-	m.applyWrites(b, &c.writes, c.ts)
+	m.landLocked(b, c, c.ts)
 	return nil
 }
 
-// addRecordLocked adds a prepared (commitTS zero) or large committed transaction.
-func (m *Machine) addRecordLocked(b *mvcc.Batch, c *command, raw []byte, commitTS truetime.Timestamp) {
+// landLocked makes what c writes and has staged count at ts. Readers find staged writes and span deletions by the layer
+// that they become, from the moment that the command is visible: only then may anyone read at ts, or have the locks
+// that covered them.
+func (m *Machine) landLocked(b *mvcc.Batch, c *command, ts truetime.Timestamp) {
+	m.applyWrites(b, &c.writes, ts)
+	l := &layer{Layer: mvcc.Layer{Txn: mvcc.TxnID(c.txn), TS: ts, First: ts, Ignore: slices.Clone(c.ignore)}}
+	if head := m.state.staged[c.txn]; c.staged && head != nil {
+		l.First, l.Deleted = head.first, slices.Clone(head.spans)
+		b.DeleteLocal(localKey(m.id, stagedKeys, c.txn[:]))
+		delete(m.state.staged, c.txn)
+	} else if !c.writes.deletesSpans() {
+		return
+	}
+	for i := range c.writes.keys {
+		if c.writes.op(i) == txnpb.WriteOp_WRITE_DELETE_SPAN {
+			// Whatever was staged; the puts of c are versions at ts, which no deletion at ts hides.
+			l.Deleted = append(l.Deleted, mvcc.DeletedSpan{
+				Start: bytes.Clone(c.writes.keys[i]), End: bytes.Clone(c.writes.values[i]), Seq: math.MaxUint64,
+			})
+		}
+	}
+	b.PutLocal(localKey(m.id, layerKeys, c.txn[:]), encodeLayer(&l.Layer, c.age, c.gateway, c.token))
+	m.state.layers[c.txn] = l
+	m.publishLayersLocked()
+}
+
+// publishLayersLocked tells readers of the layers.
+func (m *Machine) publishLayersLocked() {
+	all := make([]*mvcc.Layer, 0, len(m.state.layers)+len(m.movedLayers))
+	for _, l := range m.state.layers {
+		all = append(all, &l.Layer)
+	}
+	for _, l := range m.movedLayers {
+		all = append(all, &l.Layer)
+	}
+	m.layers.Store(mvcc.NewLayers(all))
+}
+
+// addRecordLocked adds a prepared transaction.
+func (m *Machine) addRecordLocked(b *mvcc.Batch, c *command, raw []byte) {
 	raw = bytes.Clone(raw)
 	own, err := decodeCommand(raw)
 	if err != nil {
 		panic(fmt.Sprintf("participant: command does not decode twice: %v", err))
 	}
 	b.PutLocal(localKey(m.id, recordKeys, c.txn[:]), raw)
-	rec := &record{cmd: own, floor: c.ts, commitTS: commitTS}
+	rec := &record{cmd: own, floor: c.ts}
 	m.state.records[c.txn] = rec
 	if f := int64(rec.floor); f < m.floor.Load() {
 		m.floor.Store(f)
@@ -175,9 +217,6 @@ func (m *Machine) addRecordLocked(b *mvcc.Batch, c *command, raw []byte, commitT
 func (m *Machine) dropRecordLocked(b *mvcc.Batch, index uint64, rec *record) {
 	id := rec.cmd.txn
 	b.DeleteLocal(localKey(m.id, recordKeys, id[:]))
-	if rec.large() {
-		b.DeleteLocal(localKey(m.id, progressKeys, id[:]))
-	}
 	delete(m.state.records, id)
 	rec.removed = index
 	m.leaving = append(m.leaving, rec)
@@ -185,7 +224,7 @@ func (m *Machine) dropRecordLocked(b *mvcc.Batch, index uint64, rec *record) {
 
 func (m *Machine) applyResolve(b *mvcc.Batch, index uint64, c *command) (any, error) {
 	rec := m.state.records[c.txn]
-	if rec == nil || rec.cmd.commit != c.commit || rec.commitTS != 0 {
+	if rec == nil || rec.cmd.commit != c.commit {
 		return nil, nil // resolved before
 	}
 	// I8: the outcome is final, so a retry of the PREPARE is answered from it.
@@ -197,13 +236,7 @@ func (m *Machine) applyResolve(b *mvcc.Batch, index uint64, c *command) (any, er
 	if c.ts < rec.floor {
 		return nil, fmt.Errorf("participant: range %s: commit of %x at %s below its prepare timestamp %s", m.id, c.commit, c.ts, rec.floor)
 	}
-	if rec.large() {
-		rec.commitTS = c.ts
-		rec.progress.ts = c.ts
-		b.PutLocal(localKey(m.id, progressKeys, c.txn[:]), rec.progress.encode())
-		return nil, nil
-	}
-	m.applyWrites(b, &rec.cmd.writes, c.ts)
+	m.landLocked(b, &rec.cmd, c.ts)
 	m.dropRecordLocked(b, index, rec)
 	return nil, nil
 }
@@ -222,162 +255,111 @@ func (m *Machine) applyAbort(b *mvcc.Batch, c *command) (any, error) {
 
 func (m *Machine) applyStage(b *mvcc.Batch, c *command) error {
 	st := m.state.staged[c.txn]
-	fresh := st == nil
-	if fresh {
-		st = &stagedTxn{age: c.age, gateway: c.gateway, token: c.token}
+	changed := st == nil
+	if changed {
+		st = &stagedTxn{age: c.age, gateway: c.gateway, token: c.token, first: c.ts}
 		m.state.staged[c.txn] = st
-		if c.writes.len() > 0 {
-			st.lo, st.hi = bytes.Clone(c.writes.keys[0]), bytes.Clone(c.writes.keys[0])
-		}
 	}
-	if st.lo != nil && c.writes.len() > 0 {
-		// Batches come sorted: their ends are enough to look at, mostly.
-		lo, hi := c.writes.keys[0], c.writes.keys[0]
-		for _, k := range c.writes.keys[1:] {
-			if bytes.Compare(k, hi) > 0 {
-				hi = k
-			} else if bytes.Compare(k, lo) < 0 {
-				lo = k
-			}
-		}
-		st.extend(lo)
-		st.extend(hi)
-	}
+	txn := mvcc.TxnID(c.txn)
 	for i := range c.writes.keys {
 		key, seq := c.writes.keys[i], c.seq+uint64(i)
 		switch c.writes.op(i) {
 		case txnpb.WriteOp_WRITE_DELETE_SPAN:
-			span := mvcc.Span{Start: bytes.Clone(key), End: bytes.Clone(c.writes.values[i])}
-			if _, _, err := b.DropStaged(mvcc.TxnID(c.txn), span, 0); err != nil {
-				return err
-			}
-			st.spans = append(st.spans, [2][]byte{span.Start, span.End})
-			fresh = true
+			st.spans = append(slices.Clone(st.spans), mvcc.DeletedSpan{
+				Start: bytes.Clone(key), End: bytes.Clone(c.writes.values[i]), Seq: seq,
+			})
+			changed = true
 		case txnpb.WriteOp_WRITE_DELETE:
-			b.StageDelete(mvcc.TxnID(c.txn), seq, key)
+			b.DeleteProvisional(key, c.ts, txn, seq)
 		default:
-			b.StagePut(mvcc.TxnID(c.txn), seq, key, c.writes.values[i])
+			b.PutProvisional(key, c.ts, txn, seq, c.writes.values[i])
 		}
 	}
-	if fresh {
+	if changed {
 		b.PutLocal(localKey(m.id, stagedKeys, c.txn[:]), st.encode(c.txn))
 	}
 	return nil
 }
 
-// applyContinue does the next piece of a large committed transaction.
-func (m *Machine) applyContinue(b *mvcc.Batch, index uint64, c *command) (any, error) {
-	rec := m.state.records[c.txn]
-	if rec == nil || rec.commitTS == 0 {
+// applyMove moves the next piece of a layer. What it does depends on the replicated state alone, not on how far this
+// replica believes it has got: nothing is left of what has been moved.
+func (m *Machine) applyMove(b *mvcc.Batch, index uint64, c *command) (any, error) {
+	l := m.state.layers[c.txn]
+	if l == nil {
 		return applied{}, nil
 	}
-	p := rec.progress
-	p.ts = rec.commitTS
-	m.wrote(p.ts)
-	st := m.state.staged[c.txn]
-	var staged [][2][]byte
-	if st != nil {
-		staged = st.spans
+	desc := m.rep.Desc()
+	left := pieceBytes
+	if !l.moved {
+		span := mvcc.Span{Start: desc.Start, End: desc.End}
+		if l.from != nil {
+			span.Start = l.from
+		}
+		resume, n, err := b.MoveLayer(&l.Layer, span, left)
+		if err != nil {
+			return nil, err
+		}
+		if l.from = resume; resume != nil {
+			return applied{more: true}, nil
+		}
+		l.moved = true
+		left -= n
 	}
-	var err error
-	switch p.phase {
-	case phaseStagedSpans:
-		err = m.deleteSpans(b, &p, staged)
-	case phaseStaged:
-		err = m.commitStaged(b, &p, rec)
-	case phaseSpans:
-		var spans [][2][]byte
-		w := &rec.cmd.writes
-		for i := range w.keys {
-			if w.op(i) == txnpb.WriteOp_WRITE_DELETE_SPAN {
-				spans = append(spans, [2][]byte{w.keys[i], w.values[i]})
+	var others *mvcc.Layers
+	if len(l.Deleted) > 0 {
+		var all []*mvcc.Layer
+		for _, o := range m.state.layers {
+			if o != l {
+				all = append(all, &o.Layer)
 			}
 		}
-		err = m.deleteSpans(b, &p, spans)
+		others = mvcc.NewLayers(all)
 	}
-	if err != nil {
-		return nil, err
-	}
-	if p.phase == phaseWrites {
-		m.applyWrites(b, &rec.cmd.writes, rec.commitTS)
-		if st != nil {
-			b.DeleteLocal(localKey(m.id, stagedKeys, c.txn[:]))
-			delete(m.state.staged, c.txn)
+	for ; l.span < len(l.Deleted); l.span++ {
+		if left <= 0 {
+			return applied{more: true}, nil
 		}
-		m.dropRecordLocked(b, index, rec)
-		return applied{}, nil
-	}
-	rec.progress = p
-	b.PutLocal(localKey(m.id, progressKeys, c.txn[:]), p.encode())
-	return applied{more: true}, nil
-}
-
-// deleteSpans writes tombstones over the visible keys of spans[p.span:] from p.key on, up to pieceBytes, and
-// advances p.
-func (m *Machine) deleteSpans(b *mvcc.Batch, p *progress, spans [][2][]byte) error {
-	if p.span >= len(spans) {
-		p.phase, p.span, p.key = p.phase+1, 0, nil
-		return nil
-	}
-	span := mvcc.Span{Start: spans[p.span][0], End: spans[p.span][1]}
-	if p.key != nil {
-		span.Start = p.key
-	}
-	// The keys are collected first: the scanner and the writes share the batch.
-	var keys [][]byte
-	size := 0
-	s := mvcc.NewScanner(b, mvcc.ScanOptions{Span: span, TS: p.ts})
-	for s.Next() {
-		keys = append(keys, bytes.Clone(s.Key()))
-		if size += len(s.Key()) + 32; size >= pieceBytes {
-			break
+		span := mvcc.Span{Start: l.Deleted[l.span].Start, End: l.Deleted[l.span].End}
+		if l.from != nil {
+			span.Start = l.from
 		}
+		if bytes.Compare(span.Start, desc.Start) < 0 {
+			span.Start = desc.Start
+		}
+		if bytes.Compare(span.End, desc.End) > 0 {
+			span.End = desc.End
+		}
+		resume, n, err := b.MoveDeletion(&l.Layer, span, others, left)
+		if err != nil {
+			return nil, err
+		}
+		if l.from = resume; resume != nil {
+			return applied{more: true}, nil
+		}
+		left -= n
 	}
-	err := s.Err()
-	if cerr := s.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
-	for _, k := range keys {
-		b.Delete(k, p.ts)
-	}
-	if size >= pieceBytes {
-		p.key = append(keys[len(keys)-1], 0)
-	} else {
-		p.span, p.key = p.span+1, nil
-	}
-	return nil
-}
-
-func (m *Machine) commitStaged(b *mvcc.Batch, p *progress, rec *record) error {
-	desc := m.rep.Desc()
-	span := mvcc.Span{Start: desc.Start, End: desc.End}
-	if p.key != nil {
-		span.Start = p.key
-	}
-	st := mvcc.Staged{Txn: mvcc.TxnID(rec.cmd.txn), Ignore: rec.cmd.ignore}
-	resume, _, err := b.ResolveStaged(st, span, p.ts, pieceBytes)
-	if err != nil {
-		return err
-	}
-	if p.key = resume; resume == nil {
-		p.phase++
-	}
-	return nil
+	b.DeleteLocal(localKey(m.id, layerKeys, c.txn[:]))
+	delete(m.state.layers, c.txn)
+	l.removed = index
+	m.movedLayers = append(m.movedLayers, l)
+	return applied{}, nil
 }
 
 func (m *Machine) applyDropStaged(b *mvcc.Batch, c *command) (any, error) {
-	if m.state.records[c.txn] != nil || m.state.staged[c.txn] == nil {
+	st := m.state.staged[c.txn]
+	if m.state.records[c.txn] != nil || st == nil {
 		return applied{}, nil // prepared or committed meanwhile, or dropped before
 	}
 	desc := m.rep.Desc()
-	resume, _, err := b.DropStaged(mvcc.TxnID(c.txn), mvcc.Span{Start: desc.Start, End: desc.End}, pieceBytes)
+	span := mvcc.Span{Start: desc.Start, End: desc.End}
+	if st.from != nil {
+		span.Start = st.from
+	}
+	resume, _, err := b.DropLayer(st.own(c.txn, nil), span, pieceBytes)
 	if err != nil {
 		return nil, err
 	}
-	if resume != nil {
+	if st.from = resume; resume != nil {
 		return applied{more: true}, nil
 	}
 	b.DeleteLocal(localKey(m.id, stagedKeys, c.txn[:]))
@@ -402,6 +384,11 @@ func (m *Machine) applyTrim(b *mvcc.Batch, c *command) {
 }
 
 func (m *Machine) applyGC(b *mvcc.Batch, c *command) (any, error) {
+	// What a layer deletes is found by reading at its timestamp when it is moved, and has to be the same on every
+	// replica, wherever their collection has got to.
+	for _, l := range m.state.layers {
+		c.ts = min(c.ts, l.TS.Prev())
+	}
 	if err := b.SetGCThreshold(uint64(m.id), c.ts); err != nil {
 		return nil, err
 	}

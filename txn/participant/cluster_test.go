@@ -249,6 +249,48 @@ func (c *cluster) addGroup(id ranges.RangeID, start, end string, delay time.Dura
 	return g
 }
 
+// split divides a range at key as the store does: on every replica the descriptor shrinks, the right half appears, and
+// heads, layers and, on the leader, locks go over. It is led where the left half is.
+func (c *cluster) split(ctx context.Context, id, right ranges.RangeID, key string) error {
+	g := c.groups[id]
+	leader := g.leaderNode()
+	release, err := g.replicas[leader].m.PrepareSplit(ctx, []byte(key))
+	if err != nil {
+		return err
+	}
+	g.mu.Lock()
+	n := len(g.log)
+	g.mu.Unlock()
+	for _, r := range g.replicas {
+		r.catchUp(n)
+		b := r.n.eng.NewBatch()
+		if err := r.m.SplitState(b, []byte(key), right); err != nil {
+			return err
+		}
+		if err := b.Commit(false); err != nil {
+			return err
+		}
+		b.Close()
+	}
+	g.mu.Lock()
+	left := *g.desc
+	end := string(left.End)
+	left.End, left.Generation = []byte(key), left.Generation+1
+	g.desc = &left
+	floor := g.floor
+	g.mu.Unlock()
+	rg := c.addGroup(right, key, end, g.delay, 0)
+	rg.mu.Lock()
+	rg.desc.Generation, rg.floor = left.Generation, floor
+	rg.mu.Unlock()
+	for id, r := range g.replicas {
+		r.m.Split([]byte(key), rg.replicas[id].m)
+	}
+	release()
+	rg.elect(leader, []byte{})
+	return nil
+}
+
 func (g *group) stop() {
 	close(g.quit)
 	<-g.done

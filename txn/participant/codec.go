@@ -23,10 +23,10 @@ const (
 	cmdDecide commandKind = 3
 	// cmdResolve: outcome (at ts) of the prepared record of txn, if it is for commit.
 	cmdResolve commandKind = 4
-	// cmdStage: staged writes of txn, numbered from seq.
+	// cmdStage: staged writes of txn at ts, numbered from seq.
 	cmdStage commandKind = 5
-	// cmdContinue: the next piece of the committed record of txn.
-	cmdContinue commandKind = 6
+	// cmdMove: a piece of the layer of txn is moved.
+	cmdMove commandKind = 6
 	// cmdAbort: commit is aborted, unless decided before.
 	cmdAbort commandKind = 7
 	// cmdForget: every participant of the decisions ids has acknowledged.
@@ -44,8 +44,7 @@ const (
 // commandVersion is the first byte of every command and record.
 const commandVersion = 1
 
-// command is the decoded form of every command, and of the records kept by prepared and large committed
-// transactions. Which fields are set depends on the kind; absent ones are zero.
+// command is the decoded form of every command, and of the records kept by prepared transactions. Which fields are set depends on the kind; absent ones are zero.
 type command struct {
 	kind    commandKind
 	outcome txnpb.Outcome
@@ -163,6 +162,15 @@ func appendBytes(b, v []byte) []byte {
 	return append(b, v...)
 }
 
+func appendIgnore(b []byte, ignore []mvcc.SeqSpan) []byte {
+	b = binary.AppendUvarint(b, uint64(len(ignore)))
+	for _, s := range ignore {
+		b = binary.AppendUvarint(b, s.From)
+		b = binary.AppendUvarint(b, s.To)
+	}
+	return b
+}
+
 // encode appends the command to b.
 func (c *command) encode(b []byte) []byte {
 	m := c.mask()
@@ -197,11 +205,7 @@ func (c *command) encode(b []byte) []byte {
 		b = binary.AppendUvarint(b, c.seq)
 	}
 	if m&hasIgnore != 0 {
-		b = binary.AppendUvarint(b, uint64(len(c.ignore)))
-		for _, s := range c.ignore {
-			b = binary.AppendUvarint(b, s.From)
-			b = binary.AppendUvarint(b, s.To)
-		}
+		b = appendIgnore(b, c.ignore)
 	}
 	if m&hasParts != 0 {
 		b = binary.AppendUvarint(b, uint64(len(c.parts)))
@@ -285,11 +289,7 @@ func decodeInto(b []byte, scratch *writeSet) (c command, err error) {
 		c.seq = d.uvarint()
 	}
 	if m&hasIgnore != 0 {
-		n := d.count(2)
-		c.ignore = make([]mvcc.SeqSpan, 0, n)
-		for range n {
-			c.ignore = append(c.ignore, mvcc.SeqSpan{From: d.uvarint(), To: d.uvarint()})
-		}
+		c.ignore = d.ignore()
 	}
 	if m&hasParts != 0 {
 		n := d.count(3)
@@ -394,6 +394,18 @@ func (d *reader) bytes() []byte {
 		return nil
 	}
 	return d.take(int(n))
+}
+
+func (d *reader) ignore() []mvcc.SeqSpan {
+	n := d.count(2)
+	if n == 0 {
+		return nil
+	}
+	out := make([]mvcc.SeqSpan, 0, n)
+	for range n {
+		out = append(out, mvcc.SeqSpan{From: d.uvarint(), To: d.uvarint()})
+	}
+	return out
 }
 
 // count reads a number of elements, each at least size bytes long.

@@ -59,7 +59,12 @@ func FuzzCommand(f *testing.F) {
 		if !bytes.Equal(c.encode(nil), again.encode(nil)) {
 			t.Fatal("encodes differently")
 		}
-		_, _ = decodeProgress(b)
+		if l, head, err := decodeLayer(b); err == nil {
+			enc := encodeLayer(&l, head.age, head.gateway, head.token)
+			if m, again, err := decodeLayer(enc); err != nil || !reflect.DeepEqual(l, m) || !reflect.DeepEqual(head, again) {
+				t.Fatalf("%+v becomes %+v: %v", l, m, err)
+			}
+		}
 		_, _, _ = decodeOutcome(b)
 	})
 }

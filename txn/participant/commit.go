@@ -38,7 +38,7 @@ func (m *Machine) commit(ctx context.Context, req *txnpb.BatchRequest, resp *txn
 	}
 	commit := CommitID(req.CommitId)
 	if req.Kind == txnpb.Kind_COMMIT_ONE && len(req.WriteKeys) == 0 {
-		if _, head := m.stagedHead(req); head == nil && !l.attempted(commit) {
+		if m.stagedHead(req) == nil && !l.attempted(commit) {
 			// Nothing to write, so nothing that an earlier attempt could have logged, unless what was staged
 			// is gone because it has committed: then the lock table entry has gone with it.
 			return m.commitReadOnly(ctx, l, req, resp)
@@ -77,10 +77,10 @@ func (m *Machine) commit(ctx context.Context, req *txnpb.BatchRequest, resp *txn
 	if err := l.checkSplit(req); err != nil {
 		return err
 	}
-	st, head := m.stagedHead(req)
+	head := m.stagedHead(req)
 	lk := m.locking(l, x, req, resp)
 	lk.at = at
-	if err := lk.lockWrites(ctx, st, head); err != nil {
+	if err := lk.lockWrites(ctx); err != nil {
 		return err
 	}
 	writes := writesOf(req)
@@ -99,12 +99,7 @@ func (m *Machine) commit(ctx context.Context, req *txnpb.BatchRequest, resp *txn
 	if c.staged {
 		c.ignore = ignoreOf(req)
 	}
-	large := c.staged || writes.deletesSpans()
-	closedBy := gateAll
-	if large {
-		closedBy = gatePrepares
-	}
-	if err := l.enter(ctx, closedBy); err != nil {
+	if err := l.enter(ctx, gateAll); err != nil {
 		return err
 	}
 	// The gate may have held us while a split went by.
@@ -161,6 +156,10 @@ func (m *Machine) commitReadOnly(ctx context.Context, l *leadership, req *txnpb.
 		return err
 	}
 	if s := x.State(); s != locktable.Active {
+		// Handed over by another leader while it was committing, for all we know.
+		if known, kerr := m.knownOutcome(ctx, CommitID(req.CommitId), false, resp); known || kerr != nil {
+			return kerr
+		}
 		return locktable.ErrLockLost
 	}
 	if now, err := m.leader(); err != nil {
@@ -269,15 +268,8 @@ func (t *inLog) run(ctx context.Context, onApplied func(time.Time)) error {
 		}
 		t.waited = true
 	}
-	if t.cmd.staged || t.cmd.writes.deletesSpans() {
-		// The decision is durable and its timestamp has passed: that is the answer. The rest is applied
-		// behind it, under the locks.
-		id, ts := t.x.ID, t.ts
-		m.srv.spawn(func() { _ = m.applyLarge(l.ctx, l, id, ts) })
-	} else {
-		m.finished(l, t.ts)
-		l.end(t.x)
-	}
+	m.finished(l, t.ts)
+	l.end(t.x)
 	l.endAttempt(t.cmd.commit, &t.at)
 	return nil
 }
@@ -350,10 +342,10 @@ func (m *Machine) prepare(ctx context.Context, req *txnpb.BatchRequest, resp *tx
 	if err := l.checkSplit(req); err != nil {
 		return err
 	}
-	st, head := m.stagedHead(req)
+	head := m.stagedHead(req)
 	lk := m.locking(l, x, req, resp)
 	lk.at = at
-	if err := lk.lockWrites(ctx, st, head); err != nil {
+	if err := lk.lockWrites(ctx); err != nil {
 		return err
 	}
 	if err := l.enter(ctx, gatePrepares); err != nil {
@@ -478,16 +470,15 @@ func (m *Machine) stage(ctx context.Context, req *txnpb.BatchRequest, resp *txnp
 		return err
 	}
 	defer l.table.Unpin(x)
-	st, head := m.stagedHead(req)
 	lk := m.locking(l, x, req, resp)
-	if err := lk.lockWrites(ctx, st, head); err != nil {
+	if err := lk.lockWrites(ctx); err != nil {
 		return err
 	}
 	writes := writesOf(req)
 	if writes.len() == 0 {
 		return nil
 	}
-	if err := l.enter(ctx, gatePrepares); err != nil {
+	if err := l.enter(ctx, gateAll); err != nil {
 		return err
 	}
 	defer l.exit()
@@ -503,7 +494,9 @@ func (m *Machine) stage(ctx context.Context, req *txnpb.BatchRequest, resp *txnp
 	}
 	start, end := writes.bounds()
 	size := 0
-	pending, err := m.rep.Propose(ctx, ranges.Proposal{Start: start, End: end, Encode: func(truetime.Timestamp) []byte {
+	// The locks are held, so the timestamp is above all versions of the keys; and the commit's will be above it.
+	pending, err := m.rep.Propose(ctx, ranges.Proposal{Timed: true, MinTS: m.now(), Start: start, End: end, Encode: func(ts truetime.Timestamp) []byte {
+		c.ts = ts
 		b := c.encode(make([]byte, 0, c.sizeHint()))
 		size = len(b)
 		return b
@@ -527,11 +520,11 @@ func (m *Machine) dropStaged(l *leadership, id TxnID) {
 	m.mu.RLock()
 	head := m.state.staged[id]
 	m.mu.RUnlock()
-	if head == nil || !l.claim(l.driving, id) {
+	if head == nil || !l.claim(l.dropping, id) {
 		return
 	}
 	m.srv.spawn(func() {
-		defer l.unclaim(l.driving, id)
+		defer l.unclaim(l.dropping, id)
 		for {
 			c := command{kind: cmdDropStaged, txn: id}
 			res, err := m.logged(l.ctx, &c)
@@ -551,55 +544,6 @@ func (m *Machine) logged(ctx context.Context, c *command) (any, error) {
 	return pending.Wait(ctx)
 }
 
-// piecesInFlight is how many pieces of a large commit are in the log at a time. Each goes on where the one before
-// has stopped, so none needs to know of another, and those behind the last do nothing.
-const piecesInFlight = 12
-
-// applyLarge drives a large committed transaction to its end and releases its locks.
-func (m *Machine) applyLarge(ctx context.Context, l *leadership, id TxnID, ts truetime.Timestamp) error {
-	if !l.claim(l.driving, id) {
-		return nil
-	}
-	defer l.unclaim(l.driving, id)
-	var pieces []Pending
-	for more := true; more; {
-		var err error
-		for err == nil && len(pieces) < piecesInFlight {
-			var p Pending
-			c := command{kind: cmdContinue, txn: id}
-			p, err = m.rep.Propose(ctx, ranges.Proposal{Encode: func(truetime.Timestamp) []byte { return c.encode(nil) }})
-			if err == nil {
-				pieces = append(pieces, p)
-			}
-		}
-		if len(pieces) > 0 {
-			var res any
-			if res, err = pieces[0].Wait(ctx); err == nil {
-				m.srv.metrics.pieces.Inc()
-				a, _ := res.(applied)
-				more = a.more
-			}
-			pieces = pieces[1:]
-		}
-		if err == nil {
-			continue
-		}
-		if ctx.Err() != nil || errors.Is(err, ranges.ErrNotLeader) || errors.Is(err, ranges.ErrAmbiguous) || errors.Is(err, ranges.ErrClosed) {
-			return err // the next leader goes on
-		}
-		select { // the lease lapsed for a moment, or the log is full
-		case <-time.After(m.srv.cfg.ResolveRetry):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	if err := m.commitWait(ctx, ts); err != nil {
-		return err
-	}
-	m.release(l, id, ts)
-	return nil
-}
-
 // release ends a transaction that committed here at ts: later commits, and promises to readers, are above.
 func (m *Machine) release(l *leadership, id TxnID, ts truetime.Timestamp) {
 	if m.rep.BumpFloor(ts) == nil {
@@ -610,7 +554,7 @@ func (m *Machine) release(l *leadership, id TxnID, ts truetime.Timestamp) {
 	}
 }
 
-// claim makes the caller the only one to recover, or to drive, id; unclaim ends that.
+// claim makes the caller the only one to recover id, or to drop what it has staged; unclaim ends that.
 func (l *leadership) claim(set map[TxnID]bool, id TxnID) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -37,9 +37,10 @@
 //
 // # Large transactions
 //
-// Writes staged ahead of the commit, and deletions of spans, are applied after the decision by bounded
-// commands that the leader proposes one after the other (cmdContinue), under the transaction's locks and
-// with safe time held below its timestamp. A new leader goes on where the last one stopped.
+// Writes staged ahead of the commit are provisional versions in the engine (package mvcc), under the locks of their
+// keys. The commit makes a layer of them, by which every reader from then on counts them at the commit timestamp; no
+// lock and no safe time waits for more. Server.moveLoop rewrites them later, by bounded commands (cmdMove)
+// that depend on the replicated state alone. Heads and layers go to both sides of a split.
 //
 // # Garbage
 //
@@ -49,7 +50,7 @@
 //
 // # Goroutines
 //
-// Server owns one goroutine that sweeps lock tables, one that collects garbage, and short-lived ones for
+// Server owns one goroutine that sweeps lock tables, one that collects garbage, one that moves layers, and short-lived ones for
 // recovery, for telling participants outcomes, and for work whose request has gone; Close waits for all.
 //
 // Paper: Corbett et al., OSDI 2012, §4.1.2, §4.1.3, §4.2.1, §4.2.2.

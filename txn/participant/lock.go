@@ -140,33 +140,44 @@ func (m *Machine) reportWait(l *leadership, r *locktable.Request, victim chan<- 
 
 // lockWrites locks what the request writes, exclusively, and checks the conditions of the writes: no version
 // newer than conflict_ts, no value under an insert.
-func (k *locking) lockWrites(ctx context.Context, st mvcc.Staged, head *stagedTxn) error {
+func (k *locking) lockWrites(ctx context.Context) error {
 	w := writesOf(k.req)
-	eng := k.m.rep.Engine()
-	own := mvcc.NewStagedReader(eng, st)
-	defer own.Close()
 	if w.len() >= 16 && k.l.table.Points(k.x) >= maxPointLocks {
 		// Memory does not grow with the transaction: past a bound it locks spans, while nobody is there.
 		if start, end := w.bounds(); start != nil {
 			k.l.table.Escalate(k.x, start, end)
 		}
 	}
+	ts := truetime.Timestamp(k.req.ConflictTs)
+	conditions := ts != 0
 	for i, key := range w.keys {
 		var end []byte
-		op := w.op(i)
-		if op == txnpb.WriteOp_WRITE_DELETE_SPAN {
+		switch w.op(i) {
+		case txnpb.WriteOp_WRITE_DELETE_SPAN:
 			end = w.values[i]
+		case txnpb.WriteOp_WRITE_INSERT:
+			conditions = true
 		}
 		if _, err := k.acquire(ctx, key, end, locktable.Exclusive); err != nil {
 			return err
 		}
-		if ts := truetime.Timestamp(k.req.ConflictTs); ts != 0 {
+	}
+	if !conditions {
+		return nil
+	}
+	// Under the locks what is read now holds until the commit.
+	eng, view := k.m.rep.Engine(), k.m.view(k.req)
+	points := mvcc.NewPointReader(eng, view)
+	defer points.Close()
+	for i, key := range w.keys {
+		op := w.op(i)
+		if ts != 0 {
 			var latest truetime.Timestamp
 			var err error
-			if end != nil {
-				latest, err = mvcc.LatestInSpan(eng, mvcc.Span{Start: key, End: end}, ts)
+			if op == txnpb.WriteOp_WRITE_DELETE_SPAN {
+				latest, err = mvcc.LatestInSpan(eng, mvcc.Span{Start: key, End: w.values[i]}, ts, view)
 			} else {
-				latest, err = mvcc.LatestTimestamp(eng, key)
+				latest, err = points.Latest(key)
 			}
 			if err != nil {
 				return err
@@ -176,7 +187,7 @@ func (k *locking) lockWrites(ctx context.Context, st mvcc.Staged, head *stagedTx
 			}
 		}
 		if op == txnpb.WriteOp_WRITE_INSERT {
-			_, _, found, err := k.m.getOwn(eng, key, truetime.MaxTimestamp, own, head)
+			_, _, found, err := points.Get(key, truetime.MaxTimestamp)
 			if err != nil {
 				return err
 			}
@@ -192,40 +203,30 @@ func writeConflict(key []byte) error {
 	return &Error{Code: txnpb.ErrorCode_WRITE_CONFLICT, Msg: "key changed after the transaction's snapshot", Key: key}
 }
 
-// getOwn reads key at ts with what the transaction has staged on top; head is nil when that is nothing.
-func (m *Machine) getOwn(r mvcc.Reader, key []byte, ts truetime.Timestamp, own *mvcc.StagedReader, head *stagedTxn) ([]byte, truetime.Timestamp, bool, error) {
-	if head == nil {
-		return mvcc.Get(r, key, ts)
+// view says what staged writes count for a reader: those of committed transactions, and the request's own. It is
+// to be taken when the timestamp or the locks of the read are certain: what commits later is not in it.
+func (m *Machine) view(req *txnpb.BatchRequest) mvcc.View {
+	v := mvcc.View{Layers: m.layers.Load()}
+	if head := m.stagedHead(req); head != nil {
+		v.Own = head.own(TxnID(req.TxnId), ignoreOf(req))
 	}
-	if head.outside(key) {
-		if head.deleted(key) {
-			return nil, 0, false, nil
-		}
-		return mvcc.Get(r, key, ts)
-	}
-	if head.deleted(key) {
-		v, tombstone, found, err := own.Get(key)
-		return v, 0, found && !tombstone, err
-	}
-	return mvcc.GetOverlay(r, key, ts, own)
+	return v
 }
 
-// stagedHead returns the transaction's staged writes in this range, nil when it has none.
-func (m *Machine) stagedHead(req *txnpb.BatchRequest) (mvcc.Staged, *stagedTxn) {
+// stagedHead returns the head of the transaction's staged writes in this range, nil when it has none.
+func (m *Machine) stagedHead(req *txnpb.BatchRequest) *stagedTxn {
 	if len(req.TxnId) == 0 {
-		return mvcc.Staged{}, nil
+		return nil
 	}
-	id := TxnID(req.TxnId)
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	if len(m.state.staged) == 0 {
-		return mvcc.Staged{}, nil
+		return nil
 	}
-	st := m.state.staged[id]
+	st := m.state.staged[TxnID(req.TxnId)]
 	if st == nil {
-		return mvcc.Staged{}, nil
+		return nil
 	}
-	// The head changes only by Apply of this transaction's own STAGE; its spans are only ever appended.
-	copied := *st
-	return mvcc.Staged{Txn: mvcc.TxnID(id), Ignore: ignoreOf(req)}, &copied
+	copied := *st // it changes by Apply
+	return &copied
 }

@@ -1,6 +1,7 @@
 package participant
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +33,11 @@ type Machine struct {
 	mu      sync.RWMutex
 	state   *replicated
 	leaving []*record // no longer in state, but their removal may not be visible to readers yet
+	// movedLayers are no longer in state either, but readers may not find what they have become yet.
+	movedLayers []*layer
+	// layers is what readers see of state.layers and movedLayers. To be loaded after the timestamp to read at, and
+	// the locks that protect the read, are certain.
+	layers atomic.Pointer[mvcc.Layers]
 	// failed is why the replicated state could not be read; the machine then refuses everything.
 	failed error
 
@@ -77,15 +83,17 @@ type leadership struct {
 	attempts map[CommitID]*attempt
 	seen     seenCommits
 	// inflight counts the commits and prepares between their first look at the gate and their apply.
-	inflight   int
-	blocked    gate
-	lifted     chan struct{} // closed when blocked changes
-	idle       chan struct{} // closed when inflight becomes 0 or a record goes, if somebody waits
-	splitGen   uint64        // descriptor generation of the last split under this lease
-	right      [][]byte      // encoded descriptors of ranges split off
+	inflight int
+	blocked  gate
+	lifted   chan struct{} // closed when blocked changes
+	idle     chan struct{} // closed when inflight becomes 0 or a record goes, if somebody waits
+	// splitGen is the descriptor generation of the last split: that seen under this lease, or for all that is known
+	// the one it began with.
+	splitGen   uint64
+	right      [][]byte // encoded descriptors of ranges split off
 	pushing    map[CommitID]bool
 	recovering map[TxnID]bool // prepared transactions whose coordinator is being asked
-	driving    map[TxnID]bool // large ones that are being applied, or dropped, piece by piece
+	dropping   map[TxnID]bool // whose staged writes are being dropped
 	forget     []CommitID     // decisions every participant knows, to be dropped from the state
 }
 
@@ -94,7 +102,7 @@ type gate int
 
 const (
 	gateOpen     gate = iota
-	gatePrepares      // no new prepares and large commits: they would outlive the split
+	gatePrepares      // no new prepares: they would outlive the split
 	gateAll           // no new commits at all
 )
 
@@ -155,7 +163,7 @@ func (m *Machine) Reset() {
 	state, err := loadReplicated(m.rep.Engine(), m.id)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.leaving = nil
+	m.leaving, m.movedLayers = nil, nil
 	if m.failed = err; err != nil {
 		m.srv.cfg.Logger.Error("transaction state unreadable", "range", m.id, "err", err)
 		state = &replicated{}
@@ -164,6 +172,7 @@ func (m *Machine) Reset() {
 		return
 	}
 	m.state = state
+	m.publishLayersLocked()
 	m.threshold.Store(int64(state.threshold))
 	// What the state holds was committed by clocks at most as far ahead of this one as it is uncertain.
 	now := m.srv.cfg.Clock.Now()
@@ -183,8 +192,7 @@ func (m *Machine) refloorLocked() {
 }
 
 // PreparedFloor returns the smallest timestamp at which a transaction of this range may still commit
-// although later ones have: the smallest prepare timestamp of the undecided, and the commit timestamp of
-// large ones that are being applied (I5).
+// although later ones have: the smallest prepare timestamp of the undecided (I5).
 func (m *Machine) PreparedFloor() truetime.Timestamp { return truetime.Timestamp(m.floor.Load()) }
 
 // LeaseAcquired makes the machine serve as leader.
@@ -197,7 +205,8 @@ func (m *Machine) LeaseAcquired(lease ranges.Lease, handoff []byte) {
 		lifted:     make(chan struct{}),
 		pushing:    make(map[CommitID]bool),
 		recovering: make(map[TxnID]bool),
-		driving:    make(map[TxnID]bool),
+		dropping:   make(map[TxnID]bool),
+		splitGen:   m.rep.Desc().Generation,
 	}
 	m.LeaseLost()
 	stash := m.stash.Swap(nil)
@@ -231,11 +240,7 @@ func (m *Machine) restore(l *leadership) {
 	defer m.mu.RUnlock()
 	for id, rec := range m.state.records {
 		keys, spans := m.recordLocks(id, rec)
-		ts := rec.floor
-		if rec.commitTS != 0 {
-			ts = rec.commitTS
-		}
-		l.table.Restore(id, rec.cmd.age, rec.cmd.gateway, rec.cmd.token, ts, partOf(&rec.cmd), keys, spans)
+		l.table.Restore(id, rec.cmd.age, rec.cmd.gateway, rec.cmd.token, rec.floor, partOf(&rec.cmd), keys, spans)
 	}
 }
 
@@ -255,25 +260,28 @@ func (m *Machine) recordLocks(id TxnID, rec *record) (keys [][]byte, spans [][2]
 	if !rec.cmd.staged {
 		return keys, spans
 	}
-	if st := m.state.staged[id]; st != nil {
-		spans = append(spans, st.spans...)
+	st := m.state.staged[id]
+	if st == nil {
+		return keys, spans
+	}
+	for _, d := range st.spans {
+		spans = append(spans, [2][]byte{d.Start, d.End})
 	}
 	desc := m.rep.Desc()
-	s := mvcc.NewStagedScanner(m.rep.Engine(), mvcc.Staged{Txn: mvcc.TxnID(id)}, mvcc.Span{Start: desc.Start, End: desc.End}, false)
-	defer s.Close()
 	var first, last []byte
 	n := len(keys)
-	for s.Next() {
+	err := mvcc.LayerKeys(m.rep.Engine(), st.own(id, nil), mvcc.Span{Start: desc.Start, End: desc.End}, func(key []byte) bool {
 		if len(keys)-n < maxPointLocks {
-			keys = append(keys, append([]byte(nil), s.Key()...))
-			continue
+			keys = append(keys, bytes.Clone(key))
+			return true
 		}
 		if first == nil {
-			first = append([]byte(nil), s.Key()...)
+			first = bytes.Clone(key)
 		}
-		last = append(last[:0], s.Key()...)
-	}
-	if s.Err() != nil {
+		last = append(last[:0], key...)
+		return true
+	})
+	if err != nil {
 		// What cannot be read cannot be locked key by key: lock everything.
 		return keys, append(spans, [2][]byte{desc.Start, desc.End})
 	}
@@ -287,11 +295,6 @@ func (m *Machine) recordLocks(id TxnID, rec *record) (keys [][]byte, spans [][2]
 func (m *Machine) resume(l *leadership) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	for id, rec := range m.state.records {
-		if rec.commitTS != 0 {
-			m.srv.spawn(func() { _ = m.applyLarge(l.ctx, l, id, rec.commitTS) })
-		}
-	}
 	for commit, d := range m.state.decisions {
 		m.push(l, commit, d)
 	}

@@ -55,7 +55,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		readsFollower: read("follower"),
 		readsLocking:  read("locking"),
 		stagedBytes:   counter("staged_bytes_total", "Bytes staged by large transactions.", nil),
-		pieces:        counter("large_pieces_total", "Pieces in which large commits were applied.", nil),
+		pieces:        counter("large_pieces_total", "Pieces in which the writes of large commits were moved.", nil),
 	}
 	if reg != nil {
 		reg.MustRegister(m.lockWaits, m.wounds, m.expired, m.commitOne, m.decide, m.prepares, m.preparesRO,

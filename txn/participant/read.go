@@ -173,40 +173,42 @@ func (m *Machine) readAt(ctx context.Context, req *txnpb.BatchRequest, resp *txn
 	} else {
 		m.srv.metrics.readsLeader.Inc()
 	}
-	st, head := m.stagedHead(req)
-	if err := m.readPoints(req, resp, ts, st, head); err != nil {
+	view := m.view(req)
+	if err := m.readPoints(req, resp, ts, view); err != nil {
 		return err
 	}
 	left := newPageLimit(req)
 	for i, start := range req.SpanStarts {
-		if err := m.readPage(ctx, req, resp, left, start, req.SpanEnds[i], ts, st, head); err != nil {
+		rows, resume, err := m.scanRows(ctx, req, resp, left, mvcc.Span{Start: start, End: req.SpanEnds[i]}, ts, req.NoValues, view)
+		if err != nil {
 			return err
 		}
+		resp.SpanRows = append(resp.SpanRows, rows)
+		resp.ResumeKeys = append(resp.ResumeKeys, resume)
 	}
 	// Checked last: what was read before the threshold rose is complete.
 	return mvcc.CheckGC(ts, truetime.Timestamp(m.threshold.Load()))
 }
 
-func (m *Machine) readPoints(req *txnpb.BatchRequest, resp *txnpb.BatchResponse, ts truetime.Timestamp, st mvcc.Staged, head *stagedTxn) error {
+func (m *Machine) readPoints(req *txnpb.BatchRequest, resp *txnpb.BatchResponse, ts truetime.Timestamp, view mvcc.View) error {
 	n := len(req.Keys)
 	if n == 0 {
 		return nil
 	}
-	eng := m.rep.Engine()
-	own := mvcc.NewStagedReader(eng, st)
-	defer own.Close()
 	resp.Values = make([][]byte, n)
 	if n == 1 {
-		v, _, found, err := m.getOwn(eng, req.Keys[0], ts, own, head)
+		v, _, found, err := mvcc.GetView(m.rep.Engine(), req.Keys[0], ts, view)
 		if err != nil {
 			return err
 		}
 		setPoint(req, resp, 0, v, found)
 		return nil
 	}
+	points := mvcc.NewPointReader(m.rep.Engine(), view)
+	defer points.Close()
 	resp.Presence = make([]byte, n)
 	for i, k := range req.Keys {
-		v, _, found, err := m.getOwn(eng, k, ts, own, head)
+		v, _, found, err := points.Get(k, ts)
 		if err != nil {
 			return err
 		}
@@ -254,34 +256,8 @@ func (p *pageLimit) take(k, v []byte) {
 	p.bytes -= int64(len(k) + len(v))
 }
 
-// rowScanner is mvcc.Scanner or mvcc.OverlayScanner.
-type rowScanner interface {
-	Next() bool
-	Key() []byte
-	Value() []byte
-	Timestamp() mvcc.Timestamp
-	Err() error
-	Close() error
-}
-
-func (m *Machine) scanner(span mvcc.Span, ts truetime.Timestamp, reverse bool, st mvcc.Staged, head *stagedTxn) rowScanner {
-	opts := mvcc.ScanOptions{Span: span, TS: ts, Reverse: reverse}
-	if head == nil || head.lo != nil && (bytes.Compare(span.End, head.lo) <= 0 || bytes.Compare(span.Start, head.hi) > 0) {
-		return mvcc.NewScanner(m.rep.Engine(), opts)
-	}
-	return mvcc.NewOverlayScanner(m.rep.Engine(), opts, st)
-}
-
-// readPage answers one span of a snapshot read.
-func (m *Machine) readPage(ctx context.Context, req *txnpb.BatchRequest, resp *txnpb.BatchResponse, left *pageLimit, start, end []byte, ts truetime.Timestamp, st mvcc.Staged, head *stagedTxn) error {
-	rows, resume, err := m.scanRows(ctx, req, resp, left, mvcc.Span{Start: start, End: end}, ts, req.NoValues, st, head)
-	resp.SpanRows = append(resp.SpanRows, rows)
-	resp.ResumeKeys = append(resp.ResumeKeys, resume)
-	return err
-}
-
 // scanRows appends the pairs of span to resp up to the limits. resume is where to go on, nil when done.
-func (m *Machine) scanRows(ctx context.Context, req *txnpb.BatchRequest, resp *txnpb.BatchResponse, left *pageLimit, span mvcc.Span, ts truetime.Timestamp, keysOnly bool, st mvcc.Staged, head *stagedTxn) (rows int64, resume []byte, err error) {
+func (m *Machine) scanRows(ctx context.Context, req *txnpb.BatchRequest, resp *txnpb.BatchResponse, left *pageLimit, span mvcc.Span, ts truetime.Timestamp, keysOnly bool, view mvcc.View) (rows int64, resume []byte, err error) {
 	if span.Empty() {
 		return 0, nil, nil
 	}
@@ -291,13 +267,10 @@ func (m *Machine) scanRows(ctx context.Context, req *txnpb.BatchRequest, resp *t
 		}
 		return 0, span.Start, nil
 	}
-	s := m.scanner(span, ts, req.Reverse, st, head)
+	s := mvcc.NewScanner(m.rep.Engine(), mvcc.ScanOptions{Span: span, TS: ts, View: view, Reverse: req.Reverse})
 	var arena []byte
 	for s.Next() {
 		key := s.Key()
-		if head.deleted(key) && s.Timestamp() != 0 {
-			continue
-		}
 		if left.exhausted() {
 			if resume = bytes.Clone(key); req.Reverse {
 				resume = append(resume, 0) // exclusive end that still holds key
@@ -347,11 +320,9 @@ func (m *Machine) readLocking(ctx context.Context, req *txnpb.BatchRequest, resp
 		mode = locktable.Exclusive
 	}
 	lk := m.locking(l, x, req, resp)
-	st, head := m.stagedHead(req)
-	own := mvcc.NewStagedReader(m.rep.Engine(), st)
-	defer own.Close()
 	if n := len(req.Keys); n > 0 {
 		resp.Values = make([][]byte, n)
+		resp.Presence = onePresence[absent]
 		if n > 1 {
 			resp.Presence = make([]byte, n)
 		}
@@ -360,15 +331,20 @@ func (m *Machine) readLocking(ctx context.Context, req *txnpb.BatchRequest, resp
 			if err != nil {
 				return err
 			}
-			if skip {
-				if n == 1 {
-					resp.Presence = onePresence[skipped]
-				} else {
-					resp.Presence[i] = skipped
-				}
+			if skip && n == 1 {
+				resp.Presence = onePresence[skipped]
+			} else if skip {
+				resp.Presence[i] = skipped
+			}
+		}
+		// Read when all are locked, so that one look at the engine does for all.
+		points := mvcc.NewPointReader(m.rep.Engine(), m.view(req))
+		defer points.Close()
+		for i, key := range req.Keys {
+			if resp.Presence[i] == skipped {
 				continue
 			}
-			v, vts, found, err := m.getOwn(m.rep.Engine(), key, truetime.MaxTimestamp, own, head)
+			v, vts, found, err := points.Get(key, truetime.MaxTimestamp)
 			if err != nil {
 				return err
 			}
@@ -387,9 +363,9 @@ func (m *Machine) readLocking(ctx context.Context, req *txnpb.BatchRequest, resp
 		if req.LockScope == txnpb.LockScope_LOCK_ONLY {
 			_, err = lk.acquire(ctx, span.Start, span.End, mode)
 		} else if req.LockScope == txnpb.LockScope_LOCK_ROWS || req.Wait == txnpb.WaitPolicy_WAIT_SKIP {
-			rows, resume, err = m.lockRows(ctx, &lk, left, span, mode, st, head)
+			rows, resume, err = m.lockRows(ctx, &lk, left, span, mode)
 		} else {
-			rows, resume, err = m.lockSpan(ctx, &lk, left, span, mode, st, head)
+			rows, resume, err = m.lockSpan(ctx, &lk, left, span, mode)
 		}
 		if err != nil {
 			return err
@@ -409,7 +385,7 @@ func (m *Machine) readLocking(ctx context.Context, req *txnpb.BatchRequest, resp
 
 // lockSpan locks as much of span as one page answers, and reads it. The page's end is found by a look at the
 // data without a lock; under the lock only that part is read, whatever has changed in it meanwhile.
-func (m *Machine) lockSpan(ctx context.Context, lk *locking, left *pageLimit, span mvcc.Span, mode locktable.Mode, st mvcc.Staged, head *stagedTxn) (int64, []byte, error) {
+func (m *Machine) lockSpan(ctx context.Context, lk *locking, left *pageLimit, span mvcc.Span, mode locktable.Mode) (int64, []byte, error) {
 	req := lk.req
 	if span.Empty() {
 		return 0, nil, nil
@@ -425,7 +401,7 @@ func (m *Machine) lockSpan(ctx context.Context, lk *locking, left *pageLimit, sp
 	if req.MaxRows > 0 {
 		var scratch txnpb.BatchResponse
 		look := *left
-		_, resume, err := m.scanRows(ctx, req, &scratch, &look, span, truetime.MaxTimestamp, true, st, head)
+		_, resume, err := m.scanRows(ctx, req, &scratch, &look, span, truetime.MaxTimestamp, true, m.view(req))
 		if err != nil {
 			return 0, nil, err
 		}
@@ -448,8 +424,9 @@ func (m *Machine) lockSpan(ctx context.Context, lk *locking, left *pageLimit, sp
 	if _, err := lk.acquire(ctx, locked.Start, locked.End, mode); err != nil {
 		return 0, nil, err
 	}
+	view := m.view(req)
 	if ts := truetime.Timestamp(req.ConflictTs); ts != 0 {
-		latest, err := mvcc.LatestInSpan(m.rep.Engine(), locked, ts)
+		latest, err := mvcc.LatestInSpan(m.rep.Engine(), locked, ts, view)
 		if err != nil {
 			return 0, nil, err
 		}
@@ -457,7 +434,7 @@ func (m *Machine) lockSpan(ctx context.Context, lk *locking, left *pageLimit, sp
 			return 0, nil, writeConflict(locked.Start)
 		}
 	}
-	rows, resume, err := m.scanRows(ctx, req, lk.resp, left, locked, truetime.MaxTimestamp, req.NoValues, st, head)
+	rows, resume, err := m.scanRows(ctx, req, lk.resp, left, locked, truetime.MaxTimestamp, req.NoValues, view)
 	if resume == nil {
 		switch {
 		case req.Reverse && !bytes.Equal(locked.Start, span.Start):
@@ -470,9 +447,7 @@ func (m *Machine) lockSpan(ctx context.Context, lk *locking, left *pageLimit, sp
 }
 
 // lockRows locks the existing keys of span one by one. With conflict_ts the rows are those of the snapshot.
-func (m *Machine) lockRows(ctx context.Context, lk *locking, left *pageLimit, span mvcc.Span, mode locktable.Mode, st mvcc.Staged, head *stagedTxn) (rows int64, resume []byte, err error) {
-	own := mvcc.NewStagedReader(m.rep.Engine(), st)
-	defer own.Close()
+func (m *Machine) lockRows(ctx context.Context, lk *locking, left *pageLimit, span mvcc.Span, mode locktable.Mode) (rows int64, resume []byte, err error) {
 	req, resp := lk.req, lk.resp
 	ts := truetime.MaxTimestamp
 	conflict := truetime.Timestamp(req.ConflictTs)
@@ -496,41 +471,24 @@ func (m *Machine) lockRows(ctx context.Context, lk *locking, left *pageLimit, sp
 		}
 		var found txnpb.BatchResponse
 		page := pageLimit{rows: min(left.rows, 256), bytes: left.bytes}
-		_, next, err := m.scanRows(ctx, req, &found, &page, span, ts, true, st, head)
+		_, next, err := m.scanRows(ctx, req, &found, &page, span, ts, true, m.view(req))
 		if err != nil {
 			return rows, nil, err
 		}
+		locked := found.RowKeys[:0]
 		for _, key := range found.RowKeys {
-			if left.exhausted() {
-				if req.Reverse {
-					return rows, append(bytes.Clone(key), 0), nil
-				}
-				return rows, key, nil
-			}
 			skip, err := lk.acquire(ctx, key, nil, mode)
 			if err != nil {
 				return rows, nil, err
 			}
-			if skip {
-				continue
+			if !skip {
+				locked = append(locked, key)
 			}
-			v, vts, ok, err := m.getOwn(m.rep.Engine(), key, truetime.MaxTimestamp, own, head)
-			if err != nil {
-				return rows, nil, err
-			}
-			if conflict != 0 && vts > conflict {
-				return rows, nil, writeConflict(key)
-			}
-			if !ok {
-				continue // deleted before we had its lock
-			}
-			if req.NoValues {
-				v = nil
-			}
-			left.take(key, v)
-			resp.RowKeys = append(resp.RowKeys, key)
-			resp.RowValues = append(resp.RowValues, v)
-			rows++
+		}
+		n, resume, err := m.readLocked(lk, left, locked, conflict)
+		rows += n
+		if err != nil || resume != nil {
+			return rows, resume, err
 		}
 		if next == nil {
 			return rows, nil, nil
@@ -541,6 +499,40 @@ func (m *Machine) lockRows(ctx context.Context, lk *locking, left *pageLimit, sp
 			span.Start = next
 		}
 	}
+}
+
+// readLocked appends the newest values of keys, which are locked, to the response. resume is where to go on when the
+// limits are reached before the last.
+func (m *Machine) readLocked(lk *locking, left *pageLimit, keys [][]byte, conflict truetime.Timestamp) (rows int64, resume []byte, err error) {
+	req, resp := lk.req, lk.resp
+	points := mvcc.NewPointReader(m.rep.Engine(), m.view(req))
+	defer points.Close()
+	for _, key := range keys {
+		if left.exhausted() {
+			if req.Reverse {
+				return rows, append(bytes.Clone(key), 0), nil
+			}
+			return rows, key, nil
+		}
+		v, vts, ok, err := points.Get(key, truetime.MaxTimestamp)
+		if err != nil {
+			return rows, nil, err
+		}
+		if conflict != 0 && vts > conflict {
+			return rows, nil, writeConflict(key)
+		}
+		if !ok {
+			continue // deleted before we had its lock
+		}
+		if req.NoValues {
+			v = nil
+		}
+		left.take(key, v)
+		resp.RowKeys = append(resp.RowKeys, key)
+		resp.RowValues = append(resp.RowValues, v)
+		rows++
+	}
+	return rows, nil, nil
 }
 
 // SafeTime, for tests and views, is the replica's safe time.

@@ -168,91 +168,6 @@ func TestInsertConditions(t *testing.T) {
 	})
 }
 
-func TestDeleteSpanAndStaged(t *testing.T) {
-	one(t, func(ctx context.Context, c *cluster, cl client) {
-		var pairs []string
-		for i := range 300 {
-			pairs = append(pairs, fmt.Sprintf("k%03d=%d", i, i))
-		}
-		before := load(ctx, t, cl, 1, append(pairs, "b=1", "x=2")...)
-		x := cl.begin(2)
-		x.put("k005", "staged before, and deleted")
-		if err := x.stage(ctx); err != nil {
-			t.Fatal(err)
-		}
-		x.write(txnpb.WriteOp_WRITE_DELETE_SPAN, "k", "l")
-		x.put("k007", "staged after")
-		if err := x.stage(ctx); err != nil {
-			t.Fatal(err)
-		}
-		// It sees its own writes.
-		got, _, err := x.scan(ctx, exclusive)
-		if err != nil {
-			t.Fatal(err)
-		}
-		mustEqual(t, "own view", got, "b=1 k007=staged after x=2")
-		v, err := x.read(ctx, "k005", txnpb.LockMode_LOCK_EXCLUSIVE)
-		if err != nil || v != "-" {
-			t.Fatal(v, err)
-		}
-		x.put("k009", "with the commit")
-		ts, err := x.commit(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		at := func(ts truetime.Timestamp) string {
-			y := cl.begin(3)
-			got, _, err := y.scan(ctx, func(r *txnpb.BatchRequest) { r.ReadTs = int64(ts) })
-			if err != nil {
-				t.Fatal(err)
-			}
-			return got
-		}
-		mustEqual(t, "after", at(ts), "b=1 k007=staged after k009=with the commit x=2")
-		if got := at(ts - 1); !strings.Contains(got, "k123=123") || strings.Contains(got, "staged") {
-			t.Fatalf("before: %s", got)
-		}
-		_ = before
-		time.Sleep(time.Second)
-		m := c.groups[1].replicas[1].m
-		mustEqual(t, "records", len(m.state.records)+len(m.state.staged), 0)
-	})
-}
-
-// TestLargeCommitSurvivesLeader: a new leader goes on with the pieces; readers wait and see all or nothing.
-func TestLargeCommitSurvivesLeader(t *testing.T) {
-	one(t, func(ctx context.Context, c *cluster, cl client) {
-		value := strings.Repeat("v", 64<<10)
-		x := cl.begin(1)
-		for i := range 100 { // several pieces
-			x.put(fmt.Sprintf("k%03d", i), value)
-			if i%10 == 9 {
-				if err := x.stage(ctx); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-		ts, err := x.commit(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.groups[1].elect(2, nil)
-		m := c.groups[1].replicas[2].m
-		if len(m.state.records) != 1 {
-			t.Fatal("the commit was over before its leader was")
-		}
-		if safe := c.groups[1].replicas[3].SafeTime(); safe >= ts {
-			t.Fatalf("safe time %s reaches the half applied commit at %s", safe, ts)
-		}
-		for i := range 100 {
-			v, _, err := cl.snapshot(ctx, fmt.Sprintf("k%03d", i), 0)
-			if err != nil || v != value {
-				t.Fatalf("k%03d: %d bytes, %v", i, len(v), err)
-			}
-		}
-	})
-}
-
 // TestSplit: locks above the key move, transactions with locks on both sides commit over both halves, and
 // those that do not know of the split are told.
 func TestSplit(t *testing.T) {
@@ -264,31 +179,15 @@ func TestSplit(t *testing.T) {
 			}
 		}
 		parent := x.epochs[1]
-		g := c.groups[1]
-		leader := g.replicas[1]
-		release, err := leader.m.PrepareSplit(ctx, []byte("m"))
-		if err != nil {
+		if err := c.split(ctx, 1, 7, "m"); err != nil {
 			t.Fatal(err)
 		}
-		// As the store does: the descriptor shrinks on every replica, the new replicas appear, Split is called.
-		g.mu.Lock()
-		left := *g.desc
-		left.End, left.Generation = []byte("m"), 2
-		g.desc = &left
-		g.mu.Unlock()
-		right := c.addGroup(7, "m", "\xff", time.Millisecond, 0)
-		right.desc.Generation = 2
-		for id, r := range g.replicas {
-			r.m.Split([]byte("m"), right.replicas[id].m)
-		}
-		release()
-		right.elect(1, []byte{})
 
 		// Another transaction finds the moved lock held.
 		y := cl.begin(2)
 		req := y.req(txnpb.Kind_READ, 7)
 		req.Keys, req.Lock, req.Wait = [][]byte{[]byte("n")}, txnpb.LockMode_LOCK_SHARED, txnpb.WaitPolicy_WAIT_ERROR
-		_, err = y.send(ctx, 7, req)
+		_, err := y.send(ctx, 7, req)
 		mustEqual(t, "moved lock", codeOf(err), txnpb.ErrorCode_LOCK_NOT_AVAILABLE)
 
 		// A commit that thinks of one range is told of the other.

@@ -13,9 +13,9 @@ import (
 
 // Range-local keys of this package: LocalKey(range, "t" + type + id).
 const (
-	recordKeys   = "tp" // + txn id: a prepared or large committed transaction (command)
-	progressKeys = "tq" // + txn id: how far a large committed one has got (progress)
-	stagedKeys   = "ts" // + txn id: a transaction with staged writes (command, cmdStage)
+	recordKeys   = "tp" // + txn id: a prepared transaction (command)
+	stagedKeys   = "ts" // + txn id: an undecided transaction with staged writes (stagedTxn)
+	layerKeys    = "tl" // + txn id: a committed one, whose writes have not all been moved (layer)
 	decisionKeys = "td" // + commit id: a decision its participants have yet to hear (command, cmdDecide)
 	outcomeKeys  = "to" // + commit id: the outcome of a commit attempt
 	horizonKey   = "th" // outcomes of attempts begun up to this timestamp are gone
@@ -27,104 +27,83 @@ func localKey(id ranges.RangeID, prefix string, suffix []byte) []byte {
 	return append(k, suffix...)
 }
 
-// record is the replicated state of a transaction that is prepared here, or that is committed while its
-// staged writes and span deletions are still being applied piece by piece.
+// record is the replicated state of a transaction that is prepared here.
 type record struct {
-	cmd      command // cmdPrepare, or cmdCommit/cmdDecide for a large transaction of this range
-	floor    truetime.Timestamp
-	commitTS truetime.Timestamp // zero while undecided
-	progress progress
-	removed  uint64 // log index at which the record went; kept until that is visible
+	cmd     command // cmdPrepare
+	floor   truetime.Timestamp
+	removed uint64 // log index at which the record went; kept until that is visible
 }
 
-// large reports whether committing the record takes several commands.
-func (r *record) large() bool { return r.cmd.staged || r.cmd.writes.deletesSpans() }
-
-// progress is how far a large commit has got. Its phases in order: the spans deleted by staged
-// WRITE_DELETE_SPANs, the staged writes, the span deletions of the commit request, its other writes.
-type progress struct {
-	phase byte
-	span  int    // index of the span being deleted
-	key   []byte // where to go on
-	ts    truetime.Timestamp
-}
-
-const (
-	phaseStagedSpans = iota
-	phaseStaged
-	phaseSpans
-	phaseWrites
-)
-
-func (p *progress) encode() []byte {
-	b := []byte{commandVersion, p.phase}
-	b = binary.AppendUvarint(b, uint64(p.span))
-	b = binary.AppendVarint(b, int64(p.ts))
-	return appendBytes(b, p.key)
-}
-
-func decodeProgress(b []byte) (p progress, err error) {
-	d := reader{b: b}
-	if d.byte() != commandVersion {
-		return p, errCommand
-	}
-	p.phase = d.byte()
-	p.span = int(d.uvarint())
-	p.ts = truetime.Timestamp(d.varint())
-	p.key = bytes.Clone(d.bytes())
-	if d.err != nil || len(d.b) != 0 || p.phase > phaseWrites || p.span < 0 {
-		return p, errCommand
-	}
-	return p, nil
-}
-
-// stagedTxn is the replicated head of a transaction with staged writes in this range.
+// stagedTxn is the replicated head of an undecided transaction with staged writes in this range. A split gives a copy
+// to either side.
 type stagedTxn struct {
 	age     int64
 	gateway int32
 	token   int64
-	spans   [][2][]byte // deleted by staged WRITE_DELETE_SPANs
-	// lo <= every staged key <= hi; nil lo: unknown, as after a restart. Not replicated.
-	lo, hi []byte
+	first   truetime.Timestamp // of its staged writes
+	spans   []mvcc.DeletedSpan // deleted by staged WRITE_DELETE_SPANs
+	// from is where the next piece of dropping it begins: below it nothing is left. Not replicated.
+	from []byte
 }
 
-// outside reports whether nothing is staged at key: a rewrite of a table asks that for each of its rows, most of
-// which lie beyond all that it has written.
-func (s *stagedTxn) outside(key []byte) bool {
-	return s.lo != nil && (bytes.Compare(key, s.lo) < 0 || bytes.Compare(key, s.hi) > 0)
+// layer is the replicated state of a committed transaction with staged writes, or with deletions of spans. Readers see
+// those through Machine.layers. What it says moves into plain versions bit by bit.
+type layer struct {
+	mvcc.Layer
+	// How far moving has got, not replicated: nothing is left of what comes before. Writes first, then the span
+	// deletions one by one.
+	moved bool // the writes
+	span  int
+	from  []byte
+
+	removed uint64 // log index at which it went; readers keep it until that is visible
 }
 
-// extend notes that key is staged.
-func (s *stagedTxn) extend(key []byte) {
-	if bytes.Compare(key, s.lo) < 0 {
-		s.lo = bytes.Clone(key)
+// own returns the staged writes as their own transaction reads them.
+func (s *stagedTxn) own(id TxnID, ignore []mvcc.SeqSpan) *mvcc.Layer {
+	return &mvcc.Layer{Txn: mvcc.TxnID(id), First: s.first, Ignore: ignore, Deleted: s.spans}
+}
+
+// Heads and layers share an encoding: version, timestamps, whose it is, deleted spans, ignored numbers.
+func encodeLayer(l *mvcc.Layer, age int64, gateway int32, token int64) []byte {
+	b := []byte{commandVersion}
+	b = binary.AppendVarint(b, int64(l.TS))
+	b = binary.AppendVarint(b, int64(l.First))
+	b = binary.AppendVarint(b, age)
+	b = binary.AppendVarint(b, int64(gateway))
+	b = binary.AppendVarint(b, token)
+	b = binary.AppendUvarint(b, uint64(len(l.Deleted)))
+	for _, d := range l.Deleted {
+		b = binary.AppendUvarint(b, d.Seq)
+		b = appendBytes(b, d.Start)
+		b = appendBytes(b, d.End)
 	}
-	if bytes.Compare(key, s.hi) > 0 {
-		s.hi = bytes.Clone(key)
+	return appendIgnore(b, l.Ignore)
+}
+
+func decodeLayer(b []byte) (l mvcc.Layer, head stagedTxn, err error) {
+	d := reader{b: bytes.Clone(b)}
+	if d.byte() != commandVersion {
+		return l, head, errCommand
 	}
+	l.TS = truetime.Timestamp(d.varint())
+	l.First = truetime.Timestamp(d.varint())
+	head.age = d.varint()
+	head.gateway = int32(d.varint())
+	head.token = d.varint()
+	for range d.count(3) {
+		l.Deleted = append(l.Deleted, mvcc.DeletedSpan{Seq: d.uvarint(), Start: d.bytes(), End: d.bytes()})
+	}
+	l.Ignore = d.ignore()
+	if d.err != nil || len(d.b) != 0 {
+		return l, head, errCommand
+	}
+	head.first, head.spans = l.First, l.Deleted
+	return l, head, nil
 }
 
 func (s *stagedTxn) encode(id TxnID) []byte {
-	c := command{kind: cmdStage, txn: id, age: s.age, gateway: s.gateway, token: s.token}
-	for _, sp := range s.spans {
-		c.writes.ops = append(c.writes.ops, byte(txnpb.WriteOp_WRITE_DELETE_SPAN))
-		c.writes.keys = append(c.writes.keys, sp[0])
-		c.writes.values = append(c.writes.values, sp[1])
-	}
-	return c.encode(nil)
-}
-
-// deleted reports whether key lies in a span that the transaction has deleted.
-func (s *stagedTxn) deleted(key []byte) bool {
-	if s == nil {
-		return false
-	}
-	for _, sp := range s.spans {
-		if bytes.Compare(sp[0], key) <= 0 && bytes.Compare(key, sp[1]) < 0 {
-			return true
-		}
-	}
-	return false
+	return encodeLayer(s.own(id, nil), s.age, s.gateway, s.token)
 }
 
 func decodeOutcome(b []byte) (txnpb.Outcome, truetime.Timestamp, error) {
@@ -160,6 +139,7 @@ type decision struct {
 type replicated struct {
 	records   map[TxnID]*record
 	staged    map[TxnID]*stagedTxn
+	layers    map[TxnID]*layer
 	decisions map[CommitID]decision
 	horizon   truetime.Timestamp
 	threshold truetime.Timestamp
@@ -169,6 +149,7 @@ func loadReplicated(r mvcc.Reader, id ranges.RangeID) (*replicated, error) {
 	s := &replicated{
 		records:   make(map[TxnID]*record),
 		staged:    make(map[TxnID]*stagedTxn),
+		layers:    make(map[TxnID]*layer),
 		decisions: make(map[CommitID]decision),
 	}
 	scan := func(prefix string, fn func(id [16]byte, v []byte) error) error {
@@ -185,39 +166,30 @@ func loadReplicated(r mvcc.Reader, id ranges.RangeID) (*replicated, error) {
 		if err != nil {
 			return err
 		}
-		rec := &record{cmd: c, floor: c.ts}
-		if c.kind != cmdPrepare {
-			rec.commitTS = c.ts
-		}
-		s.records[id] = rec
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	err = scan(progressKeys, func(id [16]byte, v []byte) error {
-		p, err := decodeProgress(v)
-		if err != nil {
-			return err
-		}
-		if rec := s.records[id]; rec != nil {
-			rec.progress, rec.commitTS = p, p.ts
-		}
+		s.records[id] = &record{cmd: c, floor: c.ts}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	err = scan(stagedKeys, func(id [16]byte, v []byte) error {
-		c, err := decodeCommand(bytes.Clone(v))
+		_, head, err := decodeLayer(v)
 		if err != nil {
 			return err
 		}
-		st := &stagedTxn{age: c.age, gateway: c.gateway, token: c.token}
-		for i := range c.writes.keys {
-			st.spans = append(st.spans, [2][]byte{c.writes.keys[i], c.writes.values[i]})
+		s.staged[id] = &head
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = scan(layerKeys, func(id [16]byte, v []byte) error {
+		l, _, err := decodeLayer(v)
+		if err != nil {
+			return err
 		}
-		s.staged[id] = st
+		l.Txn = id
+		s.layers[id] = &layer{Layer: l}
 		return nil
 	})
 	if err != nil {

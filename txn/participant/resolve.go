@@ -33,10 +33,6 @@ func (m *Machine) settleTxn(ctx context.Context, l *leadership, id TxnID, commit
 	m.mu.RLock()
 	rec := m.state.records[id]
 	known := rec != nil && rec.cmd.commit == commit
-	var decided truetime.Timestamp
-	if known {
-		decided = rec.commitTS
-	}
 	m.mu.RUnlock()
 	x := l.table.Lookup(id)
 	committed := outcome == txnpb.Outcome_OUTCOME_COMMITTED
@@ -69,29 +65,18 @@ func (m *Machine) settleTxn(ctx context.Context, l *leadership, id TxnID, commit
 		l.end(x)
 		return nil
 	}
-	if decided == 0 {
-		if x != nil && committed {
-			l.table.SetTimestamp(x, ts)
-		}
-		c := command{kind: cmdResolve, txn: id, commit: commit, outcome: outcome, ts: ts}
-		if _, err := m.logged(ctx, &c); err != nil {
-			return err
-		}
-	} else {
-		if !committed {
-			return invalid("commit is decided, and not aborted")
-		}
-		ts = decided
+	if x != nil && committed {
+		l.table.SetTimestamp(x, ts)
+	}
+	c := command{kind: cmdResolve, txn: id, commit: commit, outcome: outcome, ts: ts}
+	if _, err := m.logged(ctx, &c); err != nil {
+		return err
 	}
 	if !committed {
 		if x != nil {
 			l.end(x)
 		}
 		m.dropStaged(l, id)
-		return nil
-	}
-	if rec.large() {
-		m.srv.spawn(func() { _ = m.applyLarge(l.ctx, l, id, ts) })
 		return nil
 	}
 	// Durable is enough for the coordinator to know. The locks go when the timestamp has passed (I7).

@@ -51,6 +51,8 @@ type Config struct {
 	GCTTL time.Duration
 	// GCInterval is how often a range collects garbage and trims outcomes. Default 1m.
 	GCInterval time.Duration
+	// MoveAfter is how long after a large commit its writes begin to be moved to their commit timestamp. Default 1m.
+	MoveAfter time.Duration
 
 	// The following break the protocol on purpose, for tests that must then see an anomaly.
 	TestNoCommitWait bool // I7: release locks and answer without waiting out the commit timestamp
@@ -96,6 +98,7 @@ func NewServer(cfg Config) (*Server, error) {
 	cfg.OutcomeRetention = cmp.Or(cfg.OutcomeRetention, 5*time.Minute)
 	cfg.GCTTL = cmp.Or(cfg.GCTTL, time.Hour)
 	cfg.GCInterval = cmp.Or(cfg.GCInterval, time.Minute)
+	cfg.MoveAfter = cmp.Or(cfg.MoveAfter, time.Minute)
 	s := &Server{
 		cfg:      cfg,
 		metrics:  newMetrics(cfg.Metrics),
@@ -106,6 +109,7 @@ func NewServer(cfg Config) (*Server, error) {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.spawn(s.sweepLoop)
 	s.spawn(s.gcLoop)
+	s.spawn(s.moveLoop)
 	return s, nil
 }
 
@@ -366,11 +370,6 @@ func (m *Machine) sweep() {
 		m.recover(l, x)
 	}
 	m.mu.RLock()
-	for id, rec := range m.state.records {
-		if ts := rec.commitTS; ts != 0 {
-			m.srv.spawn(func() { _ = m.applyLarge(l.ctx, l, id, ts) }) // does nothing if it is being driven
-		}
-	}
 	var orphans []TxnID
 	for id := range m.state.staged {
 		if m.state.records[id] == nil {

@@ -9,10 +9,9 @@ import (
 	"github.com/meridian-db/meridian/txn/locktable"
 )
 
-// PrepareSplit blocks new prepares and waits until no transaction is prepared here or being applied in pieces;
-// then it blocks commits too, until release. Their records belong to the range id, and a lock of a commit in
-// flight could lie on the other side. A range in which a transaction has staged writes is not split: its head
-// lies in one range only.
+// PrepareSplit blocks new prepares and waits until no transaction is prepared here; then it blocks commits too, until
+// release. Their records belong to the range id, and a lock of a commit in flight could lie on the other side. Heads
+// and layers of large transactions are no obstacle: both sides get them.
 //
 // Prepares are blocked first and alone, as their end depends on other ranges, which may be splitting too
 // and need to get their decisions through here.
@@ -20,14 +19,6 @@ func (m *Machine) PrepareSplit(ctx context.Context, _ []byte) (release func(), e
 	l, err := m.leader()
 	if err != nil {
 		return nil, err
-	}
-	staged := func() bool {
-		m.mu.RLock()
-		defer m.mu.RUnlock()
-		return len(m.state.staged) > 0
-	}
-	if staged() {
-		return nil, ranges.ErrNotReady
 	}
 	l.mu.Lock()
 	if l.blocked != gateOpen {
@@ -53,9 +44,6 @@ func (m *Machine) PrepareSplit(ctx context.Context, _ []byte) (release func(), e
 		l.mu.Unlock()
 		err = l.waitIdle(ctx, func() bool { return l.inflight == 0 && !l.table.Unsettled() })
 	}
-	if err == nil && staged() {
-		err = ranges.ErrNotReady
-	}
 	if err == nil && m.lead.Load() != l {
 		err = m.notLeader()
 	}
@@ -66,7 +54,9 @@ func (m *Machine) PrepareSplit(ctx context.Context, _ []byte) (release func(), e
 	return release, nil
 }
 
-// SplitState gives the right-hand range the GC threshold and the outcome horizon of the left.
+// SplitState gives the right-hand range what it starts with of the left: the GC threshold, the outcome horizon, and
+// the heads and layers of large transactions. A commit over staged writes that knows of one side only is refused:
+// either by the left, which asks for a descriptor at least as new as the split, or by the route to the right.
 func (m *Machine) SplitState(b *mvcc.Batch, _ []byte, right ranges.RangeID) error {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -78,19 +68,18 @@ func (m *Machine) SplitState(b *mvcc.Batch, _ []byte, right ranges.RangeID) erro
 	if m.state.horizon != 0 {
 		b.PutLocal(localKey(right, horizonKey, nil), binary.BigEndian.AppendUint64(nil, uint64(m.state.horizon)))
 	}
+	for id, st := range m.state.staged {
+		b.PutLocal(localKey(right, stagedKeys, id[:]), st.encode(id))
+	}
+	for id, l := range m.state.layers {
+		b.PutLocal(localKey(right, layerKeys, id[:]), encodeLayer(&l.Layer, 0, 0, 0))
+	}
 	return nil
 }
 
-// Split moves what lies at and above key to the right-hand machine.
+// Split moves the locks at and above key to the right-hand machine, which has found what SplitState gave it.
 func (m *Machine) Split(key []byte, right ranges.Machine) {
 	r := right.(*Machine)
-	m.mu.RLock()
-	threshold, horizon := m.state.threshold, m.state.horizon
-	m.mu.RUnlock()
-	r.mu.Lock()
-	r.state.threshold, r.state.horizon = threshold, horizon
-	r.threshold.Store(int64(threshold))
-	r.mu.Unlock()
 	l := m.lead.Load()
 	if l == nil {
 		return

@@ -87,7 +87,7 @@ func (s *script) txn(name string) *testTxn {
 func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 	ctx := context.Background()
 	var name, key, value string
-	var id, node int
+	var id, node, other int
 	for _, a := range d.CmdArgs {
 		switch {
 		case len(a.Vals) == 0:
@@ -98,6 +98,8 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 			value = a.Vals[0]
 		case a.Key == "range":
 			_, _ = fmt.Sscan(a.Vals[0], &id)
+		case a.Key == "from", a.Key == "old":
+			_, _ = fmt.Sscan(a.Vals[0], &other)
 		case a.Key == "node":
 			_, _ = fmt.Sscan(a.Vals[0], &node)
 		}
@@ -113,6 +115,17 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 	case "put":
 		s.txn(name).put(key, value)
 		return ""
+	case "split":
+		if err := s.c.split(ctx, ranges.RangeID(id), ranges.RangeID(len(s.c.groups)+1), key); err != nil {
+			out = err.Error()
+		}
+	case "learn": // the gateway learns that a range was split off from another in which it has locks
+		x := s.txn(name)
+		x.epochs[ranges.RangeID(id)] = x.epochs[ranges.RangeID(other)]
+	case "restart": // every replica of the range rebuilds its state from the engine
+		for _, r := range s.c.groups[ranges.RangeID(id)].replicas {
+			r.m.Reset()
+		}
 	case "stage":
 		out = show("staged", s.txn(name).stage(ctx))
 	case "prepare":
@@ -124,6 +137,13 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 	case "commit":
 		x := s.txn(name)
 		out = s.async("commit "+name, func() string {
+			if other != 0 {
+				// With a descriptor from before the last split, by which everything lies in one range.
+				req := x.withWrites(txnpb.Kind_COMMIT_ONE, ranges.RangeID(other))
+				req.CommitId, req.DescGeneration = s.commits[name], int64(s.c.groups[ranges.RangeID(other)].desc.Generation-1)
+				_, err := x.send(ctx, ranges.RangeID(other), req)
+				return show("committed", err)
+			}
 			ts, err := x.commitAs(ctx, s.commits[name])
 			return show(s.ms(ts), err)
 		})
@@ -258,8 +278,11 @@ func (s *script) prepare(ctx context.Context, x *testTxn, name string, id ranges
 	return fmt.Sprintf("prepared at %dms", truetime.Timestamp(resp.PrepareTs).Sub(truetime.FromTime(s.start)).Milliseconds())
 }
 
-// coordinator is the first range with writes.
+// coordinator is the first range with writes, or with anything of a transaction that has staged all of its own.
 func (s *script) coordinator(x *testTxn) ranges.RangeID {
+	if len(x.writes) == 0 {
+		return x.touched()[0]
+	}
 	return slices.Sorted(maps.Keys(x.writes))[0]
 }
 
@@ -296,18 +319,16 @@ func (s *script) state() string {
 		n := b.Len()
 		m.mu.RLock()
 		for _, x := range slices.SortedFunc(maps.Keys(m.state.records), cmpTxn) {
-			rec := m.state.records[x]
-			if rec.commitTS != 0 {
-				fmt.Fprintf(&b, " t%d committing", x[0])
-			} else {
-				fmt.Fprintf(&b, " t%d prepared", x[0])
-			}
+			fmt.Fprintf(&b, " t%d prepared", x[0])
 		}
 		for x := range m.state.decisions {
 			fmt.Fprintf(&b, " t%d decided", x[15])
 		}
 		for _, x := range slices.SortedFunc(maps.Keys(m.state.staged), cmpTxn) {
 			fmt.Fprintf(&b, " t%d staged", x[0])
+		}
+		for _, x := range slices.SortedFunc(maps.Keys(m.state.layers), cmpTxn) {
+			fmt.Fprintf(&b, " t%d to be moved", x[0])
 		}
 		m.mu.RUnlock()
 		for _, k := range l.table.Locks(0) {

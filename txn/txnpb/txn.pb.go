@@ -314,10 +314,9 @@ const (
 	// CONDITION_FAILED. The transaction stays usable (unless a retry finds it committed).
 	WriteOp_WRITE_INSERT WriteOp = 2
 	// WRITE_DELETE_SPAN deletes every key from write_keys[i] to write_values[i] (exclusive), under an
-	// exclusive lock on the span. It acts before all puts and deletes of the same request, and drops
-	// what the transaction has staged in the span so far; staged writes that come later count. Reads with
-	// txn_id see it once it is staged. Costs one small log entry and a background pass in bounded
-	// pieces, whatever the number of keys.
+	// exclusive lock on the span, and what the transaction has staged in it under lower numbers. In a commit
+	// request it acts before all puts and deletes of the same request. Reads with txn_id see it once it is staged.
+	// Costs one small log entry and a background pass in bounded pieces, whatever the number of keys.
 	WriteOp_WRITE_DELETE_SPAN WriteOp = 3
 )
 
