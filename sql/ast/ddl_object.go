@@ -450,6 +450,9 @@ func (s *RenameStmt) Tag() string {
 	if s.Relation != "" {
 		return "ALTER " + string(s.Relation)
 	}
+	if s.Object == ObjDomainConstraint {
+		return "ALTER DOMAIN"
+	}
 	return "ALTER " + string(s.Object)
 }
 func (s *AlterSchemaStmt) Tag() string { return "ALTER " + string(s.Object) }

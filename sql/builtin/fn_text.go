@@ -544,8 +544,10 @@ func formatString(ctx *Ctx, f string, vals []types.Datum, ts []*types.T) (types.
 	bad := func(format string, args ...any) (types.Datum, error) {
 		return types.Null, pgerr.New(pgerr.InvalidParameterValue, format, args...)
 	}
-	const unterminated = "unterminated format() type specifier"
 	hint := "For a single \"%\" use \"%%\"."
+	unended := func() (types.Datum, error) {
+		return types.Null, pgerr.New(pgerr.InvalidParameterValue, "unterminated format() type specifier").WithHint("%s", hint)
+	}
 	var b strings.Builder
 	next := 0
 	arg := func(pos int) (types.Datum, *types.T, error) {
@@ -579,8 +581,7 @@ func formatString(ctx *Ctx, f string, vals []types.Datum, ts []*types.T) (types.
 		}
 		end := func() bool { return i >= len(f) }
 		if end() {
-			_, err := bad(unterminated)
-			return types.Null, err.(*pgerr.Error).WithHint("%s", hint)
+			return unended()
 		}
 		if f[i] == '%' {
 			b.WriteByte('%')
@@ -593,7 +594,7 @@ func formatString(ctx *Ctx, f string, vals []types.Datum, ts []*types.T) (types.
 		}
 		if ok {
 			if end() {
-				return bad(unterminated)
+				return unended()
 			}
 			if f[i] == '$' {
 				if n == 0 {
@@ -644,7 +645,7 @@ func formatString(ctx *Ctx, f string, vals []types.Datum, ts []*types.T) (types.
 			}
 		}
 		if end() {
-			return bad(unterminated)
+			return unended()
 		}
 		kind := f[i]
 		if kind != 's' && kind != 'I' && kind != 'L' {

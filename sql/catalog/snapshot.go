@@ -182,7 +182,7 @@ func (s *state) makeType(d *Type) {
 	case 'd':
 		base := s.typeRef(d.Base)
 		t.Kind, t.Size, t.Category, t.Elem = base.Kind, base.Size, base.Category, nil
-		t.Def = &types.Def{Base: base, NotNull: d.NotNull}
+		t.Def = &types.Def{Base: base, NotNull: d.NotNull, Default: d.Default}
 		if base.IsArray() {
 			t.Elem = base.Elem
 		}
@@ -530,6 +530,9 @@ func (s *Snapshot) Tables() []*Table {
 func (s *Snapshot) Schemas() []*Schema {
 	return sortedByID(s.byID, func(t *Schema) bool { return s.db != nil && t.DB == s.db.ID })
 }
+// TypeByRef returns the type that a reference means, nil if it is gone.
+func (s *Snapshot) TypeByRef(r TypeRef) *types.T { return s.typeRef(r) }
+
 func (s *Snapshot) Types() []*Type {
 	return sortedByID(s.byID, func(t *Type) bool { return s.db != nil && t.DB == s.db.ID })
 }

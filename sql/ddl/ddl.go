@@ -108,6 +108,8 @@ func (x *executor) run(ctx context.Context, stmt ast.Stmt) error {
 		return x.alterEnum(ctx, s)
 	case *ast.CreateDomainStmt:
 		return x.createDomain(ctx, s)
+	case *ast.AlterDomainStmt:
+		return x.alterDomain(ctx, s)
 	case *ast.CreateCompositeStmt:
 		return x.createComposite(ctx, s)
 	case *ast.CreateRoleStmt:
@@ -169,6 +171,13 @@ func (x *executor) maintain(stmt ast.Stmt) error {
 func (x *executor) notice(code, format string, args ...any) {
 	if x.Notice != nil {
 		x.Notice(pgerr.New(code, format, args...).WithSeverity(pgerr.SeverityNotice))
+	}
+}
+
+// sendNotice sends a notice that has more than a message.
+func (x *executor) sendNotice(n *pgerr.Error) {
+	if x.Notice != nil {
+		x.Notice(n.WithSeverity(pgerr.SeverityNotice))
 	}
 }
 

@@ -2,6 +2,7 @@ package ddl
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -221,6 +222,16 @@ func (x *executor) addDomainCheck(ctx context.Context, t *catalog.Type, base *ty
 		return err
 	}
 	replaceValue(&probe, base)
+	var stray *ast.ColumnRef
+	ast.WalkAll(probe, func(e ast.Expr) bool {
+		if c, ok := e.(*ast.ColumnRef); ok && stray == nil && !c.Star {
+			stray = c
+		}
+		return true
+	}, nil)
+	if stray != nil && len(stray.Fields) == 1 {
+		return pgerr.New(pgerr.UndefinedColumn, "column %q does not exist", stray.Fields[0])
+	}
 	if err := checkExprShape(probe, "domain constraint", false); err != nil {
 		return err
 	}
@@ -312,36 +323,79 @@ func (x *executor) dropType(ctx context.Context, o *ast.ObjectName, s *ast.DropS
 	return x.removeType(ctx, u, s.Behavior)
 }
 
-// removeType drops a type; with CASCADE the columns of the type too.
+// removeType drops a type; with CASCADE the columns of the type and the types built from it too.
 func (x *executor) removeType(ctx context.Context, t *catalog.Type, b ast.DropBehavior) error {
+	details := x.typeDependents(t)
+	if len(details) > 0 && b != ast.Cascade {
+		return pgerr.New(pgerr.DependentObjectsStillExist, "cannot drop type %s because other objects depend on it", t.Name).
+			WithDetail("%s", strings.Join(details, "\n")).
+			WithHint("Use DROP ... CASCADE to drop the dependent objects too.")
+	}
+	for i, d := range details {
+		// "column c of table t depends on type x": what will be dropped is what stands before "depends".
+		details[i], _, _ = strings.Cut(d, " depends on ")
+		details[i] = "drop cascades to " + details[i]
+	}
+	switch {
+	case len(details) == 1:
+		x.notice("00000", "%s", details[0])
+	case len(details) > 1:
+		n := pgerr.New("00000", "drop cascades to %d other objects", len(details)).WithDetail("%s", strings.Join(details, "\n"))
+		x.sendNotice(n)
+	}
+	return x.eraseType(ctx, t)
+}
+
+// typeDependents says what depends on a type, directly or not.
+func (x *executor) typeDependents(t *catalog.Type) []string {
+	var out []string
+	for _, tab := range x.tablesUsing(t) {
+		for i := len(tab.Columns) - 1; i >= 0; i-- {
+			c := tab.Columns[i]
+			if !usesType(c, t) {
+				continue
+			}
+			name := t.Name
+			if uint32(c.Type.OID) == t.Array {
+				name += "[]"
+			}
+			out = append(out, fmt.Sprintf("column %s of table %s depends on type %s", c.Name, tab.Name, name))
+		}
+	}
+	for _, d := range x.typesOver(t) {
+		out = append(append(out, fmt.Sprintf("type %s depends on type %s", d.Name, t.Name)), x.typeDependents(d)...)
+	}
+	return out
+}
+
+// typesOver lists the domains over a type and the composite types with a field of it.
+func (x *executor) typesOver(t *catalog.Type) []*catalog.Type {
+	var out []*catalog.Type
+	for _, d := range x.snap().Types() {
+		if d.ID != t.ID && (uint32(d.Base.OID) == t.ID || slices.ContainsFunc(d.Fields, func(f catalog.CompositeField) bool {
+			return uint32(f.Type.OID) == t.ID || uint32(f.Type.OID) == t.Array
+		})) {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// eraseType drops a type with all that depends on it.
+func (x *executor) eraseType(ctx context.Context, t *catalog.Type) error {
 	for _, tab := range x.tablesUsing(t) {
 		for _, c := range tab.Columns {
 			if !usesType(c, t) {
 				continue
 			}
-			if b != ast.Cascade {
-				return pgerr.New(pgerr.DependentObjectsStillExist, "cannot drop type %s because other objects depend on it", t.Name).
-					WithDetail("column %s of table %s depends on type %s", c.Name, tab.Name, t.Name).
-					WithHint("Use DROP ... CASCADE to drop the dependent objects too.")
-			}
-			x.notice("00000", "drop cascades to column %s of table %s", c.Name, tab.Name)
 			if err := x.dropColumn(ctx, x.snap().TableByID(tab.ID), &ast.AlterTableCmd{Name: c.Name, Behavior: ast.Cascade}); err != nil {
 				return err
 			}
 		}
 	}
-	for _, d := range x.snap().Types() {
-		if d.ID != t.ID && (uint32(d.Base.OID) == t.ID || slices.ContainsFunc(d.Fields, func(f catalog.CompositeField) bool {
-			return uint32(f.Type.OID) == t.ID || uint32(f.Type.OID) == t.Array
-		})) {
-			if b != ast.Cascade {
-				return pgerr.New(pgerr.DependentObjectsStillExist, "cannot drop type %s because other objects depend on it", t.Name).
-					WithDetail("type %s depends on type %s", d.Name, t.Name).
-					WithHint("Use DROP ... CASCADE to drop the dependent objects too.")
-			}
-			if err := x.removeType(ctx, d, b); err != nil {
-				return err
-			}
+	for _, d := range x.typesOver(t) {
+		if err := x.eraseType(ctx, d); err != nil {
+			return err
 		}
 	}
 	if x.snap().UserType(t.ID) == nil {

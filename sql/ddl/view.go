@@ -370,6 +370,15 @@ func (x *executor) refresh(ctx context.Context, s *ast.RefreshStmt) error {
 	if s.Concurrently && s.NoData {
 		return pgerr.New(pgerr.SyntaxError, "REFRESH options CONCURRENTLY and WITH NO DATA cannot be used together")
 	}
+	if s.Concurrently && !t.Populated {
+		return pgerr.New(pgerr.FeatureNotSupported, "CONCURRENTLY cannot be used when the materialized view is not populated")
+	}
+	if s.Concurrently && !slices.ContainsFunc(t.AllIndexes(), func(ix *catalog.Index) bool {
+		return ix.Unique && !ix.Hidden && ix.Where == "" && !slices.ContainsFunc(ix.Keys, func(k catalog.IndexKey) bool { return k.Expr != "" })
+	}) {
+		return pgerr.New(pgerr.ObjectNotInPrerequisiteState, "cannot refresh materialized view \"%s.%s\" concurrently", x.snap().SchemaName(t.Schema), t.Name).
+			WithHint("Create a unique index with no WHERE clause on one or more columns of the materialized view.")
+	}
 	st, err := parser.ParseOne(t.Query)
 	if err != nil {
 		return err

@@ -182,7 +182,7 @@ func datumBytes(d types.Datum) int64 {
 
 // alloc returns a row of n datums.
 func (r *rows) alloc(n int) []types.Datum {
-	if len(r.chunk) < n {
+	if r.chunk == nil || len(r.chunk) < n { // a row without columns is a row, not nil
 		r.chunk = make([]types.Datum, max(n, 512))
 	}
 	row := r.chunk[:n:n]

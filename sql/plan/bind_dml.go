@@ -6,6 +6,7 @@ import (
 
 	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/builtin"
+	"github.com/meridian-db/meridian/sql/parser"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/types"
 )
@@ -214,18 +215,32 @@ func (b *binder) defaultExpr(t *Table, ord int) (Expr, error) {
 		}
 		return b.assign(x, c, -1)
 	case c.Default != nil:
-		sc := &scope{b: b, q: &query{}, clause: "DEFAULT expressions", noAgg: true, noWindow: true, noSRF: true,
-			noColumns: "cannot use column reference in DEFAULT expression", colErr: pgerr.FeatureNotSupported}
-		path := b.path
-		b.path = append([]string{t.Schema}, "pg_catalog")
-		x, err := sc.expr(c.Default)
-		b.path = path
-		if err != nil {
-			return nil, err
+		return b.storedDefault(c.Default, t.Schema, c)
+	}
+	for d := c.T; d.Class == 'd' && d.Def != nil; d = d.Def.Base {
+		if d.Def.Default != "" {
+			e, err := parser.ParseExpr(d.Def.Default)
+			if err != nil {
+				return nil, pgerr.New(pgerr.InternalError, "stored default of domain %q: %w", d.Name, err)
+			}
+			return b.storedDefault(e, d.Schema, c)
 		}
-		return b.assign(x, c, -1)
 	}
 	return b.domain(&Const{T: c.T}, c.T)
+}
+
+// storedDefault binds a default as it was written in a schema.
+func (b *binder) storedDefault(e ast.Expr, schema string, c *TableColumn) (Expr, error) {
+	sc := &scope{b: b, q: &query{}, clause: "DEFAULT expressions", noAgg: true, noWindow: true, noSRF: true,
+		noColumns: "cannot use column reference in DEFAULT expression", colErr: pgerr.FeatureNotSupported}
+	path := b.path
+	b.path = []string{schema, "pg_catalog"}
+	x, err := sc.expr(e)
+	b.path = path
+	if err != nil {
+		return nil, err
+	}
+	return b.assign(x, c, -1)
 }
 
 // insertColumns resolves the column list of INSERT.
@@ -243,10 +258,8 @@ func (v *viewTarget) insertColumns(list []*ast.Target, slots []Slot) ([]int, err
 		if err != nil {
 			return nil, err
 		}
-		if len(tg.Steps) > 0 {
-			return nil, errAt(tg.Off, pgerr.FeatureNotSupported, "assignment to a part of a column is not supported in INSERT")
-		}
-		if slices.Contains(ords, o) {
+		// Parts of one column may be given apart.
+		if k := slices.Index(ords, o); k >= 0 && (len(tg.Steps) == 0 || len(list[k].Steps) == 0) {
 			return nil, errAt(tg.Off, pgerr.DuplicateColumn, "column %q specified more than once", tg.Name)
 		}
 		ords = append(ords, o)
@@ -313,39 +326,65 @@ func (s *scope) insert(st *ast.InsertStmt) (*bound, error) {
 			ords = ords[:width]
 		}
 		for _, o := range ords {
-			given[o] = true
-			vals.Slots = append(vals.Slots, newRow[o])
+			if !given[o] {
+				given[o] = true
+				vals.Slots = append(vals.Slots, newRow[o])
+			}
 		}
 		for _, list := range st.Select.Values {
 			if len(list) != width {
 				return nil, errAt(list[0].Position(), pgerr.SyntaxError, "VALUES lists must all be the same length")
 			}
-			row := make([]Expr, width)
+			row := make([]Expr, 0, width)
 			for i, e := range list {
 				if err := always(ords[i], e); err != nil {
 					return nil, err
 				}
+				part := st.Columns != nil && len(st.Columns[i].Steps) > 0
 				if _, ok := e.(*ast.DefaultExpr); ok || skip(ords[i]) {
-					if row[i], err = b.defaultExpr(t, ords[i]); err != nil {
+					if part {
+						return nil, errPartDefault(st.Columns[i])
+					}
+					x, err := b.defaultExpr(t, ords[i])
+					if err != nil {
 						return nil, err
 					}
+					row = append(row, x)
 					continue
 				}
 				x, err := vs.expr(e)
 				if err != nil {
 					return nil, err
 				}
-				if row[i], err = b.assign(x, t.Columns[ords[i]], e.Position()); err != nil {
+				if part {
+					k := slices.Index(vals.Slots, newRow[ords[i]])
+					base := Expr(&Const{T: t.Columns[ords[i]].T})
+					if k < len(row) {
+						base = row[k]
+					}
+					if x, err = vs.assignPart(base, st.Columns[i], x, e.Position()); err != nil {
+						return nil, err
+					}
+					if k < len(row) {
+						row[k] = x
+						continue
+					}
+				} else if x, err = b.assign(x, t.Columns[ords[i]], e.Position()); err != nil {
 					return nil, err
 				}
+				row = append(row, x)
 			}
 			vals.Rowsets = append(vals.Rowsets, row)
 		}
 		n.Input = vals
 	default:
 		c := &scope{b: b, ctes: s.ctes, q: &query{}}
-		for _, o := range ords {
-			c.hint = append(c.hint, t.Columns[o].T)
+		for i, o := range ords {
+			hint := t.Columns[o].T
+			if st.Columns != nil && len(st.Columns[i].Steps) > 0 {
+				hint = nil
+			}
+			c.hint = append(c.hint, hint)
 		}
 		q, err := c.selectStmt(st.Select)
 		if err != nil {
@@ -363,6 +402,23 @@ func (s *scope) insert(st *ast.InsertStmt) (*bound, error) {
 				continue
 			}
 			given[o] = true
+			if st.Columns != nil && len(st.Columns[i].Steps) > 0 {
+				base := Expr(&Const{T: t.Columns[o].T})
+				k := slices.IndexFunc(n.Source, func(s OrdExpr) bool { return s.Ord == o })
+				if k >= 0 {
+					base = n.Source[k].E
+				}
+				x, err := s.assignPart(base, st.Columns[i], q.cols[i].expr, targetPos(st.Select, i))
+				if err != nil {
+					return nil, err
+				}
+				if k >= 0 {
+					n.Source[k].E = x
+				} else {
+					n.Source = append(n.Source, OrdExpr{o, x})
+				}
+				continue
+			}
 			x, err := b.assign(q.cols[i].expr, t.Columns[o], targetPos(st.Select, i))
 			if err != nil {
 				return nil, err
@@ -400,6 +456,14 @@ func (s *scope) insert(st *ast.InsertStmt) (*bound, error) {
 	}
 	n.Target.setOID(rl)
 	return s.returning(n, st.Returning, visibleItem(rl), &n.Returning)
+}
+
+func errPartDefault(tg *ast.Target) error {
+	what := "an array element"
+	if tg.Steps[0].Kind == ast.FieldStep {
+		what = "a subfield"
+	}
+	return errAt(tg.Off, pgerr.FeatureNotSupported, "cannot set %s to DEFAULT", what)
 }
 
 func insertWidth(st *ast.InsertStmt, ords []int, width int, t *Table) error {
@@ -682,6 +746,9 @@ func (s *scope) setList(v *viewTarget, list []*ast.Target, old []Slot) ([]OrdExp
 			}
 		}
 		if _, ok := tg.Expr.(*ast.DefaultExpr); ok {
+			if len(tg.Steps) > 0 {
+				return nil, errPartDefault(tg)
+			}
 			x, err := b.defaultExpr(t, o)
 			if err != nil {
 				return nil, err
@@ -717,7 +784,7 @@ func (s *scope) setList(v *viewTarget, list []*ast.Target, old []Slot) ([]OrdExp
 					base = out[i].E
 				}
 			}
-			if x, err = s.assignPart(base, tg, x); err != nil {
+			if x, err = s.assignPart(base, tg, x, tg.Expr.Position()); err != nil {
 				return nil, err
 			}
 			replaced := false
@@ -783,28 +850,6 @@ func (s *scope) multiAssign(m *ast.MultiAssign, rows map[ast.Expr]*Subquery) (Ex
 	return &Field{Arg: sub, N: m.Column - 1, T: sub.Out[m.Column-1].Type()}, nil
 }
 
-// assignPart builds SET column[subscript] = x.
-func (s *scope) assignPart(base Expr, tg *ast.Target, x Expr) (Expr, error) {
-	t := base.Type().BaseType()
-	if t.OID == types.OIDJSONB {
-		return s.assignJSON(base, tg, x)
-	}
-	if t.Kind != types.KindArray || t.Elem == nil || len(tg.Steps) != 1 || tg.Steps[0].Kind != ast.IndexStep {
-		return nil, errAt(tg.Off, pgerr.FeatureNotSupported, "assignment to this part of column %q is not supported", tg.Name)
-	}
-	i, err := s.expr(tg.Steps[0].Upper)
-	if err != nil {
-		return nil, err
-	}
-	if i, err = s.b.coerce(i, types.Int4, builtin.CastAssignment, tg.Off); err != nil {
-		return nil, err
-	}
-	if x, err = s.b.coerce(x, t.Elem, builtin.CastAssignment, tg.Off); err != nil {
-		return nil, err
-	}
-	return &ArraySet{Arr: base, Index: i, Value: x, T: t}, nil
-}
-
 func (s *scope) assignJSON(base Expr, tg *ast.Target, x Expr) (Expr, error) {
 	j := &JSONSet{Base: base}
 	for _, st := range tg.Steps {
@@ -838,62 +883,6 @@ func (s *scope) assignJSON(base Expr, tg *ast.Target, x Expr) (Expr, error) {
 	j.Value, err = s.b.coerce(x, types.JSONB, builtin.CastAssignment, tg.Off)
 	return j, err
 }
-
-// ArraySet is a one-dimensional array with one element replaced.
-type ArraySet struct {
-	Arr, Index, Value Expr
-	T                 *types.T
-}
-
-func (e *ArraySet) Type() *types.T { return e.T }
-func (e *ArraySet) Eval(c *EvalCtx) (types.Datum, error) {
-	a, err := e.Arr.Eval(c)
-	if err != nil {
-		return types.Null, err
-	}
-	i, err := e.Index.Eval(c)
-	if err != nil {
-		return types.Null, err
-	}
-	v, err := e.Value.Eval(c)
-	if err != nil {
-		return types.Null, err
-	}
-	if i.IsNull() {
-		return types.Null, pgerr.New(pgerr.NullValueNotAllowed, "array subscript in assignment must not be null")
-	}
-	out := &types.Array{Elem: e.T.Elem}
-	if !a.IsNull() && len(a.Array().Dims) > 0 {
-		src := a.Array()
-		if len(src.Dims) != 1 {
-			return types.Null, pgerr.New(pgerr.ArraySubscriptError, "wrong number of array subscripts")
-		}
-		out.Dims = slices.Clone(src.Dims)
-		out.Elems = slices.Clone(src.Elems)
-	} else {
-		out.Dims = []types.ArrayDim{{Len: 0, Lower: int32(i.Int())}}
-	}
-	d := &out.Dims[0]
-	for i.Int() < int64(d.Lower) {
-		if int64(d.Lower)-i.Int() > 1<<20 {
-			return types.Null, pgerr.New(pgerr.ProgramLimitExceeded, "array size exceeds the maximum allowed")
-		}
-		out.Elems = slices.Insert(out.Elems, 0, types.Null)
-		d.Lower--
-		d.Len++
-	}
-	for i.Int() >= int64(d.Lower)+int64(d.Len) {
-		if i.Int()-int64(d.Lower) > 1<<24 {
-			return types.Null, pgerr.New(pgerr.ProgramLimitExceeded, "array size exceeds the maximum allowed")
-		}
-		out.Elems = append(out.Elems, types.Null)
-		d.Len++
-	}
-	out.Elems[i.Int()-int64(d.Lower)] = v
-	return types.NewArray(out), nil
-}
-func (e *ArraySet) kids(f func(*Expr)) { f(&e.Arr); f(&e.Index); f(&e.Value) }
-func (e *ArraySet) copy() Expr         { c := *e; return &c }
 
 // targetScan makes the scan of an UPDATE's or DELETE's target.
 func (s *scope) targetScan(v *viewTarget) (node Node, rl *rel, old []Slot, err error) {
@@ -1041,6 +1030,12 @@ func (s *scope) merge(st *ast.MergeStmt) (*bound, error) {
 		return nil, err
 	}
 	targetItems := visibleItem(rl)
+	for _, it := range items {
+		if it.rel != nil && it.rel.alias == rl.alias {
+			return nil, pgerr.New(pgerr.DuplicateAlias, "name %q specified more than once", rl.alias).
+				WithDetail("The name is used both as MERGE target table and data source.")
+		}
+	}
 	if err := checkNames(targetItems, items); err != nil {
 		return nil, err
 	}
@@ -1059,6 +1054,14 @@ func (s *scope) merge(st *ast.MergeStmt) (*bound, error) {
 	newRow := b.newSlots(len(t.Columns))
 	if n.Target, err = b.writeTarget(t, old, newRow); err != nil {
 		return nil, err
+	}
+	// Behind a clause without condition another of its kind can never run.
+	final := map[ast.MergeMatch]bool{}
+	for _, w := range st.Whens {
+		if final[w.Match] {
+			return nil, pgerr.New(pgerr.SyntaxError, "unreachable WHEN clause specified after unconditional WHEN clause")
+		}
+		final[w.Match] = w.Cond == nil
 	}
 	for _, w := range st.Whens {
 		m := &MergeWhen{Matched: w.Match == ast.WhenMatched}
@@ -1110,7 +1113,17 @@ func (s *scope) merge(st *ast.MergeStmt) (*bound, error) {
 				if err != nil {
 					return nil, err
 				}
-				if x, err = b.assign(x, col, e.Position()); err != nil {
+				if w.Targets != nil && len(w.Targets[i].Steps) > 0 {
+					base := Expr(&Const{T: col.T})
+					k := slices.IndexFunc(m.Set, func(s OrdExpr) bool { return s.Ord == ords[i] })
+					if k >= 0 {
+						base = m.Set[k].E
+						m.Set = slices.Delete(m.Set, k, k+1)
+					}
+					if x, err = ws.assignPart(base, w.Targets[i], x, e.Position()); err != nil {
+						return nil, err
+					}
+				} else if x, err = b.assign(x, col, e.Position()); err != nil {
 					return nil, err
 				}
 				given[ords[i]] = true

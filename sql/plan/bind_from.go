@@ -160,6 +160,10 @@ func (s *scope) rangeVar(r *ast.RangeVar) (Node, []nsItem, error) {
 		n.Alias = rl.alias
 		return n, visibleItem(rl), nil
 	}
+	if t.Unpopulated && !b.env.Internal {
+		return nil, nil, pgerr.New(pgerr.ObjectNotInPrerequisiteState, "materialized view %q has not been populated", t.Name).
+			WithHint("Use the REFRESH MATERIALIZED VIEW command.")
+	}
 	sc, rl := b.scan(t)
 	if err := rl.rename(r.Alias, r.Off); err != nil {
 		return nil, nil, err
@@ -292,6 +296,24 @@ func (s *scope) subqueryRef(r *ast.SubqueryRef, left []nsItem) (Node, []nsItem, 
 	return node, []nsItem{{rel: rl, relVisible: r.Alias != nil, colVisible: true}}, nil
 }
 
+// separateUnnest turns unnest(a, b) into ROWS FROM (unnest(a), unnest(b)), which is all that it means.
+func separateUnnest(r *ast.FunctionRef) []ast.FunctionItem {
+	var out []ast.FunctionItem
+	for _, f := range r.Funcs {
+		call, ok := f.Func.(*ast.FuncCall)
+		if !ok || len(call.Args) < 2 || call.Name[len(call.Name)-1] != "unnest" || len(call.Name) == 2 && call.Name[0] != "pg_catalog" ||
+			call.Variadic || call.Distinct || call.OrderBy != nil || call.Filter != nil || call.Over != nil || len(f.ColDefs) > 0 ||
+			len(r.ColDefs) > 0 || slices.ContainsFunc(call.Args, func(a ast.Expr) bool { _, named := a.(*ast.NamedArg); return named }) {
+			out = append(out, f)
+			continue
+		}
+		for _, a := range call.Args {
+			out = append(out, ast.FunctionItem{Func: &ast.FuncCall{Name: call.Name, Args: []ast.Expr{a}, Pos: call.Pos}})
+		}
+	}
+	return out
+}
+
 // functionRef binds functions in FROM.
 func (s *scope) functionRef(r *ast.FunctionRef, left []nsItem) (Node, []nsItem, error) {
 	b := s.b
@@ -309,10 +331,11 @@ func (s *scope) functionRef(r *ast.FunctionRef, left []nsItem) (Node, []nsItem, 
 		rl.cols = append(rl.cols, relCol{name: name, expr: &Col{Slot: sl, T: t, Name: name, Rel: rl.alias, Pos: -1}})
 		return sl
 	}
-	for _, f := range r.Funcs {
+	funcs := separateUnnest(r)
+	for _, f := range funcs {
 		item := &FuncScanItem{}
 		defs := f.ColDefs
-		if len(r.Funcs) == 1 && len(r.ColDefs) > 0 {
+		if len(funcs) == 1 && len(r.ColDefs) > 0 {
 			defs = r.ColDefs
 		}
 		if call, ok := f.Func.(*ast.FuncCall); ok {
@@ -384,7 +407,7 @@ func (s *scope) functionRef(r *ast.FunctionRef, left []nsItem) (Node, []nsItem, 
 				t = cols[0].Type
 			} else if out := resultName(item.Call); out != "" {
 				name = out
-			} else if r.Alias != nil && len(r.Funcs) == 1 {
+			} else if r.Alias != nil && len(funcs) == 1 {
 				name = r.Alias.Name
 			}
 			item.Slots = append(item.Slots, addCol(name, t))

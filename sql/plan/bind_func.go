@@ -144,6 +144,11 @@ func (s *scope) resolveCall(e *ast.FuncCall) ([]Expr, *builtin.Call, error) {
 	if err != nil {
 		return nil, nil, at(err, e.Off)
 	}
+	if last := len(args) - 1; e.Variadic && call.Func.Variadic == types.OIDAny {
+		if t := args[last].Type().BaseType(); !t.IsArray() && t.OID != types.OIDUnknown {
+			return nil, nil, errAt(pos[last], pgerr.DatatypeMismatch, "VARIADIC argument must be an array")
+		}
+	}
 	if a := call.Func.Agg; a != nil && a.Kind == 'h' && e.WithinGroup && len(args) == 2*len(e.Args) {
 		// The hypothetical row's values take the types of the columns they are compared with.
 		for i := range e.Args {

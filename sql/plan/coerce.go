@@ -25,7 +25,7 @@ func (b *binder) coerce(e Expr, to *types.T, cc builtin.CastContext, pos int32) 
 	case *Const:
 		if from.OID == types.OIDUnknown {
 			if x.D.IsNull() {
-				return &Const{T: to}, nil
+				return b.domain(&Const{T: to}, to)
 			}
 			if to.OID == types.OIDAny || to.Class == 'p' && to.OID != types.OIDRecord && to.OID != types.OIDCstring {
 				return &Const{D: x.D, T: types.Text}, nil
@@ -60,7 +60,7 @@ func (b *binder) coerce(e Expr, to *types.T, cc builtin.CastContext, pos int32) 
 			if to.Typmod >= 0 && cc != builtin.CastImplicit {
 				return b.cast(e, to, cc, pos)
 			}
-			return e, nil
+			return b.domain(e, to) // reading the value does not check it
 		}
 	case *Hole:
 		if from.OID == types.OIDUnknown {
@@ -152,6 +152,9 @@ func (b *binder) cast(e Expr, to *types.T, cc builtin.CastContext, pos int32) (E
 
 // domain adds the checks of a domain type to a value that has just been converted to it.
 func (b *binder) domain(e Expr, to *types.T) (Expr, error) {
+	if to.Kind == types.KindArray && to.Class != 'd' && to.Elem != nil && to.Elem.Class == 'd' && to.Elem.Def != nil {
+		return b.domainElems(e, to)
+	}
 	if to.Class != 'd' || to.Def == nil {
 		return e, nil
 	}

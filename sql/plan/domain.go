@@ -74,3 +74,41 @@ func (b *binder) domainChecks(e Expr, to *types.T) (Expr, error) {
 	}
 	return x, nil
 }
+
+// ElemChecks passes an array on if each of its elements satisfies Check, a DomainCheck over Slot.
+type ElemChecks struct {
+	Arg   Expr
+	Check Expr
+	Slot  Slot
+}
+
+func (e *ElemChecks) Type() *types.T { return e.Arg.Type() }
+func (e *ElemChecks) Eval(c *EvalCtx) (types.Datum, error) {
+	d, err := e.Arg.Eval(c)
+	if err != nil || d.IsNull() {
+		return d, err
+	}
+	for _, x := range d.Array().Elems {
+		c.Frame[e.Slot] = x
+		if _, err := e.Check.Eval(c); err != nil {
+			return types.Null, err
+		}
+	}
+	return d, nil
+}
+func (e *ElemChecks) kids(f func(*Expr)) { f(&e.Arg) }
+func (e *ElemChecks) copy() Expr         { c := *e; return &c }
+
+// domainElems wraps an array that has just become one of a domain in the checks of its elements.
+func (b *binder) domainElems(e Expr, to *types.T) (Expr, error) {
+	x := &ElemChecks{Arg: e, Slot: b.newSlot()}
+	check, err := b.domainChecks(&Col{Slot: x.Slot, T: to.Elem.BaseType(), Pos: -1}, to.Elem)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := check.(*Cast); ok {
+		return e, nil
+	}
+	x.Check = check
+	return x, nil
+}

@@ -164,6 +164,7 @@ func FromDescriptor(s *catalog.Snapshot, d *catalog.Table) (*Table, error) {
 	case d.IsTable():
 		if d.Kind == catalog.RelMatView {
 			t.NotUpdatable = "cannot change materialized view \"" + d.Name + "\""
+			t.Unpopulated = !d.Populated
 		}
 	default:
 		t.Kind = OtherRelation

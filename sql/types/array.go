@@ -1,6 +1,8 @@
 package types
 
 import (
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -149,7 +151,15 @@ func parseArray(text string, t *T, s *Settings) (Datum, error) {
 		}
 		return Null, badArray(text, "Array value must start with \"{\" or dimension information.")
 	}
-	if err := p.level(0); err != nil {
+	start := p.i
+	err = p.level(0)
+	if err != nil || len(p.lens) > 1 && len(p.elems) == 0 {
+		// The shape of the whole is looked at before any element.
+		if shape := arrayShape(text, text[start:], p.delim); shape != nil {
+			return Null, shape
+		}
+	}
+	if err != nil {
 		return Null, err
 	}
 	p.space()
@@ -174,6 +184,102 @@ func parseArray(text string, t *T, s *Settings) (Datum, error) {
 		a.Dims = bounds
 	}
 	return NewArray(a), nil
+}
+
+// arrayShape finds what is wrong with the braces, quotes and delimiters of a literal, as ArrayCount does
+// before PostgreSQL reads the elements.
+func arrayShape(text, s string, delim byte) error {
+	const (
+		noLevel = iota
+		levelStarted
+		elemStarted
+		elemDone
+		quotedStarted
+		quotedDone
+		elemDelimited
+		levelDone
+		levelDelimited
+	)
+	is := func(state int, allowed ...int) bool { return slices.Contains(allowed, state) }
+	unexpected := func(c byte) error { return badArray(text, fmt.Sprintf("Unexpected \"%c\" character.", c)) }
+	state, nest, quoted := noLevel, 0, false
+	var count, last [maxDims]int
+	for i := range count {
+		count[i] = 1
+	}
+	for i := 0; ; i++ {
+		if i >= len(s) {
+			return badArray(text, "Unexpected end of input.")
+		}
+		switch c := s[i]; {
+		case c == '\\':
+			if !is(state, levelStarted, elemStarted, quotedStarted, elemDelimited) {
+				return unexpected(c)
+			}
+			if state != quotedStarted {
+				state = elemStarted
+			}
+			i++
+			if i >= len(s) {
+				return badArray(text, "Unexpected end of input.")
+			}
+		case c == '"':
+			if !is(state, levelStarted, quotedStarted, elemDelimited) {
+				return badArray(text, "Unexpected array element.")
+			}
+			quoted = !quoted
+			state = quotedDone
+			if quoted {
+				state = quotedStarted
+			}
+		case quoted:
+		case c == '{':
+			if !is(state, noLevel, levelStarted, levelDelimited) {
+				return unexpected(c)
+			}
+			state = levelStarted
+			if nest >= maxDims {
+				return pgerr.New(pgerr.ProgramLimitExceeded, "number of array dimensions (%d) exceeds the maximum allowed (%d)", nest+1, maxDims)
+			}
+			nest++
+		case c == '}':
+			if !is(state, elemStarted, elemDone, quotedDone, levelDone) && !(nest == 1 && state == levelStarted) {
+				return unexpected(c)
+			}
+			state = levelDone
+			if nest == 0 {
+				return badArray(text, "Unmatched \"}\" character.")
+			}
+			nest--
+			if last[nest] != 0 && count[nest] != last[nest] {
+				return badArray(text, "Multidimensional arrays must have sub-arrays with matching dimensions.")
+			}
+			last[nest], count[nest] = count[nest], 1
+			if nest == 0 {
+				if trimSpace(s[i+1:]) != "" {
+					return badArray(text, "Junk after closing right brace.")
+				}
+				return nil
+			}
+		case c == delim:
+			if !is(state, elemStarted, elemDone, quotedDone, levelDone) {
+				return unexpected(c)
+			}
+			if state == levelDone {
+				state = levelDelimited
+			} else {
+				state = elemDelimited
+			}
+			if nest > 0 {
+				count[nest-1]++
+			}
+		case !isSpace(c):
+			if !is(state, levelStarted, elemStarted, elemDelimited) {
+				return badArray(text, "Unexpected array element.")
+			}
+			state = elemStarted
+		}
+	}
 }
 
 func (p *arrayParser) at() byte {

@@ -34,6 +34,7 @@ type T struct {
 type Def struct {
 	Base    *T       // of a domain
 	NotNull bool     // of a domain
+	Default string   // of a domain, as SQL; "" for none
 	Labels  []string // of an enum, in sort order
 	// Order is the sort order of each label (pg_enum.enumsortorder), which keys are built from: it must
 	// not change when a label is added between others. nil means 1, 2, 3, ...
