@@ -530,6 +530,7 @@ func (s *Snapshot) Tables() []*Table {
 func (s *Snapshot) Schemas() []*Schema {
 	return sortedByID(s.byID, func(t *Schema) bool { return s.db != nil && t.DB == s.db.ID })
 }
+
 // TypeByRef returns the type that a reference means, nil if it is gone.
 func (s *Snapshot) TypeByRef(r TypeRef) *types.T { return s.typeRef(r) }
 
