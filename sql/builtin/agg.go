@@ -138,11 +138,12 @@ func (s *intSum) Result(*Ctx) (types.Datum, error) {
 	return types.NewInt(int64(s.lo)), nil
 }
 
-// numSum adds numerics: in 64 bits while all values have one scale and fit, in apd otherwise.
+// numSum adds numerics: in 64 bits those of the first one's scale, from which what no longer fits is carried over
+// into an apd number, as is everything of another scale.
 type numSum struct {
 	small  int64
-	scale  int32 // exponent of small
-	big    *apd.Decimal
+	scale  int32        // exponent of small
+	big    *apd.Decimal // nil until needed; the sum is big + small
 	nan    int64
 	posInf int64
 	negInf int64
@@ -153,6 +154,13 @@ type numSum struct {
 func (s *numSum) Add(_ *Ctx, a []types.Datum) error {
 	if a[0].IsNull() {
 		return nil
+	}
+	if c, scale, ok := a[0].SmallNumeric(); ok && s.n > 0 && s.scale == int32(-scale) {
+		if sum, ok := addInt(s.small, c); ok {
+			s.small = sum
+			s.n++
+			return nil
+		}
 	}
 	return s.apply(a[0].Numeric(), 1)
 }
@@ -177,8 +185,8 @@ func (s *numSum) apply(d *apd.Decimal, sign int64) error {
 		s.posInf += sign
 		return nil
 	}
-	if s.big == nil && d.Coeff.IsInt64() {
-		if s.small == 0 && s.n == sign {
+	if d.Coeff.IsInt64() {
+		if s.small == 0 && s.big == nil && s.n == sign {
 			s.scale = d.Exponent
 		}
 		if s.scale == d.Exponent {
@@ -192,14 +200,11 @@ func (s *numSum) apply(d *apd.Decimal, sign int64) error {
 			}
 		}
 	}
-	if s.big == nil {
-		s.big = apd.New(s.small, s.scale)
-	}
 	if sign < 0 {
 		d = types.NumericNeg(d)
 	}
-	r, err := types.NumericAdd(s.big, d)
-	s.big = r
+	r, err := types.NumericAdd(s.sum(), d)
+	s.big, s.small = r, 0
 	return err
 }
 
@@ -216,17 +221,25 @@ func (s *numSum) Merge(_ *Ctx, o Accumulator) error {
 		if err != nil {
 			return err
 		}
-		s.big = r
+		s.big, s.small = r, 0
 	}
 	s.n += t.n
 	return nil
 }
 
 func (s *numSum) sum() *apd.Decimal {
-	if s.big != nil {
+	small := apd.New(s.small, s.scale)
+	if s.big == nil {
+		return small
+	}
+	if s.small == 0 {
 		return s.big
 	}
-	return apd.New(s.small, s.scale)
+	sum, err := types.NumericAdd(s.big, small)
+	if err != nil {
+		return s.big // adding 64 bits does not pass the format's limit, but the sum before it did not either
+	}
+	return sum
 }
 
 func (s *numSum) Result(*Ctx) (types.Datum, error) {

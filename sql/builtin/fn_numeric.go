@@ -1,6 +1,7 @@
 package builtin
 
 import (
+	"math"
 	"math/big"
 	"strconv"
 
@@ -25,6 +26,16 @@ func numeric2(f func(a, b *apd.Decimal) (*apd.Decimal, error)) EvalFunc {
 	}
 }
 
+// small2 is numeric2 with a short way for operands and results of 64 bits.
+func small2(small func(a, b types.Datum) (types.Datum, bool), f func(a, b *apd.Decimal) (*apd.Decimal, error)) EvalFunc {
+	return func(_ *Ctx, a []types.Datum) (types.Datum, error) {
+		if d, ok := small(a[0], a[1]); ok {
+			return d, nil
+		}
+		return numericResult(f(a[0].Numeric(), a[1].Numeric()))
+	}
+}
+
 func numeric1(f func(a *apd.Decimal) (*apd.Decimal, error)) EvalFunc {
 	return func(_ *Ctx, a []types.Datum) (types.Datum, error) { return numericResult(f(a[0].Numeric())) }
 }
@@ -36,9 +47,9 @@ func pure(f func(a *apd.Decimal) *apd.Decimal) EvalFunc {
 func finite(d *apd.Decimal) bool { return d.Form == apd.Finite }
 
 func registerNumeric(l library) {
-	l.fn("numeric_add", numeric2(types.NumericAdd))
-	l.fn("numeric_sub", numeric2(types.NumericSub))
-	l.fn("numeric_mul", numeric2(types.NumericMul))
+	l.fn("numeric_add", small2(types.AddSmallNumerics, types.NumericAdd))
+	l.fn("numeric_sub", small2(types.SubSmallNumerics, types.NumericSub))
+	l.fn("numeric_mul", small2(types.MulSmallNumerics, types.NumericMul))
 	l.fn("numeric_div", numeric2(types.NumericDiv))
 	l.fn("numeric_mod", numeric2(types.NumericMod))
 	l.fn("numeric_div_trunc", numeric2(types.NumericDivTrunc))
@@ -119,6 +130,9 @@ func registerNumeric(l library) {
 	l.fn("width_bucket_numeric", widthBucketNumeric)
 	for _, n := range []string{"int2_numeric", "int4_numeric", "int8_numeric"} {
 		l.fn(n, func(_ *Ctx, a []types.Datum) (types.Datum, error) {
+			if v := a[0].Int(); v != math.MinInt64 {
+				return types.SmallNumeric(v, 0), nil
+			}
 			return types.NewNumeric(apd.New(a[0].Int(), 0)), nil
 		})
 	}

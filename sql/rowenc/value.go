@@ -63,7 +63,12 @@ func appendTagged(buf []byte, delta uint64, d types.Datum, t *types.T) []byte {
 	case types.KindNumeric:
 		head(tagNumeric)
 		var tmp [64]byte
-		b := appendNumeric(tmp[:0], d.Numeric())
+		var b []byte
+		if c, scale, ok := d.SmallNumeric(); ok {
+			b = appendSmallNumeric(tmp[:0], c, scale)
+		} else {
+			b = appendNumeric(tmp[:0], d.Numeric())
+		}
 		buf = append(binary.AppendUvarint(buf, uint64(len(b))), b...)
 	default:
 		head(tagOther)
@@ -99,6 +104,33 @@ func appendNumeric(buf []byte, d *apd.Decimal) []byte {
 	}
 	buf = binary.AppendUvarint(append(buf, flags|numFlagBig), uint64(types.NumericScale(d)))
 	return append(buf, d.Coeff.MathBigInt().Bytes()...)
+}
+
+// appendSmallNumeric is appendNumeric of a numeric that a datum holds by itself.
+func appendSmallNumeric(buf []byte, c int64, scale int) []byte {
+	var flags byte
+	if c < 0 {
+		flags, c = numFlagNegative, -c
+	}
+	return binary.AppendUvarint(binary.AppendUvarint(append(buf, flags), uint64(scale)), uint64(c))
+}
+
+// numericDatum reads numeric data.
+func numericDatum(b []byte) (types.Datum, bool) {
+	if len(b) >= 3 && b[0]&^numFlagNegative == 0 && b[1] < 0x80 {
+		if c, n := binary.Uvarint(b[2:]); n == len(b)-2 && c <= math.MaxInt64 {
+			v := int64(c)
+			if b[0] != 0 {
+				v = -v
+			}
+			return types.SmallNumeric(v, int(b[1])), true
+		}
+	}
+	d, ok := decodeNumeric(b)
+	if !ok {
+		return types.Null, false
+	}
+	return types.NewNumeric(d), true
 }
 
 func decodeNumeric(b []byte) (*apd.Decimal, bool) {
@@ -291,8 +323,7 @@ func (r *reader) datum(tag uint64, t *types.T, depth int) (types.Datum, bool) {
 	case tagNumeric:
 		b, ok := r.sized()
 		if ok && t.Kind == types.KindNumeric {
-			n, ok := decodeNumeric(b)
-			return types.NewNumeric(n), ok
+			return numericDatum(b)
 		}
 	case tagOther:
 		b, ok := r.sized()

@@ -41,6 +41,9 @@ func CoerceTypmod(d Datum, t *T, explicit bool) (Datum, error) {
 		s, err := fitString(s, n, explicit, "character")
 		return NewString(s), err
 	case OIDNumeric:
+		if d.p == nil && fitsTypmod(d, t.Typmod) {
+			return d, nil
+		}
 		num := d.Numeric()
 		r, err := ApplyNumericTypmod(num, t.Typmod)
 		if err != nil || r == num {

@@ -32,7 +32,7 @@ func Compare(t *T, a, b Datum) int {
 	case KindFloat:
 		return CompareFloat(a.Float(), b.Float())
 	case KindNumeric:
-		return CompareNumeric(a.Numeric(), b.Numeric())
+		return compareNumerics(a, b)
 	case KindString:
 		if t != nil {
 			switch {
@@ -169,6 +169,9 @@ func Hash(t *T, seed uint64, d Datum) uint64 {
 		}
 		return mix(seed, math.Float64bits(f))
 	case KindNumeric:
+		if d.p == nil {
+			return hashSmall(seed, d)
+		}
 		return hashNumeric(seed, d.Numeric())
 	case KindString:
 		s := d.Str()

@@ -17,7 +17,7 @@ const (
 	KindBool
 	KindInt         // int2, int4, int8, oid and its relatives
 	KindFloat       // float4, float8
-	KindNumeric     // *apd.Decimal
+	KindNumeric     // a coefficient and a scale, or *apd.Decimal
 	KindString      // text family, json text, xml, enum labels
 	KindBytes       // bytea
 	KindDate        // days since 2000-01-01; ±infinity are MinInt64/MaxInt64
@@ -40,6 +40,8 @@ type Datum struct {
 	p    unsafe.Pointer // string or bytes data, or the object of the pointer kinds
 	n    int64          // the value of scalar kinds, the length of string and bytes
 	kind Kind
+	// scale of a numeric that is held by n alone: p is nil then (numeric_small.go).
+	scale uint16
 }
 
 // Null is the SQL NULL.
@@ -56,6 +58,9 @@ func NewBool(b bool) Datum {
 func NewInt(i int64) Datum     { return Datum{kind: KindInt, n: i} }
 func NewFloat(f float64) Datum { return Datum{kind: KindFloat, n: int64(math.Float64bits(f))} }
 func NewNumeric(d *apd.Decimal) Datum {
+	if s, ok := smallOf(d); ok {
+		return s
+	}
 	return Datum{kind: KindNumeric, p: unsafe.Pointer(d)}
 }
 func NewString(s string) Datum {
@@ -90,18 +95,25 @@ func (d Datum) IsNull() bool { return d.kind == KindNull }
 
 // Accessors. Each must only be called on a datum of its kind; Int also serves the date and time kinds.
 
-func (d Datum) Bool() bool            { return d.n != 0 }
-func (d Datum) Int() int64            { return d.n }
-func (d Datum) Float() float64        { return math.Float64frombits(uint64(d.n)) }
-func (d Datum) Numeric() *apd.Decimal { return (*apd.Decimal)(d.p) }
-func (d Datum) Str() string           { return unsafe.String((*byte)(d.p), int(d.n)) }
-func (d Datum) Bytes() []byte         { return unsafe.Slice((*byte)(d.p), int(d.n)) }
-func (d Datum) TimeTZ() *TimeTZ       { return (*TimeTZ)(d.p) }
-func (d Datum) Interval() *Interval   { return (*Interval)(d.p) }
-func (d Datum) UUID() *[16]byte       { return (*[16]byte)(d.p) }
-func (d Datum) JSON() *JSON           { return (*JSON)(d.p) }
-func (d Datum) Array() *Array         { return (*Array)(d.p) }
-func (d Datum) Tuple() *Tuple         { return (*Tuple)(d.p) }
+func (d Datum) Bool() bool     { return d.n != 0 }
+func (d Datum) Int() int64     { return d.n }
+func (d Datum) Float() float64 { return math.Float64frombits(uint64(d.n)) }
+
+// Numeric returns a numeric, which must not be changed. It allocates for one that SmallNumeric gives.
+func (d Datum) Numeric() *apd.Decimal {
+	if d.p == nil {
+		return largeOf(d.n, int(d.scale))
+	}
+	return (*apd.Decimal)(d.p)
+}
+func (d Datum) Str() string         { return unsafe.String((*byte)(d.p), int(d.n)) }
+func (d Datum) Bytes() []byte       { return unsafe.Slice((*byte)(d.p), int(d.n)) }
+func (d Datum) TimeTZ() *TimeTZ     { return (*TimeTZ)(d.p) }
+func (d Datum) Interval() *Interval { return (*Interval)(d.p) }
+func (d Datum) UUID() *[16]byte     { return (*[16]byte)(d.p) }
+func (d Datum) JSON() *JSON         { return (*JSON)(d.p) }
+func (d Datum) Array() *Array       { return (*Array)(d.p) }
+func (d Datum) Tuple() *Tuple       { return (*Tuple)(d.p) }
 
 // TimeTZ is a time of day with an offset.
 type TimeTZ struct {

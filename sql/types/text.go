@@ -34,6 +34,9 @@ func appendText(buf []byte, d Datum, t *T, s *Settings) []byte {
 	case KindFloat:
 		return AppendFloat(buf, d.Float(), t.OID == OIDFloat4, s.ExtraFloatDigits)
 	case KindNumeric:
+		if d.p == nil {
+			return appendSmall(buf, d.n, int(d.scale))
+		}
 		return AppendNumeric(buf, d.Numeric())
 	case KindString:
 		s := d.Str()
