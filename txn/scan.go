@@ -34,7 +34,7 @@ type Scanner struct {
 	err          error
 }
 
-var _ kv.Scanner = (*Scanner)(nil)
+var _ kv.PageScanner = (*Scanner)(nil)
 
 // Scan implements kv.Txn.
 func (t *Txn) Scan(ctx context.Context, span kv.Span, opts kv.ScanOptions) (kv.Scanner, error) {
@@ -103,6 +103,28 @@ func (s *Scanner) Next(ctx context.Context) bool {
 	}
 	s.pair = kv.KeyValue{}
 	return false
+}
+
+// NextPage implements kv.PageScanner. Only a read-only transaction has nothing of its own to merge in.
+func (s *Scanner) NextPage(ctx context.Context) (keys, values [][]byte, ok bool) {
+	if !s.t.opts.ReadOnly {
+		return nil, nil, false
+	}
+	for s.err == nil && !s.done && !s.closed {
+		if s.exhausted() {
+			s.done = true
+			break
+		}
+		if s.err = s.fetch(ctx); s.err != nil {
+			s.err = s.t.fail(s.err)
+			break
+		}
+		if page := s.rows[0]; len(page.RowKeys) > 0 {
+			s.returned += int64(len(page.RowKeys))
+			return page.RowKeys, page.RowValues, true
+		}
+	}
+	return nil, nil, true
 }
 
 // less orders keys in the direction of the scan.

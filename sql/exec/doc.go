@@ -10,5 +10,6 @@
 // Writes keep rows, indexes and constraints consistent: encode.go says how rows and index entries look,
 // write.go batches the reads that uniqueness needs, fk.go enforces foreign keys at the end of a statement.
 //
-// An execution runs on its caller's goroutine and starts none of its own.
+// An execution runs on its caller's goroutine. A scan that reads much has a goroutine of its own that fetches the
+// next page (pages.go); closing the operator ends it.
 package exec

@@ -209,8 +209,29 @@ func newRowReader(c *tableCodec, x *indexCodec, wanted []int) *rowReader {
 	return r
 }
 
+// splitBy makes the reader's decoder read these ordinals first; false when all of the value's columns are among
+// them, or it reads none.
+func (r *rowReader) splitBy(early []int) bool {
+	if r.dec == nil {
+		return false
+	}
+	first := map[int]bool{}
+	for _, o := range early {
+		first[o] = true
+	}
+	return r.dec.SetEarly(func(pos int) bool { return first[pos] })
+}
+
 // read decodes an entry into out, by ordinal. Datums alias key and value.
 func (r *rowReader) read(key, value []byte, out []types.Datum) error {
+	if err := r.readKey(key, out); err != nil || r.dec == nil {
+		return err
+	}
+	return r.dec.Decode(value, out)
+}
+
+// readKey decodes what the key of an entry holds.
+func (r *rowReader) readKey(key []byte, out []types.Datum) error {
 	if len(r.keys) > 0 {
 		if len(key) < r.first {
 			return rowenc.ErrCorrupt
@@ -228,8 +249,5 @@ func (r *rowReader) read(key, value []byte, out []types.Datum) error {
 			}
 		}
 	}
-	if r.dec == nil {
-		return nil
-	}
-	return r.dec.Decode(value, out)
+	return nil
 }

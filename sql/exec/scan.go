@@ -24,6 +24,8 @@ type scanCodec struct {
 	pk         *rowReader // reads the primary key out of entries
 	base       plan.Slot
 	width      int
+	// lazy: columns that no condition reads are decoded when the conditions hold.
+	lazy bool
 }
 
 func scanCodecOf(n *plan.Scan) *scanCodec {
@@ -36,6 +38,7 @@ func scanCodecOf(n *plan.Scan) *scanCodec {
 		}
 		if c.index == t.primary || n.IndexOnly {
 			c.entry = newRowReader(t, c.index, wanted)
+			c.lazy = len(n.Filter) > 0 && c.entry.splitBy(n.FilterOrdinals())
 			return c
 		}
 		c.row = newRowReader(t, t.primary, wanted)
@@ -56,8 +59,13 @@ type scanOp struct {
 	out   []types.Datum // the scan's part of the frame
 	lock  kv.LockMode
 	spans []kv.Span
-	keys  [][]byte // complete keys of a unique index, instead of spans
-	sc    kv.Scanner
+	keys  [][]byte    // complete keys of a unique index, instead of spans
+	sc    kv.Scanner  // of the span being read
+	pages *pageReader // sc by pages, nil when it has none
+	page  page
+	at    int // position in page
+	// entryKey and entryValue are the index entry or row read last.
+	entryKey, entryValue []byte
 	// Rows fetched ahead: by primary key after index entries, or of keys.
 	pending   [][]byte // values, nil for none
 	pendKeys  [][]byte
@@ -68,6 +76,7 @@ type scanOp struct {
 	batch     int
 	// curKey and curValue are the row the frame holds.
 	curKey, curValue []byte
+	late             rowenc.Late
 }
 
 func (s *state) newScan(n *plan.Scan) *scanOp {
@@ -210,6 +219,9 @@ func (o *scanOp) bounds(prefix []byte, k plan.IndexKey) (kv.Span, bool, error) {
 }
 
 func (o *scanOp) next(ctx context.Context) (bool, error) {
+	if o.c.lazy && len(o.keys) == 0 && len(o.pending) == 0 {
+		return o.nextLazy(ctx)
+	}
 	for {
 		if err := o.s.tick(ctx); err != nil {
 			return false, err
@@ -221,6 +233,41 @@ func (o *scanOp) next(ctx context.Context) (bool, error) {
 		ok, err = evalAll(&o.s.c, o.n.Filter)
 		if err != nil || ok {
 			return ok, err
+		}
+	}
+}
+
+// nextLazy is next for rows that are read where they are found: conditions are tested on the columns they need
+// before the others are decoded.
+func (o *scanOp) nextLazy(ctx context.Context) (bool, error) {
+	dec := o.c.entry.dec
+	for {
+		if err := o.s.tick(ctx); err != nil {
+			return false, err
+		}
+		if o.at >= len(o.page.keys) {
+			ok, err := o.entry(ctx)
+			if err != nil || !ok {
+				o.exhausted = true
+				return false, err
+			}
+		} else {
+			o.entryKey, o.entryValue = o.page.keys[o.at], o.page.values[o.at]
+			o.at++
+		}
+		if err := o.c.entry.readKey(o.entryKey, o.out); err != nil {
+			return false, err
+		}
+		if err := dec.DecodeEarly(o.entryValue, o.out, &o.late); err != nil {
+			return false, err
+		}
+		ok, err := evalAll(&o.s.c, o.n.Filter)
+		if err != nil {
+			return false, err
+		}
+		if ok {
+			o.curKey, o.curValue = o.entryKey, o.entryValue
+			return true, dec.DecodeLate(o.out, &o.late)
 		}
 	}
 }
@@ -271,9 +318,8 @@ func (o *scanOp) fetch(ctx context.Context) (bool, error) {
 			o.exhausted = true
 			return false, err
 		}
-		p := o.sc.Pair()
-		o.curKey, o.curValue = p.Key, p.Value
-		return true, o.c.entry.read(p.Key, p.Value, o.out)
+		o.curKey, o.curValue = o.entryKey, o.entryValue
+		return true, o.c.entry.read(o.curKey, o.curValue, o.out)
 	}
 }
 
@@ -295,16 +341,47 @@ func (o *scanOp) entry(ctx context.Context) (bool, error) {
 				return false, err
 			}
 			o.sc = sc
+			if o.s.env.ReadOnly {
+				// Batches of rows looked up by entries go on while the next entries are fetched.
+				o.pages = newPageReader(ctx, sc, o.hint == 0)
+			}
 		}
-		if o.sc.Next(ctx) {
-			return true, nil
+		if o.pages != nil {
+			if o.at < len(o.page.keys) {
+				o.entryKey, o.entryValue = o.page.keys[o.at], o.page.values[o.at]
+				o.at++
+				return true, nil
+			}
+			o.page, o.at = o.pages.next(ctx), 0
+			if o.page.err != nil {
+				return false, o.page.err
+			}
+			if len(o.page.keys) > 0 {
+				continue
+			}
+		} else {
+			if o.sc.Next(ctx) {
+				p := o.sc.Pair()
+				o.entryKey, o.entryValue = p.Key, p.Value
+				return true, nil
+			}
+			if err := o.sc.Err(); err != nil {
+				return false, err
+			}
 		}
-		if err := o.sc.Err(); err != nil {
-			return false, err
-		}
-		o.sc.Close()
-		o.sc = nil
+		o.closeSpan()
 	}
+}
+
+// closeSpan ends the scan of a span.
+func (o *scanOp) closeSpan() {
+	switch {
+	case o.pages != nil:
+		o.pages.close()
+	case o.sc != nil:
+		o.sc.Close()
+	}
+	o.sc, o.pages, o.page, o.at = nil, nil, page{}, 0
 }
 
 // fetchKeys reads rows by complete keys of a unique index.
@@ -366,8 +443,7 @@ func (o *scanOp) fetchByIndex(ctx context.Context) error {
 			o.exhausted = true
 			break
 		}
-		p := o.sc.Pair()
-		if err := o.c.pk.read(p.Key, p.Value, o.pkRow); err != nil {
+		if err := o.c.pk.read(o.entryKey, o.entryValue, o.pkRow); err != nil {
 			return err
 		}
 		pks = append(pks, o.c.table.appendRowKey(nil, o.pkRow))
@@ -390,12 +466,7 @@ func (o *scanOp) fetchRows(ctx context.Context, pks [][]byte) error {
 	return err
 }
 
-func (o *scanOp) close() {
-	if o.sc != nil {
-		o.sc.Close()
-		o.sc = nil
-	}
-}
+func (o *scanOp) close() { o.closeSpan() }
 
 // virtualOp reads a generated table: its rows are made at once, as they are few.
 type virtualOp struct {

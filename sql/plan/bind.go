@@ -127,5 +127,8 @@ func (b *binder) finish(p *Plan, q *bound) (*Plan, error) {
 	sort.Slice(p.Tables, func(i, j int) bool { return p.Tables[i] < p.Tables[j] })
 	p.NumNodes = b.nodeIDs
 	p.Fast, p.PointKey = fastPath(p)
+	if p.Fast == nil {
+		o.hasten(p.Root)
+	}
 	return p, nil
 }

@@ -33,6 +33,8 @@ type EvalCtx struct {
 	// RowID makes unique keys for tables without a primary key.
 	RowID func() int64
 	args  []types.Datum // stack of arguments of calls being evaluated
+	// invariants are the values of the plan's Invariants so far.
+	invariants []invariantValue
 }
 
 // SubqueryRunner executes the subplans of expressions.
@@ -97,6 +99,8 @@ type Func struct {
 	Args []Expr
 	T    *types.T
 	Form FuncForm
+
+	quick func(*EvalCtx) (types.Datum, error) // see quick.go
 }
 
 // FuncForm says how EXPLAIN shows a Func or Cast.
@@ -111,6 +115,9 @@ const (
 
 func (e *Func) Type() *types.T { return e.T }
 func (e *Func) Eval(c *EvalCtx) (types.Datum, error) {
+	if e.quick != nil {
+		return e.quick(c)
+	}
 	base := len(c.args)
 	strict := e.Call.Strict
 	for _, a := range e.Args {
@@ -127,7 +134,9 @@ func (e *Func) Eval(c *EvalCtx) (types.Datum, error) {
 	return d, err
 }
 func (e *Func) kids(f func(*Expr)) { kidSlice(e.Args, f) }
-func (e *Func) copy() Expr         { c := *e; c.Args = append([]Expr(nil), e.Args...); return &c }
+func (e *Func) copy() Expr {
+	return &Func{Name: e.Name, Call: e.Call, Args: append([]Expr(nil), e.Args...), T: e.T, Form: e.Form}
+}
 
 // Cmp returns the comparison that the operator is in its type's default order.
 func (e *Func) Cmp() builtin.CmpOp { return e.Call.Cmp }
@@ -616,6 +625,8 @@ type InList struct {
 	List []Expr
 	Not  bool
 	Eq   *Func // over two Holes
+
+	quick bool // Eq compares values as they are
 }
 
 func (e *InList) Type() *types.T { return types.Bool }
@@ -635,6 +646,12 @@ func (e *InList) Eval(c *EvalCtx) (types.Datum, error) {
 		}
 		if d.IsNull() {
 			null = true
+			continue
+		}
+		if e.quick {
+			if types.Compare(e.Eq.Call.Args[0], l, d) == 0 {
+				return types.NewBool(!e.Not), nil
+			}
 			continue
 		}
 		r, err := e.Eq.callWith(c, l, d)

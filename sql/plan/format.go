@@ -9,6 +9,8 @@ import (
 // expr renders an expression as EXPLAIN shows it.
 func (d *describer) expr(e Expr) string {
 	switch x := e.(type) {
+	case *Invariant:
+		return d.expr(x.Arg)
 	case *Const:
 		return constText(x)
 	case *Param:

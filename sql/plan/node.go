@@ -97,6 +97,21 @@ func (n *Scan) SlotBase() Slot {
 	return n.allCols[0].Slot - n.allCols[0].Ord
 }
 
+// FilterOrdinals are the ordinals of the columns that the conditions read.
+func (n *Scan) FilterOrdinals() []int {
+	var used slotSet
+	for _, f := range n.Filter {
+		exprSlots(f, &used)
+	}
+	var out []int
+	for _, c := range n.Cols {
+		if used.has(c.Slot) {
+			out = append(out, c.Ord)
+		}
+	}
+	return out
+}
+
 // Codec returns what build makes, calling it once: package exec keeps there what it derives from the scan.
 func (n *Scan) Codec(build func() any) any {
 	n.codec.Do(func() { n.codecV = build() })

@@ -495,12 +495,14 @@ type Column struct {
 
 // Decoder decodes the wanted columns of rows. It is immutable and safe for concurrent use.
 type Decoder struct {
-	cols []decodeColumn // by ascending id
+	cols  []decodeColumn // by ascending id
+	early int            // columns up to the last early one
 }
 
 type decodeColumn struct {
 	id   uint32
 	pos  int
+	late bool // not read by DecodeEarly
 	base *types.T
 	def  types.Datum
 }
@@ -511,7 +513,7 @@ func NewDecoder(cols []Column) *Decoder {
 	d := &Decoder{}
 	for i, c := range cols {
 		if c.ID != 0 {
-			d.cols = append(d.cols, decodeColumn{c.ID, i, c.Type.BaseType(), c.Default})
+			d.cols = append(d.cols, decodeColumn{id: c.ID, pos: i, base: c.Type.BaseType(), def: c.Default})
 		}
 	}
 	slices.SortFunc(d.cols, func(a, b decodeColumn) int { return int(a.id) - int(b.id) })
@@ -521,8 +523,11 @@ func NewDecoder(cols []Column) *Decoder {
 // Decode reads value into out. Strings, bytes and uuids alias value (types.Detach
 // copies them).
 func (d *Decoder) Decode(value []byte, out []types.Datum) error {
-	r := reader{value}
-	id, next := uint64(0), 0
+	return d.read(reader{value}, 0, 0, out)
+}
+
+// read goes on with column next of a row, at r, after the column with an id.
+func (d *Decoder) read(r reader, id uint64, next int, out []types.Datum) error {
 	for next < len(d.cols) {
 		if len(r.b) == 0 {
 			break
@@ -557,4 +562,98 @@ func (d *Decoder) Decode(value []byte, out []types.Datum) error {
 		out[d.cols[next].pos] = d.cols[next].def
 	}
 	return nil
+}
+
+// Late is what DecodeEarly leaves for DecodeLate. It belongs to one goroutine, which uses it for one row after
+// the other.
+type Late struct {
+	r      reader
+	id     uint64
+	next   int
+	passed []passedColumn
+}
+
+// passedColumn is a wanted column that was passed over: its data, with what follows it.
+type passedColumn struct {
+	col  int
+	tag  uint64
+	data []byte
+}
+
+// SetEarly chooses the columns, by position in out, that DecodeEarly reads; it reports whether any are left for
+// DecodeLate. It must be called before the decoder is shared.
+func (d *Decoder) SetEarly(early func(pos int) bool) bool {
+	some := false
+	for i := range d.cols {
+		d.cols[i].late = !early(d.cols[i].pos)
+		if !d.cols[i].late {
+			d.early = i + 1
+		}
+		some = some || d.cols[i].late
+	}
+	return some
+}
+
+// DecodeEarly reads the early columns of a row only. DecodeLate reads the others of the same row if they are
+// wanted; what it needs of the way to the early ones is remembered, so that nothing is read twice.
+func (d *Decoder) DecodeEarly(value []byte, out []types.Datum, l *Late) error {
+	l.passed = l.passed[:0]
+	r, id, next := reader{value}, uint64(0), 0
+	for next < d.early && len(r.b) > 0 {
+		before := r
+		head, ok := r.uvarint()
+		if !ok || head>>4 == 0 {
+			return ErrCorrupt
+		}
+		here := id + head>>4
+		if here > math.MaxUint32 {
+			return ErrCorrupt
+		}
+		for next < d.early && uint64(d.cols[next].id) < here {
+			out[d.cols[next].pos] = d.cols[next].def
+			next++
+		}
+		if next == d.early {
+			r = before
+			break
+		}
+		id = here
+		c := &d.cols[next]
+		switch {
+		case uint64(c.id) > id:
+			if !r.skip(head & 15) {
+				return ErrCorrupt
+			}
+			continue
+		case c.late:
+			l.passed = append(l.passed, passedColumn{next, head & 15, r.b})
+			if !r.skip(head & 15) {
+				return ErrCorrupt
+			}
+		default:
+			if out[c.pos], ok = r.datum(head&15, c.base, 0); !ok {
+				return ErrCorrupt
+			}
+		}
+		next++
+	}
+	for ; next < d.early; next++ {
+		out[d.cols[next].pos] = d.cols[next].def
+	}
+	l.r, l.id, l.next = r, id, next
+	return nil
+}
+
+// DecodeLate finishes the row that DecodeEarly has begun.
+func (d *Decoder) DecodeLate(out []types.Datum, l *Late) error {
+	for i := range l.passed {
+		p := &l.passed[i]
+		c := &d.cols[p.col]
+		r := reader{p.data}
+		var ok bool
+		if out[c.pos], ok = r.datum(p.tag, c.base, 0); !ok {
+			return ErrCorrupt
+		}
+	}
+	return d.read(l.r, l.id, l.next, out)
 }

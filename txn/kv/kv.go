@@ -137,6 +137,16 @@ type Scanner interface {
 	Close()
 }
 
+// PageScanner is a Scanner that can hand out what it fetches page by page, which spares the reader a call for
+// each pair and lets it fetch the next page while it works on one.
+type PageScanner interface {
+	Scanner
+	// NextPage returns the next page of pairs, none at the end or on an error, which Err returns. ok is false when
+	// this scanner merges pairs from several places, so that there are no pages: use Next. Pages stay valid until
+	// the transaction ends and must not be modified; NextPage and Next must not both be used.
+	NextPage(ctx context.Context) (keys, values [][]byte, ok bool)
+}
+
 // Txn is one transaction. It is not safe for concurrent use, except that several Scanners and Gets may
 // run at once while no write does. After an error that is ErrRetry or ErrWriteConflict only Rollback
 // is allowed. Reads see the transaction's own writes.
