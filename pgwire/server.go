@@ -36,8 +36,11 @@ type Config struct {
 	// Credentials returns the stored keys of a role, false when it has none or does not exist. Default
 	// SQL.Credentials.
 	Credentials func(ctx context.Context, user string) (Credentials, bool, error)
-	TLS         *tls.Config // nil: encryption is refused.
-	RequireTLS  bool
+	// ForwardCancel takes a cancel request for a session that is not here: clients behind a load balancer may reach
+	// another node with it than with their session. Default: such requests are dropped.
+	ForwardCancel func(ctx context.Context, pid int32, key []byte)
+	TLS           *tls.Config // nil: encryption is refused.
+	RequireTLS    bool
 
 	MaxConnections  int           // Authenticated sessions. Default 1000.
 	MaxPending      int           // Connections before authentication. Default 256.

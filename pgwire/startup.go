@@ -59,7 +59,7 @@ func (c *conn) negotiate(ctx context.Context) (*startup, error) {
 		}
 		switch code := binary.BigEndian.Uint32(packet); code {
 		case codeCancel:
-			c.serveCancel(packet[4:])
+			c.serveCancel(ctx, packet[4:])
 			return nil, errCancelDone
 		case codeSSL:
 			if c.tls != nil {
@@ -270,12 +270,24 @@ func parseOptions(s string, into map[string]string) error {
 
 // serveCancel finds the session that a cancel request names. There is no answer, whatever the outcome: the
 // key is all that the request has to prove itself.
-func (c *conn) serveCancel(b []byte) {
+func (c *conn) serveCancel(ctx context.Context, b []byte) {
 	if len(b) < 4+cancelKeySize || len(b) > 4+cancelKeyLimit {
 		return
 	}
 	pid, key := int32(binary.BigEndian.Uint32(b)), b[4:]
-	if target := c.srv.lookup(pid); target != nil && subtle.ConstantTimeCompare(key, target.cancelKey) == 1 {
+	if !c.srv.Cancel(pid, key) && c.srv.cfg.ForwardCancel != nil {
+		c.srv.cfg.ForwardCancel(ctx, pid, key)
+	}
+}
+
+// Cancel carries out a cancel request, if its key is right, and reports whether the session is here.
+func (s *Server) Cancel(pid int32, key []byte) bool {
+	target := s.lookup(pid)
+	if target == nil {
+		return false
+	}
+	if subtle.ConstantTimeCompare(key, target.cancelKey) == 1 {
 		target.session.Cancel()
 	}
+	return true
 }

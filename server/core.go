@@ -61,6 +61,8 @@ type CoreConfig struct {
 	TuneTxn           func(*txn.Config)         // Tests.
 	TuneSQL           func(*sql.Config)         // Tests.
 	Providers         *pgcatalog.Providers      // What system views show of the node. Default: nothing.
+	// Signal reaches sessions of other nodes. Default: there are none.
+	Signal func(ctx context.Context, node, pid int32, sig sql.Signal) (bool, error)
 }
 
 // Core is one node's database below SQL's sessions, without sockets: engine, store, participants, transactions. It
@@ -74,6 +76,7 @@ type Core struct {
 	Catalog      *catalog.Manager
 	SQL          *sql.Server
 	sqlStarted   atomic.Bool
+	notify       *notifier
 	closers      []func() error // in the order of opening
 	started      bool
 }

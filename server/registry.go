@@ -342,6 +342,8 @@ func (r *registry) Nodes() []ranges.NodeInfo {
 const (
 	opGossip byte = 'g'
 	opView   byte = 'v'
+	opSignal byte = 's' // signal, PID: of pg_cancel_backend and pg_terminate_backend
+	opCancel byte = 'c' // PID, key: a cancel request of a client
 )
 
 var errUnknownOp = errors.New("unknown operation")

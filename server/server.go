@@ -293,7 +293,9 @@ func (s *Server) startRPC(ctx context.Context) error {
 		OnPeer: func(peer ranges.NodeID, up bool) {
 			if c := s.core; c != nil && nodeState(s.state.Load()) >= stateStarting {
 				c.Store.NodesChanged()
-				if !up {
+				if up {
+					c.notify.peerUp()
+				} else {
 					c.Participants.GatewayDisconnected(peer)
 				}
 			}
@@ -364,7 +366,7 @@ func (s *Server) startCore(ctx context.Context) error {
 	cc := CoreConfig{NodeID: s.identity.NodeID, FS: s.cfg.FS, Dir: s.cfg.Store, Clock: s.clock, Network: s.rpc,
 		Nodes: s.registry, FirstHint: s.registry.firstRange, Logger: s.log, Tracer: s.tel.Tracer, Metrics: s.reg,
 		CacheBytes: s.cfg.CacheBytes, RangeMaxBytes: s.cfg.RangeMaxBytes, Cache: s.cfg.Cache, Nearness: s.nearness,
-		Providers: s.providers(), Failed: s.storeFailed}
+		Providers: s.providers(), Signal: s.signal, Failed: s.storeFailed}
 	if s.cfg.TuneCore != nil {
 		s.cfg.TuneCore(&cc)
 	}
@@ -587,6 +589,10 @@ func (s *Server) handleServer(ctx context.Context, from ranges.NodeID, payload [
 		return s.registry.handleGossip(payload[1:])
 	case opView:
 		return s.handleView(payload[1:])
+	case opSignal:
+		return s.handleSignal(payload[1:])
+	case opCancel:
+		return s.handleCancel(payload[1:])
 	}
 	return nil, errUnknownOp
 }

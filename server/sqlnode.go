@@ -33,6 +33,12 @@ func (c *Core) openSQL() (err error) {
 		return err
 	}
 	sc := sql.Config{DB: c.DB, Catalog: cat, Version: Version, NodeID: int32(cfg.NodeID), Log: cfg.Logger, Tracer: cfg.Tracer("sql")}
+	// Nothing is delivered before c.SQL is there: notifications come from its sessions, and from the network.
+	c.notify = newNotifier(notifierConfig{Self: cfg.NodeID, Clock: cfg.Clock, Network: cfg.Network, Nodes: cfg.Nodes, Log: cfg.Logger,
+		Deliver: func(list []sql.Notification) { c.SQL.Deliver(list) }})
+	c.onClose(func() error { c.notify.close(); return nil })
+	cfg.Network.Register(rpc.ServiceNotify, c.notify.handle)
+	sc.Notifier, sc.Signal = c.notify, cfg.Signal
 	if cfg.TuneSQL != nil {
 		cfg.TuneSQL(&sc)
 	}
@@ -77,7 +83,7 @@ func (s *Server) startSQL(ctx context.Context) error {
 			return fmt.Errorf("--postgres-password: %w", err)
 		}
 	}
-	pc := pgwire.Config{SQL: s.core.SQL, Log: s.log}
+	pc := pgwire.Config{SQL: s.core.SQL, Log: s.log, ForwardCancel: s.forwardCancel}
 	if s.certs != nil {
 		pc.Auth, pc.Credentials, pc.TLS, pc.RequireTLS = pgwire.AuthSCRAM, s.core.SQL.Credentials, s.certs.SQL, true
 	} else {

@@ -25,6 +25,7 @@ const (
 	viewActivity   byte = 'a'
 	viewRanges     byte = 'r'
 	viewLocks      byte = 'l'
+	viewTxns       byte = 't'
 	viewStatements byte = 's'
 )
 
@@ -37,8 +38,9 @@ func (s *Server) providers() *pgcatalog.Providers {
 		Activity: func(ctx context.Context) ([]pgcatalog.Activity, error) {
 			return gather(ctx, s, viewActivity, s.activityRows)
 		},
-		Ranges: func(ctx context.Context) ([]pgcatalog.Range, error) { return gather(ctx, s, viewRanges, s.rangeRows) },
-		Locks:  func(ctx context.Context) ([]pgcatalog.Lock, error) { return gather(ctx, s, viewLocks, s.lockRows) },
+		Ranges:       func(ctx context.Context) ([]pgcatalog.Range, error) { return gather(ctx, s, viewRanges, s.rangeRows) },
+		Transactions: s.transactionRows,
+		Locks:        func(ctx context.Context) ([]pgcatalog.Lock, error) { return gather(ctx, s, viewLocks, s.lockRows) },
 		Statements: func(ctx context.Context) ([]pgcatalog.Statement, error) {
 			return gather(ctx, s, viewStatements, s.statementRows)
 		},
@@ -90,6 +92,8 @@ func (s *Server) handleView(payload []byte) ([]byte, error) {
 		return json.Marshal(s.rangeRows())
 	case viewLocks:
 		return json.Marshal(s.lockRows())
+	case viewTxns:
+		return json.Marshal(s.txnParts())
 	case viewStatements:
 		return json.Marshal(s.statementRows())
 	}

@@ -98,21 +98,33 @@ func (s *Session) builtinHook(fn *builtin.Func) builtin.EvalFunc {
 
 // sessionFunctions are the SQL functions about sessions.
 var sessionFunctions = map[string]builtin.EvalFunc{
-	"pg_cancel_backend": onSession(func(s *Session, _ context.Context, args []types.Datum) (types.Datum, error) {
+	"pg_cancel_backend": onSession(func(s *Session, ctx context.Context, args []types.Datum) (types.Datum, error) {
 		if int32(args[0].Int()) == s.pid {
 			return types.Null, errCanceled()
 		}
-		return types.NewBool(s.srv.CancelSession(int32(args[0].Int()))), nil
+		return s.signal(ctx, int32(args[0].Int()), SignalCancel)
 	}),
-	"pg_terminate_backend": onSession(func(s *Session, _ context.Context, args []types.Datum) (types.Datum, error) {
+	"pg_terminate_backend": onSession(func(s *Session, ctx context.Context, args []types.Datum) (types.Datum, error) {
 		if int32(args[0].Int()) == s.pid {
 			return types.Null, errTerminated() // at once: the statement must not answer any more
 		}
-		return types.NewBool(s.srv.TerminateSession(int32(args[0].Int()))), nil
+		return s.signal(ctx, int32(args[0].Int()), SignalTerminate)
 	}),
 	"pg_export_snapshot": onSession(func(s *Session, ctx context.Context, _ []types.Datum) (types.Datum, error) {
 		return s.exportSnapshot(ctx)
 	}),
+}
+
+// signal answers as PostgreSQL does: a PID of nobody is worth a warning only.
+func (s *Session) signal(ctx context.Context, pid int32, sig Signal) (types.Datum, error) {
+	found, err := s.srv.SignalSession(ctx, pid, sig)
+	if err != nil {
+		return types.Null, pgerr.New(pgerr.CannotConnectNow, "node %d, where session %d is, cannot be reached", NodeOf(pid), pid).WithCause(err)
+	}
+	if !found {
+		s.warn(pgerr.Warning, "PID %d is not a PostgreSQL server process", pid)
+	}
+	return types.NewBool(found), nil
 }
 
 // exportSnapshot returns the transaction's read timestamp, which every node accepts in SET TRANSACTION

@@ -10,6 +10,7 @@ import (
 	"github.com/meridian-db/meridian/sql/builtin"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/types"
+	"github.com/meridian-db/meridian/truetime"
 )
 
 // Limits of notifications, as PostgreSQL has them, and the memory that undelivered ones of one session may take.
@@ -29,6 +30,20 @@ type Notification struct {
 
 func (n *Notification) sizeBytes() int { return len(n.Channel) + len(n.Payload) + 64 }
 
+// Notifier brings the notifications of committed transactions to the Deliver of every node, in the order of commit
+// timestamps. To know what may still come before a timestamp, it is told of each commit before it happens.
+type Notifier interface {
+	Begin() PendingNotify
+}
+
+// PendingNotify is a commit on its way, to be ended by one of its methods.
+type PendingNotify interface {
+	// Publish says that the transaction has committed at ts, zero if it wrote nothing. The channel is closed when
+	// the sessions of this node have been told, or that takes too long.
+	Publish(ts truetime.Timestamp, list []Notification) <-chan struct{}
+	Abort()
+}
+
 // listenAction is a LISTEN (or, with off, UNLISTEN) that takes effect at commit. Channel "*" with off: all.
 type listenAction struct {
 	channel string
@@ -38,6 +53,8 @@ type listenAction struct {
 // notifyState is what a transaction will do to channels when it commits.
 type notifyState struct {
 	out     []Notification
+	pending PendingNotify             // while committing, if out is not empty and there are other nodes
+	ts      truetime.Timestamp        // of the commit
 	seen    map[Notification]struct{} // of out: one transaction sends equal notifications once
 	actions []listenAction
 }
@@ -248,18 +265,56 @@ func (s *Session) queueNotify(channel, payload string) error {
 
 // commitNotifies makes a committed transaction's LISTENs, UNLISTENs and NOTIFYs real: first the former, so
 // that a transaction that listens hears itself.
-func (s *Session) commitNotifies() {
+func (s *Session) commitNotifies(ctx context.Context) {
 	n := &s.txn.notify
 	if len(n.actions) > 0 {
 		s.srv.channels.apply(s, n.actions)
 	}
-	if len(n.out) > 0 {
+	switch {
+	case len(n.out) == 0:
+	case s.srv.cfg.Notifier == nil:
 		s.srv.Deliver(n.out)
-		if s.srv.cfg.Broadcast != nil {
-			s.srv.cfg.Broadcast(n.out)
+	default:
+		if n.pending == nil {
+			n.pending = s.srv.cfg.Notifier.Begin() // It wrote nothing, so there was no commit to order it by.
+		}
+		delivered := n.pending.Publish(n.ts, n.out)
+		if s.hears(n.out) { // and so expects them with the answer
+			select {
+			case <-delivered:
+			case <-ctx.Done():
+			}
 		}
 	}
 	*n = notifyState{}
+}
+
+// hears reports whether the session listens to one of the channels.
+func (s *Session) hears(list []Notification) bool {
+	b := &s.srv.channels
+	b.Lock()
+	defer b.Unlock()
+	return slices.ContainsFunc(list, func(n Notification) bool {
+		_, ok := s.inbox.channels[n.Channel]
+		return ok
+	})
+}
+
+// commitNotified commits the transaction, announced to the other nodes if it has notifications for them.
+func (s *Session) commitNotified(ctx context.Context) error {
+	t := &s.txn
+	if len(t.notify.out) == 0 || s.srv.cfg.Notifier == nil {
+		_, err := t.kv.Commit(ctx)
+		return err
+	}
+	pending := s.srv.cfg.Notifier.Begin()
+	ts, err := t.kv.Commit(ctx)
+	if err != nil {
+		pending.Abort()
+		return err
+	}
+	t.notify.pending, t.notify.ts = pending, ts
+	return nil
 }
 
 // ListeningChannels implements builtin.Session: the channels listened to, sorted.

@@ -31,9 +31,9 @@ type Config struct {
 	NodeID  int32            // Makes PIDs unique in the cluster. Default 0.
 	Log     *slog.Logger     // Default: discards.
 	Tracer  trace.Tracer     // nil: no spans.
-	// Broadcast hands the notifications of a transaction that has committed here to the other nodes, which give
-	// them to Deliver, in order. It does not block. nil: there are no other nodes.
-	Broadcast func([]Notification)
+	// Signal sends a signal to a session of another node, and reports whether there is one. nil: there are no other nodes.
+	Signal   func(ctx context.Context, node, pid int32, sig Signal) (bool, error)
+	Notifier Notifier // Brings notifications to all nodes. nil: there are no other nodes.
 
 	PlanCacheSize int // Entries of the shared plan cache; default 2000.
 	MaxStatements int // Fingerprints that statistics are kept of; default 5000.
@@ -133,6 +133,30 @@ func (srv *Server) Sessions() []Info {
 	slices.SortFunc(infos, func(a, b Info) int { return cmp.Compare(a.PID, b.PID) })
 	return infos
 }
+
+// Signal is what pg_cancel_backend and pg_terminate_backend do to a session.
+type Signal byte
+
+// The signals.
+const (
+	SignalCancel    Signal = 'c' // of the statement that runs
+	SignalTerminate Signal = 't' // of the session
+)
+
+// SignalSession sends a signal to a session of any node, which its PID tells, and reports whether there is such a session.
+func (srv *Server) SignalSession(ctx context.Context, pid int32, sig Signal) (bool, error) {
+	node := NodeOf(pid)
+	switch {
+	case node != srv.cfg.NodeID && srv.cfg.Signal != nil:
+		return srv.cfg.Signal(ctx, node, pid, sig)
+	case sig == SignalCancel:
+		return srv.CancelSession(pid), nil
+	}
+	return srv.TerminateSession(pid), nil
+}
+
+// NodeOf returns the node of a session.
+func NodeOf(pid int32) int32 { return pid / sessionsPerNode }
 
 // CancelSession cancels the statement that a session runs, as pg_cancel_backend does, and reports whether
 // there is such a session.

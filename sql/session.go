@@ -20,6 +20,7 @@ import (
 	"github.com/meridian-db/meridian/sql/parser"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/types"
+	"github.com/meridian-db/meridian/truetime"
 	"github.com/meridian-db/meridian/txn/kv"
 )
 
@@ -95,6 +96,8 @@ type Session struct {
 	}
 	inbox   inbox        // under srv.channels' lock
 	notices atomic.Int32 // pending notifications
+	txnTime atomic.Int64 // microseconds since 1970 when the transaction began, 0 outside one; for Info
+	txnAge  atomic.Int64 // of its kv transaction; for Info
 }
 
 // Info is a session's row in pg_stat_activity.
@@ -107,7 +110,8 @@ type Info struct {
 	Remote             net.Addr
 	TLS                bool
 	Started            time.Time
-	TxnStarted         time.Time // zero outside a transaction
+	TxnStarted         time.Time          // zero outside a transaction
+	TxnAge             truetime.Timestamp // by which ranges know its transaction; zero: they do not
 	StmtStarted        time.Time
 	State              string // "active", "idle", "idle in transaction", "idle in transaction (aborted)"
 	StateSince         time.Time
@@ -342,7 +346,11 @@ func (s *Session) builtinNotice(severity, code, message string) {
 func (s *Session) Info() Info {
 	s.info.Lock()
 	defer s.info.Unlock()
-	return s.info.Info
+	info := s.info.Info
+	if us := s.txnTime.Load(); us != 0 {
+		info.TxnStarted, info.TxnAge = time.UnixMicro(us), truetime.Timestamp(s.txnAge.Load())
+	}
+	return info
 }
 
 // statementContext is the context of a session's statements. One is made for many statements and replaced

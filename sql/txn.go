@@ -91,7 +91,9 @@ func (s *Session) startTxn(phase txnPhase) {
 	t.iso = isolationOf[t.isoName]
 	t.readOnly = s.vars.cur[idxDefaultReadOnly] == "on"
 	t.defer_ = s.vars.cur[idxDefaultDeferrable] == "on"
-	now := pgMicros(s.srv.cfg.Now())
+	began := s.srv.cfg.Now()
+	s.txnTime.Store(began.UnixMicro())
+	now := pgMicros(began)
 	s.bctx.TxnTime, s.bctx.StmtTime = now, now
 }
 
@@ -135,6 +137,7 @@ func (s *Session) kvTxn(ctx context.Context) (kv.Txn, error) {
 		return nil, err
 	}
 	t.kv, t.age = tx, tx.Age()
+	s.txnAge.Store(int64(t.age))
 	tx.SetLockTimeout(s.lockTimeout)
 	if opts.ReadOnly && opts.Staleness.Kind != kv.Strong {
 		// The past has its own tables and indexes: one built since has no entries for it.
@@ -180,8 +183,7 @@ func (s *Session) commitKV(ctx context.Context) error {
 			return err
 		}
 	}
-	_, err := t.kv.Commit(ctx)
-	return err
+	return s.commitNotified(ctx)
 }
 
 func (s *Session) commitCatalog(ctx context.Context) error {
@@ -220,12 +222,14 @@ func (s *Session) endTxn(ctx context.Context, committed bool) {
 	s.vars.cur[idxReadOnly] = s.vars.cur[idxDefaultReadOnly]
 	s.vars.cur[idxDeferrable] = s.vars.cur[idxDefaultDeferrable]
 	if committed {
-		s.commitNotifies()
+		s.commitNotifies(ctx)
 	}
 	t.notify = notifyState{}
 	s.releaseXactLocks(ctx)
 	t.advisory = nil
 	t.phase = phaseIdle
+	s.txnTime.Store(0)
+	s.txnAge.Store(0)
 	t.points = t.points[:0]
 	t.replay.reset()
 }

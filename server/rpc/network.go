@@ -37,6 +37,7 @@ const (
 	ServiceTxn     Service = 1 // transaction batches
 	ServiceCatalog Service = 2 // catalog lease revocation
 	ServiceServer  Service = 3 // node registry, cancel requests
+	ServiceNotify  Service = 4 // notifications between sessions
 	ServiceRanges  Service = 64
 )
 

@@ -57,7 +57,8 @@ type Activity struct {
 	ClientPort                                      int
 	BackendStart, TxnStart, QueryStart, StateChange time.Time // zero: none
 	WaitType, WaitEvent, State, Query               string
-	Kind                                            string // "client backend"
+	Kind                                            string             // "client backend"
+	TxnAge                                          truetime.Timestamp // of its transaction; zero: none
 }
 
 // PreparedStatement is a row of pg_prepared_statements.
