@@ -9,8 +9,9 @@ import (
 
 // Batch collects writes to the logs of any number of ranges.
 type Batch struct {
-	l *Log
-	b *pebble.Batch
+	l      *Log
+	b      *pebble.Batch
+	number uint64 // of its mark, once it is on its way to the disk
 }
 
 // NewBatch returns an empty batch.
@@ -85,23 +86,34 @@ func (b *Batch) Len() int { return b.b.Len() }
 
 // Commit writes the batch, durably when sync is set, and releases it.
 func (b *Batch) Commit(sync bool) error {
-	opt := pebble.NoSync
 	if sync {
-		opt = pebble.Sync
+		if err := b.CommitNoWait(); err != nil {
+			return err
+		}
+		return b.SyncWait()
 	}
-	if err := b.l.check(b.b.Commit(opt)); err != nil {
+	if err := b.l.check(b.b.Commit(pebble.NoSync)); err != nil {
 		return err
 	}
 	return b.b.Close()
 }
 
 // CommitNoWait writes the batch and starts making it durable; SyncWait waits for that.
-func (b *Batch) CommitNoWait() error { return b.l.check(b.l.db.ApplyNoSyncWait(b.b, pebble.Sync)) }
+func (b *Batch) CommitNoWait() error {
+	m := &b.l.marks
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.number++
+	b.number = m.number
+	must(b.b.Set(markKey, encodeMark(m.number, m.durable.Load()), nil))
+	return b.l.check(b.l.db.ApplyNoSyncWait(b.b, pebble.Sync))
+}
 
 // SyncWait waits until a batch given to CommitNoWait is durable, and releases it.
 func (b *Batch) SyncWait() error {
 	if err := b.l.check(b.b.SyncWait()); err != nil {
 		return err
 	}
+	b.l.marks.synced(b.number)
 	return b.b.Close()
 }

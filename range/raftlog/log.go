@@ -19,6 +19,7 @@ import (
 //	'r' range(8) 't'            truncated state: index, term of the entry before the first
 //	'r' range(8) 'x'            tombstone: largest replica id that was removed from this store
 //	's' name                    a record of the store
+//	'm'                         the mark of the last synced write
 const (
 	prefixRange = 'r'
 	prefixStore = 's'
@@ -47,6 +48,8 @@ var ErrCorrupt = errors.New("raftlog: corrupt record")
 type Log struct {
 	db     *pebble.DB
 	failed atomic.Bool
+	marks  marks
+	fatal  func(format string, args ...any)
 }
 
 // ErrFailed reports a write after the disk has refused one. Nothing is durable any more; the log can only be
@@ -56,11 +59,7 @@ var ErrFailed = errors.New("raftlog: the disk has failed")
 // Open opens or creates the engine in dir. fatal is called, perhaps more than once and with locks held, when the
 // disk refuses a write: the store must stop. No write succeeds after that.
 func Open(fs vfs.FS, dir string, logger *slog.Logger, fatal func(format string, args ...any)) (*Log, error) {
-	l := &Log{}
-	fail := func(format string, args ...any) {
-		l.failed.Store(true)
-		fatal(format, args...)
-	}
+	l := &Log{fatal: fatal}
 	opts := &pebble.Options{
 		FS:                          fs,
 		FormatMajorVersion:          pebble.FormatNewest,
@@ -72,12 +71,19 @@ func Open(fs vfs.FS, dir string, logger *slog.Logger, fatal func(format string, 
 		CacheSize:                   16 << 20,
 		BytesPerSync:                1 << 20,
 		WALBytesPerSync:             0,
-		Logger:                      pebbleLogger{l, logger, fail},
+		Logger:                      pebbleLogger{l, logger},
 		// Pebble tries a failed flush or compaction again, at once and for ever.
-		EventListener:              &pebble.EventListener{BackgroundError: func(err error) { fail("raft log: %w", err) }},
+		EventListener:              &pebble.EventListener{BackgroundError: func(err error) { l.fail(err) }},
 		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
 	}
 	_, fresh := fs.Stat(dir)
+	durable := uint64(0)
+	if fresh == nil {
+		var err error
+		if durable, err = claimed(fs, dir); err != nil {
+			return nil, fmt.Errorf("raftlog: open %s: %w", dir, err)
+		}
+	}
 	db, err := pebble.Open(dir, opts)
 	if err == nil && fresh != nil {
 		// The first write-ahead log of a new store is in the oldest format, in which damage looks like the end of
@@ -90,6 +96,9 @@ func Open(fs vfs.FS, dir string, logger *slog.Logger, fatal func(format string, 
 		return nil, fmt.Errorf("raftlog: open %s: %w", dir, err)
 	}
 	l.db = db
+	if err := l.checkMarks(durable); err != nil {
+		return nil, errors.Join(fmt.Errorf("raftlog: open %s: %w", dir, err), db.Close())
+	}
 	return l, nil
 }
 
@@ -100,9 +109,8 @@ func (l *Log) Close() error { return l.db.Close() }
 func (l *Log) Metrics() *pebble.Metrics { return l.db.Metrics() }
 
 type pebbleLogger struct {
-	log   *Log
-	l     *slog.Logger
-	fatal func(format string, args ...any)
+	log *Log
+	l   *slog.Logger
 }
 
 func (p pebbleLogger) Infof(format string, args ...any) {}
@@ -113,11 +121,19 @@ func (p pebbleLogger) Errorf(format string, args ...any) {
 }
 
 // Fatalf returns, which Pebble does not expect: it goes on as if the write had succeeded. Log.check tells.
-func (p pebbleLogger) Fatalf(format string, args ...any) { p.fatal("%s", fmt.Sprintf(format, args...)) }
+func (p pebbleLogger) Fatalf(format string, args ...any) { p.log.fail(fmt.Errorf(format, args...)) }
 
-// check makes an error of a write that the disk may have refused.
+func (l *Log) fail(err error) {
+	l.failed.Store(true)
+	l.fatal("raft log: %w", err)
+}
+
+// check makes an error of a write that the disk may have refused, and has the log fail for one that it has.
 func (l *Log) check(err error) error {
-	if err == nil && l.failed.Load() {
+	switch {
+	case err != nil:
+		l.fail(err)
+	case l.failed.Load():
 		return ErrFailed
 	}
 	return err
@@ -130,7 +146,9 @@ func (l *Log) GetStore(name string) ([]byte, error) {
 
 // SetStore writes a record of the store durably.
 func (l *Log) SetStore(name string, value []byte) error {
-	return l.check(l.db.Set(append([]byte{prefixStore}, name...), value, pebble.Sync))
+	b := l.NewBatch()
+	must(b.b.Set(append([]byte{prefixStore}, name...), value, nil))
+	return b.Commit(true)
 }
 
 // ScanStore calls fn for each record of the store whose name starts with prefix.
