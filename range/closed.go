@@ -89,17 +89,19 @@ func (r *Replica) closedUpdate(from NodeID, u closedUpdate) {
 }
 
 // closeAt promises, on the leader, that nothing will be written at or below ts after the index returned.
-// A zero ts stands for TT.now().earliest.
 func (r *Replica) closeAt(ts truetime.Timestamp) (closedUpdate, error) {
+	return r.closeUpTo(ts, ts, r.store.cfg.Clock.Now())
+}
+
+// closeUpTo is closeAt for the largest timestamp up to ts, at least for low, that the lease permits.
+func (r *Replica) closeUpTo(low, ts truetime.Timestamp, now truetime.Interval) (closedUpdate, error) {
 	r.seq.Lock()
 	defer r.seq.Unlock()
-	lease, err := r.checkedLease()
+	lease, err := r.leaseAt(now)
 	if err != nil {
 		return closedUpdate{}, err
 	}
-	if ts == 0 {
-		ts = min(r.store.cfg.Clock.Now().Earliest, lease.Until.Prev())
-	}
+	ts = max(low, min(ts, lease.Until.Prev()))
 	if ts >= lease.Until {
 		return closedUpdate{}, ErrLeaseExpired
 	}
@@ -115,6 +117,7 @@ const (
 // publishClosed closes time on the ranges led here and tells the other replicas, in one frame per node.
 func (s *Store) publishClosed() {
 	frames := make(map[NodeID][]byte)
+	now := s.cfg.Clock.Now()
 	for _, r := range s.replicaList() {
 		if !r.leading.Load() || r.pend.len() > 0 {
 			continue // entries under way carry it
@@ -125,7 +128,7 @@ func (s *Store) publishClosed() {
 		} else if n := r.quietRounds.Add(1); n > quietAfter && n%quietEvery != 0 {
 			continue
 		}
-		u, err := r.closeAt(0)
+		u, err := r.closeUpTo(0, now.Earliest, now)
 		if err != nil {
 			continue
 		}

@@ -252,7 +252,10 @@ func (r *Replica) BumpFloor(ts truetime.Timestamp) error {
 }
 
 // checkedLease returns the lease if this replica may use it now.
-func (r *Replica) checkedLease() (Lease, error) {
+func (r *Replica) checkedLease() (Lease, error) { return r.leaseAt(r.store.cfg.Clock.Now()) }
+
+// leaseAt is checkedLease by a reading of the clock just taken.
+func (r *Replica) leaseAt(now truetime.Interval) (Lease, error) {
 	lease := r.Lease()
 	if lease.Until == 0 {
 		if r.leading.Load() {
@@ -260,7 +263,7 @@ func (r *Replica) checkedLease() (Lease, error) {
 		}
 		return lease, &NotLeaderError{Range: r.id, Hint: r.LeaderHint()}
 	}
-	if r.store.cfg.Clock.Now().Latest >= lease.Until {
+	if now.Latest >= lease.Until {
 		return lease, ErrLeaseExpired
 	}
 	return lease, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,6 +45,7 @@ func (s *Store) leaseAcquired(r *Replica) {
 }
 
 func (s *Store) queueLoop() {
+	var cluster clusterView
 	tick := time.NewTicker(s.cfg.QueueInterval)
 	defer tick.Stop()
 	slots := make(chan struct{}, maxQueueTasks)
@@ -63,11 +65,12 @@ func (s *Store) queueLoop() {
 		if s.failed() {
 			continue
 		}
+		cluster.look(s.cfg.Nodes)
 		for _, r := range s.replicaList() {
 			if pass {
 				r.lookForLeader(s)
 			}
-			task := r.nextTask()
+			task := r.nextTask(&cluster)
 			if task == nil || !r.queueBusy.CompareAndSwap(false, true) {
 				continue
 			}
@@ -93,8 +96,30 @@ func (s *Store) queueLoop() {
 	}
 }
 
+// clusterView is the list of nodes that the queue last looked at. Its generation grows when the list changes.
+type clusterView struct {
+	nodes      []NodeInfo
+	generation uint64
+}
+
+func (v *clusterView) look(l NodeLister) {
+	if l == nil {
+		return
+	}
+	if nodes := l.Nodes(); v.generation == 0 || !slices.Equal(nodes, v.nodes) {
+		v.nodes, v.generation = nodes, v.generation+1
+	}
+}
+
+// placement is for which descriptor and list of nodes a range was last found to be well placed. It belongs to the
+// queue.
+type placement struct {
+	desc    *Descriptor
+	cluster uint64
+}
+
 // nextTask returns what the leader of a range has to do for it next.
-func (r *Replica) nextTask() func(ctx context.Context) error {
+func (r *Replica) nextTask(cluster *clusterView) func(ctx context.Context) error {
 	s := r.store
 	if !r.leading.Load() || s.draining.Load() || r.queueBusy.Load() {
 		return nil
@@ -107,10 +132,11 @@ func (r *Replica) nextTask() func(ctx context.Context) error {
 		incoming, _ := d.voterNodes()
 		return func(ctx context.Context) error { return r.ChangeReplicas(ctx, incoming) }
 	}
-	if s.cfg.Nodes != nil {
-		if voters := place(d, s.cfg.Nodes.Nodes(), s.cfg.ReplicationFactor); voters != nil {
+	if at := (placement{d, cluster.generation}); cluster.generation != 0 && r.placed != at {
+		if voters := place(d, cluster.nodes, s.cfg.ReplicationFactor); voters != nil {
 			return func(ctx context.Context) error { return r.ChangeReplicas(ctx, voters) }
 		}
+		r.placed = at
 	}
 	if voters, _ := d.voterNodes(); len(voters) < len(d.Replicas) && !r.changing.Load() {
 		// Learners that an interrupted change has left behind.

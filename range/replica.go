@@ -91,6 +91,7 @@ type Replica struct {
 	wantLease   atomic.Bool
 	quietRounds atomic.Int32 // rounds of publishClosed since it fell silent
 
+	placed     placement     // the queue's own
 	queueBusy  atomic.Bool   // the queue works on it
 	changing   atomic.Bool   // ChangeReplicas runs
 	heard      atomic.Bool   // a message has come from a leader since the queue's last pass

@@ -38,7 +38,7 @@ type Config struct {
 	MaxClockUncertainty    time.Duration // The node stops serving above it. Default 50ms.
 	ClockPollInterval      time.Duration // Default 500ms, for time servers of one's own.
 	CacheBytes             int64         // Block cache. Default 256 MiB.
-	RangeMaxBytes          int64         // A range that grows beyond it is split. At least 64 KiB. Default 512 MiB.
+	RangeMaxBytes          int64         // A range that grows beyond it is split. At least 4 KiB. Default 512 MiB.
 	DrainTimeout           time.Duration // How long SIGTERM waits for clients and leases. Default 10s.
 
 	// What follows is for the demo and for tests.
@@ -158,8 +158,8 @@ func (c *Config) check() error {
 	if c.ClockPollInterval < 10*time.Millisecond || c.ClockPollInterval > time.Hour {
 		return flagErr("clock-poll-interval", fmt.Sprintf("%s is out of range", c.ClockPollInterval), "give a duration between 10ms and 1h")
 	}
-	if c.RangeMaxBytes < 64<<10 {
-		return flagErr("range-max-bytes", fmt.Sprintf("%d is too small", c.RangeMaxBytes), "give at least 65536")
+	if c.RangeMaxBytes < 4<<10 {
+		return flagErr("range-max-bytes", fmt.Sprintf("%d is too small", c.RangeMaxBytes), "give at least 4096")
 	}
 	if c.CacheBytes < 1<<20 {
 		return flagErr("cache-bytes", fmt.Sprintf("%d is too small", c.CacheBytes), "give at least 1048576")

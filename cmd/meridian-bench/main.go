@@ -8,6 +8,10 @@
 // and times:
 //
 //	make bench ARGS='-tpch -tpch-scale 0.1'
+//
+// With -idle it measures three node processes that hold so many ranges and have nothing to do:
+//
+//	make bench ARGS='-idle 2000'
 package main
 
 import (
@@ -51,6 +55,7 @@ type options struct {
 	profile            string
 	nodes              int
 	tpch               tpchOptions
+	idle               int
 }
 
 func main() {
@@ -84,6 +89,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	fs.StringVar(&queries, "tpch-queries", "", "the TPC-H queries to run, such as Q1,Q6 (default: all)")
 	fs.StringVar(&o.tpch.golden, "tpch-golden", "", "write PostgreSQL's answers to this file instead of measuring")
 	fs.BoolVar(&o.tpch.explain, "tpch-explain", false, "print each plan")
+	fs.IntVar(&o.idle, "idle", 0, "instead of pgbench, measure what so many idle ranges cost")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -98,6 +104,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		}
 		defer os.RemoveAll(dir)
 		o.dir = dir
+	}
+	if o.idle > 0 {
+		return runIdle(ctx, o, out)
 	}
 	if tpch {
 		return runTPCH(ctx, o, out)

@@ -176,6 +176,22 @@ func (n *Node) ExitCode() int { return n.cmd.ProcessState.ExitCode() }
 // LogPath returns the file with what the node's processes have written.
 func (n *Node) LogPath() string { return n.cluster.logPath(fmt.Sprintf("node%d", n.Index+1)) }
 
+// RSS returns the resident memory of the process in bytes.
+func (n *Node) RSS() (int64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", n.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	var size, resident int64
+	if _, err := fmt.Sscan(string(text), &size, &resident); err != nil {
+		return 0, err
+	}
+	return resident * int64(os.Getpagesize()), nil
+}
+
+// SetArgs replaces Config.Args for processes started from here on.
+func (c *Cluster) SetArgs(args ...string) { c.cfg.Args = args }
+
 // Signal sends sig, as SIGSTOP and SIGCONT to pause a node.
 func (n *Node) Signal(sig syscall.Signal) error { return n.cmd.Process.Signal(sig) }
 
