@@ -218,11 +218,7 @@ func pgAttrdef(g *gen) error {
 			if c.Dropped || c.Hidden || !hasDefault(c) {
 				continue
 			}
-			text := c.Default
-			if c.Generated != "" {
-				text = c.Generated
-			}
-			if err := g.row("oid", attrdefOID(t, c), "adrelid", t.ID, "adnum", c.Num, "adbin", exprText(g.env, text)); err != nil {
+			if err := g.row("oid", attrdefOID(t, c), "adrelid", t.ID, "adnum", c.Num, "adbin", columnDefault(g.env, t, c)); err != nil {
 				return err
 			}
 		}
@@ -240,7 +236,7 @@ func pgIndex(g *gen) error {
 			for _, k := range ix.Keys {
 				keys = append(keys, k.Column)
 				if k.Column == 0 {
-					exprs = append(exprs, k.Expr)
+					exprs = append(exprs, ruleText(g.env, k.Expr, tableColumns(t), k.T, false))
 				}
 				col := uint32(0)
 				if typ := keyType(t, k); typ != nil {
@@ -264,7 +260,7 @@ func pgIndex(g *gen) error {
 				expr = strings.Join(exprs, ", ")
 			}
 			if ix.Where != "" {
-				pred = ix.Where
+				pred = ruleText(g.env, ix.Where, tableColumns(t), nil, false)
 			}
 			if err := g.row("indexrelid", ix.OID, "indrelid", t.ID, "indnatts", len(keys), "indnkeyatts", len(ix.Keys),
 				"indisunique", ix.Unique, "indnullsnotdistinct", ix.NullsNotDistinct, "indisprimary", ix.Primary,

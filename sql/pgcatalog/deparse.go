@@ -129,7 +129,7 @@ func indexDef(env *catalog.VirtualEnv, t *catalog.Table, ix *catalog.Index, qual
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		b.WriteString(indexKeyDef(env, t, k))
+		b.WriteString(indexKeyDef(env, t, k, false))
 		if k.Collation != "" {
 			b.WriteString(" COLLATE " + quoteIdent(k.Collation))
 		}
@@ -156,21 +156,21 @@ func indexDef(env *catalog.VirtualEnv, t *catalog.Table, ix *catalog.Index, qual
 		b.WriteString(" WITH (" + strings.Join(ix.Options, ", ") + ")")
 	}
 	if ix.Where != "" {
-		b.WriteString(" WHERE " + parenthesised(exprText(env, ix.Where)))
+		b.WriteString(" WHERE " + ruleText(env, ix.Where, tableColumns(t), nil, false))
 	}
 	return b.String()
 }
 
 // indexKeyDef is one column of an index; an expression that is no function call stands in parentheses.
-func indexKeyDef(env *catalog.VirtualEnv, t *catalog.Table, k catalog.IndexKey) string {
+func indexKeyDef(env *catalog.VirtualEnv, t *catalog.Table, k catalog.IndexKey, pretty bool) string {
 	if c := t.ColumnByNum(k.Column); c != nil {
 		return quoteIdent(c.Name)
 	}
-	expr := exprText(env, k.Expr)
-	if call := strings.IndexByte(expr, '('); call > 0 && strings.HasSuffix(expr, ")") && !strings.Contains(expr[:call], " ") {
-		return expr
+	p := ruleExpr(env, k.Expr, tableColumns(t), k.T, pretty)
+	if p.function {
+		return p.text
 	}
-	return parenthesised(expr)
+	return parenthesised(p.text)
 }
 
 func parenthesised(expr string) string { return "(" + expr + ")" }
@@ -198,12 +198,8 @@ func constraintDef(env *catalog.VirtualEnv, oid uint32, pretty bool) string {
 		}
 		return ""
 	}
-	check := func(c *catalog.Check) string {
-		expr := exprText(env, c.Expr)
-		if !pretty {
-			expr = parenthesised(expr)
-		}
-		s := "CHECK (" + expr + ")"
+	check := func(c *catalog.Check, column columnTypes) string {
+		s := "CHECK (" + ruleText(env, c.Expr, column, nil, pretty) + ")"
 		if c.NoInherit {
 			s += " NO INHERIT"
 		}
@@ -232,7 +228,7 @@ func constraintDef(env *catalog.VirtualEnv, oid uint32, pretty bool) string {
 		}
 		for _, c := range t.Checks {
 			if c.OID == oid {
-				return check(c)
+				return check(c, tableColumns(t))
 			}
 		}
 		for _, fk := range t.FKs {
@@ -266,7 +262,7 @@ func constraintDef(env *catalog.VirtualEnv, oid uint32, pretty bool) string {
 	for _, t := range snap.Types() {
 		for _, c := range t.Checks {
 			if c.OID == oid {
-				return check(c)
+				return check(c, domainValue(snap.TypeByRef(t.Base)))
 			}
 		}
 	}

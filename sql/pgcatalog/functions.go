@@ -86,7 +86,13 @@ var functions = map[string]func(c *call) (types.Datum, error){
 		if s := c.text(0); s == "DEFAULT" || strings.HasPrefix(s, "FOR VALUES ") {
 			return str(s) // relpartbound
 		}
-		return str(exprText(c.env, c.text(0)))
+		// The catalogs hold expressions as this function prints them; only pretty printing is left to do.
+		if len(c.args) > 2 && c.flag(2) {
+			if t := c.snap.TableByID(c.oid(1)); t != nil {
+				return str(ruleText(c.env, c.text(0), tableColumns(t), nil, true))
+			}
+		}
+		return str(c.text(0))
 	},
 	"pg_get_constraintdef": func(c *call) (types.Datum, error) {
 		return str(constraintDef(c.env, c.oid(0), c.flag(1)))
@@ -104,7 +110,7 @@ var functions = map[string]func(c *call) (types.Datum, error){
 			if n > len(ix.Keys) {
 				return str(columnNames(t, ix.Include[n-1-len(ix.Keys):n-len(ix.Keys)]))
 			}
-			return str(indexKeyDef(c.env, t, ix.Keys[n-1]))
+			return str(indexKeyDef(c.env, t, ix.Keys[n-1], len(c.args) > 2 && c.flag(2)))
 		}
 		return str(indexDef(c.env, t, ix, !c.flag(2) || !visible(c.env, t)))
 	},

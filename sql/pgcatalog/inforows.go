@@ -150,11 +150,11 @@ func infoColumns(g *gen) error {
 			}
 			var def, generation any
 			if c.Default != "" {
-				def = exprText(g.env, c.Default)
+				def = columnDefault(g.env, t, c)
 			}
 			generated := "NEVER"
 			if c.Generated != "" {
-				generated, generation = "ALWAYS", exprText(g.env, c.Generated)
+				generated, generation = "ALWAYS", columnDefault(g.env, t, c)
 			}
 			var idGeneration, idStart, idIncrement, idMax, idMin any
 			if c.Identity != 0 {
@@ -376,7 +376,7 @@ func infoCheckConstraints(g *gen) error {
 		if c.kind != "CHECK" {
 			return nil
 		}
-		return g.row("constraint_catalog", g.database(), "constraint_schema", schema, "constraint_name", c.name, "check_clause", parenthesised(exprText(g.env, c.check)))
+		return g.row("constraint_catalog", g.database(), "constraint_schema", schema, "constraint_name", c.name, "check_clause", ruleText(g.env, c.check, tableColumns(t), nil, false))
 	})
 	if err != nil {
 		return err

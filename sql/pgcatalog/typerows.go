@@ -75,7 +75,7 @@ func pgType(g *gen) error {
 		}
 		var def any
 		if t.Default != "" {
-			def = t.Default
+			def = ruleText(g.env, t.Default, nil, g.snap.TypeByRef(t.Base), false)
 		}
 		if err := g.row("oid", t.ID, "typname", t.Name, "typnamespace", t.Schema, "typowner", t.Owner, "typlen", length, "typbyval", byVal,
 			"typtype", t.Class, "typcategory", category, "typisdefined", true, "typdelim", ",", "typarray", t.Array,
