@@ -313,3 +313,9 @@ func (v *catalogView) Release(committed bool) {
 		v.snap, v.SnapshotCatalog = nil, nil
 	}
 }
+
+// Routines implements plan.RoutineCatalog.
+func (v *catalogView) Routines(path []string, schema, name string) []*builtin.Func {
+	v.refresh()
+	return v.SnapshotCatalog.Routines(path, schema, name)
+}

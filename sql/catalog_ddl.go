@@ -49,6 +49,10 @@ func (v *catalogView) Execute(ctx context.Context, stmt ast.Stmt, env DDLEnv) (s
 		BuildIndex: func(ctx context.Context, table, index uint32) error {
 			return v.buildIndex(ctx, table, index, env)
 		},
+		CheckRoutine: func(ctx context.Context, f *catalog.Function) error {
+			v.refresh()
+			return s.checkRoutine(ctx, f)
+		},
 		Notice:       s.notice,
 		HashPassword: HashPassword,
 	})

@@ -77,6 +77,7 @@ type Session struct {
 	advisory     map[advisoryKey]*advisoryLock // held now
 
 	bctx       builtin.Ctx
+	routines   routineState
 	env        exec.Env
 	sink       func(row []types.Datum) error // sends a row; made once
 	staleness  kv.Staleness                  // of read-only transactions
@@ -140,6 +141,7 @@ func (srv *Server) NewSession(ctx context.Context, args SessionArgs) (*Session, 
 		Notice:   s.builtinNotice,
 	}
 	s.bctx.Hook = s.builtinHook
+	s.bctx.Routine = s.callRoutine
 	login, err := srv.cfg.Catalog.Login(ctx, args.User, args.Database)
 	if err != nil {
 		return nil, err

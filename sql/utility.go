@@ -60,8 +60,6 @@ func (s *Session) runUtility(ctx context.Context, st *statement, params []types.
 		return s.runNotify(ctx, n)
 	case *ast.AlterSystemStmt:
 		return pgerr.Unsupported("ALTER SYSTEM is not supported").WithHint("Use the flags of meridian start.")
-	case *ast.DoStmt:
-		return pgerr.Unsupported("anonymous code blocks are not supported")
 	case *ast.UnsupportedStmt:
 		return pgerr.Unsupported("%s is not supported", n.Name)
 	case *ast.CreateDatabaseStmt, *ast.DropDatabaseStmt:
@@ -105,6 +103,8 @@ func (s *Session) utilityColumns(ctx context.Context, st *statement) ([]Column, 
 		if target := s.statements[n.Name]; target != nil {
 			return s.columnsOf(ctx, target)
 		}
+	case *ast.CallStmt:
+		return s.callColumns(ctx, n)
 	case *ast.ExplainStmt:
 		return []Column{{Name: "QUERY PLAN", Type: types.Text}}, nil
 	}
@@ -187,6 +187,12 @@ func (s *Session) executeDDL(ctx context.Context, st *statement, params []types.
 	}
 	if err := tx.Step(ctx); err != nil {
 		return "", err
+	}
+	switch n := st.node.(type) {
+	case *ast.DoStmt:
+		return "DO", s.runDo(ctx, n)
+	case *ast.CallStmt:
+		return "CALL", s.runCall(ctx, n)
 	}
 	return s.txn.catalog.Execute(ctx, st.node, DDLEnv{Txn: tx, Session: s, Text: st.source(), Params: params})
 }

@@ -119,6 +119,9 @@ func bind(c *candidate, actual []*types.T) (*Call, error) {
 			args[i], args[k+i] = t, t
 		}
 	}
+	if fn.User != nil {
+		return call, bindUser(call, c)
+	}
 	im := findImpl(fn)
 	if im == nil {
 		if fn.Kind != 'f' || fn.RetSet {

@@ -28,6 +28,9 @@ type Ctx struct {
 	// by its pg_proc name and argument types whenever this package has no implementation of its own, and
 	// for the few named in docs that it overrides. nil or a nil result makes the call fail with 0A000.
 	Hook func(fn *Func) EvalFunc
+	// Routine runs a users' function (Func.User) and returns its rows: one for a function that returns no set,
+	// none for a NULL record.
+	Routine func(call *Call, args []types.Datum) ([][]types.Datum, error)
 	// Notice receives NOTICE and WARNING messages; may be nil.
 	Notice func(severity, code, message string)
 
@@ -65,6 +68,12 @@ type Func struct {
 	ArgModes   string   // one of i, o, b, v, t for each of AllArgs; "" if all are i
 	Defaults   []string // of the last parameters, as SQL literals
 	Agg        *AggInfo // for aggregates
+	// User is set for functions that users made: Ctx.Routine runs them. Types are those of Args, and RetType that
+	// of Ret, which may be user-defined too; AllTypes those of AllArgs.
+	User     any
+	Types    []*types.T
+	RetType  *types.T
+	AllTypes []*types.T
 }
 
 // AggInfo is the part of a pg_aggregate row that callers need.
@@ -112,6 +121,12 @@ type Call struct {
 	// Op is set for operators.
 	Op  *Operator
 	Cmp CmpOp
+	// Order, Missing and Gathered are set for users' functions: with named arguments the parameter of each
+	// argument supplied; the trailing parameters that take their defaults; whether the last arguments make up the
+	// VARIADIC array. The binder completes the arguments.
+	Order    []int
+	Missing  int
+	Gathered int
 	// VariadicCall says that the call wrote VARIADIC before its last argument.
 	VariadicCall bool
 }
@@ -238,4 +253,8 @@ type FuncRequest struct {
 	Args     []*types.T // types.Unknown for untyped literals and parameters
 	ArgNames []string   // "" for positional ones; nil when all are
 	Variadic bool       // the call said VARIADIC before its last argument
+	// Users are the functions of that name that users made and the search path finds; OnlyUsers leaves out the
+	// built-in ones, for a name with a schema.
+	Users     []*Func
+	OnlyUsers bool
 }

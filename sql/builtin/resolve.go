@@ -64,7 +64,14 @@ func functionCandidates(r FuncRequest) []*candidate {
 	var out []*candidate
 	n := len(r.Args)
 	named := slices.ContainsFunc(r.ArgNames, func(s string) bool { return s != "" })
-	for _, fn := range catalog().funcByName[r.Name] {
+	funcs := catalog().funcByName[r.Name]
+	if r.Users != nil {
+		funcs = slices.Concat(funcs, r.Users)
+	}
+	if r.OnlyUsers {
+		funcs = r.Users
+	}
+	for _, fn := range funcs {
 		if named {
 			if c := namedCandidate(fn, r); c != nil {
 				out = append(out, c)
@@ -237,7 +244,7 @@ func choose(cands []*candidate, actual []*types.T) (*candidate, error) {
 	}
 	var match []*candidate
 	for _, c := range cands {
-		if canCoerce(actual, c.args, CastImplicit) {
+		if c.fn.User != nil && canCoerceUser(actual, c) || c.fn.User == nil && canCoerce(actual, c.args, CastImplicit) {
 			match = append(match, c)
 		}
 	}

@@ -183,6 +183,8 @@ type Table struct {
 	PartOf       uint32          `json:"po,omitempty"`
 	Bound        *PartitionBound `json:"bd,omitempty"`
 
+	Triggers []*Trigger `json:"tg,omitempty"`
+
 	Virtual *Virtual `json:"-"` // rows come from a generator
 }
 
@@ -430,6 +432,7 @@ func (t *Table) Clone() *Table {
 	c.Indexes = cloneAll(t.Indexes)
 	c.Checks = cloneAll(t.Checks)
 	c.FKs = cloneAll(t.FKs)
+	c.Triggers = cloneAll(t.Triggers)
 	c.Inbound = append([]InboundFK(nil), t.Inbound...)
 	c.ACL = append([]ACL(nil), t.ACL...)
 	c.DependsOn = append([]uint32(nil), t.DependsOn...)

@@ -41,6 +41,7 @@ const (
 	spaceSchema     nameSpace = 's' // parent: database
 	spaceRelation   nameSpace = 'c' // parent: schema; tables, views, sequences, indexes
 	spaceType       nameSpace = 't' // parent: schema
+	spaceFunction   nameSpace = 'f' // parent: schema; the name goes with the types of the parameters
 )
 
 func catKey(class byte, extra int) []byte {
@@ -145,6 +146,8 @@ func decodeDescriptor(b []byte) (Descriptor, error) {
 		d = &Type{}
 	case "c":
 		d = &Table{}
+	case "f":
+		d = &Function{}
 	default:
 		return nil, fmt.Errorf("decode descriptor: unknown kind %q", e.Kind)
 	}

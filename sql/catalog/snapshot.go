@@ -47,9 +47,12 @@ type state struct {
 	byID    map[uint32]Descriptor
 	names   map[nameKey]uint32
 	indexes map[uint32]uint32 // index oid -> table id
-	views   *viewCache
-	virtual *VirtualSet
-	stats   *statsHolder // shared by all versions
+	// functions of each name; rowTypes has the table of each row type.
+	functions map[functionName][]uint32
+	rowTypes  map[uint32]uint32
+	views     *viewCache
+	virtual   *VirtualSet
+	stats     *statsHolder // shared by all versions
 }
 
 // viewCache keeps one Snapshot per database, so that asking again returns the same pointer.
@@ -58,11 +61,13 @@ type viewCache struct {
 }
 
 func newState(virtual *VirtualSet) *state {
-	return &state{byID: map[uint32]Descriptor{}, names: map[nameKey]uint32{}, indexes: map[uint32]uint32{}, views: &viewCache{}, virtual: virtual}
+	return &state{byID: map[uint32]Descriptor{}, names: map[nameKey]uint32{}, indexes: map[uint32]uint32{}, functions: map[functionName][]uint32{}, rowTypes: map[uint32]uint32{},
+		views: &viewCache{}, virtual: virtual}
 }
 
 func (s *state) clone() *state {
-	return &state{version: s.version, byID: maps.Clone(s.byID), names: maps.Clone(s.names), indexes: maps.Clone(s.indexes), views: &viewCache{}, virtual: s.virtual, stats: s.stats}
+	return &state{version: s.version, byID: maps.Clone(s.byID), names: maps.Clone(s.names), indexes: maps.Clone(s.indexes),
+		functions: maps.Clone(s.functions), rowTypes: maps.Clone(s.rowTypes), views: &viewCache{}, virtual: s.virtual, stats: s.stats}
 }
 
 // inDatabase returns the state seen from a database.
@@ -86,6 +91,8 @@ func namesOf(d Descriptor) []nameKey {
 		return []nameKey{{spaceSchema, d.DB, d.Name}}
 	case *Type:
 		return []nameKey{{spaceType, d.Schema, d.Name}}
+	case *Function:
+		return []nameKey{{spaceFunction, d.Schema, d.functionKey()}}
 	case *Table:
 		out := []nameKey{{spaceRelation, d.Schema, d.Name}}
 		for _, ix := range d.AllIndexes() {
@@ -108,10 +115,16 @@ func (s *state) put(d Descriptor) {
 	for _, k := range namesOf(d) {
 		s.names[k] = d.DescID()
 	}
-	if t, ok := d.(*Table); ok {
-		for _, ix := range t.AllIndexes() {
-			s.indexes[ix.OID] = t.ID
+	switch d := d.(type) {
+	case *Table:
+		for _, ix := range d.AllIndexes() {
+			s.indexes[ix.OID] = d.ID
 		}
+		if d.RowType != 0 {
+			s.rowTypes[d.RowType] = d.ID
+		}
+	case *Function:
+		s.addFunction(d)
 	}
 }
 
@@ -128,10 +141,14 @@ func (s *state) forget(d Descriptor) {
 			delete(s.names, k)
 		}
 	}
-	if t, ok := d.(*Table); ok {
-		for _, ix := range t.AllIndexes() {
+	switch d := d.(type) {
+	case *Table:
+		for _, ix := range d.AllIndexes() {
 			delete(s.indexes, ix.OID)
 		}
+		delete(s.rowTypes, d.RowType)
+	case *Function:
+		s.forgetFunction(d)
 	}
 }
 
@@ -379,6 +396,9 @@ func (s *state) TypeByOID(oid types.OID) *types.T {
 	}
 	if d, ok := s.byID[uint32(oid)].(*Type); ok {
 		return d.t
+	}
+	if t, ok := s.byID[s.rowTypes[uint32(oid)]].(*Table); ok {
+		return s.RowTypeOf(t)
 	}
 	// An array type's id is the one after its element type's.
 	if d, ok := s.byID[uint32(oid)-1].(*Type); ok && d.Array == uint32(oid) {

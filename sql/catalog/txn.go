@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -416,6 +417,10 @@ func duplicateName(k nameKey) error {
 		return pgerr.New(pgerr.DuplicateSchema, "schema %q already exists", k.name)
 	case spaceType:
 		return pgerr.New(pgerr.DuplicateObject, "type %q already exists", k.name)
+	}
+	if k.space == spaceFunction {
+		name, _, _ := strings.Cut(k.name, "(")
+		return pgerr.New("42723", "function %q already exists with same argument types", name)
 	}
 	return pgerr.New(pgerr.DuplicateTable, "relation %q already exists", k.name)
 }

@@ -164,12 +164,10 @@ func (x *executor) alterCmd(ctx context.Context, t *catalog.Table, cmds []*ast.A
 		}
 		return x.View.Put(ctx, nt)
 	case ast.SetLogged, ast.SetUnlogged, ast.DropCluster, ast.ReplicaIdentity,
-		ast.DisableRowSecurity, ast.NoForceRowSecurity, ast.EnableTrigger, ast.DisableTrigger:
-		// Nothing here works differently for them. Triggers are refused where they are created.
-		if (c.Kind == ast.EnableTrigger || c.Kind == ast.DisableTrigger) && c.Name != "" {
-			return pgerr.New(pgerr.UndefinedObject, "trigger %q for table %q does not exist", c.Name, t.Name)
-		}
-		return nil
+		ast.DisableRowSecurity, ast.NoForceRowSecurity:
+		return nil // nothing here works differently for them
+	case ast.EnableTrigger, ast.DisableTrigger:
+		return x.enableTrigger(ctx, t, c)
 	case ast.ClusterOn:
 		nt := t.Clone()
 		for _, ix := range nt.AllIndexes() {

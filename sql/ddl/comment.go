@@ -118,6 +118,29 @@ func (x *executor) comment(ctx context.Context, s *ast.CommentStmt) error {
 		n := *t
 		n.Comment = text
 		return x.View.Put(ctx, &n)
+	case ast.ObjFunction, ast.ObjProcedure, ast.ObjRoutine:
+		f, err := x.routine(s.Name.Func, s.Object)
+		if err != nil {
+			return err
+		}
+		if err := x.own(&f.Header, routineWord(f)); err != nil {
+			return err
+		}
+		n := f.Clone()
+		n.Comment = text
+		return x.View.Put(ctx, n)
+	case ast.ObjTrigger:
+		t, tr, err := x.triggerNamed(names)
+		if err != nil {
+			return err
+		}
+		nt := t.Clone()
+		for _, o := range nt.Triggers {
+			if o.OID == tr.OID {
+				o.Comment = text
+			}
+		}
+		return x.View.Put(ctx, nt)
 	case ast.ObjExtension:
 		if names[0] == "plpgsql" {
 			return nil // pg_dump writes it

@@ -32,6 +32,8 @@ type Env struct {
 	Exec func(ctx context.Context, q ast.Stmt) (int64, error)
 	// BuildIndex fills a new index, given the table's id and the index's oid.
 	BuildIndex func(ctx context.Context, table, index uint32) error
+	// CheckRoutine checks the body of a function that is stored; nil checks nothing.
+	CheckRoutine func(ctx context.Context, f *catalog.Function) error
 	// Notice sends a NOTICE or WARNING; may be nil.
 	Notice func(n *pgerr.Error)
 	// HashPassword makes a SCRAM verifier; nil stores no passwords.
@@ -74,6 +76,12 @@ func (x *executor) run(ctx context.Context, stmt ast.Stmt) error {
 		return x.createIndex(ctx, s)
 	case *ast.AlterTableStmt:
 		return x.alterTable(ctx, s)
+	case *ast.CreateFunctionStmt:
+		return x.createFunction(ctx, s)
+	case *ast.AlterFunctionStmt:
+		return x.alterFunction(ctx, s)
+	case *ast.CreateTriggerStmt:
+		return pgerr.Unsupported("triggers are not supported")
 	case *ast.CreateViewStmt:
 		return x.createView(ctx, s)
 	case *ast.RefreshStmt:

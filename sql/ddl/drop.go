@@ -8,7 +8,6 @@ import (
 	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/pgerr"
-	"github.com/meridian-db/meridian/sql/types"
 )
 
 func (x *executor) drop(ctx context.Context, s *ast.DropStmt) error {
@@ -37,7 +36,9 @@ func (x *executor) drop(ctx context.Context, s *ast.DropStmt) error {
 			x.notice(pgerr.UndefinedObject, "extension %q does not exist, skipping", o.Names[0])
 		}
 		return nil
-	case ast.ObjFunction, ast.ObjProcedure, ast.ObjRoutine, ast.ObjAggregate:
+	case ast.ObjFunction, ast.ObjProcedure, ast.ObjRoutine:
+		return x.dropFunctions(ctx, s)
+	case ast.ObjAggregate:
 		for _, o := range s.Objects {
 			if !s.IfExists {
 				return pgerr.New(pgerr.UndefinedFunction, "%s %s does not exist", strings.ToLower(string(s.Object)), x.signature(o))
@@ -45,7 +46,9 @@ func (x *executor) drop(ctx context.Context, s *ast.DropStmt) error {
 			x.notice(pgerr.UndefinedFunction, "%s %s does not exist, skipping", strings.ToLower(string(s.Object)), x.signature(o))
 		}
 		return nil
-	case ast.ObjTrigger, ast.ObjPolicy, ast.ObjRule:
+	case ast.ObjTrigger:
+		return x.dropTriggers(ctx, s)
+	case ast.ObjPolicy, ast.ObjRule:
 		for _, o := range s.Objects {
 			name := o.Names[len(o.Names)-1]
 			rel := rangeVarOfNames(o.Names[:len(o.Names)-1])
@@ -73,11 +76,7 @@ func (x *executor) signature(o *ast.ObjectName) string {
 		if a == nil {
 			continue
 		}
-		if t, err := x.snap().ResolveType(x.path(), a); err == nil {
-			args = append(args, types.TypeName(t))
-		} else {
-			args = append(args, strings.Join(a.Names, "."))
-		}
+		args = append(args, strings.Join(a.Names, "."))
 	}
 	return name + "(" + strings.Join(args, ", ") + ")"
 }
@@ -252,6 +251,23 @@ func (x *executor) dropRelationWith(ctx context.Context, t *catalog.Table, behav
 	for _, c := range x.rowTypeUsers(t) {
 		deps = append(deps, c+" depends on type "+t.Name)
 	}
+	var functions []*catalog.Function
+	for _, f := range x.snap().Functions() {
+		uses := t.RowType != 0 && slices.ContainsFunc(append([]catalog.FunctionArg{{Type: f.Ret}}, f.Args...), func(a catalog.FunctionArg) bool {
+			return uint32(a.Type.OID) == t.RowType || uint32(a.Type.OID) == t.RowArray
+		})
+		what := routineWord(f) + " " + x.snap().Signature(f)
+		switch {
+		case uses:
+			deps = append(deps, what+" depends on type "+t.Name)
+		case slices.Contains(f.DependsOn, t.ID):
+			deps = append(deps, what+" depends on "+kindWord(t)+" "+x.displayName(t))
+		default:
+			continue
+		}
+		notices = append(notices, what)
+		functions = append(functions, f)
+	}
 	if len(deps) > 0 && behavior != ast.Cascade {
 		return pgerr.New(pgerr.DependentObjectsStillExist, "cannot drop %s %s because other objects depend on it", kindWord(t), x.displayName(t)).
 			WithDetail("%s", strings.Join(deps, "\n")).
@@ -265,6 +281,13 @@ func (x *executor) dropRelationWith(ctx context.Context, t *catalog.Table, behav
 		if x.Notice != nil {
 			x.Notice(pgerr.New("00000", "drop cascades to %d other objects", len(notices)).WithSeverity(pgerr.SeverityNotice).
 				WithDetail("drop cascades to %s", strings.Join(notices, "\ndrop cascades to ")))
+		}
+	}
+	for _, f := range functions {
+		if x.snap().FunctionByID(f.ID) != nil {
+			if err := x.dropFunction(ctx, f, ast.Cascade); err != nil {
+				return err
+			}
 		}
 	}
 	for _, v := range x.dependents(t.ID) {
@@ -380,6 +403,13 @@ func (x *executor) dropSchema(ctx context.Context, name string, s *ast.DropStmt)
 			names = append(names, "type "+t.Name)
 		}
 	}
+	var functions []*catalog.Function
+	for _, f := range x.snap().Functions() {
+		if f.Schema == sc.ID {
+			functions = append(functions, f)
+			names = append(names, routineWord(f)+" "+x.snap().Signature(f))
+		}
+	}
 	if len(names) > 0 && s.Behavior != ast.Cascade {
 		var detail []string
 		for _, n := range names {
@@ -397,6 +427,11 @@ func (x *executor) dropSchema(ctx context.Context, name string, s *ast.DropStmt)
 	}
 	for _, t := range tables {
 		if err := x.dropRelationWith(ctx, t, ast.Cascade, together); err != nil {
+			return err
+		}
+	}
+	for _, f := range functions {
+		if err := x.dropFunction(ctx, f, ast.Cascade); err != nil {
 			return err
 		}
 	}

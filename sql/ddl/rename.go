@@ -79,6 +79,37 @@ func (x *executor) rename(ctx context.Context, s *ast.RenameStmt) error {
 			return pgerr.New(pgerr.DuplicateObject, "type %q already exists", s.New)
 		}
 		return x.View.Put(ctx, &n)
+	case ast.ObjFunction, ast.ObjProcedure, ast.ObjRoutine:
+		f, err := x.routine(s.Name.Func, s.Object)
+		if err != nil {
+			return err
+		}
+		if err := x.own(&f.Header, routineWord(f)); err != nil {
+			return err
+		}
+		n := f.Clone()
+		n.Name = s.New
+		return x.View.Put(ctx, n)
+	case ast.ObjTrigger:
+		t, err := x.table(s.Table)
+		if err != nil {
+			return err
+		}
+		nt := t.Clone()
+		var found *catalog.Trigger
+		for _, o := range nt.Triggers {
+			if o.Name == s.New {
+				return pgerr.New(pgerr.DuplicateObject, "trigger %q for relation %q already exists", s.New, t.Name)
+			}
+			if o.Name == s.Sub {
+				found = o
+			}
+		}
+		if found == nil {
+			return pgerr.New(pgerr.UndefinedObject, "trigger %q for table %q does not exist", s.Sub, t.Name)
+		}
+		found.Name = s.New
+		return x.View.Put(ctx, nt)
 	case ast.ObjDomainConstraint:
 		t, err := x.userType(s.Name.Names)
 		if err != nil {

@@ -305,6 +305,9 @@ func RegName(env *catalog.VirtualEnv, typ types.OID, oid uint32) (string, bool) 
 			return quoteIdent(r.Name), true
 		}
 	case types.OIDRegproc, types.OIDRegprocedure:
+		if name, ok := userProcName(env, oid, typ == types.OIDRegprocedure); ok {
+			return name, true
+		}
 		return procName(types.OID(oid), typ == types.OIDRegprocedure)
 	}
 	return "", false
@@ -338,7 +341,7 @@ func RegLookup(env *catalog.VirtualEnv, typ types.OID, text string) (uint32, err
 		}
 		return 0, pgerr.New(pgerr.UndefinedObject, "role \"%s\" does not exist", unquoted(schema, name))
 	case types.OIDRegproc, types.OIDRegprocedure:
-		return lookupProc(schema, name, text, typ == types.OIDRegprocedure)
+		return lookupProc(env, schema, name, text, typ == types.OIDRegprocedure)
 	case types.OIDRegtype:
 		return lookupType(env, text)
 	}

@@ -133,7 +133,7 @@ var functions = map[string]func(c *call) (types.Datum, error){
 	},
 	"pg_get_ruledef":                     null,
 	"pg_get_triggerdef":                  null,
-	"pg_get_functiondef":                 null,
+	"pg_get_functiondef":                 functionDef,
 	"pg_get_partkeydef":                  partKeyDef,
 	"pg_partition_root":                  partitionRoot,
 	"pg_partition_tree":                  partitionTreeRows,
@@ -331,6 +331,12 @@ func holds(snap *catalog.Snapshot, role *catalog.Role, t *catalog.Table, privile
 }
 
 func functionResult(c *call) (types.Datum, error) {
+	if u := c.snap.FunctionByID(c.oid(0)); u != nil {
+		if u.Procedure {
+			return types.Null, nil
+		}
+		return str(userResult(c.env, u))
+	}
 	f := builtin.FuncByOID(types.OID(c.oid(0)))
 	if f == nil {
 		return types.Null, nil
@@ -350,6 +356,9 @@ func typeName(oid types.OID) string {
 }
 
 func functionArguments(c *call) (types.Datum, error) {
+	if u := c.snap.FunctionByID(c.oid(0)); u != nil {
+		return types.NewString(userArguments(c.env, u, c.fn.Name == "pg_get_function_arguments")), nil
+	}
 	f := builtin.FuncByOID(types.OID(c.oid(0)))
 	if f == nil {
 		return types.Null, nil
@@ -386,7 +395,7 @@ func procName(oid types.OID, signature bool) (string, bool) {
 	return f.Name + "(" + strings.Join(args, ",") + ")", true
 }
 
-func lookupProc(schema, name, text string, signature bool) (uint32, error) {
+func lookupProc(env *catalog.VirtualEnv, schema, name, text string, signature bool) (uint32, error) {
 	args := ""
 	if signature {
 		var ok bool
@@ -411,6 +420,13 @@ func lookupProc(schema, name, text string, signature bool) (uint32, error) {
 				found = append(found, f)
 			}
 		}
+	}
+	users := userProcs(env, schema, name, normaliseArgs(args), signature)
+	switch {
+	case len(found) == 0 && (len(users) == 1 || signature && len(users) > 0):
+		return users[0].ID, nil
+	case len(users) > 0:
+		return 0, pgerr.New(pgerr.AmbiguousFunction, "more than one function named \"%s\"", text)
 	}
 	switch len(found) {
 	case 0:

@@ -141,7 +141,7 @@ func pgProc(g *gen) error {
 			return err
 		}
 	}
-	return nil
+	return pgUserProc(g)
 }
 
 func nonNil(v []types.OID) []types.OID {
@@ -195,7 +195,7 @@ func pgLanguage(g *gen) error {
 			return err
 		}
 	}
-	return nil
+	return g.row("oid", plpgsqlLanguage, "lanname", "plpgsql", "lanowner", catalog.BootstrapRoleID, "lanispl", true, "lanpltrusted", true)
 }
 
 func pgCollation(g *gen) error {

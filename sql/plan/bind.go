@@ -32,6 +32,7 @@ type binder struct {
 	hiddenRels       []string
 	nodeIDs          int
 	hints            []types.Datum // values of the parameters, for estimates
+	stored           int           // depth of stored expressions and views, which see no Variables
 }
 
 func newBinder(ctx context.Context, env *Env) *binder {

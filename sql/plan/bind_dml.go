@@ -136,7 +136,8 @@ func (b *binder) writeTarget(t *Table, old, new []Slot) (*WriteTarget, error) {
 		sc := &scope{b: b, q: &query{}, clause: what, noAgg: true, noWindow: true, noSRF: true, items: visibleItem(rowRel(t, t.Name, slots))}
 		path := b.path
 		b.path = append([]string{t.Schema}, "pg_catalog")
-		defer func() { b.path = path }()
+		b.stored++
+		defer func() { b.path = path; b.stored-- }()
 		return sc.expr(e)
 	}
 	if new != nil && !parted {
@@ -235,7 +236,9 @@ func (b *binder) storedDefault(e ast.Expr, schema string, c *TableColumn) (Expr,
 		noColumns: "cannot use column reference in DEFAULT expression", colErr: pgerr.FeatureNotSupported}
 	path := b.path
 	b.path = []string{schema, "pg_catalog"}
+	b.stored++
 	x, err := sc.expr(e)
+	b.stored--
 	b.path = path
 	if err != nil {
 		return nil, err

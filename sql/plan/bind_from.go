@@ -231,10 +231,12 @@ func (s *scope) view(t *Table, r *ast.RangeVar) (Node, []nsItem, error) {
 	path := b.path
 	b.path = t.ViewPath
 	b.viewDepth++
+	b.stored++
 	c := &scope{b: b, q: &query{}}
 	q, err := c.selectStmt(t.View)
 	b.path = path
 	b.viewDepth--
+	b.stored--
 	if err != nil {
 		if e, ok := err.(*pgerr.Error); ok {
 			k := *e

@@ -37,7 +37,7 @@ func (s *scope) funcCall(e *ast.FuncCall) (Expr, error) {
 		}
 		return s.windowCall(e, name, call, args)
 	case 'p':
-		return nil, errAt(e.Off, pgerr.WrongObjectType, "%s is a procedure", name).WithHint("To call a procedure, use CALL.")
+		return nil, errAt(e.Off, pgerr.WrongObjectType, "%s is a procedure", functionSignature(call.Func)).WithHint("To call a procedure, use CALL.")
 	}
 	notAgg := func(what string) error {
 		return errAt(e.Off, pgerr.WrongObjectType, "%s specified, but %s is not an aggregate function", what, name)
@@ -57,6 +57,9 @@ func (s *scope) funcCall(e *ast.FuncCall) (Expr, error) {
 		return nil, errAt(e.Off, pgerr.WrongObjectType, "OVER specified, but %s is not a window function nor an aggregate function", name)
 	}
 	if call.RetSet {
+		if r, ok := call.Func.User.(*Routine); ok && call.Volatility == 'v' && r.Writes() {
+			b.writes = true
+		}
 		if s.noSRF || s.q == nil {
 			return nil, errAt(e.Off, pgerr.FeatureNotSupported, "set-returning functions are not allowed in %s", s.clause)
 		}
@@ -70,6 +73,9 @@ func (s *scope) funcCall(e *ast.FuncCall) (Expr, error) {
 		}
 		s.q.srfs = append(s.q.srfs, sc)
 		return &Col{Slot: sc.Slot, T: sc.T, Name: name, Pos: -1}, nil
+	}
+	if r, ok := call.Func.User.(*Routine); ok && call.Volatility == 'v' && r.Writes() {
+		b.writes = true
 	}
 	if name == "nextval" || name == "setval" || name == "set_config" || name == "pg_notify" {
 		b.writes = true
@@ -95,17 +101,26 @@ func (s *scope) resolveCall(e *ast.FuncCall) ([]Expr, *builtin.Call, error) {
 	name := e.Name[len(e.Name)-1]
 	if len(e.Name) > 1 {
 		if sc := e.Name[len(e.Name)-2]; sc != "pg_catalog" && sc != "information_schema" {
-			bound, err := s.argTypes(e)
-			if err != nil {
-				return nil, nil, err
+			users := s.b.users(sc, name)
+			if users == nil {
+				bound, err := s.argTypes(e)
+				if err != nil {
+					return nil, nil, err
+				}
+				_, err = builtin.Resolve(builtin.FuncRequest{Name: sc + "." + name, Args: bound, OnlyUsers: true})
+				return nil, nil, at(err, e.Off)
 			}
-			_, err = builtin.Resolve(builtin.FuncRequest{Name: sc + "." + name, Args: bound})
-			return nil, nil, at(err, e.Off)
+			return s.resolveArgs(e, builtin.FuncRequest{Name: name, Users: users, OnlyUsers: true})
 		}
+		return s.resolveArgs(e, builtin.FuncRequest{Name: name})
 	}
+	return s.resolveArgs(e, builtin.FuncRequest{Name: name, Users: s.b.users("", name)})
+}
+
+// resolveArgs binds the arguments of a call and chooses among the functions of its name.
+func (s *scope) resolveArgs(e *ast.FuncCall, req builtin.FuncRequest) ([]Expr, *builtin.Call, error) {
 	in := s
-	var req builtin.FuncRequest
-	req.Name, req.Variadic = name, e.Variadic
+	req.Variadic = e.Variadic
 	var args []Expr
 	var pos []int32
 	named := false
@@ -167,6 +182,10 @@ func (s *scope) resolveCall(e *ast.FuncCall) ([]Expr, *builtin.Call, error) {
 			return nil, nil, err
 		}
 		args[i] = s.b.settle(args[i])
+	}
+	if call.Func.User != nil {
+		args, err = s.b.completeArgs(call, args)
+		return args, call, at(err, e.Off)
 	}
 	return args, call, nil
 }

@@ -248,7 +248,7 @@ func (b *binder) holeOp(op string, lt, rt *types.T, pos int32) (*Func, error) {
 // foldFunc evaluates an immutable call of constants. A call that fails is left for run time, where it may
 // never be reached.
 func (b *binder) foldFunc(f *Func) Expr {
-	if f.Call.Eval == nil || f.Call.Volatility != 'i' || f.Call.RetSet || b.noFold {
+	if f.Call.Eval == nil || f.Call.Volatility != 'i' || f.Call.RetSet || b.noFold || f.Call.Func != nil && f.Call.Func.User != nil {
 		return f
 	}
 	c := EvalCtx{B: b.fold}

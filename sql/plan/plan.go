@@ -27,6 +27,8 @@ type Env struct {
 	ParamValues func(ts []*types.T) []types.Datum
 	// Internal allows writes to materialized views: CREATE and REFRESH fill them by INSERT.
 	Internal bool
+	// Variables are names that stand for parameters, in the statements of functions. nil: none.
+	Variables Variables
 	// MaxDepth bounds the nesting of expressions and queries; 0 takes 6000.
 	MaxDepth int
 }

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/pgerr"
@@ -108,8 +109,40 @@ func at(err error, pos int32) error {
 	return err
 }
 
-// column resolves a column reference.
+// column resolves a column reference. In a function, a name that is no column may be a variable's.
 func (s *scope) column(r *ast.ColumnRef) (Expr, error) {
+	vars := s.b.env.Variables
+	if vars == nil || s.b.stored > 0 {
+		return s.tableColumn(r)
+	}
+	x, err := s.tableColumn(r)
+	v, used, ok := vars.Variable(r.Fields)
+	if !ok {
+		return x, err
+	}
+	if err == nil {
+		if !vars.Exclusive() {
+			return x, nil
+		}
+		return nil, errAt(r.Off, pgerr.AmbiguousColumn, "column reference %q is ambiguous", strings.Join(r.Fields, ".")).
+			WithDetail("It could refer to either a PL/pgSQL variable or a table column.")
+	}
+	if c := pgerr.Code(err); c != pgerr.UndefinedColumn && c != pgerr.UndefinedTable && c != s.colErr {
+		return nil, err
+	}
+	p, err := s.b.param(&ast.Param{Number: v + 1, Pos: r.Pos})
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range r.Fields[used:] {
+		if p, err = vars.Field(p, f, r.Off, s.field); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+func (s *scope) tableColumn(r *ast.ColumnRef) (Expr, error) {
 	f := r.Fields
 	if s.noColumns != "" {
 		return nil, errAt(r.Off, s.colErr, "%s", s.noColumns)

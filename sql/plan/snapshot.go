@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/builtin"
 	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/parser"
 	"github.com/meridian-db/meridian/sql/pgerr"
@@ -16,8 +17,9 @@ import (
 type SnapshotCatalog struct {
 	Snap *catalog.Snapshot
 
-	mu     sync.Mutex
-	tables map[*catalog.Table]*Table
+	mu       sync.Mutex
+	tables   map[*catalog.Table]*Table
+	routines map[*catalog.Function]*builtin.Func
 }
 
 // FromSnapshot makes the Catalog of a snapshot.

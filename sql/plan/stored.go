@@ -7,7 +7,8 @@ func (b *binder) bindTableExpr(t *Table, e ast.Expr, slots []Slot) (Expr, error)
 	sc := &scope{b: b, q: &query{}, clause: "index expressions", noAgg: true, noWindow: true, noSRF: true, items: visibleItem(rowRel(t, t.Name, slots))}
 	path := b.path
 	b.path = []string{t.Schema, "pg_catalog"}
-	defer func() { b.path = path }()
+	b.stored++
+	defer func() { b.path = path; b.stored-- }()
 	x, err := sc.expr(e)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,240 @@
+package pgcatalog
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/meridian-db/meridian/sql/catalog"
+	"github.com/meridian-db/meridian/sql/types"
+)
+
+// plpgsqlLanguage is the oid of the language plpgsql; internal, c and sql have 12, 13 and 14 as in PostgreSQL.
+const plpgsqlLanguage = 13680
+
+func languageOf(f *catalog.Function) int {
+	if f.Lang == "sql" {
+		return 14
+	}
+	return plpgsqlLanguage
+}
+
+// pgUserProc are the rows of users' functions in pg_proc.
+func pgUserProc(g *gen) error {
+	if g.snap == nil {
+		return nil
+	}
+	for _, f := range g.snap.Functions() {
+		var in, all []types.OID
+		var modes, names []string
+		defaults, variadic := 0, types.OID(0)
+		named, plain := false, true
+		var exprs []string
+		for _, a := range f.Args {
+			all = append(all, a.Type.OID)
+			modes, names = append(modes, string(rune(a.Mode))), append(names, a.Name)
+			named = named || a.Name != ""
+			plain = plain && a.Mode == 'i'
+			if a.Mode == 'v' {
+				if t := g.snap.TypeOf(a.Type); t.BaseType().Elem != nil {
+					variadic = t.BaseType().Elem.OID
+				}
+			}
+			if a.Mode == 'i' || a.Mode == 'b' || a.Mode == 'v' {
+				in = append(in, a.Type.OID)
+			}
+			if a.Default != "" {
+				defaults++
+				exprs = append(exprs, a.Default)
+			}
+		}
+		kind := "f"
+		if f.Procedure {
+			kind = "p"
+		}
+		var nameCol, allCol, modeCol, defCol, config, body any
+		if named {
+			nameCol = names
+		}
+		if !plain {
+			allCol, modeCol = all, modes
+		}
+		if exprs != nil {
+			defCol = strings.Join(exprs, ", ")
+		}
+		if f.Settings != nil {
+			var list []string
+			for _, s := range f.Settings {
+				list = append(list, s.Name+"="+s.Value)
+			}
+			config = list
+		}
+		src := f.Body
+		if f.Atomic {
+			src, body = "", f.Body
+		}
+		if err := g.row("oid", f.ID, "proname", f.Name, "pronamespace", f.Schema, "proowner", f.Owner, "prolang", languageOf(f),
+			"procost", f.Cost, "prorows", f.Rows, "provariadic", variadic, "prokind", kind, "prosecdef", f.Definer, "proleakproof", f.Leakproof,
+			"proisstrict", f.Strict, "proretset", f.Set, "provolatile", f.Volatility, "proparallel", f.Parallel, "pronargs", len(in),
+			"pronargdefaults", defaults, "prorettype", f.Ret.OID, "proargtypes", nonNil(in), "proallargtypes", allCol, "proargmodes", modeCol,
+			"proargnames", nameCol, "proargdefaults", defCol, "prosrc", src, "prosqlbody", body, "proconfig", config, "proacl", g.aclText(f.ACL)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// userArguments prints the parameters of a users' function; full: with OUT ones and defaults.
+func userArguments(env *catalog.VirtualEnv, f *catalog.Function, full bool) string {
+	var out []string
+	for _, a := range f.Args {
+		if a.Mode == 't' || !full && a.Mode == 'o' && !f.Procedure {
+			continue
+		}
+		s := map[byte]string{'o': "OUT ", 'b': "INOUT ", 'v': "VARIADIC "}[a.Mode]
+		if f.Procedure && a.Mode == 'i' {
+			s = "IN "
+		}
+		if a.Name != "" {
+			s += quoteIdent(a.Name) + " "
+		}
+		s += userType(env, a.Type)
+		if full && a.Default != "" {
+			s += " DEFAULT " + exprText(env, a.Default)
+		}
+		out = append(out, s)
+	}
+	return strings.Join(out, ", ")
+}
+
+// userType prints a type, with its schema where the search path does not find it.
+func userType(env *catalog.VirtualEnv, r catalog.TypeRef) string {
+	t := env.Snapshot.TypeOf(r)
+	name := types.FormatType(t)
+	if types.ByOID(t.OID) == nil && t.Schema != "" && !slices.Contains(env.SearchPath, t.Schema) && !t.IsArray() {
+		return quoteIdent(t.Schema) + "." + name
+	}
+	return name
+}
+
+func userResult(env *catalog.VirtualEnv, f *catalog.Function) string {
+	var cols []string
+	for _, a := range f.Args {
+		if a.Mode == 't' {
+			cols = append(cols, quoteIdent(a.Name)+" "+userType(env, a.Type))
+		}
+	}
+	if cols != nil {
+		return "TABLE(" + strings.Join(cols, ", ") + ")"
+	}
+	s := userType(env, f.Ret)
+	if f.Set {
+		s = "SETOF " + s
+	}
+	return s
+}
+
+// functionDef is pg_get_functiondef.
+func functionDef(c *call) (types.Datum, error) {
+	f := c.snap.FunctionByID(c.oid(0))
+	if f == nil {
+		return types.Null, nil
+	}
+	var b strings.Builder
+	word := "FUNCTION"
+	if f.Procedure {
+		word = "PROCEDURE"
+	}
+	b.WriteString("CREATE OR REPLACE " + word + " " + quoteIdent(c.snap.SchemaName(f.Schema)) + "." + quoteIdent(f.Name) + "(" + userArguments(c.env, f, true) + ")\n")
+	if !f.Procedure {
+		b.WriteString(" RETURNS " + userResult(c.env, f) + "\n")
+	}
+	b.WriteString(" LANGUAGE " + quoteIdent(f.Lang) + "\n")
+	var opts []string
+	switch f.Volatility {
+	case 'i':
+		opts = append(opts, "IMMUTABLE")
+	case 's':
+		opts = append(opts, "STABLE")
+	}
+	switch f.Parallel {
+	case 's':
+		opts = append(opts, "PARALLEL SAFE")
+	case 'r':
+		opts = append(opts, "PARALLEL RESTRICTED")
+	}
+	if f.Strict {
+		opts = append(opts, "STRICT")
+	}
+	if f.Definer {
+		opts = append(opts, "SECURITY DEFINER")
+	}
+	if f.Leakproof {
+		opts = append(opts, "LEAKPROOF")
+	}
+	if f.Cost != 100 && f.Cost != 0 {
+		opts = append(opts, "COST "+strconv.FormatFloat(f.Cost, 'g', -1, 64))
+	}
+	if f.Set && f.Rows != 1000 && f.Rows != 0 {
+		opts = append(opts, "ROWS "+strconv.FormatFloat(f.Rows, 'g', -1, 64))
+	}
+	if opts != nil {
+		b.WriteString(" " + strings.Join(opts, " ") + "\n")
+	}
+	for _, s := range f.Settings {
+		b.WriteString(" SET " + quoteIdent(s.Name) + " TO '" + strings.ReplaceAll(s.Value, "'", "''") + "'\n")
+	}
+	if f.Atomic {
+		b.WriteString("BEGIN ATOMIC\n " + strings.ReplaceAll(f.Body, ";\n", ";\n ") + ";\nEND\n")
+		return str(b.String())
+	}
+	tag := "$" + strings.ToLower(word)
+	for strings.Contains(f.Body, tag+"$") {
+		tag += "x"
+	}
+	b.WriteString("AS " + tag + "$" + f.Body + tag + "$\n")
+	return str(b.String())
+}
+
+// userProc finds users' functions by name and, with signature, argument types.
+func userProcs(env *catalog.VirtualEnv, schema, name, args string, signature bool) []*catalog.Function {
+	schemas := env.SearchPath
+	if schema != "" {
+		schemas = []string{schema}
+	}
+	var out []*catalog.Function
+	for _, s := range schemas {
+		for _, f := range env.Snapshot.FunctionsNamed(s, name) {
+			if signature && userSignature(env, f) != args {
+				continue
+			}
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+func userSignature(env *catalog.VirtualEnv, f *catalog.Function) string {
+	var args []string
+	for _, a := range f.Inputs() {
+		args = append(args, types.FormatType(env.Snapshot.TypeOf(catalog.TypeRef{OID: a.Type.OID, Typmod: -1})))
+	}
+	return strings.Join(args, ",")
+}
+
+// userProcName prints a users' function as regproc and regprocedure do.
+func userProcName(env *catalog.VirtualEnv, oid uint32, signature bool) (string, bool) {
+	f := env.Snapshot.FunctionByID(oid)
+	if f == nil {
+		return "", false
+	}
+	name := quoteIdent(f.Name)
+	found := userProcs(env, "", f.Name, userSignature(env, f), true)
+	if !slices.Contains(found, f) {
+		name = quoteIdent(env.Snapshot.SchemaName(f.Schema)) + "." + name
+	}
+	if signature {
+		name += "(" + userSignature(env, f) + ")"
+	}
+	return name, true
+}
