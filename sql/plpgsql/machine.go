@@ -374,25 +374,23 @@ func (m *Machine) setElement(ctx context.Context, cur Value, index []*Query, x V
 	if t == nil || t.BaseType().Elem == nil {
 		return types.Null, pgerr.New(pgerr.DatatypeMismatch, "cannot subscript type %s because it does not support subscripting", types.TypeName(t))
 	}
-	if len(index) != 1 {
-		return types.Null, pgerr.Unsupported("assignment to an element of a multidimensional array is not supported")
-	}
-	iv, err := m.Host.Eval(ctx, index[0], m.vars)
-	if err != nil {
-		return types.Null, err
-	}
-	id, err := m.Host.Coerce(ctx, iv, types.Int4)
-	if err != nil {
-		return types.Null, err
-	}
-	if id.IsNull() {
-		return types.Null, pgerr.New(pgerr.NullValueNotAllowed, "array subscript in assignment must not be null")
+	var at []plan.Expr
+	for _, q := range index {
+		iv, err := m.Host.Eval(ctx, q, m.vars)
+		if err != nil {
+			return types.Null, err
+		}
+		id, err := m.Host.Coerce(ctx, iv, types.Int4)
+		if err != nil {
+			return types.Null, err
+		}
+		at = append(at, &plan.Const{D: id, T: types.Int4})
 	}
 	d, err := m.Host.Coerce(ctx, x, t.BaseType().Elem)
 	if err != nil {
 		return types.Null, err
 	}
-	e := &plan.ArraySet{Arr: &plan.Const{D: cur.D, T: t}, Index: &plan.Const{D: id, T: types.Int4}, Value: &plan.Const{D: types.Detach(d), T: t.BaseType().Elem}, T: t.BaseType()}
+	e := &plan.ArraySet{Arr: &plan.Const{D: cur.D, T: t}, Lower: make([]plan.Expr, len(at)), Upper: at, Value: &plan.Const{D: types.Detach(d), T: t.BaseType().Elem}, T: t.BaseType()}
 	return e.Eval(&plan.EvalCtx{})
 }
 
