@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/meridian-db/meridian/sql/pgerr"
@@ -27,6 +28,8 @@ const (
 	tlsRecordType   = 0x16  // first byte of a direct TLS connection
 	cancelKeySize   = 4
 	cancelKeyLimit  = 256
+	cancelTries     = 10 // to find the statement that a cancel request means
+	cancelPause     = 2 * time.Millisecond
 	maxStartupTries = 4 // GSSENCRequest, SSLRequest, start-up, and one to spare
 )
 
@@ -286,8 +289,15 @@ func (s *Server) Cancel(pid int32, key []byte) bool {
 	if target == nil {
 		return false
 	}
-	if subtle.ConstantTimeCompare(key, target.cancelKey) == 1 {
-		target.session.Cancel()
+	if subtle.ConstantTimeCompare(key, target.cancelKey) != 1 {
+		return true
+	}
+	// The statement was sent before the request, but may not have been begun, or not all of its messages.
+	for range cancelTries {
+		if target.session.Cancel() {
+			break
+		}
+		time.Sleep(cancelPause)
 	}
 	return true
 }

@@ -85,7 +85,10 @@ func (s *Session) copyTo(ctx context.Context, src *statement, n *ast.CopyStmt, o
 		return 0, err
 	}
 	if o.format == copyBinary {
-		if err := s.out.CopyData([]byte{0xff, 0xff}); err != nil {
+		if w.count > 0 {
+			w.buf = w.buf[:0]
+		}
+		if err := s.out.CopyData(append(w.buf, 0xff, 0xff)); err != nil {
 			return 0, err
 		}
 	}
@@ -152,6 +155,7 @@ func (w *copyWriter) header() error {
 	case w.o.format == copyBinary:
 		w.buf = append(w.buf, copyBinarySignature...)
 		w.buf = append(w.buf, 0, 0, 0, 0, 0, 0, 0, 0)
+		return nil // it leaves with the first row: some clients take each message after it for one row
 	case w.o.header:
 		for i := range w.cols {
 			if i > 0 {
@@ -172,10 +176,13 @@ func (w *copyWriter) header() error {
 
 func (w *copyWriter) row(row []types.Datum) error {
 	w.count++
-	w.buf = w.buf[:0]
 	if w.o.format == copyBinary {
+		if w.count > 1 {
+			w.buf = w.buf[:0]
+		}
 		return w.binary(row)
 	}
+	w.buf = w.buf[:0]
 	for i, d := range row {
 		if i > 0 {
 			w.buf = append(w.buf, w.o.delim)

@@ -277,6 +277,8 @@ func (s *Session) holdCursors(ctx context.Context) error {
 		if c == nil || !c.held || c.survives || c.all {
 			continue
 		}
+		forward := c.noScroll
+		c.noScroll = false // what is read ahead now must be kept
 		for {
 			ok, err := s.cursorAt(ctx, p, int64(len(c.rows))+c.dropped+1)
 			if err != nil {
@@ -286,6 +288,7 @@ func (s *Session) holdCursors(ctx context.Context) error {
 				break
 			}
 		}
+		c.noScroll = forward
 	}
 	return nil
 }

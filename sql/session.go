@@ -208,10 +208,8 @@ func (s *Session) Close() {
 	s.srv.removeSession(s)
 }
 
-// Cancel makes the statement that runs now, if one does, fail with 57014. Safe for concurrent use.
-func (s *Session) Cancel() {
-	s.stmtCtx.interrupt(errCanceled())
-}
+// Cancel makes the statement that runs now fail with 57014, and reports whether one runs. Safe for concurrent use.
+func (s *Session) Cancel() bool { return s.stmtCtx.interrupt(errCanceled()) }
 
 func errCanceled() *pgerr.Error {
 	return pgerr.New(pgerr.QueryCanceled, "canceling statement due to user request")
@@ -421,12 +419,13 @@ func (c *statementContext) end() {
 }
 
 // interrupt cancels the running statement, if there is one.
-func (c *statementContext) interrupt(cause error) {
+func (c *statementContext) interrupt(cause error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.active {
 		c.cancel(cause)
 	}
+	return c.active
 }
 
 func (c *statementContext) interruptSerial(serial uint64, cause error) {

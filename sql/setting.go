@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/types"
@@ -457,7 +458,13 @@ func assignApplicationName(s *Session, v string) {
 }
 
 func checkEncoding(_ *Session, v string) (string, error) {
-	switch strings.ToUpper(strings.NewReplacer("-", "", "_", "", " ", "").Replace(v)) {
+	plain := strings.Map(func(r rune) rune { // as PostgreSQL compares names of encodings
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return unicode.ToUpper(r)
+		}
+		return -1
+	}, v)
+	switch plain {
 	case "UTF8", "UNICODE":
 		return "UTF8", nil
 	case "SQLASCII":

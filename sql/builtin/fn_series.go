@@ -137,6 +137,14 @@ func registerSeries(l library) {
 	}
 	l.rows("generate_series_timestamp", stamps(false))
 	l.rows("generate_series_timestamptz", stamps(true))
+	// The function of information_schema that numbers the elements of an array.
+	l.rows("_pg_expandarray", func(_ *Ctx, a []types.Datum) (RowIter, error) {
+		var out [][]types.Datum
+		for i, e := range a[0].Array().Elems {
+			out = append(out, []types.Datum{e, types.NewInt(int64(i + 1))})
+		}
+		return &listIter{out}, nil
+	})
 	l.rows("array_unnest", func(_ *Ctx, a []types.Datum) (RowIter, error) { return columnList(a[0].Array().Elems), nil })
 	subscripts := func(_ *Ctx, a []types.Datum) (RowIter, error) {
 		arr, dim := a[0].Array(), int(a[1].Int())

@@ -118,6 +118,9 @@ func registerText(l library) {
 		}, nil
 	})
 	l.bound("text_concat", concatArgs(false))
+	l.fn("text_regclass", func(c *Ctx, a []types.Datum) (types.Datum, error) {
+		return types.ParseText(a[0].Str(), types.Regclass, c.settings())
+	})
 	l.bound("text_concat_ws", concatArgs(true))
 	l.fn("btrim", trimChars(true, true))
 	l.fn("btrim1", trimChars(true, true))

@@ -61,7 +61,7 @@ func polyCheck(actual []*types.T, declared []types.OID) bool {
 			if a.OID == types.OIDUnknown {
 				continue
 			}
-			if !a.IsArray() {
+			if a.Elem == nil || a.Kind != types.KindArray { // int2vector and oidvector count as arrays here
 				return false
 			}
 			compat, compatArray = append(compat, a.Elem), true

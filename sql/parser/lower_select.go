@@ -1,6 +1,8 @@
 package parser
 
 import (
+	"slices"
+
 	pg "github.com/sqlc-dev/oliphant/ast"
 
 	"github.com/meridian-db/meridian/sql/ast"
@@ -266,6 +268,15 @@ func (l *lowerer) tableRef(n *pg.Node) ast.TableRef {
 			if len(items) == 0 {
 				continue
 			}
+			if call := unnestOfSeveral(items[0]); call != nil && (len(items) == 1 || items[1].GetList() == nil) {
+				// unnest(a, b) stands for ROWS FROM (unnest(a), unnest(b)).
+				for _, arg := range call.Args {
+					one := &pg.FuncCall{Funcname: call.Funcname, Args: []*pg.Node{arg}, Location: call.Location}
+					out.Funcs = append(out.Funcs, ast.FunctionItem{Func: l.expr(&pg.Node{Node: &pg.Node_FuncCall{FuncCall: one}})})
+				}
+				out.Pos, out.RowsFrom = pos(call.Location), true
+				continue
+			}
 			it := ast.FunctionItem{Func: l.expr(items[0])}
 			if len(items) > 1 {
 				it.ColDefs = l.columnDefs(items[1].GetList().GetItems())
@@ -284,4 +295,18 @@ func (l *lowerer) tableRef(n *pg.Node) ast.TableRef {
 		return &ast.UnsupportedRef{What: "JSON_TABLE", Pos: pos(x.JsonTable.Location)}
 	}
 	return &ast.UnsupportedRef{What: "this FROM item", Pos: pos(-1)}
+}
+
+// unnestOfSeveral is a call of unnest with more than one array, nil for anything else.
+func unnestOfSeveral(n *pg.Node) *pg.FuncCall {
+	call := n.GetFuncCall()
+	if call == nil || len(call.Args) < 2 || call.FuncVariadic || call.AggDistinct || call.AggStar || len(call.AggOrder) > 0 ||
+		call.AggFilter != nil || call.Over != nil {
+		return nil
+	}
+	name := strs(call.Funcname)
+	if slices.Equal(name, []string{"unnest"}) || slices.Equal(name, []string{"pg_catalog", "unnest"}) {
+		return call
+	}
+	return nil
 }

@@ -485,36 +485,6 @@ func pgDescription(g *gen) error {
 
 // pgDepend shows the dependencies that tools ask for: sequences on their columns, indexes on their
 // constraints, views on what they select from.
-func pgDepend(g *gen) error {
-	for _, t := range g.snap.Tables() {
-		if s := t.Sequence; s != nil && s.OwnerTable != 0 {
-			kind := "a"
-			if s.Identity {
-				kind = "i"
-			}
-			if err := g.row("classid", classClass, "objid", t.ID, "refclassid", classClass, "refobjid", s.OwnerTable,
-				"refobjsubid", s.OwnerColumn, "deptype", kind); err != nil {
-				return err
-			}
-		}
-		for _, ix := range visibleIndexes(t) {
-			if ix.Constraint != 0 {
-				if err := g.row("classid", classClass, "objid", ix.OID, "refclassid", classConstraint, "refobjid", ix.Constraint, "deptype", "i"); err != nil {
-					return err
-				}
-			}
-		}
-		for _, dep := range t.DependsOn {
-			if t.Kind == catalog.RelView || t.Kind == catalog.RelMatView {
-				if err := g.row("classid", 2618, "objid", t.ID|1<<31, "refclassid", classClass, "refobjid", dep, "deptype", "n"); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
-}
-
 // pgStats is the view over what ANALYZE stored; pg_statistic, whose form drivers do not read, stays empty.
 func pgStats(g *gen) error {
 	for _, t := range g.snap.Tables() {

@@ -133,7 +133,11 @@ func pgProc(g *gen) error {
 			all = f.AllArgs
 			modes = strings.Split(f.ArgModes, "")
 		}
-		if err := g.row("oid", f.OID, "proname", f.Name, "pronamespace", catalog.PgCatalogID, "proowner", catalog.BootstrapRoleID,
+		schema := uint32(catalog.PgCatalogID)
+		if strings.HasPrefix(f.Name, "_pg_") {
+			schema = catalog.InfoSchemaID
+		}
+		if err := g.row("oid", f.OID, "proname", f.Name, "pronamespace", schema, "proowner", catalog.BootstrapRoleID,
 			"prolang", langInternal, "procost", 1, "provariadic", f.Variadic, "prokind", f.Kind, "proisstrict", f.Strict,
 			"proretset", f.RetSet, "provolatile", f.Volatility, "proparallel", "s", "pronargs", len(f.Args),
 			"pronargdefaults", len(f.Defaults), "prorettype", f.Ret, "proargtypes", nonNil(f.Args), "proallargtypes", all,

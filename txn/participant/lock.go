@@ -142,11 +142,10 @@ func (m *Machine) reportWait(l *leadership, r *locktable.Request, victim chan<- 
 // newer than conflict_ts, no value under an insert.
 func (k *locking) lockWrites(ctx context.Context) error {
 	w := writesOf(k.req)
-	covered := false
 	if w.len() >= 16 && k.l.table.Points(k.x) >= maxPointLocks {
 		// Memory does not grow with the transaction: past a bound it locks spans, while nobody is there.
 		if start, end := w.bounds(); start != nil {
-			covered = k.l.table.Escalate(k.x, start, end)
+			k.l.table.Escalate(k.x, start, end)
 		}
 	}
 	ts := truetime.Timestamp(k.req.ConflictTs)
@@ -158,9 +157,6 @@ func (k *locking) lockWrites(ctx context.Context) error {
 			end = w.values[i]
 		case txnpb.WriteOp_WRITE_INSERT:
 			conditions = true
-		}
-		if covered {
-			continue
 		}
 		if _, err := k.acquire(ctx, key, end, locktable.Exclusive); err != nil {
 			return err
