@@ -25,6 +25,9 @@ func (s *state) buildJoin(n *plan.Join) (op, error) {
 			return newLookupJoin(s, n, l, sc), nil
 		}
 	}
+	if sc, reader := s.spanReader(n); reader != nil {
+		return newSpanJoin(s, n, l, sc, reader), nil
+	}
 	r, err := s.build(n.Right)
 	if err != nil {
 		return nil, err

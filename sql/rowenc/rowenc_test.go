@@ -247,6 +247,20 @@ func FuzzDecode(f *testing.F) {
 		if NewDecoder([]Column{{ID: 1, Type: typ}}).Decode(data, out) == nil {
 			show(out[0], typ)
 		}
+		// Two columns of which the second is read first: damage is found in either step, or the row is sound.
+		two := []Column{{ID: 1, Type: typ}, {ID: 3, Type: types.Int8}}
+		d := NewDecoder(two)
+		d.SetEarly(func(pos int) bool { return pos == 1 })
+		var late Late
+		var early [2]types.Datum
+		err := d.DecodeEarly(data, early[:], &late)
+		if err == nil {
+			err = d.DecodeLate(early[:], &late)
+		}
+		var whole [2]types.Datum
+		if werr := d.Decode(data, whole[:]); (err == nil) != (werr == nil) {
+			t.Errorf("in two steps %v, in one %v", err, werr)
+		}
 	})
 }
 

@@ -503,8 +503,10 @@ type decodeColumn struct {
 	id   uint32
 	pos  int
 	late bool // not read by DecodeEarly
-	base *types.T
-	def  types.Datum
+	// integer: the type's values are what tagInt holds.
+	integer bool
+	base    *types.T
+	def     types.Datum
 }
 
 // NewDecoder returns a decoder that stores cols[i] in out[i]. A column of ID 0 is left alone (its value
@@ -513,7 +515,7 @@ func NewDecoder(cols []Column) *Decoder {
 	d := &Decoder{}
 	for i, c := range cols {
 		if c.ID != 0 {
-			d.cols = append(d.cols, decodeColumn{id: c.ID, pos: i, base: c.Type.BaseType(), def: c.Default})
+			d.cols = append(d.cols, decodeColumn{id: c.ID, pos: i, base: c.Type.BaseType(), def: c.Default, integer: isInteger(c.Type.BaseType())})
 		}
 	}
 	slices.SortFunc(d.cols, func(a, b decodeColumn) int { return int(a.id) - int(b.id) })
@@ -564,20 +566,29 @@ func (d *Decoder) read(r reader, id uint64, next int, out []types.Datum) error {
 	return nil
 }
 
+func isInteger(t *types.T) bool {
+	switch t.Kind {
+	case types.KindInt, types.KindDate, types.KindTime, types.KindTimestamp, types.KindTimestampTZ:
+		return true
+	}
+	return false
+}
+
 // Late is what DecodeEarly leaves for DecodeLate. It belongs to one goroutine, which uses it for one row after
 // the other.
 type Late struct {
-	r      reader
+	value  []byte
+	at     int // in value: where the columns after the early ones begin
 	id     uint64
 	next   int
 	passed []passedColumn
 }
 
-// passedColumn is a wanted column that was passed over: its data, with what follows it.
+// passedColumn is a wanted column that was passed over, by the place of its data.
 type passedColumn struct {
-	col  int
-	tag  uint64
-	data []byte
+	col int32
+	tag uint8
+	at  int32
 }
 
 // SetEarly chooses the columns, by position in out, that DecodeEarly reads; it reports whether any are left for
@@ -596,13 +607,21 @@ func (d *Decoder) SetEarly(early func(pos int) bool) bool {
 
 // DecodeEarly reads the early columns of a row only. DecodeLate reads the others of the same row if they are
 // wanted; what it needs of the way to the early ones is remembered, so that nothing is read twice.
-func (d *Decoder) DecodeEarly(value []byte, out []types.Datum, l *Late) error {
-	l.passed = l.passed[:0]
-	r, id, next := reader{value}, uint64(0), 0
-	for next < d.early && len(r.b) > 0 {
-		before := r
-		head, ok := r.uvarint()
-		if !ok || head>>4 == 0 {
+//
+// Most rows of a scan get no further than this, so it reads the common encodings itself, without a reader.
+func (d *Decoder) DecodeEarly(b []byte, out []types.Datum, l *Late) error {
+	passed := l.passed[:0]
+	i, id, next := 0, uint64(0), 0
+	for next < d.early && i < len(b) {
+		start := i
+		head, n := uint64(b[i]), 1
+		if head >= 0x80 {
+			if head, n = binary.Uvarint(b[i:]); n <= 0 {
+				return ErrCorrupt
+			}
+		}
+		i += n
+		if head>>4 == 0 {
 			return ErrCorrupt
 		}
 		here := id + head>>4
@@ -614,33 +633,74 @@ func (d *Decoder) DecodeEarly(value []byte, out []types.Datum, l *Late) error {
 			next++
 		}
 		if next == d.early {
-			r = before
+			i = start
 			break
 		}
 		id = here
 		c := &d.cols[next]
-		switch {
-		case uint64(c.id) > id:
-			if !r.skip(head & 15) {
-				return ErrCorrupt
+		tag := head & 15
+		if uint64(c.id) == id {
+			next++
+			if !c.late {
+				if tag == tagInt && c.integer && i < len(b) {
+					u, n := uint64(b[i]), 1
+					if u >= 0x80 {
+						u, n = binary.Uvarint(b[i:])
+						if n <= 0 {
+							return ErrCorrupt
+						}
+					}
+					i += n
+					out[c.pos] = scalar(c.base.Kind, int64(u>>1)^-int64(u&1))
+					continue
+				}
+				r := reader{b[i:]}
+				var ok bool
+				if out[c.pos], ok = r.datum(tag, c.base, 0); !ok {
+					return ErrCorrupt
+				}
+				i = len(b) - len(r.b)
+				continue
 			}
-			continue
-		case c.late:
-			l.passed = append(l.passed, passedColumn{next, head & 15, r.b})
-			if !r.skip(head & 15) {
-				return ErrCorrupt
-			}
-		default:
-			if out[c.pos], ok = r.datum(head&15, c.base, 0); !ok {
-				return ErrCorrupt
-			}
+			passed = append(passed, passedColumn{int32(next - 1), uint8(tag), int32(i)})
 		}
-		next++
+		// Pass over the data.
+		switch tag {
+		case tagNull, tagFalse, tagTrue:
+		case tagInt:
+			for i < len(b) && b[i] >= 0x80 {
+				i++
+			}
+			i++
+		case tagFloat:
+			i += 8
+		case tagUUID:
+			i += 16
+		case tagBytes, tagNumeric, tagOther:
+			if i >= len(b) {
+				return ErrCorrupt
+			}
+			size, n := uint64(b[i]), 1
+			if size >= 0x80 {
+				if size, n = binary.Uvarint(b[i:]); n <= 0 {
+					return ErrCorrupt
+				}
+			}
+			if size > uint64(len(b)) {
+				return ErrCorrupt
+			}
+			i += n + int(size)
+		default:
+			return ErrCorrupt
+		}
+		if i > len(b) {
+			return ErrCorrupt
+		}
 	}
 	for ; next < d.early; next++ {
 		out[d.cols[next].pos] = d.cols[next].def
 	}
-	l.r, l.id, l.next = r, id, next
+	l.value, l.at, l.id, l.next, l.passed = b, i, id, next, passed
 	return nil
 }
 
@@ -649,11 +709,11 @@ func (d *Decoder) DecodeLate(out []types.Datum, l *Late) error {
 	for i := range l.passed {
 		p := &l.passed[i]
 		c := &d.cols[p.col]
-		r := reader{p.data}
+		r := reader{l.value[p.at:]}
 		var ok bool
-		if out[c.pos], ok = r.datum(p.tag, c.base, 0); !ok {
+		if out[c.pos], ok = r.datum(uint64(p.tag), c.base, 0); !ok {
 			return ErrCorrupt
 		}
 	}
-	return d.read(l.r, l.id, l.next, out)
+	return d.read(reader{l.value[l.at:]}, l.id, l.next, out)
 }

@@ -147,6 +147,17 @@ type PageScanner interface {
 	NextPage(ctx context.Context) (keys, values [][]byte, ok bool)
 }
 
+// Pairs are pairs in key order. They stay valid and must not be modified.
+type Pairs struct{ Keys, Values [][]byte }
+
+// SpanReader is a Txn that reads many short spans in as few round trips as they touch ranges, as GetBatch does for
+// keys.
+type SpanReader interface {
+	// ScanSpans returns the pairs of each span, read without locks. ok is false when this transaction cannot: it
+	// may have writes of its own. Everything that the spans hold is in memory at once, so they should be short.
+	ScanSpans(ctx context.Context, spans []Span) (pairs []Pairs, ok bool, err error)
+}
+
 // Txn is one transaction. It is not safe for concurrent use, except that several Scanners and Gets may
 // run at once while no write does. After an error that is ErrRetry or ErrWriteConflict only Rollback
 // is allowed. Reads see the transaction's own writes.

@@ -178,13 +178,18 @@ func (m *Machine) readAt(ctx context.Context, req *txnpb.BatchRequest, resp *txn
 		return err
 	}
 	left := newPageLimit(req)
+	left.keep = len(req.SpanStarts) > 1
 	for i, start := range req.SpanStarts {
 		rows, resume, err := m.scanRows(ctx, req, resp, left, mvcc.Span{Start: start, End: req.SpanEnds[i]}, ts, req.NoValues, view)
 		if err != nil {
+			_ = left.close()
 			return err
 		}
 		resp.SpanRows = append(resp.SpanRows, rows)
 		resp.ResumeKeys = append(resp.ResumeKeys, resume)
+	}
+	if err := left.close(); err != nil {
+		return err
 	}
 	// Checked last: what was read before the threshold rose is complete.
 	return mvcc.CheckGC(ts, truetime.Timestamp(m.threshold.Load()))
@@ -235,6 +240,19 @@ func setPoint(req *txnpb.BatchRequest, resp *txnpb.BatchResponse, i int, v []byt
 // pageLimit is what is left of a request's limits over its spans.
 type pageLimit struct {
 	rows, bytes int64
+	// arena takes the pairs of all spans. With keep one scanner, sc, reads them one after the other; close releases
+	// it.
+	arena []byte
+	keep  bool
+	sc    *mvcc.Scanner
+}
+
+// close releases the scanner.
+func (p *pageLimit) close() error {
+	if p.sc == nil {
+		return nil
+	}
+	return p.sc.Close()
 }
 
 func newPageLimit(req *txnpb.BatchRequest) *pageLimit {
@@ -267,8 +285,16 @@ func (m *Machine) scanRows(ctx context.Context, req *txnpb.BatchRequest, resp *t
 		}
 		return 0, span.Start, nil
 	}
-	s := mvcc.NewScanner(m.rep.Engine(), mvcc.ScanOptions{Span: span, TS: ts, View: view, Reverse: req.Reverse})
-	var arena []byte
+	s := left.sc
+	if s != nil {
+		s.Reset(span)
+	} else {
+		s = mvcc.NewScanner(m.rep.Engine(), mvcc.ScanOptions{Span: span, TS: ts, View: view, Reverse: req.Reverse})
+		if left.keep {
+			left.sc = s
+		}
+	}
+	arena := left.arena
 	for s.Next() {
 		key := s.Key()
 		if left.exhausted() {
@@ -294,11 +320,14 @@ func (m *Machine) scanRows(ctx context.Context, req *txnpb.BatchRequest, resp *t
 			break
 		}
 	}
+	left.arena = arena
 	if err == nil {
 		err = s.Err()
 	}
-	if cerr := s.Close(); err == nil {
-		err = cerr
+	if left.sc == nil {
+		if cerr := s.Close(); err == nil {
+			err = cerr
+		}
 	}
 	return rows, resume, err
 }
