@@ -34,7 +34,7 @@ test-fuzz: ## every fuzz target for FUZZTIME
 	    echo "fuzz $$pkg $$f"; CGO_ENABLED=0 $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg; \
 	  done; done
 
-test-compose: image ## three regions in containers: build, start, query, lose a region
+test-compose: image ## three regions in containers: stopped, killed, cut off, restarted under load, without the time
 	deploy/compose/test.sh
 
 bench: build ## pgbench, or with ARGS=-tpch TPC-H, against three Meridian nodes and against PostgreSQL

@@ -136,6 +136,7 @@ func runTimeserver(ctx context.Context, args []string, e env) error {
 	listen := f.String("listen", "", "UDP host:port to answer NTP on")
 	dispersion := f.Duration("root-dispersion", 0, "error of this host's clock to state, as far as known")
 	stratum := f.Int("stratum", 1, "stratum to state")
+	offset := f.Duration("offset", 0, "state a time that is wrong by this much: for drills, to see a cluster deal with it")
 	if err := f.parse(args); err != nil {
 		if errors.Is(err, errHelp) {
 			f.help()
@@ -151,7 +152,7 @@ func runTimeserver(ctx context.Context, args []string, e env) error {
 	case *stratum < 1 || *stratum > 15:
 		return &server.FlagError{Flag: "stratum", Problem: fmt.Sprintf("%d is out of range", *stratum), Fix: "give 1 to 15"}
 	}
-	s, err := ntpserver.Listen(ntpserver.Config{Addr: *listen, Reply: ntpserver.Reply{RootDispersion: *dispersion, Stratum: uint8(*stratum)}})
+	s, err := ntpserver.Listen(ntpserver.Config{Addr: *listen, Reply: ntpserver.Reply{Offset: *offset, RootDispersion: *dispersion, Stratum: uint8(*stratum)}})
 	if err != nil {
 		return &server.FlagError{Flag: "listen", Problem: err.Error(), Fix: "give a free UDP address of this host"}
 	}
