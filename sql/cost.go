@@ -50,6 +50,7 @@ func (s *Session) endCost(err error) {
 	c.stat.Record(&stmtstats.Cost{Elapsed: now.Sub(c.began), End: now, Rows: c.rows, Retries: c.retries, Failed: err != nil,
 		LockWait: time.Duration(c.ended.LockWait), Replication: time.Duration(c.ended.Replication),
 		CommitWait: time.Duration(c.ended.CommitWait), RPCs: int64(c.ended.RPCs)})
+	s.srv.metrics.latency.Observe(now.Sub(c.began).Seconds())
 	c.stat = nil
 }
 

@@ -6,7 +6,8 @@ import (
 
 // metrics are a server's counters. They count whether or not they are registered.
 type metrics struct {
-	statements prometheus.Counter     // executed, whatever their outcome
+	statements prometheus.Counter // executed, whatever their outcome
+	latency    prometheus.Histogram
 	errors     *prometheus.CounterVec // by SQLSTATE class
 	retries    prometheus.Counter     // implicit transactions run again
 	replays    prometheus.Counter     // blocks run again without the client noticing
@@ -21,6 +22,8 @@ func newMetrics() *metrics {
 	}
 	return &metrics{
 		statements: counter("statements_total", "Messages that ran statements."),
+		latency: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "meridian", Subsystem: "sql", Name: "statement_seconds",
+			Help: "Time from reading a statement to its answer.", Buckets: prometheus.ExponentialBuckets(25e-6, 2, 22)}),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "meridian", Subsystem: "sql", Name: "errors_total",
 			Help: "Errors sent to clients, by class of SQLSTATE."}, []string{"class"}),
 		retries:    counter("retries_total", "Implicit transactions run again after a conflict."),
@@ -39,7 +42,7 @@ func (srv *Server) Register(r prometheus.Registerer) error {
 		defer srv.mu.Unlock()
 		return float64(len(srv.mu.sessions))
 	})
-	for _, c := range []prometheus.Collector{m.statements, m.errors, m.retries, m.replays, m.diverged, m.planHits, m.planMisses, sessions} {
+	for _, c := range []prometheus.Collector{m.statements, m.latency, m.errors, m.retries, m.replays, m.diverged, m.planHits, m.planMisses, sessions} {
 		if err := r.Register(c); err != nil {
 			return err
 		}
