@@ -668,10 +668,14 @@ func (d *Decoder) DecodeEarly(b []byte, out []types.Datum, l *Late) error {
 		switch tag {
 		case tagNull, tagFalse, tagTrue:
 		case tagInt:
+			first := i
 			for i < len(b) && b[i] >= 0x80 {
 				i++
 			}
 			i++
+			if n := i - first; n >= binary.MaxVarintLen64 && i <= len(b) && (n > binary.MaxVarintLen64 || b[i-1] > 1) {
+				return ErrCorrupt // more than 64 bits
+			}
 		case tagFloat:
 			i += 8
 		case tagUUID:
