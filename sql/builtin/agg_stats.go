@@ -370,26 +370,48 @@ func (m *modeAcc) Add(_ *Ctx, a []types.Datum) error {
 func (m *modeAcc) Result(*Ctx) (types.Datum, error) { return m.best, nil }
 
 // hypothetical is rank and its like within group. Its arguments are the hypothetical row and a row of the
-// group, in the sort order of the group; rows arrive sorted ascending.
+// group, in the sort order of the group.
 type hypothetical struct {
 	name             string
+	keys             []Ordering
 	before, peers, n int64
 	distinct         int64
 	last             []types.Datum
+}
+
+func (h *hypothetical) SetOrder(keys []Ordering) { h.keys = keys }
+
+// compare orders two values of key i as the rows are sorted.
+func (h *hypothetical) compare(i int, a, b types.Datum) int {
+	var k Ordering
+	if i < len(h.keys) {
+		k = h.keys[i]
+	}
+	if a.IsNull() != b.IsNull() {
+		if a.IsNull() == k.NullsFirst {
+			return -1
+		}
+		return 1
+	}
+	c := types.Compare(k.Type, a, b)
+	if k.Desc {
+		return -c
+	}
+	return c
 }
 
 func (h *hypothetical) Add(_ *Ctx, a []types.Datum) error {
 	k := len(a) / 2
 	c := 0
 	for i := 0; i < k && c == 0; i++ {
-		c = types.Compare(nil, a[k+i], a[i])
+		c = h.compare(i, a[k+i], a[i])
 	}
 	h.n++
 	if c < 0 {
 		h.before++
 		same := h.last != nil
 		for i := 0; i < k && same; i++ {
-			same = types.Compare(nil, h.last[i], a[k+i]) == 0
+			same = h.compare(i, h.last[i], a[k+i]) == 0
 		}
 		if !same {
 			h.distinct++

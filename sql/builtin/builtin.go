@@ -150,6 +150,18 @@ type Accumulator interface {
 	Result(ctx *Ctx) (types.Datum, error)
 }
 
+// Ordering is one key of the order in which an ordered-set aggregate gets its rows.
+type Ordering struct {
+	Type             *types.T
+	Desc, NullsFirst bool
+}
+
+// Orderer is an Accumulator that must know that order. SetOrder comes before the first Add.
+type Orderer interface {
+	Accumulator
+	SetOrder(keys []Ordering)
+}
+
 // Merger is an Accumulator whose states can be combined: other has the same dynamic type and is not used
 // afterwards.
 type Merger interface {

@@ -93,8 +93,12 @@ func functionCandidates(r FuncRequest) []*candidate {
 			out = append(out, &candidate{fn: fn, args: fn.Args[:n], ndefault: np - n})
 		}
 	}
-	// A function without defaults beats one that needs them for the same argument types.
+	// A function without defaults beats one that needs them for the same argument types, and one that takes
+	// them as they are beats one that gathers them into an array.
 	return slices.DeleteFunc(out, func(c *candidate) bool {
+		if c.expanded > 0 && slices.ContainsFunc(out, func(o *candidate) bool { return o.expanded == 0 && o.ndefault == 0 && slices.Equal(o.args, c.args) }) {
+			return true
+		}
 		return c.ndefault > 0 && slices.ContainsFunc(out, func(o *candidate) bool {
 			return o.ndefault < c.ndefault && slices.Equal(o.args, c.args)
 		})

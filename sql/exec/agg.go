@@ -62,6 +62,13 @@ func (o *aggOp) newStates() []*aggState {
 	for i, a := range o.n.Aggs {
 		flat[i].a = a
 		flat[i].acc = a.Call.NewAcc()
+		if o, ok := flat[i].acc.(builtin.Orderer); ok {
+			keys := make([]builtin.Ordering, len(a.Order))
+			for k, s := range a.Order {
+				keys[k] = builtin.Ordering{Type: s.E.Type(), Desc: s.Desc, NullsFirst: s.NullsFirst}
+			}
+			o.SetOrder(keys)
+		}
 		if a.Distinct {
 			flat[i].distinct = newRowSet(o.s, exprTypes(a.Args))
 		}

@@ -1,7 +1,9 @@
 package plan
 
 import (
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/builtin"
@@ -155,6 +157,17 @@ func (s *scope) resolveArgs(e *ast.FuncCall, req builtin.FuncRequest) ([]Expr, *
 			req.Args = append(req.Args, x.Type())
 		}
 	}
+	if e.WithinGroup && len(e.Args) != len(e.OrderBy) && slices.ContainsFunc(builtin.FuncsNamed(name), func(f *builtin.Func) bool {
+		return f.Agg != nil && f.Agg.Kind == 'h'
+	}) {
+		names := make([]string, len(req.Args))
+		for i, t := range req.Args {
+			names[i] = types.TypeName(t)
+		}
+		return nil, nil, errAt(e.Off, pgerr.UndefinedFunction, "function %s(%s) does not exist", name, strings.Join(names, ", ")).
+			WithHint("To use the hypothetical-set aggregate %s, the number of hypothetical direct arguments (here %d) must match the number of ordering columns (here %d).",
+				name, len(e.Args), len(e.OrderBy))
+	}
 	call, err := builtin.Resolve(req)
 	if err != nil {
 		return nil, nil, at(err, e.Off)
@@ -284,6 +297,9 @@ func (s *scope) aggregate(e *ast.FuncCall, name string, call *builtin.Call, args
 	if err := s.checkAggArgs(args, e.Off); err != nil {
 		return nil, err
 	}
+	if s.nestsOuterAgg(args) {
+		return nil, errAt(e.Args[0].Position(), pgerr.GroupingError, "aggregate function calls cannot be nested")
+	}
 	in := *s
 	in.inAgg = true
 	a := &AggFunc{Name: name, Call: call, Args: args, Distinct: e.Distinct, Slot: s.b.newSlot(), T: call.Ret, Star: e.Star}
@@ -372,6 +388,38 @@ func (s *scope) checkAggArgs(args []Expr, pos int32) error {
 		}
 	}
 	return nil
+}
+
+// nestsOuterAgg reports whether the arguments of an aggregate hold one of an outer query and no column of this
+// one: both then belong to the outer query.
+func (s *scope) nestsOuterAgg(args []Expr) bool {
+	var used slotSet
+	for _, a := range args {
+		exprSlots(a, &used)
+	}
+	if used.empty() {
+		return false
+	}
+	for _, it := range s.items {
+		for _, c := range it.rel.cols {
+			var cs slotSet
+			exprSlots(c.expr, &cs)
+			if cs.intersects(&used) {
+				return false
+			}
+		}
+	}
+	for sc := s.parent; sc != nil; sc = sc.parent {
+		if sc.q == nil || sc.q == s.q {
+			continue
+		}
+		for _, o := range sc.q.aggs {
+			if used.has(o.Slot) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // levelOf returns the scope all columns of the arguments belong to when that is of an outer query of s, nil

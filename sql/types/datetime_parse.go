@@ -552,7 +552,7 @@ func decodeTime(s string, rng int, c *Civil) dtErr {
 		}
 		v := 0
 		if n > 0 {
-			v64, err := strconv.ParseInt(t[:n], 10, 32)
+			v64, err := strconv.ParseInt(t[:n], 10, 64)
 			if err != nil {
 				return 0, "", dtFieldOverflow
 			}

@@ -46,9 +46,9 @@ var intervalUnits = map[string]intervalUnit{
 
 // intervalAcc gathers an interval without overflowing silently.
 type intervalAcc struct {
-	months, days int64
-	micros       int64
-	overflow     bool
+	years, months, days int64
+	micros              int64
+	overflow            bool
 }
 
 func (a *intervalAcc) addMicros(val int64, frac float64, scale int64) {
@@ -103,6 +103,14 @@ func (a *intervalAcc) addFracDays(frac float64, scale float64) {
 	a.addFracMicros(frac-float64(d), microsPerDay)
 }
 
+// addYears counts years apart from months: each must fit a field, and only then are they added up.
+func (a *intervalAcc) addYears(val, scale int64) {
+	n, ok := mul64(val, scale)
+	if a.years += n; !ok || n != int64(int32(n)) || a.years != int64(int32(a.years)) {
+		a.overflow, a.years = true, 0
+	}
+}
+
 func (a *intervalAcc) addFracYears(frac float64, scale float64) {
 	a.addMonths(int64(math.RoundToEven(frac*scale*12)), 1)
 }
@@ -142,7 +150,7 @@ func (a *intervalAcc) add(u intervalUnit, val int64, frac float64) bool {
 		a.addFracDays(frac, 30)
 	case iuYear, iuDecade, iuCentury, iuMillennium:
 		scale := []int64{1, 10, 100, 1000}[u-iuYear]
-		a.addMonths(val, 12*scale)
+		a.addYears(val, scale)
 		a.addFracYears(frac, float64(scale))
 	default:
 		return false
@@ -171,6 +179,10 @@ func ParseInterval(text string, typmod int32, s *Settings) (*Interval, error) {
 	}
 	if e != dtOK {
 		return nil, dtError(e, "interval", text)
+	}
+	a.months += 12 * a.years
+	if a.months != int64(int32(a.months)) {
+		return nil, ErrIntervalRange()
 	}
 	return &Interval{Months: int32(a.months), Days: int32(a.days), Micros: a.micros}, nil
 }
@@ -253,7 +265,7 @@ func (a *intervalAcc) decode(fields []dtField, rng int, style IntervalStyle) dtE
 		if a.micros == math.MinInt64 || a.days == math.MinInt32 || a.months == math.MinInt32 {
 			return dtFieldOverflow
 		}
-		a.micros, a.days, a.months = -a.micros, -a.days, -a.months
+		a.micros, a.days, a.months, a.years = -a.micros, -a.days, -a.months, -a.years
 	}
 	return dtOK
 }
@@ -385,7 +397,7 @@ func (a *intervalAcc) decodeISO(s string) dtErr {
 			return 0, 0, 0, dtBadFormat
 		}
 		if width > 0 {
-			v, err := strconv.ParseInt(s[:intEnd], 10, 32)
+			v, err := strconv.ParseInt(s[:intEnd], 10, 64)
 			if err != nil {
 				return 0, 0, 0, dtFieldOverflow
 			}
