@@ -142,3 +142,43 @@ func BenchmarkPut10(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkScanLayer scans 10,000 rows, as plain versions and as the provisional ones of a committed transaction.
+func BenchmarkScanLayer(b *testing.B) {
+	const rows = 10_000
+	for _, provisional := range []bool{false, true} {
+		e, err := Open(Config{FS: vfs.NewMem(), Dir: "state", Logger: discardLogger()})
+		if err != nil {
+			b.Fatal(err)
+		}
+		batch := e.NewBatch()
+		value := make([]byte, 100)
+		for i := range rows {
+			if key := benchKey(nil, i); provisional {
+				batch.PutProvisional(key, 1000, TxnID{1}, uint64(i), value)
+			} else {
+				batch.Put(key, 1000, value)
+			}
+		}
+		if err := batch.Commit(true); err != nil {
+			b.Fatal(err)
+		}
+		view := View{Layers: NewLayers([]*Layer{{Txn: TxnID{1}, TS: 2000, First: 1000}})}
+		for _, reverse := range []bool{false, true} {
+			b.Run(map[bool]string{false: "plain", true: "layer"}[provisional]+map[bool]string{false: "/forward", true: "/reverse"}[reverse], func(b *testing.B) {
+				for range b.N {
+					s := NewScanner(e, ScanOptions{Span: Span{[]byte{1}, []byte{0xff}}, TS: 5000, View: view, Reverse: reverse})
+					n := 0
+					for s.Next() {
+						n++
+					}
+					if s.Err() != nil || n != rows {
+						b.Fatal(n, s.Err())
+					}
+					s.Close()
+				}
+			})
+		}
+		e.Close()
+	}
+}

@@ -31,12 +31,14 @@ type Scanner struct {
 
 	started bool
 	done    bool
-	ahead   bool      // forward: the iterator has left the version returned, perhaps its key
+	ahead   bool      // forward: the iterator has left the version returned
+	left    bool      // ahead: and its key
 	key     []byte    // aliases the iterator, or keyBuf
 	value   []byte    // aliases the iterator, or valBuf
 	vts     Timestamp // version of value, zero for the reader's own
 	cur     found     // what value is
-	live    bool      // reverse: cur has a value
+	live    bool      // cur has a value
+	memo    *Layer    // the layer met last, not the reader's own: rows of one transaction lie together
 
 	keyBuf, valBuf, seekBuf []byte
 	lower, upper            []byte
@@ -50,7 +52,7 @@ var scanners = sync.Pool{New: func() any { return new(Scanner) }}
 func NewScanner(r Reader, opts ScanOptions) *Scanner {
 	s := scanners.Get().(*Scanner)
 	s.opts, s.err, s.started, s.done = opts, nil, false, false
-	s.it, s.key, s.value, s.vts, s.ahead = nil, nil, nil, 0, false
+	s.it, s.key, s.value, s.vts, s.ahead, s.memo = nil, nil, nil, 0, false, nil
 	if opts.Span.Empty() || opts.TS <= 0 {
 		s.done = true
 		return s
@@ -186,13 +188,10 @@ func (s *Scanner) next() bool {
 // leave moves to the next key after the iterator has been moved on from a version of keyBuf.
 func (s *Scanner) leave() bool {
 	s.ahead = false
-	if !s.it.Valid() {
-		return false
+	if s.left {
+		return s.it.Valid()
 	}
-	if key, _, err := decodeVersionKey(s.it.Key()); err == nil && bytes.Equal(key, s.keyBuf) {
-		return s.it.NextPrefix()
-	}
-	return true
+	return s.it.NextPrefix()
 }
 
 // hidden reports whether a layer's deletion of a span hides cur, which is at key.
@@ -214,6 +213,7 @@ func (s *Scanner) provisional(key, raw []byte) bool {
 	}
 	s.keyBuf = append(s.keyBuf[:0], key...)
 	s.take(&w, l, own, tombstone)
+	s.left = true
 	for s.it.Next() {
 		k := s.it.Key()
 		key, _, err := decodeVersionKey(k)
@@ -224,6 +224,7 @@ func (s *Scanner) provisional(key, raw []byte) bool {
 		if !bytes.Equal(key, s.keyBuf) {
 			break
 		}
+		s.left = false
 		raw, err := s.it.ValueAndErr()
 		if err != nil {
 			s.err = err
@@ -242,6 +243,7 @@ func (s *Scanner) provisional(key, raw []byte) bool {
 		if other != nil && w.seq > s.cur.seq {
 			s.take(&w, l, own, tombstone)
 		}
+		s.left = true // unless the next one is of the key, too
 	}
 	if s.err = s.it.Error(); s.err != nil {
 		return false
@@ -262,7 +264,13 @@ func (s *Scanner) open(raw []byte) (w provisional, l *Layer, own, tombstone bool
 		s.err = corrupt(k, err)
 		return w, nil, false, false
 	}
-	l, own = s.opts.View.layer(&w, s.opts.TS)
+	if l = s.memo; l != nil && l.Txn == w.txn {
+		if l.ignored(w.seq) {
+			l = nil
+		}
+	} else if l, own = s.opts.View.layer(&w, s.opts.TS); l != nil && !own {
+		s.memo = l
+	}
 	return w, l, own, kind == kindProvisionalTombstone
 }
 
@@ -418,6 +426,7 @@ func (s *Scanner) Close() error {
 		s.it = nil
 	}
 	s.opts, s.key, s.value, s.cur = ScanOptions{}, nil, nil, found{}
+	s.memo = nil
 	s.iterOpts = pebble.IterOptions{}
 	s.filters[0] = nil
 	if cap(s.valBuf) > 1<<20 {
