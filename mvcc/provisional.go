@@ -288,6 +288,37 @@ func (b *Batch) MoveDeletion(l *Layer, span Span, layers *Layers, maxBytes int) 
 	return resume, dealt, nil
 }
 
+// NewerThan reports whether anything in span is stored under a timestamp at or above ts, whatever it counts for.
+func NewerThan(r Reader, span Span, ts Timestamp) (bool, error) {
+	if span.Empty() {
+		return false, nil
+	}
+	it, err := r.newIter(&pebble.IterOptions{
+		LowerBound:      appendVersionKey(nil, span.Start, 0),
+		UpperBound:      appendVersionKey(nil, span.End, 0),
+		PointKeyFilters: []pebble.BlockPropertyFilter{cockroachkvs.NewMVCCTimeIntervalFilter(uint64(max(ts, 1)), uint64(maxTS))},
+	})
+	if err != nil {
+		return false, err
+	}
+	newer := false
+	for ok := it.First(); ok && !newer; ok = it.NextPrefix() { // the newest of a key comes first
+		_, vts, derr := decodeVersionKey(it.Key())
+		if derr != nil {
+			err = corrupt(it.Key(), derr)
+			break
+		}
+		newer = vts >= ts
+	}
+	if err == nil {
+		err = it.Error()
+	}
+	if cerr := it.Close(); err == nil {
+		err = cerr
+	}
+	return newer, err
+}
+
 // LayerKeys calls fn for each key in span that has a provisional version of l, in order, until it returns false. The
 // slice is valid during the call only.
 func LayerKeys(r Reader, l *Layer, span Span, fn func(key []byte) bool) error {

@@ -305,6 +305,15 @@ func (m *Machine) applyMove(b *mvcc.Batch, index uint64, c *command) (any, error
 		l.moved = true
 		left -= n
 	}
+	if c.ts != 0 && l.span == 0 && l.from == nil {
+		cleared, err := m.clearDeleted(b, l, c.ts)
+		if err != nil {
+			return nil, err
+		}
+		if cleared {
+			l.span = len(l.Deleted)
+		}
+	}
 	var others *mvcc.Layers
 	if len(l.Deleted) > 0 {
 		var all []*mvcc.Layer
@@ -319,15 +328,9 @@ func (m *Machine) applyMove(b *mvcc.Batch, index uint64, c *command) (any, error
 		if left <= 0 {
 			return applied{more: true}, nil
 		}
-		span := mvcc.Span{Start: l.Deleted[l.span].Start, End: l.Deleted[l.span].End}
+		span := m.clip(&l.Deleted[l.span])
 		if l.from != nil {
 			span.Start = l.from
-		}
-		if bytes.Compare(span.Start, desc.Start) < 0 {
-			span.Start = desc.Start
-		}
-		if bytes.Compare(span.End, desc.End) > 0 {
-			span.End = desc.End
 		}
 		resume, n, err := b.MoveDeletion(&l.Layer, span, others, left)
 		if err != nil {
@@ -343,6 +346,43 @@ func (m *Machine) applyMove(b *mvcc.Batch, index uint64, c *command) (any, error
 	l.removed = index
 	m.movedLayers = append(m.movedLayers, l)
 	return applied{}, nil
+}
+
+// clearDeleted removes what a layer's span deletions hide, without a tombstone for each key, if the GC threshold may be
+// raised to ts, past the layer, and nothing in the spans is as new as the layer: then no permitted read can see anything
+// there.
+func (m *Machine) clearDeleted(b *mvcc.Batch, l *layer, ts truetime.Timestamp) (bool, error) {
+	for _, o := range m.state.layers {
+		if o != l {
+			ts = min(ts, o.TS.Prev())
+		}
+	}
+	if ts < l.TS || len(l.Deleted) == 0 {
+		return false, nil
+	}
+	for i := range l.Deleted {
+		newer, err := mvcc.NewerThan(b, m.clip(&l.Deleted[i]), l.TS)
+		if err != nil || newer {
+			return false, err
+		}
+	}
+	for i := range l.Deleted {
+		b.ClearSpan(m.clip(&l.Deleted[i]))
+	}
+	return true, m.raiseThresholdLocked(b, ts)
+}
+
+// clip returns the part of a deleted span that lies in the range.
+func (m *Machine) clip(d *mvcc.DeletedSpan) mvcc.Span {
+	desc := m.rep.Desc()
+	span := mvcc.Span{Start: d.Start, End: d.End}
+	if bytes.Compare(span.Start, desc.Start) < 0 {
+		span.Start = desc.Start
+	}
+	if bytes.Compare(span.End, desc.End) > 0 {
+		span.End = desc.End
+	}
+	return span
 }
 
 func (m *Machine) applyDropStaged(b *mvcc.Batch, c *command) (any, error) {
@@ -389,14 +429,18 @@ func (m *Machine) applyGC(b *mvcc.Batch, c *command) (any, error) {
 	for _, l := range m.state.layers {
 		c.ts = min(c.ts, l.TS.Prev())
 	}
-	if err := b.SetGCThreshold(uint64(m.id), c.ts); err != nil {
-		return nil, err
+	return nil, m.raiseThresholdLocked(b, c.ts)
+}
+
+func (m *Machine) raiseThresholdLocked(b *mvcc.Batch, ts truetime.Timestamp) error {
+	if err := b.SetGCThreshold(uint64(m.id), ts); err != nil {
+		return err
 	}
-	if c.ts > m.state.threshold {
+	if ts > m.state.threshold {
 		// Readers are refused from now on. What they can no longer see each replica removes on its own time:
 		// a scan of the whole range has no place in the apply of a command.
-		m.state.threshold = c.ts
-		m.threshold.Store(int64(c.ts))
+		m.state.threshold = ts
+		m.threshold.Store(int64(ts))
 	}
-	return nil, nil
+	return nil
 }

@@ -25,7 +25,7 @@ const (
 	cmdResolve commandKind = 4
 	// cmdStage: staged writes of txn at ts, numbered from seq.
 	cmdStage commandKind = 5
-	// cmdMove: a piece of the layer of txn is moved.
+	// cmdMove: a piece of the layer of txn is moved. What lies below ts may go.
 	cmdMove commandKind = 6
 	// cmdAbort: commit is aborted, unless decided before.
 	cmdAbort commandKind = 7

@@ -1,9 +1,7 @@
 package participant
 
 import (
-	"cmp"
 	"context"
-	"math"
 	"slices"
 	"time"
 
@@ -38,12 +36,12 @@ func (s *Server) moveLoop() {
 			if l == nil || m.layers.Load() == nil {
 				continue
 			}
-			id, ok := m.nextLayer()
-			if !ok {
+			id, dead, due := m.nextLayer()
+			if !due {
 				continue
 			}
 			began := time.Now()
-			_ = m.movePiece(l.ctx, id) // what fails is tried again
+			_ = m.movePiece(l.ctx, id, dead) // what fails is tried again
 			wait := max(movePause, moveShare*time.Since(began))
 			select {
 			case <-time.After(wait):
@@ -55,23 +53,38 @@ func (s *Server) moveLoop() {
 	}
 }
 
-// nextLayer returns the oldest layer of the range if it is due.
-func (m *Machine) nextLayer() (id TxnID, ok bool) {
+// nextLayer returns the oldest layer of the range that is due, and the timestamp below which nobody reads any more.
+//
+// A deletion of a span costs a tombstone for each key if it is moved while the keys may still be read, and nothing to
+// speak of once they may not. So it waits until garbage is collected up to it.
+func (m *Machine) nextLayer() (id TxnID, dead truetime.Timestamp, due bool) {
+	now := m.srv.cfg.Clock.Now().Earliest
+	cfg := &m.srv.cfg
+	if cfg.GCTTL > 0 {
+		dead = now.Add(-cfg.GCTTL)
+	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	oldest := truetime.Timestamp(math.MaxInt64)
+	crowded := len(m.state.layers) > maxLayers
+	var oldest *layer
 	for x, l := range m.state.layers {
-		if c := cmp.Compare(l.TS, oldest); c < 0 || c == 0 && slices.Compare(x[:], id[:]) < 0 {
-			id, oldest = x, l.TS
+		age := now.Add(-cfg.MoveAfter)
+		if len(l.Deleted) > 0 && cfg.GCTTL > 0 {
+			age = dead
+		}
+		if !crowded && l.TS > age {
+			continue
+		}
+		if oldest == nil || l.TS < oldest.TS || l.TS == oldest.TS && slices.Compare(x[:], id[:]) < 0 {
+			id, oldest = x, l
 		}
 	}
-	due := len(m.state.layers) > maxLayers || m.srv.cfg.Clock.Now().Earliest > oldest.Add(m.srv.cfg.MoveAfter)
-	return id, len(m.state.layers) > 0 && due
+	return id, dead, oldest != nil
 }
 
 // movePiece moves a piece of a layer.
-func (m *Machine) movePiece(ctx context.Context, id TxnID) error {
-	c := command{kind: cmdMove, txn: id}
+func (m *Machine) movePiece(ctx context.Context, id TxnID, dead truetime.Timestamp) error {
+	c := command{kind: cmdMove, txn: id, ts: dead}
 	_, err := m.logged(ctx, &c)
 	if err == nil {
 		m.srv.metrics.pieces.Inc()

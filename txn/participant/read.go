@@ -79,7 +79,9 @@ func (m *Machine) strongTimestamp(ctx context.Context, l *leadership, req *txnpb
 	// First LastTS, then the conflicts: a commit that finishes in between is concurrent with this read.
 	last := truetime.Timestamp(l.lastTS.Load())
 	if last != 0 && !m.conflicts(l, req, truetime.MaxTimestamp) {
-		return last, nil
+		// An idle range may have collected garbage past its last commit. Nothing has been committed in between, and
+		// nothing will be: the threshold lies in the past.
+		return max(last, truetime.Timestamp(m.threshold.Load())), nil
 	}
 	ts := m.now()
 	return ts, m.settle(ctx, l, req, nil, ts)

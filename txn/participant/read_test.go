@@ -168,6 +168,27 @@ func TestInsertConditions(t *testing.T) {
 	})
 }
 
+// TestStrongReadOfIdleRange: the leader answers at the timestamp of its last commit, but not below the GC threshold when
+// that has passed it.
+func TestStrongReadOfIdleRange(t *testing.T) {
+	one(t, func(ctx context.Context, c *cluster, cl client) {
+		load(ctx, t, cl, 1, "b=1")
+		time.Sleep(5 * time.Hour)
+		m := c.groups[1].replicas[1].m
+		if err := m.RaiseGCThreshold(ctx, truetime.FromTime(time.Now().Add(-time.Hour))); err != nil {
+			t.Fatal(err)
+		}
+		if threshold := truetime.Timestamp(m.threshold.Load()); threshold <= truetime.Timestamp(m.lead.Load().lastTS.Load()) {
+			t.Fatalf("the threshold is %s: the test shows nothing", threshold)
+		}
+		v, _, err := cl.snapshot(ctx, "b", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustEqual(t, "value", v, "1")
+	})
+}
+
 // TestSplit: locks above the key move, transactions with locks on both sides commit over both halves, and
 // those that do not know of the split are told.
 func TestSplit(t *testing.T) {

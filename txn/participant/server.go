@@ -51,7 +51,8 @@ type Config struct {
 	GCTTL time.Duration
 	// GCInterval is how often a range collects garbage and trims outcomes. Default 1m.
 	GCInterval time.Duration
-	// MoveAfter is how long after a large commit its writes begin to be moved to their commit timestamp. Default 1m.
+	// MoveAfter is how long after a large commit its writes begin to be moved to their commit timestamp. Its deletions
+	// of spans wait for GCTTL. Default 10m.
 	MoveAfter time.Duration
 
 	// The following break the protocol on purpose, for tests that must then see an anomaly.
@@ -98,7 +99,7 @@ func NewServer(cfg Config) (*Server, error) {
 	cfg.OutcomeRetention = cmp.Or(cfg.OutcomeRetention, 5*time.Minute)
 	cfg.GCTTL = cmp.Or(cfg.GCTTL, time.Hour)
 	cfg.GCInterval = cmp.Or(cfg.GCInterval, time.Minute)
-	cfg.MoveAfter = cmp.Or(cfg.MoveAfter, time.Minute)
+	cfg.MoveAfter = cmp.Or(cfg.MoveAfter, 10*time.Minute)
 	s := &Server{
 		cfg:      cfg,
 		metrics:  newMetrics(cfg.Metrics),
