@@ -126,7 +126,9 @@ func TestBadInput(t *testing.T) {
 		if err := n.WaitReady(ctx); err != nil {
 			t.Fatal(err)
 		}
-		mustExec(t, ctx, admin, `update t set filler = replace(filler, 'x', 'y') where id = 1`)
+		for range 20 { // so that damage in the middle of the log is not at its end
+			mustExec(t, ctx, admin, `update t set filler = replace(filler, 'x', 'y') where id = 1`)
+		}
 		local := connect(t, ctx, n.URL())
 		mustExec(t, ctx, local, `set meridian.exact_staleness = '10ms'`) // what this replica has itself
 		for filler := ""; !strings.HasPrefix(filler, "y"); {
@@ -141,6 +143,7 @@ func TestBadInput(t *testing.T) {
 			glob       string // files that are damaged in the middle
 			want       string
 		}{
+			{"raft log", n.Store, "raftlog/*.log", "cannot be opened"},
 			{"raft log's list of files", n.Store, "raftlog/MANIFEST-*", "cannot be opened"},
 			{"state engine's list of files", n.Store, "state/MANIFEST-*", "cannot be opened"},
 			{"old copy", old, "", "an old copy: move it away"},
@@ -227,7 +230,7 @@ func TestBadInput(t *testing.T) {
 		unchanged(t, "bad statements")
 	})
 	for i, n := range c.Nodes {
-		log, err := os.ReadFile(n.Log())
+		log, err := os.ReadFile(n.LogPath())
 		if err != nil {
 			t.Fatal(err)
 		}

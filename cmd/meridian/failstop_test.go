@@ -44,7 +44,7 @@ func TestStoreTakenAway(t *testing.T) {
 	if lines := bytes.Count(log, []byte("\n")); lines > 10 || bytes.Count(log, []byte("the node stops")) != 1 || bytes.Contains(log, []byte("goroutine ")) {
 		t.Errorf("its last words are %d lines", lines)
 	}
-	if !bytes.Contains(log, []byte("\nmeridian: --store: ")) {
+	if !bytes.Contains(log, []byte("\nmeridian: --store (MERIDIAN_STORE): ")) {
 		t.Error("the process does not say why it ends")
 	}
 	conn.Close(ctx)

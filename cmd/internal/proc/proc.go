@@ -204,19 +204,6 @@ func (n *Node) stop(sig syscall.Signal) {
 	n.cmd = nil
 }
 
-// Wait returns when the process has ended by itself.
-func (n *Node) Wait(ctx context.Context) error {
-	select {
-	case <-n.done:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("node %d has not ended: %w", n.Index+1, ctx.Err())
-	}
-}
-
-// Log is the file with everything that the node's processes have printed.
-func (n *Node) Log() string { return n.cluster.logPath(fmt.Sprintf("node%d", n.Index+1)) }
-
 // WaitReady returns when /readyz answers 200, the process has died, or ctx is over.
 func (n *Node) WaitReady(ctx context.Context) error {
 	tick := time.NewTicker(50 * time.Millisecond)
