@@ -157,16 +157,16 @@ func (s *scope) resolveArgs(e *ast.FuncCall, req builtin.FuncRequest) ([]Expr, *
 			req.Args = append(req.Args, x.Type())
 		}
 	}
-	if e.WithinGroup && len(e.Args) != len(e.OrderBy) && slices.ContainsFunc(builtin.FuncsNamed(name), func(f *builtin.Func) bool {
+	if e.WithinGroup && len(e.Args) != len(e.OrderBy) && slices.ContainsFunc(builtin.FuncsNamed(req.Name), func(f *builtin.Func) bool {
 		return f.Agg != nil && f.Agg.Kind == 'h'
 	}) {
 		names := make([]string, len(req.Args))
 		for i, t := range req.Args {
 			names[i] = types.TypeName(t)
 		}
-		return nil, nil, errAt(e.Off, pgerr.UndefinedFunction, "function %s(%s) does not exist", name, strings.Join(names, ", ")).
+		return nil, nil, errAt(e.Off, pgerr.UndefinedFunction, "function %s(%s) does not exist", req.Name, strings.Join(names, ", ")).
 			WithHint("To use the hypothetical-set aggregate %s, the number of hypothetical direct arguments (here %d) must match the number of ordering columns (here %d).",
-				name, len(e.Args), len(e.OrderBy))
+				req.Name, len(e.Args), len(e.OrderBy))
 	}
 	call, err := builtin.Resolve(req)
 	if err != nil {
