@@ -404,6 +404,7 @@ func (s *Session) prepareEnv(ctx context.Context, env *exec.Env, p *plan.Plan, p
 		Catalog:   t.catalog,
 		Deferred:  &t.deferred,
 		RowID:     s.srv.cfg.RowID,
+		Triggers:  s,
 	}
 	if len(p.Tables) == 0 && p.ReadOnly {
 		return nil // touches no table

@@ -61,6 +61,9 @@ type routineState struct {
 // callRoutine implements builtin.Ctx.Routine.
 func (s *Session) callRoutine(call *builtin.Call, args []types.Datum) ([][]types.Datum, error) {
 	r := call.Func.User.(*plan.Routine)
+	if r.Desc.Ret.OID == types.OIDTrigger {
+		return nil, pgerr.Unsupported("trigger functions can only be called as triggers")
+	}
 	fields := call.Columns
 	if fields == nil && call.Ret.Kind == types.KindTuple && call.Ret.Def != nil {
 		fields = call.Ret.Def.Fields

@@ -449,7 +449,7 @@ func (s *Session) runDeferred(ctx context.Context) error {
 		return err
 	}
 	s.bctx.Context = ctx
-	return t.deferred.Run(ctx, &exec.Env{Txn: tx, Isolation: t.iso, Builtin: &s.bctx, Catalog: t.catalog, RowID: s.srv.cfg.RowID,
+	return t.deferred.Run(ctx, &exec.Env{Txn: tx, Isolation: t.iso, Builtin: &s.bctx, Catalog: t.catalog, RowID: s.srv.cfg.RowID, Triggers: s,
 		Virtual: t.catalog.Virtual(), Sequences: s})
 }
 

@@ -81,7 +81,7 @@ func (x *executor) run(ctx context.Context, stmt ast.Stmt) error {
 	case *ast.AlterFunctionStmt:
 		return x.alterFunction(ctx, s)
 	case *ast.CreateTriggerStmt:
-		return pgerr.Unsupported("triggers are not supported")
+		return x.createTrigger(ctx, s)
 	case *ast.CreateViewStmt:
 		return x.createView(ctx, s)
 	case *ast.RefreshStmt:

@@ -413,7 +413,8 @@ func (x *executor) dropFunction(ctx context.Context, f *catalog.Function, behavi
 	var deps []string
 	var drops []func() error
 	for _, t := range x.snap().Tables() {
-		for _, tr := range t.Triggers {
+		triggers := slices.SortedFunc(slices.Values(t.Triggers), func(a, b *catalog.Trigger) int { return int(a.OID) - int(b.OID) })
+		for _, tr := range triggers {
 			if tr.Function == f.ID {
 				deps = append(deps, "trigger "+tr.Name+" on table "+x.displayName(t))
 				drops = append(drops, func() error { return x.removeTrigger(ctx, t.ID, tr.OID) })

@@ -74,6 +74,9 @@ func (x *executor) createPartition(ctx context.Context, s *ast.CreateTableStmt) 
 			return err
 		}
 	}
+	if err := x.inheritTriggers(ctx, parent, t.ID); err != nil {
+		return err
+	}
 	np := x.snap().TableByID(parent.ID).Clone()
 	np.Partitioning.Children = append(np.Partitioning.Children, t.ID)
 	if err := x.View.Put(ctx, np); err != nil {
@@ -377,6 +380,9 @@ func (x *executor) attachPartition(ctx context.Context, parent *catalog.Table, c
 			return err
 		}
 	}
+	if err := x.inheritTriggers(ctx, parent, t.ID); err != nil {
+		return err
+	}
 	np := x.snap().TableByID(parent.ID).Clone()
 	np.Partitioning.Children = append(np.Partitioning.Children, t.ID)
 	return x.View.Put(ctx, np)
@@ -540,6 +546,7 @@ func (x *executor) detachPartition(ctx context.Context, parent *catalog.Table, c
 	for _, ix := range nt.AllIndexes() {
 		ix.PartOf = 0
 	}
+	nt.Triggers = slices.DeleteFunc(nt.Triggers, func(tr *catalog.Trigger) bool { return tr.PartOf != 0 })
 	var own []*catalog.ForeignKey
 	for _, fk := range nt.FKs {
 		if fk.PartOf != 0 {

@@ -52,8 +52,14 @@ func (x *executor) createTrigger(ctx context.Context, s *ast.CreateTriggerStmt) 
 			return pgerr.Unsupported("INSTEAD OF triggers cannot have column lists")
 		}
 	}
-	if s.Row && s.Events&ast.OnTruncate != 0 {
-		return pgerr.Unsupported("TRUNCATE FOR EACH ROW triggers are not supported")
+	if s.Events&ast.OnTruncate != 0 {
+		if s.Row {
+			return pgerr.Unsupported("TRUNCATE FOR EACH ROW triggers are not supported")
+		}
+		return pgerr.Unsupported("TRUNCATE triggers are not supported")
+	}
+	if s.Timing == ast.TriggerInsteadOf {
+		return pgerr.Unsupported("INSTEAD OF triggers are not supported")
 	}
 	tr := &catalog.Trigger{Name: s.Name, Row: s.Row, Events: s.Events, Args: s.Args, Timing: [...]byte{'A', 'B', 'I'}[s.Timing],
 		Deferrable: s.Deferrable, Deferred: s.InitiallyDeferred, OldTable: s.OldTable, NewTable: s.NewTable}
@@ -316,4 +322,16 @@ func (x *executor) enableTrigger(ctx context.Context, t *catalog.Table, c *ast.A
 		}
 		return x.enableTrigger(ctx, p, c)
 	})
+}
+
+// inheritTriggers gives a partition the row triggers of its table.
+func (x *executor) inheritTriggers(ctx context.Context, parent *catalog.Table, part uint32) error {
+	for _, tr := range parent.Triggers {
+		if tr.Row {
+			if err := x.inheritTrigger(ctx, parent, x.snap().TableByID(part), tr); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

@@ -33,6 +33,8 @@ type Env struct {
 	Deferred *Deferred
 	// Sequences answers SELECT ... FROM sequence; a SequenceReader or nil.
 	Sequences any
+	// Triggers runs triggers; nil where tables have none.
+	Triggers TriggerRunner
 	// Virtual is handed to the row generators of system views.
 	Virtual any
 }

@@ -96,6 +96,9 @@ func (s *state) fastUpdate(ctx context.Context, n *plan.Update, key []byte) erro
 	if err := setNew(s, w, n.Set, vals); err != nil {
 		return err
 	}
+	if err := w.complete(); err != nil {
+		return err
+	}
 	any := w.pkMoves
 	for _, a := range w.affected {
 		any = any || a

@@ -25,6 +25,8 @@ type fkQueue struct {
 	depth int
 	// uniques are keys of deferrable unique indexes to be looked at.
 	uniques []uniqueCheck
+	// events are AFTER triggers to be fired.
+	events []triggerEvent
 }
 
 // uniqueCheck is a key of which a deferrable unique index must hold one entry at most.
@@ -42,21 +44,22 @@ type Deferred struct {
 	checks  []*fkCheck
 	acts    []fkAction
 	uniques []uniqueCheck
+	events  []triggerEvent
 	all     int8 // SET CONSTRAINTS ALL: 1 deferred, -1 immediate
 	named   map[string]bool
 }
 
 // DeferredMark is a point that RollbackTo returns to.
-type DeferredMark struct{ checks, acts, uniques int }
+type DeferredMark struct{ checks, acts, uniques, events int }
 
 // Mark and RollbackTo go with savepoints: checks of changes that are undone are forgotten.
 func (d *Deferred) Mark() DeferredMark {
-	return DeferredMark{len(d.checks), len(d.acts), len(d.uniques)}
+	return DeferredMark{len(d.checks), len(d.acts), len(d.uniques), len(d.events)}
 }
 
 // RollbackTo forgets what was put off after the mark.
 func (d *Deferred) RollbackTo(m DeferredMark) {
-	d.checks, d.acts, d.uniques = d.checks[:m.checks], d.acts[:m.acts], d.uniques[:m.uniques]
+	d.checks, d.acts, d.uniques, d.events = d.checks[:m.checks], d.acts[:m.acts], d.uniques[:m.uniques], d.events[:m.events]
 }
 
 // Set is SET CONSTRAINTS: nil names mean ALL. After setting them immediate the caller calls Run.
@@ -78,7 +81,7 @@ func (d *Deferred) Set(names []string, deferred bool) {
 
 // Empty reports whether nothing was put off.
 func (d *Deferred) Empty() bool {
-	return len(d.checks) == 0 && len(d.acts) == 0 && len(d.uniques) == 0
+	return len(d.checks) == 0 && len(d.acts) == 0 && len(d.uniques) == 0 && len(d.events) == 0
 }
 
 // deferred reports whether a deferrable constraint waits for the end of the transaction.
@@ -108,8 +111,8 @@ func (d *Deferred) Run(ctx context.Context, env *Env) error {
 	e.Deferred = nil // from here on everything is immediate
 	s := newState(&plan.Plan{}, &e)
 	q := s.queue()
-	q.order, q.acts, q.uniques = d.checks, d.acts, d.uniques
-	d.checks, d.acts, d.uniques = nil, nil, nil
+	q.order, q.acts, q.uniques, q.events = d.checks, d.acts, d.uniques, d.events
+	d.checks, d.acts, d.uniques, d.events = nil, nil, nil, nil
 	return q.run(ctx)
 }
 
@@ -246,6 +249,18 @@ func (q *fkQueue) run(ctx context.Context) error {
 	}
 	q.depth++
 	defer func() { q.depth-- }()
+	for {
+		if err := q.settle(ctx); err != nil || len(q.events) == 0 {
+			return err
+		}
+		if err := q.fireAll(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// settle does the actions and checks of constraints.
+func (q *fkQueue) settle(ctx context.Context) error {
 	var late []fkAction
 	later := q.s.env.Deferred
 	for len(q.acts) > 0 || len(q.order) > 0 || len(late) > 0 {

@@ -3,6 +3,7 @@ package exec
 import (
 	"context"
 
+	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/plan"
 	"github.com/meridian-db/meridian/sql/types"
@@ -44,6 +45,12 @@ type modifyOp struct {
 	// gets to out.
 	take  func(ctx context.Context) error
 	flush func(ctx context.Context) error
+	// before fires BEFORE ROW triggers on a change and completes its row; false: there is nothing to be written.
+	before func(ctx context.Context, c *change) (bool, error)
+	// table, events and set are what statement triggers are told.
+	table  *plan.Table
+	events uint8
+	set    map[int]bool
 	// after restores a returned row into the frame.
 	emit func(c *change)
 }
@@ -54,6 +61,11 @@ func (o *modifyOp) open(ctx context.Context) error {
 	o.size = 16
 	o.store.reset()
 	o.pending, o.out, o.pos, o.n, o.eof = nil, nil, 0, 0, false
+	if o.table != nil && o.table.Triggers != nil {
+		if err := o.s.statement(ctx, o.table, o.events, o.set); err != nil {
+			return err
+		}
+	}
 	return o.in.open(ctx)
 }
 
@@ -111,6 +123,23 @@ func (o *modifyOp) step(ctx context.Context) error {
 // write writes the pending changes in batches.
 func (o *modifyOp) write(ctx context.Context) error {
 	all := o.pending
+	if o.before != nil {
+		for i := range all {
+			ok, err := o.before(ctx, &all[i])
+			if err != nil {
+				return err
+			}
+			if !ok {
+				continue
+			}
+			o.pending = all[i : i+1]
+			if err := o.flush(ctx); err != nil {
+				return err
+			}
+		}
+		all = all[:0]
+		o.pending = all
+	}
 	for len(all) > 0 {
 		k := min(len(all), writeBatch)
 		o.pending = all[:k]
@@ -198,6 +227,9 @@ func delay(x op) {
 	default:
 		return
 	}
+	if m.before != nil {
+		return // what it returns is known when its triggers have run
+	}
 	m.delayed, m.stream = true, false
 }
 
@@ -237,7 +269,10 @@ func newInsert(s *state, n *plan.Insert, in op) op {
 	o.modifyOp = modifyOp{s: s, in: in, w: newWriter(s, n.Target), returning: n.Returning, stream: n.Stream, store: &rows{s: s}, keep: n.Keep}
 	o.exprs = needFrame(n.Target)
 	o.take, o.flush, o.emit = o.takeRow, o.flushRows, o.emitRow
+	o.table, o.events = n.Target.Table, catalog.TriggerInsert
+	o.fireBefore(o.w, catalog.TriggerInsert, nil)
 	if c := n.Conflict; c != nil && c.Update {
+		o.events |= catalog.TriggerUpdate
 		o.cw = newWriter(s, c.OldTarget)
 		o.cw.present = o.w.present
 		ords := map[int]bool{}
@@ -247,7 +282,10 @@ func newInsert(s *state, n *plan.Insert, in op) op {
 		for _, g := range n.Target.Generated {
 			ords[g.Ord] = true
 		}
-		o.cw.limitTo(ords)
+		o.set = ords
+		if !n.Target.Table.HasTrigger(plan.Before, true, catalog.TriggerUpdate) {
+			o.cw.limitTo(ords)
+		}
 		o.touched = map[string]bool{}
 		all := make([]int, len(n.Target.Table.Columns))
 		for i := range all {
@@ -294,8 +332,10 @@ func (o *insertOp) takeRow(context.Context) error {
 			return err
 		}
 	}
-	if err := o.w.complete(); err != nil {
-		return err
+	if o.before == nil {
+		if err := o.w.complete(); err != nil {
+			return err
+		}
 	}
 	row, err := o.saveRow(o.w.newRow())
 	if err != nil {
@@ -355,6 +395,9 @@ func (o *insertOp) flushRows(ctx context.Context) error {
 				o.touched[string(keys[i])] = true
 			}
 			if err := o.s.queueChild(o.n_.Target.Table, nil, c.new); err != nil {
+				return err
+			}
+			if err := o.s.afterRow(o.n_.Target.Table, catalog.TriggerInsert, nil, nil, c.new); err != nil {
 				return err
 			}
 		} else if c.new == nil {
@@ -439,6 +482,13 @@ func (o *insertOp) updateExisting(ctx context.Context, c *change, arbiter int, k
 			return err
 		}
 	}
+	if row, err = s.beforeRow(ctx, o.n_.Target.Table, catalog.TriggerUpdate, o.set, oldRow, row); err != nil {
+		return err
+	}
+	if row == nil {
+		c.new = nil
+		return nil
+	}
 	copy(w.newRow(), row)
 	if err := w.complete(); err != nil {
 		return err
@@ -475,6 +525,9 @@ func (o *insertOp) updateExisting(ctx context.Context, c *change, arbiter int, k
 		return err
 	}
 	if err := s.queueParent(o.n_.Target.Table, oldRow, row); err != nil {
+		return err
+	}
+	if err := s.afterRow(o.n_.Target.Table, catalog.TriggerUpdate, o.set, oldRow, row); err != nil {
 		return err
 	}
 	c.new, c.conflict = row, true
@@ -534,7 +587,13 @@ func newUpdate(s *state, n *plan.Update, in op) op {
 		ords[g.Ord] = true
 	}
 	o.w.limitTo(ords)
+	o.w.set = map[int]bool{}
+	for _, x := range n.Set {
+		o.w.set[x.Ord] = true
+	}
 	o.exprs = needFrame(n.Target)
+	o.table, o.events, o.set = n.Target.Table, catalog.TriggerUpdate, o.w.set
+	o.fireBefore(o.w, catalog.TriggerUpdate, o.set)
 	o.vals = make([]types.Datum, len(n.Set))
 	o.take, o.flush, o.emit = o.takeRow, o.flushRows, o.emitRow
 	return o
@@ -554,7 +613,7 @@ func setNew(s *state, w *writer, set []plan.OrdExpr, vals []types.Datum) error {
 	for i, x := range set {
 		row[x.Ord] = vals[i]
 	}
-	return w.complete()
+	return nil
 }
 
 func (o *updateOp) takeRow(context.Context) error {
@@ -571,6 +630,11 @@ func (o *updateOp) takeRow(context.Context) error {
 	}
 	if err := setNew(o.s, w, o.n_.Set, o.vals); err != nil {
 		return err
+	}
+	if o.before == nil {
+		if err := w.complete(); err != nil {
+			return err
+		}
 	}
 	old, err := o.saveRow(w.oldRow())
 	if err != nil {
@@ -649,6 +713,9 @@ func (s *state) updateRows(ctx context.Context, w *writer, list []change, exprs 
 		if err := s.queueParent(w.t.Table, c.old, c.new); err != nil {
 			return err
 		}
+		if err := s.afterRow(w.t.Table, catalog.TriggerUpdate, w.set, c.old, c.new); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -673,6 +740,8 @@ func newDelete(s *state, n *plan.Delete, in op) op {
 	o.modifyOp = modifyOp{s: s, in: in, w: newWriter(s, n.Target), returning: n.Returning, stream: n.Stream, store: &rows{s: s}, keep: n.Keep}
 	o.exprs = needFrame(n.Target)
 	o.take, o.flush, o.emit = o.takeRow, o.flushRows, o.emitRow
+	o.table, o.events = n.Target.Table, catalog.TriggerDelete
+	o.fireBefore(o.w, catalog.TriggerDelete, nil)
 	return o
 }
 
@@ -721,6 +790,9 @@ func (s *state) deleteRows(w *writer, list []change, exprs bool) error {
 		if err := s.queueParent(w.t.Table, c.old, nil); err != nil {
 			return err
 		}
+		if err := s.afterRow(w.t.Table, catalog.TriggerDelete, nil, c.old, nil); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -754,6 +826,11 @@ func newMerge(s *state, n *plan.Merge, in op) op {
 	o := &mergeOp{n_: n, seen: map[string]struct{}{}}
 	o.modifyOp = modifyOp{s: s, in: in, w: newWriter(s, n.Target), store: &rows{s: s}}
 	o.exprs = needFrame(n.Target)
+	o.table = n.Target.Table
+	for _, w := range n.Whens {
+		o.events |= map[plan.MergeAction]uint8{plan.MergeInsert: catalog.TriggerInsert, plan.MergeUpdate: catalog.TriggerUpdate, plan.MergeDelete: catalog.TriggerDelete}[w.Action]
+	}
+	o.fireBefore(o.w, o.events, nil)
 	o.take, o.flush, o.emit = o.takeRow, o.flushRows, func(*change) {}
 	return o
 }
@@ -793,7 +870,9 @@ func (o *mergeOp) takeRow(context.Context) error {
 		}
 		switch m.Action {
 		case plan.MergeUpdate:
-			err = setNew(o.s, w, m.Set, make([]types.Datum, len(m.Set)))
+			if err = setNew(o.s, w, m.Set, make([]types.Datum, len(m.Set))); err == nil && o.before == nil {
+				err = w.complete()
+			}
 		case plan.MergeInsert:
 			for _, x := range m.Set {
 				v, err := x.E.Eval(c)
@@ -802,7 +881,9 @@ func (o *mergeOp) takeRow(context.Context) error {
 				}
 				c.Frame[w.t.New[x.Ord]] = v
 			}
-			err = w.complete()
+			if o.before == nil {
+				err = w.complete()
+			}
 		}
 		if err != nil {
 			return err
@@ -864,6 +945,9 @@ func (s *state) insertRow(ctx context.Context, w *writer, row []types.Datum, exp
 	if err := w.insert(row, key, ents); err != nil {
 		return err
 	}
+	if err := s.afterRow(w.t.Table, catalog.TriggerInsert, nil, nil, row); err != nil {
+		return err
+	}
 	return s.queueChild(w.t.Table, nil, row)
 }
 
@@ -886,6 +970,12 @@ func newInserter(ctx context.Context, p *plan.Plan, env *Env) (*Inserter, error)
 		w.ins = &o.modifyOp
 	case *partInsertOp:
 		w.ins = &o.modifyOp
+	}
+	w.ins.size = writeBatch
+	if t := n.Target.Table; t.Triggers != nil {
+		if err := s.statement(ctx, t, catalog.TriggerInsert, nil); err != nil {
+			return nil, err
+		}
 	}
 	return w, nil
 }
@@ -911,10 +1001,9 @@ func (w *Inserter) write(ctx context.Context) error {
 	if len(w.ins.pending) == 0 {
 		return nil
 	}
-	if err := w.ins.flush(ctx); err != nil {
+	if err := w.ins.write(ctx); err != nil {
 		return err
 	}
-	w.ins.pending = w.ins.pending[:0]
 	w.ins.store.reset()
 	return nil
 }

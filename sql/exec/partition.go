@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/parser"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/plan"
@@ -119,7 +120,35 @@ func (p *parted) newIn(i int, rowID types.Datum) error {
 		}
 		f[l.Target.New[l.Hidden]] = rowID
 	}
+	if l.Target.Table.HasTrigger(plan.Before, true, catalog.TriggerInsert|catalog.TriggerUpdate) {
+		return nil // completed when its triggers have run
+	}
 	return p.writer(i).complete()
+}
+
+// stays makes sure that a trigger has not changed where a row belongs; the row is in the frame.
+func (p *parted) stays(i int) error {
+	l := p.leaf(i)
+	for j := range l.Bounds {
+		if err := p.s.within(&l.Bounds[j], l.Target.Table, func() string { return "" }); err != nil {
+			if pgerr.Code(err) != pgerr.CheckViolation {
+				return err
+			}
+			t := l.Target.Table
+			return pgerr.New(pgerr.FeatureNotSupported, "moving row to another partition during a BEFORE FOR EACH ROW trigger is not supported").
+				WithDetail("Before executing trigger %q, the row was to be in partition \"%s.%s\".", firstBefore(t), t.Schema, t.Name)
+		}
+	}
+	return nil
+}
+
+func firstBefore(t *plan.Table) string {
+	for _, tr := range t.Triggers {
+		if tr.Desc.Timing == plan.Before && tr.Desc.Row {
+			return tr.Desc.Name
+		}
+	}
+	return ""
 }
 
 // oldIn brings the partitioned table's old row into the leaf's in which it is.
@@ -167,6 +196,10 @@ func newPartInsert(s *state, n *plan.Insert, in op) op {
 	o.fills = &insertOp{n_: n}
 	o.fills.s = s
 	o.take, o.flush, o.emit = o.takeRow, o.flushRows, o.emitRow
+	o.table, o.events = n.Target.Table, catalog.TriggerInsert
+	if n.Conflict != nil && n.Conflict.Update {
+		o.events |= catalog.TriggerUpdate
+	}
 	return o
 }
 
@@ -181,6 +214,16 @@ func (o *partInsertOp) leaf(i int) *insertOp {
 			return at != i, err
 		}
 		ins.w.root = o.n_.Target
+		if before := ins.before; before != nil {
+			ins.before = func(ctx context.Context, c *change) (bool, error) {
+				ok, err := before(ctx, c)
+				if err != nil || !ok {
+					return ok, err
+				}
+				copy(frameRow(o.s, l.Target.New), c.new)
+				return true, o.p.stays(i)
+			}
+		}
 		o.p.ws[i] = ins.w
 		o.leaves[i] = ins
 	}
@@ -230,7 +273,12 @@ func (o *partInsertOp) flushRows(ctx context.Context) error {
 	for _, i := range order {
 		ins := o.leaves[i]
 		before := ins.n
-		err := ins.flushRows(ctx)
+		var err error
+		if ins.before != nil {
+			err = ins.write(ctx)
+		} else {
+			err = ins.flushRows(ctx)
+		}
 		o.n += ins.n - before
 		if o.returning {
 			o.out = append(o.out, ins.out...)
@@ -280,7 +328,63 @@ func newPartUpdate(s *state, n *plan.Update, in op) op {
 	}
 	o.vals = make([]types.Datum, len(n.Set))
 	o.take, o.flush, o.emit = o.takeRow, o.flushRows, o.emitRow
+	o.table, o.events, o.set = n.Target.Table, catalog.TriggerUpdate, map[int]bool{}
+	for _, x := range n.Set {
+		o.set[x.Ord] = true
+	}
 	return o
+}
+
+// leafSet has the columns that the statement names, as a leaf numbers them.
+func (o *partUpdateOp) leafSet(i int) map[int]bool {
+	set := map[int]bool{}
+	for j, from := range o.p.leaf(i).From {
+		if from >= 0 && o.set[from] {
+			set[j] = true
+		}
+	}
+	return set
+}
+
+// fireBefore fires the BEFORE ROW triggers of an update, which for a row that moves is a deletion and an insertion too.
+func (o *partUpdateOp) fireBefore(ctx context.Context, c *change) (bool, error) {
+	from, to := o.p.leaf(c.leaf).Target, o.p.leaf(c.to).Target
+	if c.leaf == c.to {
+		if !from.Table.HasTrigger(plan.Before, true, catalog.TriggerInsert|catalog.TriggerUpdate) {
+			return true, nil
+		}
+		row, err := o.s.beforeRow(ctx, from.Table, catalog.TriggerUpdate, o.leafSet(c.leaf), c.old, c.new)
+		if err != nil || row == nil {
+			return false, err
+		}
+		return true, o.finishRow(c, row)
+	}
+	if row, err := o.s.beforeRow(ctx, from.Table, catalog.TriggerDelete, nil, c.old, nil); err != nil || row == nil {
+		return false, err
+	}
+	if !to.Table.HasTrigger(plan.Before, true, catalog.TriggerInsert|catalog.TriggerUpdate) {
+		return true, nil
+	}
+	row, err := o.s.beforeRow(ctx, to.Table, catalog.TriggerInsert, nil, nil, c.new)
+	if err != nil || row == nil {
+		return false, err
+	}
+	return true, o.finishRow(c, row)
+}
+
+// finishRow completes a row that triggers have seen.
+func (o *partUpdateOp) finishRow(c *change, row []types.Datum) error {
+	w := o.p.writer(c.to)
+	copy(w.newRow(), row)
+	if err := w.complete(); err != nil {
+		return err
+	}
+	if err := o.p.stays(c.to); err != nil {
+		return err
+	}
+	var err error
+	c.new, err = o.saveRow(w.newRow())
+	return err
 }
 
 // stayer is the writer for rows that stay in a leaf.
@@ -300,7 +404,10 @@ func (o *partUpdateOp) stayer(i int) *writer {
 		for _, g := range l.Target.Generated {
 			ords[g.Ord] = true
 		}
-		w.limitTo(ords)
+		if !l.Target.Table.HasTrigger(plan.Before, true, catalog.TriggerUpdate) {
+			w.limitTo(ords)
+		}
+		w.set = o.leafSet(i)
 		o.stay[i] = w
 	}
 	return o.stay[i]
@@ -375,6 +482,34 @@ func (o *modifyOp) dup(seen *map[string]struct{}, w *writer, row []types.Datum) 
 }
 
 func (o *partUpdateOp) flushRows(ctx context.Context) error {
+	if o.n_.Target.Table.RowTriggers() {
+		// One by one: each trigger sees the rows before its own.
+		kept := o.pending[:0]
+		for _, c := range o.pending {
+			ok, err := o.fireBefore(ctx, &c)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				continue
+			}
+			if c.leaf != c.to {
+				err = o.move(ctx, &c)
+			} else {
+				err = o.s.updateRows(ctx, o.stayer(c.leaf), []change{c}, needFrame(o.p.leaf(c.leaf).Target))
+			}
+			if err != nil {
+				return err
+			}
+			kept = append(kept, c)
+		}
+		o.pending = kept
+		o.n += int64(len(kept))
+		if o.returning {
+			o.out = append(o.out, kept...)
+		}
+		return nil
+	}
 	for i := 0; i < len(o.pending); {
 		c := &o.pending[i]
 		if c.leaf != c.to {
@@ -405,6 +540,9 @@ func (o *partUpdateOp) move(ctx context.Context, c *change) error {
 	s := o.s
 	from, to := o.p.leaf(c.leaf), o.p.leaf(c.to)
 	if err := s.removeRow(o.p.writer(c.leaf), c.old, needFrame(from.Target)); err != nil {
+		return err
+	}
+	if err := s.afterRow(from.Target.Table, catalog.TriggerDelete, nil, c.old, nil); err != nil {
 		return err
 	}
 	if err := s.insertRow(ctx, o.p.writer(c.to), c.new, needFrame(to.Target)); err != nil {
@@ -440,6 +578,7 @@ func newPartDelete(s *state, n *plan.Delete, in op) op {
 	o := &partDeleteOp{n_: n, p: newParted(s, n.Target)}
 	o.modifyOp = modifyOp{s: s, in: in, returning: n.Returning, stream: n.Stream, store: &rows{s: s}, keep: n.Keep}
 	o.take, o.flush, o.emit = o.takeRow, o.flushRows, o.emitRow
+	o.table, o.events = n.Target.Table, catalog.TriggerDelete
 	return o
 }
 
@@ -462,16 +601,27 @@ func (o *partDeleteOp) takeRow(context.Context) error {
 	return nil
 }
 
-func (o *partDeleteOp) flushRows(context.Context) error {
+func (o *partDeleteOp) flushRows(ctx context.Context) error {
+	kept := o.pending[:0]
 	for i := range o.pending {
 		c := &o.pending[i]
+		if t := o.p.leaf(c.leaf).Target.Table; t.Triggers != nil {
+			row, err := o.s.beforeRow(ctx, t, catalog.TriggerDelete, nil, c.old, nil)
+			if err != nil {
+				return err
+			}
+			if row == nil {
+				continue
+			}
+		}
+		kept = append(kept, *c)
 		if err := o.s.deleteRows(o.p.writer(c.leaf), o.pending[i:i+1], needFrame(o.p.leaf(c.leaf).Target)); err != nil {
 			return err
 		}
 	}
-	o.n += int64(len(o.pending))
+	o.n += int64(len(kept))
 	if o.returning {
-		o.out = append(o.out, o.pending...)
+		o.out = append(o.out, kept...)
 	}
 	return nil
 }

@@ -41,6 +41,7 @@ type state struct {
 	fks   *fkQueue
 	depth int // of nested statements run by foreign key actions
 	ticks uint32
+	owed  []triggerEvent // AFTER STATEMENT triggers
 	// delayed are the writes of WITH queries, done when the statement has read all it reads.
 	delayed []func(context.Context) error
 }
@@ -332,6 +333,11 @@ func (s *state) finish(ctx context.Context) error {
 		}
 	}
 	s.delayed = nil
+	if len(s.owed) > 0 {
+		q := s.queue()
+		q.events = append(q.events, s.owed...)
+		s.owed = nil
+	}
 	if s.fks != nil {
 		return s.fks.run(ctx)
 	}

@@ -36,6 +36,8 @@ type writer struct {
 	highest [][]byte
 	// root, for a partition, is the partitioned table that a row was given for: messages show it in its columns.
 	root *plan.WriteTarget
+	// set are the columns that UPDATE names, for triggers; nil: not known.
+	set map[int]bool
 }
 
 type keyState struct {

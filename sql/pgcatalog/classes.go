@@ -95,7 +95,7 @@ func pgClass(g *gen) error {
 		if err := g.row("oid", t.ID, "relname", t.Name, "relnamespace", t.Schema, "reltype", t.RowType, "relowner", t.Owner,
 			"relam", am, "relfilenode", t.StorageID(), "reltablespace", tablespace, "relpages", int64(max(0, tuples)/100),
 			"reltuples", tuples, "relhasindex", len(indexes) > 0, "relpersistence", persistence(t), "relkind", t.Kind,
-			"relnatts", len(t.Columns), "relchecks", len(t.Checks), "relhasrules", hasRules, "relhastriggers", len(t.FKs)+len(t.Inbound) > 0,
+			"relnatts", len(t.Columns), "relchecks", len(t.Checks), "relhasrules", hasRules, "relhastriggers", len(t.FKs)+len(t.Inbound)+len(t.Triggers) > 0,
 			"relispopulated", t.Kind != catalog.RelMatView || t.Populated, "relreplident", replIdent,
 			"relhassubclass", t.IsPartitioned() && len(t.Partitioning.Children) > 0, "relispartition", t.PartOf != 0, "relpartbound", g.boundText(t),
 			"relfrozenxid", 0, "relacl", g.aclText(t.ACL), "reloptions", t.Options); err != nil {
@@ -305,6 +305,16 @@ func pgConstraint(g *gen) error {
 				return err
 			}
 		}
+		for _, tr := range t.Triggers {
+			if tr.Constraint == 0 {
+				continue
+			}
+			if err := g.row("oid", tr.Constraint, "conname", tr.Name, "connamespace", t.Schema, "contype", "t", "condeferrable", tr.Deferrable,
+				"condeferred", tr.Deferred, "convalidated", true, "conrelid", t.ID, "confupdtype", " ", "confdeltype", " ", "confmatchtype", " ",
+				"conislocal", true, "connoinherit", true); err != nil {
+				return err
+			}
+		}
 		for _, fk := range t.FKs {
 			match := "s"
 			if fk.MatchFull {
@@ -384,7 +394,7 @@ func pgTables(g *gen) error {
 		}
 		return g.row("schemaname", g.snap.SchemaName(t.Schema), "tablename", t.Name, "tableowner", g.snap.RoleName(t.Owner),
 			"tablespace", g.tablespaceName(t.Tablespace), "hasindexes", len(visibleIndexes(t)) > 0, "hasrules", false,
-			"hastriggers", len(t.FKs)+len(t.Inbound) > 0, "rowsecurity", false)
+			"hastriggers", len(t.FKs)+len(t.Inbound)+len(t.Triggers) > 0, "rowsecurity", false)
 	})
 }
 

@@ -132,7 +132,7 @@ var functions = map[string]func(c *call) (types.Datum, error){
 		return str(viewDef(t))
 	},
 	"pg_get_ruledef":                     null,
-	"pg_get_triggerdef":                  null,
+	"pg_get_triggerdef":                  triggerDef,
 	"pg_get_functiondef":                 functionDef,
 	"pg_get_partkeydef":                  partKeyDef,
 	"pg_partition_root":                  partitionRoot,

@@ -238,3 +238,136 @@ func userProcName(env *catalog.VirtualEnv, oid uint32, signature bool) (string, 
 	}
 	return name, true
 }
+
+// triggerRows are pg_trigger.
+var triggerRows = map[string]generator{"pg_catalog.pg_trigger": pgTrigger}
+
+func pgTrigger(g *gen) error {
+	for _, t := range g.snap.Tables() {
+		for _, tr := range t.Triggers {
+			kind := 0
+			if tr.Row {
+				kind |= 1
+			}
+			switch tr.Timing {
+			case 'B':
+				kind |= 2
+			case 'I':
+				kind |= 64
+			}
+			for bit, v := range map[uint8]int{catalog.TriggerInsert: 4, catalog.TriggerDelete: 8, catalog.TriggerUpdate: 16, catalog.TriggerTruncate: 32} {
+				if tr.Events&bit != 0 {
+					kind |= v
+				}
+			}
+			enabled := "O"
+			switch {
+			case tr.Disabled:
+				enabled = "D"
+			case tr.Fires != 0:
+				enabled = string(rune(tr.Fires))
+			}
+			args := ""
+			for _, a := range tr.Args {
+				args += a + "\x00"
+			}
+			var when, oldTable, newTable any
+			if tr.When != "" {
+				when = tr.When
+			}
+			if tr.OldTable != "" {
+				oldTable = tr.OldTable
+			}
+			if tr.NewTable != "" {
+				newTable = tr.NewTable
+			}
+			cols := tr.Columns
+			if cols == nil {
+				cols = []int16{}
+			}
+			if err := g.row("oid", tr.OID, "tgrelid", t.ID, "tgparentid", tr.PartOf, "tgname", tr.Name, "tgfoid", tr.Function, "tgtype", kind,
+				"tgenabled", enabled, "tgisinternal", false, "tgconstrrelid", tr.RefTable, "tgconstraint", tr.Constraint, "tgdeferrable", tr.Deferrable,
+				"tginitdeferred", tr.Deferred, "tgnargs", len(tr.Args), "tgattr", cols, "tgargs", types.NewBytes([]byte(args)), "tgqual", when,
+				"tgoldtable", oldTable, "tgnewtable", newTable); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// triggerDef is pg_get_triggerdef.
+func triggerDef(c *call) (types.Datum, error) {
+	for _, t := range c.snap.Tables() {
+		for _, tr := range t.Triggers {
+			if tr.OID == c.oid(0) {
+				return str(triggerText(c.env, t, tr, c.flag(1)))
+			}
+		}
+	}
+	return types.Null, nil
+}
+
+func triggerText(env *catalog.VirtualEnv, t *catalog.Table, tr *catalog.Trigger, pretty bool) string {
+	var b strings.Builder
+	b.WriteString("CREATE ")
+	if tr.Constraint != 0 {
+		b.WriteString("CONSTRAINT ")
+	}
+	b.WriteString("TRIGGER " + quoteIdent(tr.Name) + " " + map[byte]string{'B': "BEFORE", 'A': "AFTER", 'I': "INSTEAD OF"}[tr.Timing])
+	var events []string
+	for _, e := range []struct {
+		bit  uint8
+		name string
+	}{{catalog.TriggerInsert, "INSERT"}, {catalog.TriggerDelete, "DELETE"}, {catalog.TriggerUpdate, "UPDATE"}, {catalog.TriggerTruncate, "TRUNCATE"}} {
+		if tr.Events&e.bit == 0 {
+			continue
+		}
+		name := e.name
+		if e.bit == catalog.TriggerUpdate && len(tr.Columns) > 0 {
+			var cols []string
+			for _, n := range tr.Columns {
+				cols = append(cols, quoteIdent(t.ColumnByNum(n).Name))
+			}
+			name += " OF " + strings.Join(cols, ", ")
+		}
+		events = append(events, name)
+	}
+	rel := relationName(env, t)
+	if !pretty {
+		rel = quoteIdent(env.Snapshot.SchemaName(t.Schema)) + "." + quoteIdent(t.Name)
+	}
+	b.WriteString(" " + strings.Join(events, " OR ") + " ON " + rel + " ")
+	if tr.Constraint != 0 {
+		if ref := env.Snapshot.TableByID(tr.RefTable); ref != nil {
+			b.WriteString("FROM " + relationName(env, ref) + " ")
+		}
+		if !tr.Deferrable {
+			b.WriteString("NOT ")
+		}
+		b.WriteString("DEFERRABLE INITIALLY ")
+		if tr.Deferred {
+			b.WriteString("DEFERRED ")
+		} else {
+			b.WriteString("IMMEDIATE ")
+		}
+	}
+	if tr.Row {
+		b.WriteString("FOR EACH ROW ")
+	} else {
+		b.WriteString("FOR EACH STATEMENT ")
+	}
+	if tr.When != "" {
+		b.WriteString("WHEN (" + parenthesised(exprText(env, tr.When)) + ") ")
+	}
+	name, _ := userProcName(env, tr.Function, false)
+	b.WriteString("EXECUTE FUNCTION " + name + "(")
+	for i, a := range tr.Args {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString("'" + strings.ReplaceAll(a, "'", "''") + "'")
+	}
+	b.WriteString(")")
+	return b.String()
+}

@@ -120,6 +120,9 @@ func (b *binder) newSlots(n int) []Slot {
 // target binds a table's constraints and index expressions to the slots of old and new rows.
 func (b *binder) writeTarget(t *Table, old, new []Slot) (*WriteTarget, error) {
 	w := &WriteTarget{Table: t, Old: old, New: new}
+	for _, tr := range t.Triggers {
+		b.tables[tr.Desc.Function] = struct{}{}
+	}
 	parted := t.Kind == Partitioned
 	if parted {
 		if err := b.partTarget(w); err != nil {

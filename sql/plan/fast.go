@@ -16,17 +16,17 @@ func fastPath(p *Plan) (*FastPath, bool) {
 	n := p.Root
 	switch x := n.(type) {
 	case *Update:
-		if x.Joined || x.Target.Parts != nil {
+		if x.Joined || x.Target.Parts != nil || x.Target.Table.Triggers != nil {
 			return nil, false
 		}
 		f.Update, n = x, x.Input
 	case *Delete:
-		if x.Joined || x.Target.Parts != nil {
+		if x.Joined || x.Target.Parts != nil || x.Target.Table.Triggers != nil {
 			return nil, false
 		}
 		f.Delete, n = x, x.Input
 	case *Insert:
-		if v, ok := x.Input.(*Values); ok && len(v.Rowsets) == 1 && x.Target.Parts == nil {
+		if v, ok := x.Input.(*Values); ok && len(v.Rowsets) == 1 && x.Target.Parts == nil && x.Target.Table.Triggers == nil {
 			f.Insert = x
 			return f, false
 		}

@@ -405,7 +405,7 @@ func (o *optimizer) prune(n Node, need *slotSet) {
 		o.prune(x.Input, &all)
 		m := made(x.Input)
 		x.Keep = intersect(&m, &all)
-		x.Stream = !readsTable(x, x.Target.Table, nil)
+		x.Stream = !readsTable(x, x.Target.Table, nil) && !x.Target.Table.RowTriggers()
 		return
 	case *Update:
 		x.Target.readsOld(&all)
@@ -413,7 +413,7 @@ func (o *optimizer) prune(n Node, need *slotSet) {
 		m := made(x.Input)
 		x.Keep = intersect(&m, &all)
 		x.Scan = targetScan(x.Input, x.Target)
-		x.Stream = !x.Joined && !readsTable(x, x.Target.Table, x.Scan) && !movesRow(x)
+		x.Stream = !x.Joined && !readsTable(x, x.Target.Table, x.Scan) && !movesRow(x) && !x.Target.Table.RowTriggers()
 		return
 	case *Delete:
 		x.Target.readsOld(&all)
@@ -421,7 +421,7 @@ func (o *optimizer) prune(n Node, need *slotSet) {
 		m := made(x.Input)
 		x.Keep = intersect(&m, &all)
 		x.Scan = targetScan(x.Input, x.Target)
-		x.Stream = !x.Joined && !readsTable(x, x.Target.Table, x.Scan)
+		x.Stream = !x.Joined && !readsTable(x, x.Target.Table, x.Scan) && !x.Target.Table.RowTriggers()
 		return
 	case *Merge:
 		x.Target.readsOld(&all)

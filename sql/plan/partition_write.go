@@ -29,6 +29,8 @@ type LeafTarget struct {
 	From     []int
 	Hidden   int
 	Conflict *Conflict // of INSERT, over the partition's columns
+	// Bounds are those of the partition, for rows that a trigger has changed.
+	Bounds []BoundCheck
 }
 
 // Route finds the partition of a new row.
@@ -85,6 +87,9 @@ func (p *PartTarget) exprs(f func(*Expr)) {
 			if c.OldTarget != nil {
 				c.OldTarget.exprs(f)
 			}
+		}
+		for i := range l.Bounds {
+			kidSlice(l.Bounds[i].Keys, f)
 		}
 	}
 	p.Route.exprs(f)
@@ -183,7 +188,7 @@ func (b *binder) partTarget(w *WriteTarget) error {
 		if lt.Target, err = b.writeTarget(l, part(old, n), part(new, n)); err != nil {
 			return err
 		}
-		lt.Target.Within = nil // the row was routed there
+		lt.Bounds, lt.Target.Within = lt.Target.Within, nil // the row was routed there
 		p.Leaves = append(p.Leaves, lt)
 		p.ByOID[l.ID] = i
 	}

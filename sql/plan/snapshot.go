@@ -207,6 +207,16 @@ func FromDescriptor(s *catalog.Snapshot, d *catalog.Table) (*Table, error) {
 	for _, f := range d.FKs {
 		t.FKs = append(t.FKs, convertFK(s, d, f))
 	}
+	for _, tr := range d.Triggers {
+		if tr.Disabled || tr.Fires == 'R' {
+			continue
+		}
+		out := &Trigger{Desc: tr, When: expr(tr.When)}
+		for _, n := range tr.Columns {
+			out.Cols = append(out.Cols, ords[n])
+		}
+		t.Triggers = append(t.Triggers, out)
+	}
 	// Keys that point at a partitioned table point at each of its partitions.
 	for _, at := range append([]*catalog.Table{d}, s.Ancestors(d)...) {
 		for _, in := range at.Inbound {

@@ -52,6 +52,8 @@ type Table struct {
 	// Parts is set for a partitioned table, Within for a partition; partition.go has both.
 	Parts  *Parts
 	Within *Within
+	// Triggers are the enabled ones, by name.
+	Triggers []*Trigger
 
 	byName map[string]int
 	codec  sync.Once
