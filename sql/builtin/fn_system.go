@@ -66,9 +66,6 @@ func constant(d types.Datum) EvalFunc {
 }
 
 func registerSystem(l library) {
-	l.fn("text_regclass", func(c *Ctx, a []types.Datum) (types.Datum, error) {
-		return types.ParseText(a[0].Str(), types.ByOID(types.OIDRegclass), c.settings())
-	})
 	sess := func(f func(s Session) string) EvalFunc {
 		return func(c *Ctx, _ []types.Datum) (types.Datum, error) { return types.NewString(f(c.session())), nil }
 	}
