@@ -190,6 +190,7 @@ func (w *workload) transaction(ctx context.Context, conn *pgx.Conn, name string,
 	if len(steps) == 1 && rng.IntN(2) == 0 {
 		// A statement that is its own transaction.
 		err := w.do(ctx, conn, t, steps[0], rng)
+		note(t, conn, "implicit", err)
 		if o := outcomeOf(err, steps[0].append != 0); o != history.Unknown {
 			if w.rec.End(t, o); o == history.Committed {
 				w.committed(slots)
@@ -207,6 +208,7 @@ func (w *workload) transaction(ctx context.Context, conn *pgx.Conn, name string,
 	}
 	for _, s := range steps {
 		if err := w.do(ctx, conn, t, s, rng); err != nil {
+			note(t, conn, "before COMMIT", err)
 			w.rec.End(t, history.Aborted) // no COMMIT was sent
 			_, _ = conn.Exec(ctx, "rollback")
 			return
@@ -216,10 +218,19 @@ func (w *workload) transaction(ctx context.Context, conn *pgx.Conn, name string,
 	if err == nil && tag.String() != "COMMIT" {
 		err = errRolledBack
 	}
+	note(t, conn, "COMMIT", err)
 	if o := outcomeOf(err, true); o != history.Unknown {
 		if w.rec.End(t, o); o == history.Committed {
 			w.committed(slots)
 		}
+	}
+}
+
+// note keeps what a transaction's fate was concluded from.
+func note(t *history.Txn, conn *pgx.Conn, when string, err error) {
+	t.Note = fmt.Sprintf("pid %d, %s", conn.PgConn().PID(), when)
+	if err != nil {
+		t.Note += ": " + err.Error()
 	}
 }
 
@@ -235,9 +246,9 @@ func outcomeOf(err error, writes bool) history.Outcome {
 		return history.Aborted
 	case errors.As(err, &pg) && (pg.Code[:2] == "40" && pg.Code != "40003" || pg.Code == "25P02"):
 		return history.Aborted
-	case pgconn.SafeToRetry(err):
-		return history.Aborted // nothing was sent
 	}
+	// pgconn.SafeToRetry is no help: pgx answers "conn closed", and calls it safe, when the connection breaks while
+	// it waits for the answer to a simple query.
 	return history.Unknown
 }
 
