@@ -2,6 +2,7 @@ package plan
 
 import (
 	"context"
+	"time"
 
 	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/builtin"
@@ -87,8 +88,9 @@ type Plan struct {
 type ExplainOptions struct {
 	Analyze, Verbose, Costs, Timing, Buffers, Summary bool
 	JSON                                              bool
-	// Inner is the explained statement's plan.
-	Inner *Plan
+	// Inner is the explained statement's plan, and Planning the time it took to make.
+	Inner    *Plan
+	Planning time.Duration
 }
 
 // Prepare binds and optimises a statement: SELECT, VALUES, INSERT, UPDATE, DELETE, MERGE or EXPLAIN of one
