@@ -67,6 +67,8 @@ type Plan struct {
 	ReadOnly bool
 	// Tables are the ids of the relations the plan depends on.
 	Tables []uint32
+	// Needs are the privileges that it takes.
+	Needs []Need
 	// PointKey says that the statement touches at most one row, by its full primary key.
 	PointKey bool
 
