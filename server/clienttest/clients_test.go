@@ -112,13 +112,10 @@ func TestMain(m *testing.M) {
 // database makes a database of the test's own and returns the environment of its clients.
 func database(t *testing.T, name string) []string {
 	t.Helper()
-	host, port, err := net.SplitHostPort(cluster(t).Servers[0].SQLAddr())
-	if err != nil {
-		t.Fatal(err)
-	}
+	addr := cluster(t).Servers[0].SQLAddr()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	conn, err := pgx.Connect(ctx, fmt.Sprintf("postgres://postgres@%s:%s/postgres?sslmode=disable", host, port))
+	conn, err := pgx.Connect(ctx, "postgres://postgres@"+addr+"/postgres?sslmode=disable")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +123,17 @@ func database(t *testing.T, name string) []string {
 	if _, err := conn.Exec(ctx, "create database "+pgx.Identifier{name}.Sanitize()); err != nil {
 		t.Fatal(err)
 	}
-	env := []string{"PGHOST=" + host, "PGPORT=" + port, "PGUSER=postgres", "PGDATABASE=" + name, "PGSSLMODE=disable"}
+	return clientEnv(t, addr, name)
+}
+
+// clientEnv is the environment in which clients find a server and a database.
+func clientEnv(t *testing.T, addr, database string) []string {
+	t.Helper()
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"PGHOST=" + host, "PGPORT=" + port, "PGUSER=postgres", "PGDATABASE=" + database, "PGSSLMODE=disable"}
 	for _, kv := range os.Environ() {
 		if !strings.HasPrefix(kv, "PG") {
 			env = append(env, kv)

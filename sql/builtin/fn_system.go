@@ -131,7 +131,7 @@ func registerSystem(l library) {
 	l.bound("pg_typeof", func(call *Call) (EvalFunc, error) {
 		return constant(types.NewInt(int64(call.Args[0].OID))), nil
 	})
-	l.fn("format_type", func(c *Ctx, a []types.Datum) (types.Datum, error) {
+	l.bound("format_type", orHook(func(c *Ctx, a []types.Datum) (types.Datum, error) {
 		if a[0].IsNull() {
 			return types.Null, nil
 		}
@@ -148,7 +148,7 @@ func registerSystem(l library) {
 			return types.NewString(types.TypeName(t)), nil
 		}
 		return types.NewString(types.FormatType(t.WithTypmod(int32(a[1].Int())))), nil
-	})
+	}))
 	l.bound("pg_column_size", func(call *Call) (EvalFunc, error) {
 		t := call.Args[0]
 		return func(_ *Ctx, a []types.Datum) (types.Datum, error) {

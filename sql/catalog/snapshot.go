@@ -16,6 +16,7 @@ const (
 	Template0DatabaseID = 4
 	PostgresDatabaseID  = 5
 	BootstrapRoleID     = 10
+	DatabaseOwnerRoleID = 6171 // pg_database_owner: shown as the owner of schema public
 	PgCatalogID         = 11
 	PgToastID           = 99
 	PublicSchemaID      = 2200 // of database postgres; other databases' public schemas have ids of their own
@@ -25,6 +26,9 @@ const (
 	GlobalTablespaceID  = 1664
 	FirstUserID         = 16384
 )
+
+// DatabaseOwnerRole is the name of a role that is only shown: nobody can be a member of it.
+const DatabaseOwnerRole = "pg_database_owner"
 
 // Names of the built-in schemas.
 const (
@@ -307,6 +311,9 @@ func (s *state) UserType(id uint32) *Type {
 func (s *state) RoleName(id uint32) string {
 	if r := s.RoleByID(id); r != nil {
 		return r.Name
+	}
+	if id == DatabaseOwnerRoleID {
+		return DatabaseOwnerRole
 	}
 	return "unknown (OID=" + utoa(id) + ")"
 }

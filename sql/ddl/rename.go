@@ -489,6 +489,21 @@ func (x *executor) alterOwner(ctx context.Context, s *ast.AlterOwnerStmt) error 
 		n := *t
 		n.Owner = id
 		return x.View.Put(ctx, &n)
+	case ast.ObjFunction, ast.ObjProcedure, ast.ObjRoutine:
+		f, err := x.routine(s.Name.Func, s.Object)
+		if err != nil {
+			return err
+		}
+		if err := x.own(&f.Header, routineWord(f)); err != nil {
+			return err
+		}
+		id, err := x.newOwner(s.Owner)
+		if err != nil {
+			return err
+		}
+		n := f.Clone()
+		n.Owner = id
+		return x.View.Put(ctx, n)
 	}
 	return pgerr.Unsupported("ALTER %s OWNER is not supported", s.Object)
 }

@@ -307,7 +307,7 @@ func (x *executor) tablespace(name string) (uint32, error) {
 // createExtension accepts the extensions whose functions are built in.
 func (x *executor) createExtension(s *ast.CreateExtensionStmt) error {
 	switch s.Name {
-	case "plpgsql":
+	case "plpgsql", "meridian":
 		if s.IfNotExists {
 			x.notice(pgerr.DuplicateObject, "extension %q already exists, skipping", s.Name)
 			return nil

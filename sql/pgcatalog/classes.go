@@ -23,6 +23,7 @@ var classRows = map[string]generator{
 	"pg_catalog.pg_rewrite":     pgRewrite,
 	"pg_catalog.pg_description": pgDescription,
 	"pg_catalog.pg_depend":      pgDepend,
+	"pg_catalog.pg_extension":   pgExtension,
 	"pg_catalog.pg_stats":       pgStats,
 }
 
@@ -95,7 +96,7 @@ func pgClass(g *gen) error {
 		if err := g.row("oid", t.ID, "relname", t.Name, "relnamespace", t.Schema, "reltype", t.RowType, "relowner", t.Owner,
 			"relam", am, "relfilenode", t.StorageID(), "reltablespace", tablespace, "relpages", int64(max(0, tuples)/100),
 			"reltuples", tuples, "relhasindex", len(indexes) > 0, "relpersistence", persistence(t), "relkind", t.Kind,
-			"relnatts", len(t.Columns), "relchecks", len(t.Checks), "relhasrules", hasRules, "relhastriggers", len(t.FKs)+len(t.Inbound)+len(t.Triggers) > 0,
+			"relnatts", max(lastShown(t), 0), "relchecks", len(t.Checks), "relhasrules", hasRules, "relhastriggers", len(t.FKs)+len(t.Inbound)+len(t.Triggers) > 0,
 			"relispopulated", t.Kind != catalog.RelMatView || t.Populated, "relreplident", replIdent,
 			"relhassubclass", t.IsPartitioned() && len(t.Partitioning.Children) > 0, "relispartition", t.PartOf != 0, "relpartbound", g.boundText(t),
 			"relfrozenxid", 0, "relacl", g.aclText(t.ACL), "reloptions", t.Options); err != nil {
@@ -144,8 +145,12 @@ func pgAttribute(g *gen) error {
 			if typ.Elem != nil && typ.OID != types.OIDInt2Vector && typ.OID != types.OIDOidVector {
 				dims = 1
 			}
-			if info := types.InfoOf(typ.OID); info != nil {
+			if info := types.InfoOf(typ.BaseType().OID); info != nil {
 				storage, align, byVal, collation = info.Storage, info.Align, info.ByVal, info.Collation
+			} else if typ.Class == 'e' {
+				storage, align, byVal = 'p', 'i', true
+			} else if typ.Class == 'c' {
+				align = 'd'
 			}
 		}
 		return g.row(append([]any{"attrelid", rel, "attname", name, "atttypid", ref.OID, "attstattarget", -1, "attlen", length,
@@ -161,10 +166,11 @@ func pgAttribute(g *gen) error {
 	}
 	return g.allTables(func(t *catalog.Table) error {
 		for _, c := range t.Columns {
-			if c.Hidden {
+			if c.Hidden && c.Num > lastShown(t) {
 				continue
 			}
-			if c.Dropped {
+			if c.Dropped || c.Hidden {
+				// pg_dump wants every number; a hidden column passes for one that was dropped.
 				if err := attr(t.ID, c.Num, "........pg.dropped."+itoa(int64(c.Num))+"........", nil, catalog.TypeRef{Typmod: -1},
 					"attisdropped", true); err != nil {
 					return err
@@ -180,7 +186,7 @@ func pgAttribute(g *gen) error {
 			}
 			if err := attr(t.ID, c.Num, c.Name, c.T, c.Type, "attnotnull", c.NotNull, "atthasdef", hasDefault(c),
 				"attislocal", !c.Inherited, "attinhcount", count(c.Inherited),
-				"attidentity", identity, "attgenerated", generated, "attacl", g.aclText(c.ACL)); err != nil {
+				"attidentity", identity, "attgenerated", generated, "attacl", g.aclText(c.ACL), "attcollation", collationOf(c)); err != nil {
 				return err
 			}
 		}
@@ -205,6 +211,32 @@ func pgAttribute(g *gen) error {
 		}
 		return nil
 	})
+}
+
+// collationOf is the collation that a column was declared with, or its type's.
+func collationOf(c *catalog.Column) types.OID {
+	for _, known := range collations {
+		if c.Collation == known.name {
+			return types.OID(known.oid)
+		}
+	}
+	if c.T != nil {
+		if info := types.InfoOf(c.T.BaseType().OID); info != nil {
+			return info.Collation
+		}
+	}
+	return 0
+}
+
+// lastShown is the largest attnum of a column that is not hidden.
+func lastShown(t *catalog.Table) int16 {
+	last := int16(-1)
+	for _, c := range t.Columns {
+		if !c.Hidden {
+			last = max(last, c.Num)
+		}
+	}
+	return last
 }
 
 func hasDefault(c *catalog.Column) bool { return c.Default != "" || c.Generated != "" }

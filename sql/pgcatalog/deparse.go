@@ -294,7 +294,7 @@ func RegName(env *catalog.VirtualEnv, typ types.OID, oid uint32) (string, bool) 
 		}
 	case types.OIDRegtype:
 		if t := snap.TypeByOID(types.OID(oid)); t != nil {
-			return types.FormatType(t), true
+			return typeText(env, t), true
 		}
 	case types.OIDRegnamespace:
 		if s := snap.SchemaByID(oid); s != nil {

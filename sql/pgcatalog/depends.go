@@ -9,12 +9,18 @@ import (
 )
 
 const (
-	classRewrite = 2618
+	classRewrite   = 2618
+	classExtension = 3079
 	// dependNormal keeps the referenced object from being dropped, dependAuto drops the object with it, and
 	// dependInternal makes it part of it.
 	dependNormal   = "n"
 	dependAuto     = "a"
 	dependInternal = "i"
+	// dependExtension says that an extension brought the object.
+	dependExtension = "e"
+
+	plpgsqlExtension  = 13679
+	meridianExtension = 13189
 )
 
 // object is one side of a dependency: a row of a catalog, or one column of a relation.
@@ -42,6 +48,19 @@ func pgDepend(g *gen) error {
 			return nil // what is built in cannot go, and has no dependencies
 		}
 		return depend(dependNormal, what, object{class: classType, id: typ})
+	}
+	// What an extension brought is not dumped.
+	brought := object{class: classExtension, id: meridianExtension}
+	if err := depend(dependExtension, object{class: classNamespace, id: catalog.MeridianSchemaID}, brought); err != nil {
+		return err
+	}
+	for _, t := range g.snap.Virtual().Tables() {
+		if t.Schema != catalog.MeridianSchemaID {
+			continue
+		}
+		if err := depend(dependExtension, object{class: classClass, id: t.ID}, brought); err != nil {
+			return err
+		}
 	}
 	for _, t := range g.snap.Types() {
 		self := object{class: classType, id: t.ID}
@@ -182,6 +201,17 @@ func (g *gen) dependsOfTable(t *catalog.Table, depend func(kind string, what, on
 
 // nextvalCall finds the sequences in the text of a default.
 var nextvalCall = regexp.MustCompile(`nextval\('((?:[^']|'')*)'`)
+
+// pgExtension lists the extensions that every database has. The views of schema meridian are one, because that is
+// how pg_dump is told to leave objects alone.
+func pgExtension(g *gen) error {
+	if err := g.row("oid", plpgsqlExtension, "extname", "plpgsql", "extowner", catalog.BootstrapRoleID,
+		"extnamespace", catalog.PgCatalogID, "extversion", "1.0"); err != nil {
+		return err
+	}
+	return g.row("oid", meridianExtension, "extname", "meridian", "extowner", catalog.BootstrapRoleID,
+		"extnamespace", catalog.MeridianSchemaID, "extversion", "1.0")
+}
 
 // ruleOID is the oid of the rule that makes a relation a view.
 func ruleOID(t *catalog.Table) uint32 { return t.ID | 1<<31 }

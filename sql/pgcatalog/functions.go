@@ -56,7 +56,9 @@ func Function(fn *builtin.Func, env func() *catalog.VirtualEnv) builtin.EvalFunc
 }
 
 var functions = map[string]func(c *call) (types.Datum, error){
-	"pg_get_userbyid": func(c *call) (types.Datum, error) { return str(c.snap.RoleName(c.oid(0))) },
+	"acldefault":              aclDefault,
+	"pg_get_function_sqlbody": null,
+	"pg_get_userbyid":         func(c *call) (types.Datum, error) { return str(c.snap.RoleName(c.oid(0))) },
 	"pg_table_is_visible": func(c *call) (types.Datum, error) {
 		if t := c.snap.TableByID(c.oid(0)); t != nil {
 			return boolean(visible(c.env, t))
@@ -75,12 +77,7 @@ var functions = map[string]func(c *call) (types.Datum, error){
 		if types.ByOID(t.OID) != nil {
 			return boolean(true)
 		}
-		for _, s := range c.env.SearchPath {
-			if s == t.Schema {
-				return boolean(true)
-			}
-		}
-		return boolean(false)
+		return boolean(typeVisible(c.env, t))
 	},
 	"pg_get_expr": func(c *call) (types.Datum, error) {
 		if s := c.text(0); s == "DEFAULT" || strings.HasPrefix(s, "FOR VALUES ") {
@@ -156,10 +153,10 @@ var functions = map[string]func(c *call) (types.Datum, error){
 			}
 			return types.NewString("???"), nil
 		}
-		if !c.args[1].IsNull() {
-			t = t.WithTypmod(int32(c.args[1].Int()))
+		if c.args[1].IsNull() {
+			return str(typeNameText(c.env, t, types.TypeName))
 		}
-		return str(types.FormatType(t))
+		return str(typeText(c.env, t.WithTypmod(int32(c.args[1].Int()))))
 	},
 	"obj_description":   objDescription,
 	"shobj_description": shobjDescription,
@@ -297,52 +294,11 @@ func hasPrivilege(c *call) (types.Datum, error) {
 		}
 		return boolean(false)
 	}
-	priv := strings.ToUpper(args[len(args)-1].Str())
-	id := uint32(0)
-	if role != nil {
-		id = role.ID
-	}
-	switch c.fn.Name {
-	case "has_schema_privilege":
-		sc := c.snap.SchemaByID(c.argOID(args[0], func(name string) uint32 {
-			if s := c.snap.SchemaByName(name); s != nil {
-				return s.ID
-			}
-			return 0
-		}))
-		if sc == nil {
-			return types.Null, nil
-		}
-		for p := range strings.SplitSeq(priv, ",") {
-			letter := byte('U')
-			if strings.HasPrefix(strings.TrimSpace(p), "CREATE") {
-				letter = 'C'
-			}
-			if c.snap.MaySchema(id, sc, letter) {
-				return boolean(true)
-			}
-		}
-		return boolean(false)
-	case "has_function_privilege":
-		oid := uint32(0)
-		if args[0].Kind() == types.KindString {
-			found, err := RegLookup(c.env, types.OIDRegprocedure, args[0].Str())
-			if err != nil {
-				return types.Null, err
-			}
-			oid = found
-		} else {
-			oid = uint32(args[0].Int())
-		}
-		if f := c.snap.FunctionByID(oid); f != nil {
-			return boolean(c.snap.MayExecute(id, f))
-		}
-		return boolean(true)
-	}
 	if role == nil {
 		return boolean(false)
 	}
-	// Databases, types and languages: everyone may use them.
+	// Schemas, databases, functions, types and languages: everyone may use them.
+	priv := strings.ToUpper(args[len(args)-1].Str())
 	return boolean(role.Super || !strings.Contains(priv, "CREATE"))
 }
 

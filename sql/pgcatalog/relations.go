@@ -247,7 +247,7 @@ func (g *gen) aclText(acl []catalog.ACL) any {
 	for _, a := range acl {
 		s := ""
 		if a.Role != 0 {
-			s = g.snap.RoleName(a.Role)
+			s = aclName(g.snap.RoleName(a.Role))
 		}
 		s += "="
 		for _, p := range a.Privs {
@@ -256,7 +256,7 @@ func (g *gen) aclText(acl []catalog.ACL) any {
 				s += "*"
 			}
 		}
-		out = append(out, s+"/"+g.snap.RoleName(a.Grantor))
+		out = append(out, s+"/"+aclName(g.snap.RoleName(a.Grantor)))
 	}
 	return out
 }

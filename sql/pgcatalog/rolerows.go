@@ -1,6 +1,8 @@
 package pgcatalog
 
 import (
+	"slices"
+
 	"github.com/meridian-db/meridian/sql/catalog"
 )
 
@@ -13,6 +15,7 @@ var roleRows = map[string]generator{
 	"pg_catalog.pg_auth_members":    pgAuthMembers,
 	"pg_catalog.pg_database":        pgDatabase,
 	"pg_catalog.pg_namespace":       pgNamespace,
+	"pg_catalog.pg_init_privs":      pgInitPrivs,
 	"pg_catalog.pg_tablespace":      pgTablespace,
 	"pg_catalog.pg_am":              pgAm,
 	"pg_catalog.pg_db_role_setting": pgDBRoleSetting,
@@ -35,6 +38,10 @@ func config(settings []catalog.Setting, db uint32) any {
 }
 
 func pgRoles(g *gen, password string) error {
+	if err := g.row("rolname", catalog.DatabaseOwnerRole, "rolinherit", true, "rolconnlimit", -1, "rolpassword", password,
+		"oid", catalog.DatabaseOwnerRoleID); err != nil {
+		return err
+	}
 	for _, r := range g.snap.Roles() {
 		if err := g.row("rolname", r.Name, "rolsuper", r.Super, "rolinherit", r.Inherit, "rolcreaterole", r.CreateRole,
 			"rolcreatedb", r.CreateDB, "rolcanlogin", r.Login, "rolreplication", r.Replication, "rolconnlimit", r.ConnLimit,
@@ -48,6 +55,9 @@ func pgRoles(g *gen, password string) error {
 
 // pgAuthid shows no verifier, even to a superuser: nothing that reads it needs one.
 func pgAuthid(g *gen) error {
+	if err := g.row("oid", catalog.DatabaseOwnerRoleID, "rolname", catalog.DatabaseOwnerRole, "rolinherit", true, "rolconnlimit", -1); err != nil {
+		return err
+	}
 	for _, r := range g.snap.Roles() {
 		if err := g.row("oid", r.ID, "rolname", r.Name, "rolsuper", r.Super, "rolinherit", r.Inherit, "rolcreaterole", r.CreateRole,
 			"rolcreatedb", r.CreateDB, "rolcanlogin", r.Login, "rolreplication", r.Replication, "rolconnlimit", r.ConnLimit,
@@ -95,7 +105,43 @@ func pgDatabase(g *gen) error {
 
 func pgNamespace(g *gen) error {
 	for _, s := range append(append([]*catalog.Schema{}, catalog.BuiltinSchemas()...), g.snap.Schemas()...) {
-		if err := g.row("oid", s.ID, "nspname", s.Name, "nspowner", s.Owner, "nspacl", g.aclText(s.ACL)); err != nil {
+		owner, acl := publicOwner(s, s.Owner), slices.Clone(s.ACL)
+		for i := range acl {
+			acl[i].Role, acl[i].Grantor = publicOwner(s, acl[i].Role), publicOwner(s, acl[i].Grantor)
+		}
+		if err := g.row("oid", s.ID, "nspname", s.Name, "nspowner", owner, "nspacl", g.aclText(acl)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// publicOwner shows a schema public that nobody has taken over as PostgreSQL 15 does: it belongs to
+// pg_database_owner, whom pg_dump does not mention.
+func publicOwner(s *catalog.Schema, role uint32) uint32 {
+	if s.Name == "public" && s.Owner == catalog.BootstrapRoleID && role == s.Owner {
+		return catalog.DatabaseOwnerRoleID
+	}
+	return role
+}
+
+// pgInitPrivs lists the privileges that objects are born with, so that pg_dump leaves them out.
+func pgInitPrivs(g *gen) error {
+	for _, t := range g.snap.Virtual().Tables() {
+		kind := "i"
+		if t.Schema == catalog.MeridianSchemaID {
+			kind = "e"
+		}
+		if err := g.row("objoid", t.ID, "classoid", classClass, "privtype", kind, "initprivs", g.aclText(t.ACL)); err != nil {
+			return err
+		}
+	}
+	for _, s := range g.snap.Schemas() {
+		if s.Name != "public" {
+			continue
+		}
+		born := catalog.PublicSchema(s.ID, s.DB, catalog.DatabaseOwnerRoleID)
+		if err := g.row("objoid", s.ID, "classoid", classNamespace, "privtype", "i", "initprivs", g.aclText(born.ACL)); err != nil {
 			return err
 		}
 	}

@@ -109,12 +109,7 @@ func userArguments(env *catalog.VirtualEnv, f *catalog.Function, full bool) stri
 
 // userType prints a type, with its schema where the search path does not find it.
 func userType(env *catalog.VirtualEnv, r catalog.TypeRef) string {
-	t := env.Snapshot.TypeOf(r)
-	name := types.FormatType(t)
-	if types.ByOID(t.OID) == nil && t.Schema != "" && !slices.Contains(env.SearchPath, t.Schema) && !t.IsArray() {
-		return quoteIdent(t.Schema) + "." + name
-	}
-	return name
+	return typeText(env, env.Snapshot.TypeOf(r))
 }
 
 func userResult(env *catalog.VirtualEnv, f *catalog.Function) string {
@@ -217,7 +212,7 @@ func userProcs(env *catalog.VirtualEnv, schema, name, args string, signature boo
 func userSignature(env *catalog.VirtualEnv, f *catalog.Function) string {
 	var args []string
 	for _, a := range f.Inputs() {
-		args = append(args, types.FormatType(env.Snapshot.TypeOf(catalog.TypeRef{OID: a.Type.OID, Typmod: -1})))
+		args = append(args, typeText(env, env.Snapshot.TypeOf(catalog.TypeRef{OID: a.Type.OID, Typmod: -1})))
 	}
 	return strings.Join(args, ",")
 }

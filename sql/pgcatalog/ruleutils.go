@@ -128,7 +128,7 @@ func bareOf(t *types.T) *types.T {
 	return t
 }
 
-func (r *rulePrinter) typeName(t *types.T) string { return types.FormatType(t) }
+func (r *rulePrinter) typeName(t *types.T) string { return typeText(r.env, t) }
 
 func quoteText(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", "''") + "'"
@@ -469,6 +469,12 @@ func (r *rulePrinter) literal(c *ast.Const) (printed, error) {
 			return printed{}, err
 		}
 		return r.constant(types.NumericString(n), types.Numeric), nil
+	case ast.ConstBitString:
+		bits, err := types.ParseText(c.Str, types.Bit, nil)
+		if err != nil {
+			return printed{}, err
+		}
+		return r.constant(string(types.AppendText(nil, bits, types.Bit, types.DefaultSettings)), types.Bit), nil
 	case ast.ConstBool:
 		return r.constant(map[bool]string{true: "t", false: "f"}[c.Bool], types.Bool), nil
 	case ast.ConstNull, ast.ConstString:

@@ -53,7 +53,7 @@ func pgType(g *gen) error {
 	for _, t := range g.snap.Types() {
 		length, category, byVal, align, storage, in, out := -1, "C", false, "d", "x", "record_in", "record_out"
 		recv, send := "record_recv", "record_send"
-		var base types.OID
+		var base, collation types.OID
 		typmod := int32(-1)
 		switch t.Class {
 		case 'e':
@@ -64,7 +64,7 @@ func pgType(g *gen) error {
 			if b := g.snap.TypeByOID(base); b != nil {
 				length, category = int(b.Size), string(rune(b.Category))
 				if info := types.InfoOf(b.OID); info != nil {
-					out, send = info.Out, info.Send
+					out, send, collation = info.Out, info.Send, info.Collation
 					byVal, align, storage = info.ByVal, string(rune(info.Align)), string(rune(info.Storage))
 				}
 			}
@@ -80,7 +80,7 @@ func pgType(g *gen) error {
 		if err := g.row("oid", t.ID, "typname", t.Name, "typnamespace", t.Schema, "typowner", t.Owner, "typlen", length, "typbyval", byVal,
 			"typtype", t.Class, "typcategory", category, "typisdefined", true, "typdelim", ",", "typarray", t.Array,
 			"typrelid", rel, "typinput", regprocOf(in), "typoutput", regprocOf(out), "typreceive", regprocOf(recv), "typsend", regprocOf(send), "typalign", align, "typstorage", storage,
-			"typnotnull", t.NotNull, "typbasetype", base, "typtypmod", typmod, "typdefault", def); err != nil {
+			"typnotnull", t.NotNull, "typbasetype", base, "typtypmod", typmod, "typdefault", def, "typdefaultbin", def, "typcollation", collation); err != nil {
 			return err
 		}
 		if err := userArray(t.Array, t.ID, t.Name, t.Schema, t.Owner); err != nil {
@@ -202,12 +202,15 @@ func pgLanguage(g *gen) error {
 	return g.row("oid", plpgsqlLanguage, "lanname", "plpgsql", "lanowner", catalog.BootstrapRoleID, "lanispl", true, "lanpltrusted", true)
 }
 
+// collations are the ones there are; all order by code point.
+var collations = []struct {
+	oid  int
+	name string
+	coll any
+}{{defaultColl, "default", nil}, {950, "C", "C"}, {951, "POSIX", "POSIX"}, {962, "ucs_basic", "C"}}
+
 func pgCollation(g *gen) error {
-	for _, c := range []struct {
-		oid  int
-		name string
-		coll any
-	}{{defaultColl, "default", nil}, {950, "C", "C"}, {951, "POSIX", "POSIX"}} {
+	for _, c := range collations {
 		provider := "c"
 		if c.coll == nil {
 			provider = "d"

@@ -176,7 +176,11 @@ func (s *scope) constant(e *ast.Const) (Expr, error) {
 		}
 		return &Const{D: d, T: types.Numeric}, nil
 	case ast.ConstBitString:
-		return nil, errAt(e.Off, pgerr.FeatureNotSupported, "bit strings are not supported")
+		d, err := types.ParseText(e.Str, types.Bit, nil)
+		if err != nil {
+			return nil, at(err, e.Off)
+		}
+		return &Const{D: d, T: types.Bit}, nil
 	}
 	return &Const{D: types.NewString(e.Str), T: types.Unknown}, nil
 }
@@ -896,6 +900,9 @@ func (s *scope) subscript(x Expr, steps []ast.IndirectionStep, pos int32) (Expr,
 	t := x.Type().BaseType()
 	sub := &Subscript{Arg: x}
 	isJSON := t.OID == types.OIDJSONB
+	if t.OID == types.OIDName && len(steps) == 1 && steps[0].Kind == ast.IndexStep {
+		return s.nameByte(x, steps[0].Upper, pos)
+	}
 	if !isJSON && (t.Kind != types.KindArray || t.Elem == nil) {
 		return nil, errAt(pos, pgerr.DatatypeMismatch, "cannot subscript type %s because it does not support subscripting", types.TypeName(t))
 	}
@@ -954,6 +961,28 @@ func (s *scope) subscript(x Expr, steps []ast.IndirectionStep, pos int32) (Expr,
 		sub.Lower, sub.T = nil, t.Elem
 	}
 	return sub, nil
+}
+
+// nameByte is name[i]: PostgreSQL's catalogs treat a name as a fixed array of "char" that begins at 0.
+func (s *scope) nameByte(x Expr, index ast.Expr, pos int32) (Expr, error) {
+	i, err := s.expr(index)
+	if err != nil {
+		return nil, err
+	}
+	if i, err = s.b.coerce(i, types.Int4, builtin.CastAssignment, index.Position()); err != nil {
+		return nil, err
+	}
+	one := &Const{D: types.NewInt(1), T: types.Int4}
+	if i, err = s.b.op("+", i, one, pos); err != nil {
+		return nil, err
+	}
+	if x, err = s.b.coerce(x, types.Text, builtin.CastImplicit, pos); err != nil {
+		return nil, err
+	}
+	if x, err = s.b.call("substr", pos, x, i, one); err != nil {
+		return nil, err
+	}
+	return s.b.explicitCast(x, types.ByOID(types.OIDChar), pos)
 }
 
 func (s *scope) collate(e *ast.CollateExpr) (Expr, error) {
