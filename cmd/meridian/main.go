@@ -72,6 +72,7 @@ func subcommands() []command {
 		{"sql", "[URL]", "an interactive SQL shell", func(ctx context.Context, args []string, e env) error {
 			return runSQLShell(ctx, args, e.stdin, e.stdout, e.stderr)
 		}},
+		{"workload", "NAME [flags]", "load a database with bank, kv, ycsb or tpcc, and watch", runWorkload},
 		{"version", "", "print the version", runVersion},
 	}
 }

@@ -49,6 +49,10 @@ func TestCommandLine(t *testing.T) {
 		{args: "cert node --out x --ca /nowhere", err: "--host"},
 		{args: "cert node --out x --ca /nowhere --host h", err: "/nowhere/ca.crt"},
 		{args: "cert ca --out x --valid 1s", err: "--valid"},
+		{args: "workload --help", out: "--warehouses"},
+		{args: "workload", err: "ycsb-a"},
+		{args: "workload tpcx", err: "tpcc"},
+		{args: "workload tpcc --warehouses 0", err: "--warehouses"},
 		{args: "timeserver", err: "--listen"},
 		{args: "timeserver --listen 127.0.0.1:0 --stratum 16", err: "--stratum"},
 	} {
