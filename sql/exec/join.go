@@ -20,6 +20,12 @@ func (s *state) buildJoin(n *plan.Join) (op, error) {
 			return nil, err
 		}
 		return newHashJoin(s, n, l, r), nil
+	case plan.MergeJoin:
+		r, err := s.build(n.Right)
+		if err != nil {
+			return nil, err
+		}
+		return newMergeJoin(s, n, l, r), nil
 	case plan.LookupJoin:
 		if sc, ok := n.Right.(*plan.Scan); ok && s.stats == nil {
 			return newLookupJoin(s, n, l, sc), nil

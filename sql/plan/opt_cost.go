@@ -16,6 +16,7 @@ const (
 	costCond      = 0.0025 // one condition or expression
 	costBuild     = 0.015  // a row put into a hash table
 	costProbe     = 0.008  // a row looked up in it
+	costMerge     = 0.006  // a row of either side of a merge join
 	costOut       = 0.002  // a joined row handed on
 	costSort      = 0.0015 // one comparison
 	costSpill     = 0.02   // a row written out and read back
@@ -251,7 +252,7 @@ func (o *optimizer) estimate(n Node) {
 			total = l.Cost + r.Cost + hashCost(l.Rows, r.Rows, b.Rows)
 		case x.Method == MergeJoin:
 			startup = l.Startup + r.Startup
-			total = l.Cost + r.Cost + (l.Rows+r.Rows)*costProbe + b.Rows*costOut
+			total = l.Cost + r.Cost + (l.Rows+r.Rows)*costMerge + b.Rows*costOut
 		case x.Method == LookupJoin:
 			total = l.Cost + l.Rows*costFetch + b.Rows*costOut
 			r.Rows = 1

@@ -238,6 +238,9 @@ func (o *optimizer) physicalJoin(j *Join) Node {
 				rest = append(rest, c)
 			}
 		}
+		if len(j.LeftKeys) > 0 && o.mergeJoin(j, rest) {
+			return j
+		}
 		if len(j.LeftKeys) > 0 {
 			j.Method, j.On = HashJoin, rest
 			// The smaller side is the one to be kept in memory.
@@ -256,6 +259,84 @@ func (o *optimizer) physicalJoin(j *Join) Node {
 	}
 	j.Method = NestedLoop
 	return j
+}
+
+// mergeJoin makes a join by equality a merge join if both sides come in the order of one of the keys anyway and that
+// costs less than a hash table. Other equalities are tested on the rows that agree in that key, so on one side it
+// must be unique.
+func (o *optimizer) mergeJoin(j *Join, rest []Expr) bool {
+	if j.Kind == FullJoin || !freshRows(j.Right) {
+		return false
+	}
+	out := o.rows(j)
+	l, r := o.rows(j.Left), j.rightRows
+	hash := hashCost(l, r, out)
+	if j.Kind == InnerJoin {
+		hash = hashCost(math.Max(l, r), math.Min(l, r), out)
+	}
+	if (l+r)*costMerge+out*costOut >= hash {
+		return false
+	}
+	for i := range j.LeftKeys {
+		lk, rk := j.LeftKeys[i], j.RightKeys[i]
+		lc, ok1 := stripCast(lk).(*Col)
+		rc, ok2 := stripCast(rk).(*Col)
+		if !ok1 || !ok2 || lk.Type().BaseType().OID != rk.Type().BaseType().OID && !numericKinds(lk.Type(), rk.Type()) {
+			continue
+		}
+		var lu, ru slotSet
+		lu.add(lc.Slot)
+		ru.add(rc.Slot)
+		if len(j.LeftKeys) > 1 && !uniqueOn(j.Left, &lu) && !uniqueOn(j.Right, &ru) {
+			continue
+		}
+		ls, rs := scanBelow(j.Left), scanBelow(j.Right)
+		if !o.comesIn(ls, j.Left, lk) || !o.comesIn(rs, j.Right, rk) {
+			continue
+		}
+		ls.Ordered, rs.Ordered = true, true
+		for k := range j.LeftKeys {
+			if k == i {
+				continue
+			}
+			for _, c := range j.joinConds {
+				if f, ok := c.(*Func); ok && f.Cmp() == builtin.CmpEQ && len(f.Args) == 2 &&
+					(f.Args[0] == j.LeftKeys[k] && f.Args[1] == j.RightKeys[k] || f.Args[1] == j.LeftKeys[k] && f.Args[0] == j.RightKeys[k]) {
+					rest = append(rest, c)
+				}
+			}
+		}
+		j.Method, j.On = MergeJoin, rest
+		j.LeftKeys, j.RightKeys = []Expr{lk}, []Expr{rk}
+		return true
+	}
+	return false
+}
+
+// comesIn reports whether n's rows come in ascending order of key as the scan below reads them now.
+func (o *optimizer) comesIn(s *Scan, n Node, key Expr) bool {
+	if s == nil || s.Table.Kind != BaseTable || s.Index == nil || s.Reverse {
+		return false
+	}
+	below := sortKeysBelow(n, []SortKey{{E: key}})
+	if below == nil {
+		return false
+	}
+	ok, rev := o.provides(s, &path{ix: s.Index, eq: s.Eq, in: s.In, point: s.Point}, below, multiplies(n))
+	return ok && !rev
+}
+
+// freshRows reports whether a node fills all its slots anew with each row, whatever has been written to them since.
+func freshRows(n Node) bool {
+	switch x := n.(type) {
+	case *Scan:
+		return true
+	case *Filter:
+		return freshRows(x.Input)
+	case *Project:
+		return freshRows(x.Input)
+	}
+	return false
 }
 
 // scanOrderFree reports whether nothing above relies on the order of n's rows; joins are made before
