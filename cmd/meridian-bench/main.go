@@ -81,7 +81,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	fs.StringVar(&workloads, "workloads", "tpcb,simple,select", "of tpcb, simple (-N), select (-S)")
 	fs.StringVar(&modes, "modes", "prepared", "of simple, extended, prepared")
 	fs.BoolVar(&o.skipPostgres, "only-meridian", false, "leave PostgreSQL out")
-	fs.StringVar(&o.profile, "profile", "", "write a CPU profile of node 1 during each run into this folder")
+	fs.StringVar(&o.profile, "profile", "", "write CPU profiles of the nodes during each run into this folder")
 	fs.IntVar(&o.nodes, "nodes", 3, "number of Meridian nodes")
 	fs.BoolVar(&tpch, "tpch", false, "run TPC-H against one PostgreSQL server instead of pgbench")
 	fs.Float64Var(&o.tpch.scale, "tpch-scale", 0.1, "TPC-H scale factor")
@@ -240,7 +240,7 @@ func measure(ctx context.Context, o options, s system, workload, mode, clients s
 	}
 	args := append([]string{"-n", "-M", mode, "-c", clients, "-j", "1", "-T", strconv.Itoa(o.seconds)}, flags...)
 	if m, ok := s.(*meridian); ok && o.profile != "" {
-		path := filepath.Join(o.profile, fmt.Sprintf("%s-%s-%s.pprof", workload, mode, clients))
+		path := filepath.Join(o.profile, fmt.Sprintf("%s-%s-%s-n%%d.pprof", workload, mode, clients))
 		go m.saveProfile(ctx, path, o.seconds-1)
 	}
 	cpu0, err := s.cpu()
@@ -336,13 +336,18 @@ func (m *meridian) fsyncs(ctx context.Context) (float64, error) {
 	return m.c.Nodes[0].Metric(ctx, "meridian_range_log_fsyncs_total")
 }
 
+// saveProfile writes a CPU profile of every node; %d in path is the node.
 func (m *meridian) saveProfile(ctx context.Context, path string, seconds int) {
-	page, err := m.c.Nodes[0].HTTP(ctx, fmt.Sprintf("/debug/pprof/profile?seconds=%d", max(1, seconds)))
-	if err == nil {
-		err = os.WriteFile(path, []byte(page), 0o644)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "profile:", err)
+	for i, n := range m.c.Nodes {
+		go func() {
+			page, err := n.HTTP(ctx, fmt.Sprintf("/debug/pprof/profile?seconds=%d", max(1, seconds)))
+			if err == nil {
+				err = os.WriteFile(fmt.Sprintf(path, i+1), []byte(page), 0o644)
+			}
+			if err != nil {
+				fmt.Fprintln(os.Stderr, "profile:", err)
+			}
+		}()
 	}
 }
 
