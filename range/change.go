@@ -174,6 +174,14 @@ func (r *Replica) applyChange(a *applier, cc *pb.ConfChangeV2, d *Descriptor) er
 	}
 	a.b.PutLocal(localKey(r.id, suffixDesc), d.Encode())
 	index := a.index
+	// A replica must never forget a configuration under which it has acted: the state engine may lose it in a
+	// crash, and one that then took itself for the only voter would elect itself. So it remembers durably that the
+	// change is committed, and applies it again before anything else.
+	lb := r.store.log.NewBatch()
+	lb.SetCommitted(uint64(r.id), index)
+	if err := lb.Commit(true); err != nil {
+		return err
+	}
 	if err := a.commit(); err != nil {
 		return err
 	}

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/meridian-db/meridian/truetime"
 )
 
@@ -60,6 +62,43 @@ func TestUpReplication(t *testing.T) {
 		r2 := c.leader("\x03a", 5*time.Second)
 		c.mustPut(r2, "\x03z", "later")
 	})
+}
+
+// A founder that loses everything it had not synced, right after its range got two more voters, does not take itself
+// for the only voter when it comes back: it would elect itself while the others have a leader.
+func TestCrashedFounder(t *testing.T) {
+	for seed := range uint64(5) {
+		runSim(t, seed, 3, nil, func(c *sim) {
+			c.startAll(desc(1, "\x01", "\xff", 1))
+			r := c.leader("a", time.Second)
+			c.mustPut(r, "a", "1")
+			c.addNodes(1, 2, 3)
+			c.until(5*time.Second, "three voters", func() bool {
+				d := r.Desc()
+				return !d.Joint() && len(d.Replicas) == 3 && d.Replicas[2].Type == Voter
+			})
+			c.lister.mu.Lock()
+			c.lister.list = nil // and nothing brings it back to one
+			c.lister.mu.Unlock()
+			time.Sleep(20 * time.Millisecond)
+			x := c.nodes[1]
+			clone := x.fs.CrashClone(vfs.CrashCloneCfg{})
+			c.crash(x)
+			x.fs = clone
+			r2 := c.leader("a", 10*time.Second)
+			c.mustPut(r2, "a", "2")
+			c.net.isolate(1, true)
+			c.restart(x)
+			for range 100 {
+				time.Sleep(100 * time.Millisecond)
+				if back, ok := x.store.Replica(1); ok && back.leading.Load() {
+					t.Fatal("it elected itself")
+				}
+			}
+			c.net.isolate(1, false)
+			c.until(10*time.Second, "it follows", func() bool { return c.get(x, "a", truetime.MaxTimestamp) == "2" })
+		})
+	}
 }
 
 func TestSplit(t *testing.T) {
