@@ -150,6 +150,7 @@ func (r *Replica) ChangeReplicas(ctx context.Context, voters []NodeID) error {
 }
 
 func (r *Replica) changeOnce(ctx context.Context, st *changeStep) error {
+	r.tellCommits() // the sooner all know, the sooner the new voters count
 	p, err := r.propose(ctx, Proposal{
 		Encode: func(truetime.Timestamp) []byte { return st.desc.Encode() },
 	}, entryChange, func(data []byte) []byte {
@@ -205,6 +206,7 @@ func (r *Replica) applyChange(a *applier, cc *pb.ConfChangeV2, d *Descriptor) er
 	}
 	if r.leading.Load() {
 		r.poke(flagWake)
+		r.tellCommits()
 	}
 	return nil
 }

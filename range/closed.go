@@ -226,6 +226,9 @@ func (s *Store) handleSafeTime(payload []byte) ([]byte, error) {
 	}
 	// A follower's clock may run ahead of this one; nothing is closed further ahead than a lease reaches.
 	u, err := r.closeAt(q.closed)
+	if err == nil {
+		r.tellCommits() // the follower waits for u.index
+	}
 	if err != nil {
 		u = closedUpdate{rng: q.rng, term: uint64(r.LeaderHint())}
 	}

@@ -47,6 +47,7 @@ type Config struct {
 	TickInterval      time.Duration // Raft heartbeats of active ranges, failure checks. Default 100ms.
 	SupportInterval   time.Duration // How often lease votes are renewed. Default 500ms.
 	SupportWindow     time.Duration // How far ahead a vote reaches. Default 2s.
+	CommitDelay       time.Duration // How long the news of a commit waits for the next entries to go along with. Default 5ms.
 	CloseInterval     time.Duration // How often idle ranges publish closed timestamps; a fifth as often after a while. Default 200ms.
 	ElectionTurn      time.Duration // How far apart the voters campaign after support ran out. Default 300ms.
 	QueueInterval     time.Duration // How often queues look at a range unasked. Default 1s.
@@ -102,6 +103,7 @@ func (c *Config) check() error {
 	c.TickInterval = cmp.Or(c.TickInterval, 100*time.Millisecond)
 	c.SupportInterval = cmp.Or(c.SupportInterval, 500*time.Millisecond)
 	c.SupportWindow = cmp.Or(c.SupportWindow, 2*time.Second)
+	c.CommitDelay = cmp.Or(c.CommitDelay, 5*time.Millisecond)
 	c.CloseInterval = cmp.Or(c.CloseInterval, 200*time.Millisecond)
 	c.ElectionTurn = cmp.Or(c.ElectionTurn, 300*time.Millisecond)
 	c.QueueInterval = cmp.Or(c.QueueInterval, time.Second)

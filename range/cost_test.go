@@ -1,6 +1,7 @@
 package ranges
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/meridian-db/meridian/mvcc"
 	"github.com/meridian-db/meridian/range/raftlog"
+	"github.com/meridian-db/meridian/truetime"
 )
 
 // A commit costs one log fsync on each replica, and the leader needs one frame to and one from the nearest
@@ -38,6 +40,62 @@ func TestCommitCost(t *testing.T) {
 				if n := x.store.Fsyncs() - before[id]; n != 1 {
 					t.Errorf("%s: %d fsyncs for one commit", id, n)
 				}
+			}
+		}
+	})
+}
+
+// In a stream of commits each costs one frame to and one from each follower: what is committed goes along with the
+// next entries. The last of them is told a moment later, and who asks is told at once.
+func TestCommitFrames(t *testing.T) {
+	runSim(t, 13, 3, nil, func(c *sim) {
+		c.startAll(desc(1, "\x01", "\xff", 1, 2, 3))
+		r := c.leader("a", 5*time.Second)
+		c.mustPut(r, "a", "1")
+		time.Sleep(3 * time.Second)
+		frames := 0
+		c.net.mu.Lock()
+		c.net.taps = append(c.net.taps, func(from, to NodeID, frame []byte) {
+			if frame[0] == frameRaft {
+				frames++
+			}
+		})
+		c.net.mu.Unlock()
+		const commits = 100
+		for i := range commits {
+			c.mustPut(r, "a", fmt.Sprint(i))
+			time.Sleep(time.Millisecond)
+		}
+		// Heartbeats, and now and then a commit that waited long enough.
+		if limit := 4*commits + 4*commits/4; frames > limit {
+			t.Errorf("%d frames for %d commits, more than %d", frames, commits, limit)
+		}
+		var followers []*simNode
+		for _, x := range c.nodes {
+			if x.id != r.NodeID() {
+				followers = append(followers, x)
+			}
+		}
+		time.Sleep(time.Second)
+		ts := c.mustPut(r, "a", "last")
+		start := time.Now()
+		f, _ := followers[0].store.Replica(1)
+		if err := f.WaitSafe(context.Background(), ts); err != nil {
+			t.Fatal(err)
+		}
+		if d := time.Since(start); d >= time.Millisecond {
+			t.Errorf("a follower that asks waits for %s", d)
+		}
+		// Told at once for a while, then again late.
+		for i := range 2 * eagerCommits {
+			c.mustPut(r, "a", fmt.Sprint(i))
+			time.Sleep(time.Millisecond)
+		}
+		c.mustPut(r, "a", "end")
+		time.Sleep(6 * time.Millisecond)
+		for _, x := range followers {
+			if got := c.get(x, "a", truetime.MaxTimestamp); got != "end" {
+				t.Errorf("%s has %q", x.id, got)
 			}
 		}
 	})

@@ -10,6 +10,7 @@ import (
 	pb "go.etcd.io/raft/v3/raftpb"
 	"go.etcd.io/raft/v3/tracker"
 
+	"github.com/meridian-db/meridian/range/raftlog"
 	"github.com/meridian-db/meridian/truetime"
 )
 
@@ -63,6 +64,12 @@ func (r *Replica) process(out *outbox) {
 	}
 	if flags&flagWake != 0 {
 		r.wakeUp()
+	}
+	if flags&(flagTick|flagCommits) != 0 {
+		if flags&flagCommits != 0 {
+			r.mu.held.queued = false
+		}
+		r.flushCommits(out)
 	}
 	if flags&(flagTick|flagCampaign) != 0 {
 		r.tick(flags, out)
@@ -342,6 +349,9 @@ func (r *Replica) handleReady(out *outbox) {
 				if m.Snapshot != nil {
 					r.mu.installing++
 				}
+				if !r.mustLog(m) {
+					continue
+				}
 				w := appendWork{r: r, m: m, epoch: epoch}
 				if r.tracesAny(m.Entries) {
 					w.since = time.Now()
@@ -354,6 +364,9 @@ func (r *Replica) handleReady(out *outbox) {
 				if !ok || !remoteType(m.GetType()) {
 					continue
 				}
+				if r.hold(node, m, out) {
+					continue
+				}
 				rm := raftMsg{rng: r.id, m: m}
 				if m.GetType() == pb.MsgHeartbeatResp && m.GetTerm() == r.mu.term {
 					rm.epoch = epoch
@@ -363,6 +376,19 @@ func (r *Replica) handleReady(out *outbox) {
 		}
 	}
 	r.mu.view.trim(min(r.applied.Load(), r.committed.Load()))
+}
+
+// mustLog reports whether an append message has anything for the disk, or answers that wait for it. A commit index
+// alone has not: whoever restarts is told it again.
+func (r *Replica) mustLog(m *pb.Message) bool {
+	hs := raftlog.HardState{Term: m.GetTerm(), Vote: m.GetVote()}
+	if len(m.Entries) == 0 && len(m.Responses) == 0 && m.Snapshot == nil && (hs.Term == 0 || hs == r.mu.logged) {
+		return false
+	}
+	if hs.Term != 0 {
+		r.mu.logged = hs
+	}
+	return true
 }
 
 func (r *Replica) nodeFor(id ReplicaID) (NodeID, bool) {

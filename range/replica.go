@@ -43,6 +43,8 @@ type Replica struct {
 		handoff    *handoff             // volatile state received from, or kept by, a leader that hands over
 		transfer   *transfer            // on a leader: a hand-over under way
 		installing int                  // snapshots accepted by Raft and not yet installed
+		held       heldCommits          // on a leader: messages that wait for company
+		logged     raftlog.HardState    // as last given to the appender
 		change     *Pending             // on a leader: a configuration change proposed and not yet seen
 	}
 
@@ -89,6 +91,8 @@ type Replica struct {
 	removed     atomic.Bool
 	broken      atomic.Pointer[error] // why it is out of service
 	wantLease   atomic.Bool
+	eager       atomic.Int32 // commits that followers are told of at once
+	moving      atomic.Bool  // the lease is being transferred
 	quietRounds atomic.Int32 // rounds of publishClosed since it fell silent
 
 	placed     placement     // the queue's own
@@ -240,6 +244,7 @@ const (
 	flagWake             // stop being quiescent
 	flagCampaign         // campaign now if votes allow
 	flagLook             // look at the lease, the transfer, the queues
+	flagCommits          // send what heldCommits holds
 )
 
 // maxInbox bounds the messages that wait for one replica; Raft repeats what is dropped.

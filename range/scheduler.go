@@ -235,7 +235,7 @@ func (s *Store) appendLoop() {
 			s.fsyncCount.Add(1)
 			err = b.CommitNoWait()
 		default:
-			err = b.Commit(false)
+			err = b.Discard() // there is nothing in it
 		}
 		if err != nil {
 			s.fatal("raft log write: %w", err)
@@ -255,13 +255,16 @@ func (r *Replica) stageAppend(b *raftlog.Batch, m *pb.Message) (sync bool) {
 		r.store.metrics.appended.Add(float64(n))
 		sync = true
 	}
-	// A message without a hard state says so by a zero term.
-	if hs.Term != 0 && hs != r.disk.hard {
-		if hs.Term != r.disk.hard.Term || hs.Vote != r.disk.hard.Vote {
-			sync = true
-		}
+	// A message without a hard state says so by a zero term. The commit index goes along with what must be
+	// written anyway; Raft does without it.
+	if hs.Term != 0 {
+		voted := hs.Term != r.disk.hard.Term || hs.Vote != r.disk.hard.Vote
+		changed := hs != r.disk.hard
 		r.disk.hard = hs
-		b.SetHardState(uint64(r.id), hs)
+		if changed && (sync || voted) {
+			sync = true
+			b.SetHardState(uint64(r.id), hs)
+		}
 	}
 	return sync
 }
@@ -282,7 +285,7 @@ func (s *Store) syncLoop() {
 		}
 		for i := range sw.work {
 			w := &sw.work[i]
-			w.r.deliver(w.m.Responses, w.epoch, out)
+			w.r.deliver(w.m.Responses, w.epoch, entriesBytes(w.m.Entries), out)
 			if !w.since.IsZero() {
 				w.r.traceAppend(w)
 			}
@@ -292,10 +295,13 @@ func (s *Store) syncLoop() {
 }
 
 // deliver hands out the messages that waited for a write: to Raft here, or to other replicas.
-func (r *Replica) deliver(ms []*pb.Message, epoch uint64, out *outbox) {
+// bytes is the size of what was written or applied.
+func (r *Replica) deliver(ms []*pb.Message, epoch uint64, bytes int, out *outbox) {
+	wake := false
 	for _, m := range ms {
 		if m.GetTo() == uint64(r.replicaID) {
 			r.inbox.local(m)
+			wake = wake || !(m.GetType() == pb.MsgStorageApplyResp && r.lateApplied(bytes) || r.lateStable(m, bytes))
 			continue
 		}
 		if d, ok := r.Desc().ByID(ReplicaID(m.GetTo())); ok {
@@ -304,7 +310,7 @@ func (r *Replica) deliver(ms []*pb.Message, epoch uint64, out *outbox) {
 			out.add(n, raftMsg{rng: r.id, m: m, epoch: epoch})
 		}
 	}
-	if r.inbox.wake() {
+	if wake && r.inbox.wake() {
 		r.store.sched.push(r)
 	}
 }
@@ -379,7 +385,7 @@ func (s *Store) applyLoop(q *applyQueue) {
 			case w.r.removed.Load() || w.r.broken.Load() != nil || s.closing.Load() || s.failed():
 			default:
 				w.r.applyEntries(w.m.Entries)
-				w.r.deliver(w.m.Responses, 0, out)
+				w.r.deliver(w.m.Responses, 0, entriesBytes(w.m.Entries), out)
 			}
 			work[i] = applyWork{}
 		}

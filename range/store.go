@@ -63,6 +63,7 @@ type Store struct {
 	}
 	byKey atomic.Pointer[[]*Replica] // sorted by start key; replaced, never changed
 
+	late       lateCommits
 	logCache   cacheBudget
 	fsyncCount atomic.Uint64
 
@@ -113,6 +114,7 @@ func Open(cfg Config) (*Store, error) {
 		stop:      make(chan struct{}),
 	}
 	s.logCache.limit = cfg.LogCacheBytes
+	s.late.delay = cfg.CommitDelay
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.mu.replicas = make(map[RangeID]*Replica)
 	s.mu.orphans = make(map[RangeID][]inFrame)
@@ -331,6 +333,7 @@ func (s *Store) newReplica(d *Descriptor, a appliedState, id ReplicaID, init fun
 	r.apply.term, r.apply.closed, r.apply.size = a.term, a.closed, a.size
 	r.seq.floor = a.closed
 	r.disk.last, r.disk.hard = st.Last.Index, st.Hard
+	r.mu.logged = raftlog.HardState{Term: st.Hard.Term, Vote: st.Hard.Vote}
 	r.truncated.Store(st.Truncated.Index)
 	r.committed.Store(st.Hard.Commit)
 	r.logBytes.Store(st.Bytes)
@@ -463,6 +466,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	if s.started.Load() && !s.failed() {
+		s.late.fire() // the others learn now what they would have learned in a moment
 		if err := s.endLeases(); err != nil {
 			s.cfg.Logger.Warn("give up leases", "err", err)
 		}
@@ -472,6 +476,7 @@ func (s *Store) Close() error {
 	s.bgMu.Unlock()
 	close(s.stop)
 	s.cancel()
+	s.late.close()
 	s.gate.close()
 	s.bg.Wait()
 	if s.started.Load() {
@@ -729,7 +734,7 @@ func (s *Store) route(from NodeID, rm raftMsg) {
 	if ReplicaID(rm.m.GetTo()) != r.replicaID {
 		return
 	}
-	if r.inbox.remote(im) && r.inbox.wake() {
+	if r.inbox.remote(im) && !r.lateAck(rm.m) && r.inbox.wake() {
 		s.sched.push(r)
 	}
 }

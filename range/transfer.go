@@ -64,6 +64,8 @@ func (r *Replica) TransferLease(ctx context.Context, to NodeID) error {
 	if !ok || rd.Type != Voter {
 		return fmt.Errorf("%w: %s has no voting replica of %s", ErrNotReady, to, r.id)
 	}
+	r.moving.Store(true)
+	defer r.moving.Store(false)
 	if err := r.awaitCaughtUp(ctx, rd); err != nil {
 		return err
 	}

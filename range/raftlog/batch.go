@@ -105,6 +105,9 @@ func (b *Batch) Commit(sync bool) error {
 	return b.b.Close()
 }
 
+// Discard releases a batch that is not to be written.
+func (b *Batch) Discard() error { return b.b.Close() }
+
 // CommitNoWait writes the batch and starts making it durable; SyncWait waits for that.
 func (b *Batch) CommitNoWait() error {
 	m := &b.l.marks
