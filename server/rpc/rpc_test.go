@@ -490,3 +490,21 @@ func BenchmarkCall(b *testing.B) {
 		})
 	}
 }
+
+// TestOnLost: a node is told when a peer's requests can reach it no more, also of a peer that it has no connection to.
+func TestOnLost(t *testing.T) {
+	c := newCluster(t)
+	lost := make(chan NodeID, 10)
+	c.add(1, func(cfg *Config, n *Network) {
+		cfg.OnLost = func(peer NodeID) { lost <- peer }
+		handle(ServiceTxn, echo)(cfg, n)
+	})
+	b := c.add(2, plain)
+	if _, err := b.Call(context.Background(), 1, ServiceTxn, nil); err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+	if got := <-lost; got != 2 {
+		t.Errorf("lost %s", got)
+	}
+}
