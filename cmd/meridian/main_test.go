@@ -53,6 +53,8 @@ func TestCommandLine(t *testing.T) {
 		{args: "workload", err: "ycsb-a"},
 		{args: "workload tpcx", err: "tpcc"},
 		{args: "workload tpcc --warehouses 0", err: "--warehouses"},
+		{args: "doctor --help", out: "--time-source"},
+		{args: "doctor --insecure", out: "FAIL  --store", err: "1 problem"},
 		{args: "timeserver", err: "--listen"},
 		{args: "timeserver --listen 127.0.0.1:0 --stratum 16", err: "--stratum"},
 	} {

@@ -142,6 +142,41 @@ func TestSecureLogin(t *testing.T) {
 		noTrace(t, "foreign node", out)
 	})
 
+	t.Run("doctor", func(t *testing.T) {
+		n := c.Nodes[0]
+		examine := func(certs string, rest ...string) (string, error) {
+			return try(nil, append(append([]string{"doctor", "--store", filepath.Join(dir, "not", "there"), "--certs", certs,
+				"--sql-addr", "127.0.0.1:0", "--rpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0"}, timeSources(c)...), rest...)...)
+		}
+		out, err := examine(certs, "--join", n.RPCAddr)
+		for _, want := range []string{"does not exist yet", "GiB are free", "an fsync takes", "is free", "good until", "bound", "the time is known to", n.RPCAddr + " answers"} {
+			if err != nil || !strings.Contains(out, want) {
+				t.Errorf("%v, no %q in\n%s", err, want, out)
+			}
+		}
+		if _, err := os.Stat(filepath.Join(dir, "not")); err == nil {
+			t.Error("it made the store's directory")
+		}
+		for _, tc := range []struct {
+			certs string
+			args  []string
+			want  string
+		}{
+			{foreign, []string{"--join", n.RPCAddr}, "FAIL  --join"},
+			{certs, []string{"--join", "127.0.0.1:1"}, "FAIL  --join"},
+			{certs, []string{"--sql-addr", n.SQLAddr}, "FAIL  --sql-addr"},
+			{certs, []string{"--advertise-rpc-addr", "elsewhere.test:7433"}, "FAIL  --certs"},
+			{certs, []string{"--store", certs + "/ca.crt"}, "FAIL  --store"},
+			{certs, []string{"--time-source", "ntp://127.0.0.1:1"}, "warn  --time-source"},
+		} {
+			out, err := examine(tc.certs, tc.args...)
+			if (err == nil) != strings.HasPrefix(tc.want, "warn") || !strings.Contains(out, tc.want) {
+				t.Errorf("%v: %v, no %q in\n%s", tc.args, err, tc.want, out)
+			}
+			noTrace(t, "doctor", out)
+		}
+	})
+
 	t.Run("certificates", func(t *testing.T) {
 		bad := func(name string, edit func(dir string)) string {
 			d := filepath.Join(dir, name)

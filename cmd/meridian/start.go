@@ -11,9 +11,9 @@ import (
 	"github.com/meridian-db/meridian/truetime/ntpserver"
 )
 
-func runStart(ctx context.Context, args []string, e env) error {
-	f := newFlags("start", "--store DIR --time-source ntp://HOST:PORT [flags]", e)
-	var cfg server.Config
+// nodeFlags are the flags that describe a node.
+func nodeFlags(f *flags) *server.Config {
+	cfg := &server.Config{}
 	f.StringVar(&cfg.Store, "store", "", "directory of the store; created when it does not exist")
 	f.StringVar(&cfg.SQLAddr, "sql-addr", "127.0.0.1:5433", "host:port for PostgreSQL clients")
 	f.StringVar(&cfg.RPCAddr, "rpc-addr", "127.0.0.1:7433", "host:port for other nodes")
@@ -33,6 +33,12 @@ func runStart(ctx context.Context, args []string, e env) error {
 	f.Int64Var(&cfg.CacheBytes, "cache-bytes", 256<<20, "block cache")
 	f.Int64Var(&cfg.RangeMaxBytes, "range-max-bytes", 512<<20, "split a range that grows beyond this")
 	f.DurationVar(&cfg.DrainTimeout, "drain-timeout", 10*time.Second, "how long SIGTERM waits for clients and leases")
+	return cfg
+}
+
+func runStart(ctx context.Context, args []string, e env) error {
+	f := newFlags("start", "--store DIR --time-source ntp://HOST:PORT [flags]", e)
+	node := nodeFlags(f)
 	level := f.String("log-level", "info", "debug, info, warn or error")
 	if err := f.parse(args); err != nil {
 		if errors.Is(err, errHelp) {
@@ -41,6 +47,7 @@ func runStart(ctx context.Context, args []string, e env) error {
 		}
 		return err
 	}
+	cfg := *node
 	var err error
 	if cfg.Logger, err = logger(e, *level); err != nil {
 		return err
