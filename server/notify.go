@@ -234,9 +234,8 @@ func (n *notifier) trimLocked(now time.Time) {
 		n.bytes -= n.log[drop].size
 		drop++
 	}
-	if drop > 0 {
-		n.log = slices.Delete(n.log, 0, drop)
-	}
+	clear(n.log[:drop]) // append moves the rest to the front one day
+	n.log = n.log[drop:]
 }
 
 func (n *notifier) connected() (ids []ranges.NodeID) {
@@ -333,10 +332,11 @@ func (n *notifier) handle(ctx context.Context, from ranges.NodeID, payload []byt
 	defer n.mu.Unlock()
 	ans := notifyAnswer{Epoch: n.epoch, Next: n.next}
 	size := 0
-	for _, e := range n.log {
-		if req.Epoch == n.epoch && e.Seq < req.Next {
-			continue
-		}
+	first := 0
+	if req.Epoch == n.epoch && len(n.log) > 0 && req.Next > n.log[0].Seq {
+		first = int(min(req.Next-n.log[0].Seq, uint64(len(n.log)))) // sequence numbers have no gaps
+	}
+	for _, e := range n.log[first:] {
 		if size += e.size; size > notifyFetch && len(ans.Entries) > 0 {
 			ans.Next, ans.More = e.Seq, true
 			break
