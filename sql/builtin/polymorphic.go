@@ -189,7 +189,7 @@ func polyResolve(actual []*types.T, declared []types.OID, ret types.OID) ([]*typ
 		}
 		if d == types.OIDAny {
 			t = bare(actual[i])
-		} else if d == types.OIDRecord || d == types.OIDRecordArray {
+		} else if (d == types.OIDRecord || d == types.OIDRecordArray) && actual[i].OID != types.OIDUnknown {
 			t = actual[i]
 		}
 		args[i] = t

@@ -30,6 +30,9 @@ func (b *binder) coerce(e Expr, to *types.T, cc builtin.CastContext, pos int32) 
 			if to.OID == types.OIDAny || to.Class == 'p' && to.OID != types.OIDRecord && to.OID != types.OIDCstring {
 				return &Const{D: x.D, T: types.Text}, nil
 			}
+			if to.OID == types.OIDRecord {
+				return nil, errAt(pos, pgerr.FeatureNotSupported, "input of anonymous composite types is not implemented")
+			}
 			c, err := builtin.ResolveCast(types.Unknown, to, cc)
 			if err != nil {
 				return nil, at(err, pos)
@@ -52,6 +55,9 @@ func (b *binder) coerce(e Expr, to *types.T, cc builtin.CastContext, pos int32) 
 		}
 	case *Param:
 		if from.OID == types.OIDUnknown {
+			if to.OID == types.OIDRecord {
+				return nil, errAt(pos, pgerr.FeatureNotSupported, "input of anonymous composite types is not implemented")
+			}
 			if to.OID == types.OIDAny || to.Class == 'p' {
 				to = types.Text
 			}

@@ -101,19 +101,39 @@ func (d Datum) Float() float64 { return math.Float64frombits(uint64(d.n)) }
 
 // Numeric returns a numeric, which must not be changed. It allocates for one that SmallNumeric gives.
 func (d Datum) Numeric() *apd.Decimal {
+	d.must(KindNumeric)
 	if d.p == nil {
 		return largeOf(d.n, int(d.scale))
 	}
 	return (*apd.Decimal)(d.p)
 }
-func (d Datum) Str() string         { return unsafe.String((*byte)(d.p), int(d.n)) }
-func (d Datum) Bytes() []byte       { return unsafe.Slice((*byte)(d.p), int(d.n)) }
-func (d Datum) TimeTZ() *TimeTZ     { return (*TimeTZ)(d.p) }
-func (d Datum) Interval() *Interval { return (*Interval)(d.p) }
-func (d Datum) UUID() *[16]byte     { return (*[16]byte)(d.p) }
-func (d Datum) JSON() *JSON         { return (*JSON)(d.p) }
-func (d Datum) Array() *Array       { return (*Array)(d.p) }
-func (d Datum) Tuple() *Tuple       { return (*Tuple)(d.p) }
+func (d Datum) Str() string         { d.mustText(); return unsafe.String((*byte)(d.p), int(d.n)) }
+func (d Datum) Bytes() []byte       { d.mustText(); return unsafe.Slice((*byte)(d.p), int(d.n)) }
+func (d Datum) TimeTZ() *TimeTZ     { d.must(KindTimeTZ); return (*TimeTZ)(d.p) }
+func (d Datum) Interval() *Interval { d.must(KindInterval); return (*Interval)(d.p) }
+func (d Datum) UUID() *[16]byte     { d.must(KindUUID); return (*[16]byte)(d.p) }
+func (d Datum) JSON() *JSON         { d.must(KindJSON); return (*JSON)(d.p) }
+func (d Datum) Array() *Array       { d.must(KindArray); return (*Array)(d.p) }
+func (d Datum) Tuple() *Tuple       { d.must(KindTuple); return (*Tuple)(d.p) }
+
+// must and mustText stop a wrong access before it reads memory as what it is not: a panic is one failed
+// statement, stray memory is a dead node or another user's data. NULL is let through, as nil.
+
+func (d Datum) must(k Kind) {
+	if d.kind != k && d.kind != KindNull {
+		wrongKind()
+	}
+}
+
+// mustText uses that KindBytes follows KindString.
+func (d Datum) mustText() {
+	if d.kind-KindString > 1 && d.kind != KindNull {
+		wrongKind()
+	}
+}
+
+//go:noinline
+func wrongKind() { panic("types: a datum read as one of another kind") }
 
 // TimeTZ is a time of day with an offset.
 type TimeTZ struct {
