@@ -279,9 +279,87 @@ func TestI8Decided(t *testing.T) {
 		holder.rollback(ctx, nil)
 		_, err = x.commitAs(ctx, id)
 		mustEqual(t, "repeated commit", codeOf(err), txnpb.ErrorCode_ABORTED)
+		// Nor by the next leader, who has never heard of it.
+		c.groups[1].elect(2, nil)
+		x.epochs = map[ranges.RangeID]int64{}
+		_, err = x.commitAs(ctx, id)
+		mustEqual(t, "commit repeated to the next leader", codeOf(err), txnpb.ErrorCode_ABORTED)
 		v, _, err := cl.snapshot(ctx, "a", 0)
 		if err != nil || v != "-" {
 			t.Fatal(v, err)
+		}
+	})
+}
+
+// TestI8RepeatedPrepare: a PREPARE that comes again after its commit was decided, as a lost request may, finds the
+// outcome and does not prepare anything, on this leader and on the next.
+func TestI8RepeatedPrepare(t *testing.T) {
+	for _, commit := range []bool{true, false} {
+		for _, change := range []bool{true, false} {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t, clusterConfig{nodes: 2, splits: []string{"m"}, delay: time.Millisecond, eps: time.Millisecond})
+				defer c.close()
+				cl, ctx := client{c, 1}, context.Background()
+				x := cl.begin(1)
+				x.put("a", "1")
+				x.put("n", "1")
+				prepare := x.withWrites(txnpb.Kind_PREPARE, 2)
+				prepare.CommitId = c.commitID()
+				prepare.CoordinatorRange, prepare.CoordinatorKey = 1, []byte{2}
+				if resp, err := x.send(ctx, 2, prepare); err != nil || resp.PrepareTs == 0 {
+					t.Fatal(resp, err)
+				}
+				resolve := x.req(txnpb.Kind_RESOLVE, 2)
+				resolve.CommitId, resolve.Outcome = prepare.CommitId, txnpb.Outcome_OUTCOME_ABORTED
+				if commit {
+					resolve.Outcome, resolve.CommitTs = txnpb.Outcome_OUTCOME_COMMITTED, time.Now().Add(time.Second).UnixNano()
+				}
+				if _, err := x.send(ctx, 2, resolve); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(2 * time.Second) // commit wait
+				load(ctx, t, cl, 2, "n=2")
+				if change {
+					c.groups[2].elect(1, nil)
+				}
+				prepare.LockEpoch = 0 // as first sent
+				resp, err := x.send(ctx, 2, prepare)
+				if commit && (err != nil || resp.Outcome != txnpb.Outcome_OUTCOME_COMMITTED) || !commit && codeOf(err) != txnpb.ErrorCode_ABORTED {
+					t.Errorf("commit %v, change of leaders %v: %v %v", commit, change, resp, err)
+				}
+				m := c.groups[2].replicas[c.groups[2].leaderNode()].m
+				if n := len(m.state.records) + m.lead.Load().table.Len(); n != 0 {
+					t.Errorf("commit %v, change of leaders %v: prepared again", commit, change)
+				}
+				if v, _, err := cl.snapshot(ctx, "n", 0); err != nil || v != "2" {
+					t.Errorf("commit %v, change of leaders %v: reads %q %v", commit, change, v, err)
+				}
+			})
+		}
+	}
+}
+
+// TestI8CommitIsFinal: a decision in the log stands whatever comes behind it in the log: an abort does not undo a commit.
+func TestI8CommitIsFinal(t *testing.T) {
+	one(t, func(ctx context.Context, c *cluster, cl client) {
+		x := cl.begin(1)
+		x.put("a", "1")
+		id := c.commitID()
+		ts, err := x.commitAs(ctx, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := c.groups[1].replicas[1].m
+		for range 2 {
+			// What a leader would log that had not looked for an outcome first.
+			res, err := m.logged(ctx, &command{kind: cmdAbort, commit: CommitID(id)})
+			if a, _ := res.(applied); err != nil || a.outcome != txnpb.Outcome_OUTCOME_COMMITTED || a.ts != ts {
+				t.Fatal(res, err)
+			}
+		}
+		x.epochs[1] = 0
+		if again, err := x.commitAs(ctx, id); err != nil || again != ts {
+			t.Fatal(again, err)
 		}
 	})
 }
@@ -392,9 +470,31 @@ func TestI3GC(t *testing.T) {
 				t.Errorf("n%d keeps a dead version", id)
 			}
 		}
-		// The next leader knows.
+		// The next leader knows, also when it has been restarted, and so does a range that is split off.
 		c.groups[1].elect(2, nil)
 		_, _, err = cl.snapshot(ctx, "a", stamps[0])
 		mustEqual(t, "read below the threshold", codeOf(err), txnpb.ErrorCode_BELOW_GC)
+		c.groups[1].replicas[2].m.Reset()
+		_, _, err = cl.snapshot(ctx, "a", stamps[0])
+		mustEqual(t, "read below the threshold after a restart", codeOf(err), txnpb.ErrorCode_BELOW_GC)
+		if err := c.split(ctx, 1, 2, "a"); err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = cl.snapshot(ctx, "a", stamps[0])
+		mustEqual(t, "read below the threshold after a split", codeOf(err), txnpb.ErrorCode_BELOW_GC)
+
+		// Right below a version nothing that it hides has gone.
+		m = c.groups[2].replicas[2].m
+		if err := m.RaiseGCThreshold(ctx, stamps[2]-1); err != nil {
+			t.Fatal(err)
+		}
+		m.dirty.Store(true)
+		if err := m.collect(ctx); err != nil {
+			t.Fatal(err)
+		}
+		v, _, err = cl.snapshot(ctx, "a", stamps[2]-1)
+		if err != nil || v != "2" {
+			t.Fatal(v, err)
+		}
 	})
 }
