@@ -184,7 +184,7 @@ func (t *Txn) commitOne(ctx context.Context, p piece, id [16]byte) (truetime.Tim
 	req := t.commitRequest(txnpb.Kind_COMMIT_ONE, p, id[:])
 	req.MaxTs = int64(t.bound)
 	resp, s, err := t.db.send(ctx, p.rt, req)
-	t.account(s, resp)
+	t.account(s, req, resp)
 	return t.outcome(ctx, p.rt, id, req, resp, s, err)
 }
 
@@ -257,7 +257,7 @@ func (t *Txn) checkLocks(ctx context.Context, pieces []piece) error {
 	return parallel(len(pieces), func(i int) error {
 		req := t.commitRequest(txnpb.Kind_COMMIT_ONE, pieces[i], id[:])
 		resp, s, err := t.db.send(ctx, pieces[i].rt, req)
-		t.account(s, resp)
+		t.account(s, req, resp)
 		if errors.Is(err, errReroute) {
 			// Split since the plan was made. Nothing was written, so to run it again costs little.
 			return &reasonError{kv.ErrRetry, ErrLockLost, "range split"}
@@ -348,7 +348,7 @@ func (c *twoPhase) prepare(ctx context.Context, pieces []piece) error {
 		req := c.t.commitRequest(txnpb.Kind_PREPARE, p, c.id[:])
 		req.CoordinatorRange, req.CoordinatorKey = int64(c.coord.desc.ID), c.coord.desc.Start
 		resp, s, err := c.t.db.send(ctx, p.rt, req)
-		c.t.account(s, resp)
+		c.t.account(s, req, resp)
 		// A rollback has to reach it, whatever it has answered.
 		var epoch int64
 		if resp != nil {
@@ -420,7 +420,7 @@ func (c *twoPhase) decide(ctx context.Context, pieces []piece) (truetime.Timesta
 	}
 	req.MaxTs = int64(maxTS)
 	resp, s, err := c.t.db.send(ctx, own.rt, req)
-	c.t.account(s, resp)
+	c.t.account(s, req, resp)
 	ts, err := c.t.outcome(ctx, c.coord, c.id, req, resp, s, err)
 	if errors.Is(err, errReroute) && s.maybe {
 		// Settled as aborted: this commit id is used up, and the participants' promises with it.

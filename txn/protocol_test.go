@@ -917,3 +917,26 @@ func TestCloseEndsCommits(t *testing.T) {
 		c.inject(nil)
 	})
 }
+
+// TestRangesTouched: the statistics count the ranges of reads without locks as well, each once.
+func TestRangesTouched(t *testing.T) {
+	inCluster(t, 2, nil, []string{"f", "m", "t"}, func(ctx context.Context, c *testCluster) {
+		c.put(1, "a", "1", "g", "2", "n", "3", "z", "4")
+		for name, opts := range map[string]kv.TxnOptions{"read only": {ReadOnly: true}, "locking": {}} {
+			tx := c.begin(1, opts)
+			for _, want := range []struct {
+				key    string
+				ranges int
+			}{{"a", 1}, {"b", 1}, {"g", 2}, {"n", 3}, {"a", 3}} {
+				c.get(tx, want.key)
+				if got := tx.Stats().Ranges; got != want.ranges {
+					t.Errorf("%s: %d ranges after a read of %s, want %d", name, got, want.key, want.ranges)
+				}
+			}
+			if c.dump(tx, "a", "zz", kv.ScanOptions{}); tx.Stats().Ranges != 4 {
+				t.Errorf("%s: %d ranges after a scan of all four", name, tx.Stats().Ranges)
+			}
+			tx.Rollback(ctx)
+		}
+	})
+}

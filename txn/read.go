@@ -192,7 +192,7 @@ func (t *Txn) getOne(ctx context.Context, key []byte, lock kv.LockMode, wait kv.
 			req.LockEpoch = t.epochFor(rt.desc)
 		}
 		resp, s, err := t.db.send(ctx, rt, req)
-		t.account(s, resp)
+		t.account(s, req, resp)
 		if errors.Is(err, errReroute) {
 			retry.cause = "routing"
 			if err = retry.wait(ctx); err == nil {
@@ -365,7 +365,7 @@ func (t *Txn) getGroup(ctx context.Context, g keyGroup, keys, values [][]byte, o
 		req.LockEpoch = t.epochFor(g.rt.desc)
 	}
 	resp, s, err := t.db.send(ctx, g.rt, req)
-	t.account(s, resp)
+	t.account(s, req, resp)
 	if lock != kv.LockNone && !errors.Is(err, errReroute) {
 		var epoch int64
 		if resp != nil {
@@ -431,7 +431,7 @@ func (t *Txn) LockSpan(ctx context.Context, span kv.Span, lock kv.LockMode, wait
 		req.ConflictTs, req.LockScope = 0, txnpb.LockScope_LOCK_ONLY
 		req.LockEpoch = t.epochFor(rt.desc)
 		resp, s, err := t.db.send(ctx, rt, req)
-		t.account(s, resp)
+		t.account(s, req, resp)
 		if errors.Is(err, errReroute) {
 			retry.cause = "routing"
 			if err := retry.wait(ctx); err != nil {

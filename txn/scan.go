@@ -241,7 +241,7 @@ func (s *Scanner) fetch(ctx context.Context) error {
 			req.LockEpoch = t.epochFor(rt.desc)
 		}
 		resp, sn, err := t.db.send(ctx, rt, req)
-		t.account(sn, resp)
+		t.account(sn, req, resp)
 		if errors.Is(err, errReroute) {
 			retry.cause = "routing"
 			if err := retry.wait(ctx); err != nil {

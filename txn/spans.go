@@ -87,7 +87,7 @@ func (t *Txn) spanGroup(ctx context.Context, g keyGroup, spans []kv.Span, out []
 		return nil, err
 	}
 	resp, s, err := t.db.send(ctx, g.rt, req)
-	t.account(s, resp)
+	t.account(s, req, resp)
 	if err == nil {
 		err = responseError(req, resp)
 	}

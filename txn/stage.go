@@ -358,7 +358,7 @@ func (t *Txn) stagePiece(ctx context.Context, rt *route, writes []stagedWrite, s
 func (t *Txn) sendStage(ctx context.Context, rt *route, req *txnpb.BatchRequest, lo, hi []byte, hiOpen bool) error {
 	t.db.metrics.Staged.Add(1)
 	resp, s, err := t.db.send(ctx, rt, req)
-	t.account(s, resp)
+	t.account(s, req, resp)
 	if errors.Is(err, errReroute) && !s.maybe {
 		return err
 	}

@@ -34,10 +34,11 @@ type Txn struct {
 		parts   []*part
 		failed  error // the error that left only Rollback
 		stats   kv.Stats
-		seen    map[ranges.RangeID]struct{} // for stats.Ranges, once parts do not tell
-		listed  bool                        // in db.active
-		scanner []*Scanner                  // open ones
-		flights []*flight                   // flushed buffers on their way, oldest first
+		seen    []int64 // the ranges that stats.Ranges counts, at first in seenFew
+		seenFew [2]int64
+		listed  bool       // in db.active
+		scanner []*Scanner // open ones
+		flights []*flight  // flushed buffers on their way, oldest first
 
 		firstPart part
 		partSpace [4]*part
@@ -180,7 +181,6 @@ func (t *Txn) touched(rt *route, epoch int64, lo, hi []byte, hiOpen, staged bool
 			p = &part{rt: rt}
 		}
 		t.mu.parts = append(t.mu.parts, p)
-		t.mu.stats.Ranges++
 	} else {
 		old = p.epoch
 		p.rt = rt
@@ -261,8 +261,15 @@ func (t *Txn) Stats() kv.Stats {
 }
 
 // account adds an answer to the statistics.
-func (t *Txn) account(s sent, resp *txnpb.BatchResponse) {
+func (t *Txn) account(s sent, req *txnpb.BatchRequest, resp *txnpb.BatchResponse) {
 	t.mu.Lock()
+	if n := len(t.mu.seen); (n == 0 || t.mu.seen[n-1] != req.RangeId) && !slices.Contains(t.mu.seen, req.RangeId) {
+		if t.mu.seen == nil {
+			t.mu.seen = t.mu.seenFew[:0]
+		}
+		t.mu.seen = append(t.mu.seen, req.RangeId)
+		t.mu.stats.Ranges++
+	}
 	t.mu.stats.RPCs += s.rpcs
 	if s.rpcs == 0 {
 		t.mu.stats.LocalReads++
