@@ -10,6 +10,7 @@ import (
 	"github.com/RaduBerinde/btreemap"
 
 	"github.com/meridian-db/meridian/truetime"
+	"github.com/meridian-db/meridian/txn/fields"
 )
 
 // SplitOff moves every lock at and above key to right, a new table; locks on spans around key are cut in
@@ -106,10 +107,6 @@ func (t *Table) Encode(payload func(*Txn) []byte) []byte {
 		}
 	}
 	slices.SortFunc(live, func(a, b *Txn) int { return bytes.Compare(a.ID[:], b.ID[:]) })
-	bytesField := func(v []byte) {
-		b = binary.AppendUvarint(b, uint64(len(v)))
-		b = append(b, v...)
-	}
 	b = binary.AppendUvarint(b, uint64(len(live)))
 	for _, x := range live {
 		b = append(b, x.ID[:]...)
@@ -122,17 +119,17 @@ func (t *Table) Encode(payload func(*Txn) []byte) []byte {
 		if payload != nil {
 			pl = payload(x)
 		}
-		bytesField(pl)
+		b = fields.AppendBytes(b, pl)
 		b = binary.AppendUvarint(b, uint64(len(x.points)))
 		for _, h := range x.points {
 			b = append(b, byte(h.mode))
-			bytesField(h.p.key)
+			b = fields.AppendBytes(b, h.p.key)
 		}
 		b = binary.AppendUvarint(b, uint64(len(x.spans)))
 		for _, s := range x.spans {
 			b = append(b, byte(s.mode))
-			bytesField(s.start)
-			bytesField(s.end)
+			b = fields.AppendBytes(b, s.start)
+			b = fields.AppendBytes(b, s.end)
 		}
 	}
 	return b
@@ -143,23 +140,23 @@ func (t *Table) Encode(payload func(*Txn) []byte) []byte {
 func (t *Table) Decode(b []byte, payload func(*Txn, []byte) error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	d := decoder{b: b}
-	if d.byte() != handoffVersion {
+	d := fields.Reader{B: b}
+	if d.Byte() != handoffVersion {
 		return fmt.Errorf("%w: unknown version", errHandoff)
 	}
-	t.token = max(t.token, int64(d.uvarint()))
-	n := d.count(20)
-	for i := 0; i < n && d.err == nil; i++ {
+	t.token = max(t.token, int64(d.Uvarint()))
+	n := d.Count(20)
+	for i := 0; i < n && d.Err == nil; i++ {
 		x := &Txn{seen: t.sweep}
 		x.points = x.pointsBuf[:0]
-		copy(x.ID[:], d.take(16))
-		x.Age = d.varint()
-		x.Gateway = int32(d.uvarint())
-		x.Token = int64(d.uvarint())
-		state := State(d.byte())
-		x.ts = truetime.Timestamp(d.varint())
-		pl := d.bytes()
-		if d.err != nil {
+		copy(x.ID[:], d.Take(16))
+		x.Age = d.Varint()
+		x.Gateway = int32(d.Uvarint())
+		x.Token = int64(d.Uvarint())
+		state := State(d.Byte())
+		x.ts = truetime.Timestamp(d.Varint())
+		pl := d.Bytes()
+		if d.Err != nil {
 			break
 		}
 		if state > Prepared || t.txns[x.ID] != nil {
@@ -175,9 +172,9 @@ func (t *Table) Decode(b []byte, payload func(*Txn, []byte) error) error {
 			}
 		}
 		t.txns[x.ID] = x
-		for j, m := 0, d.count(2); j < m && d.err == nil; j++ {
-			mode, key := Mode(d.byte()), d.bytes()
-			if d.err != nil || mode != Shared && mode != Exclusive {
+		for j, m := 0, d.Count(2); j < m && d.Err == nil; j++ {
+			mode, key := Mode(d.Byte()), d.Bytes()
+			if d.Err != nil || mode != Shared && mode != Exclusive {
 				return errHandoff
 			}
 			_, p, _ := t.points.Get(key)
@@ -186,15 +183,15 @@ func (t *Table) Decode(b []byte, payload func(*Txn, []byte) error) error {
 			}
 			t.grantPoint(x, p, key, mode)
 		}
-		for j, m := 0, d.count(3); j < m && d.err == nil; j++ {
-			mode, start, end := Mode(d.byte()), d.bytes(), d.bytes()
-			if d.err != nil || mode != Shared && mode != Exclusive || bytes.Compare(start, end) >= 0 {
+		for j, m := 0, d.Count(3); j < m && d.Err == nil; j++ {
+			mode, start, end := Mode(d.Byte()), d.Bytes(), d.Bytes()
+			if d.Err != nil || mode != Shared && mode != Exclusive || bytes.Compare(start, end) >= 0 {
 				return errHandoff
 			}
 			t.grantSpan(x, bytes.Clone(start), bytes.Clone(end), mode)
 		}
 	}
-	if d.err != nil || len(d.b) != 0 {
+	if d.Err != nil || len(d.B) != 0 {
 		return errHandoff
 	}
 	return nil
@@ -236,68 +233,4 @@ func (t *Table) Restore(id TxnID, age int64, gateway int32, token int64, ts true
 		}
 	}
 	return x
-}
-
-type decoder struct {
-	b   []byte
-	err error
-}
-
-func (d *decoder) fail() { d.b, d.err = nil, errHandoff }
-
-func (d *decoder) take(n int) []byte {
-	if n < 0 || n > len(d.b) {
-		d.fail()
-		return nil
-	}
-	v := d.b[:n]
-	d.b = d.b[n:]
-	return v
-}
-
-func (d *decoder) byte() byte {
-	if v := d.take(1); v != nil {
-		return v[0]
-	}
-	return 0
-}
-
-func (d *decoder) uvarint() uint64 {
-	v, n := binary.Uvarint(d.b)
-	if n <= 0 {
-		d.fail()
-		return 0
-	}
-	d.b = d.b[n:]
-	return v
-}
-
-func (d *decoder) varint() int64 {
-	v, n := binary.Varint(d.b)
-	if n <= 0 {
-		d.fail()
-		return 0
-	}
-	d.b = d.b[n:]
-	return v
-}
-
-func (d *decoder) bytes() []byte {
-	n := d.uvarint()
-	if n > uint64(len(d.b)) {
-		d.fail()
-		return nil
-	}
-	return d.take(int(n))
-}
-
-// count reads a number of elements of at least size bytes each, so that a hostile one cannot make us
-// allocate more than the input is worth.
-func (d *decoder) count(size int) int {
-	n := d.uvarint()
-	if n > uint64(len(d.b)/size) {
-		d.fail()
-		return 0
-	}
-	return int(n)
 }

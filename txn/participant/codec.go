@@ -8,6 +8,7 @@ import (
 	"github.com/meridian-db/meridian/mvcc"
 	ranges "github.com/meridian-db/meridian/range"
 	"github.com/meridian-db/meridian/truetime"
+	"github.com/meridian-db/meridian/txn/fields"
 	"github.com/meridian-db/meridian/txn/txnpb"
 )
 
@@ -157,11 +158,6 @@ func (c *command) sizeHint() int {
 	return n
 }
 
-func appendBytes(b, v []byte) []byte {
-	b = binary.AppendUvarint(b, uint64(len(v)))
-	return append(b, v...)
-}
-
 func appendIgnore(b []byte, ignore []mvcc.SeqSpan) []byte {
 	b = binary.AppendUvarint(b, uint64(len(ignore)))
 	for _, s := range ignore {
@@ -199,7 +195,7 @@ func (c *command) encode(b []byte) []byte {
 	}
 	if m&hasCoord != 0 {
 		b = binary.AppendUvarint(b, uint64(c.coordRange))
-		b = appendBytes(b, c.coordKey)
+		b = fields.AppendBytes(b, c.coordKey)
 	}
 	if m&hasSeq != 0 {
 		b = binary.AppendUvarint(b, c.seq)
@@ -216,7 +212,7 @@ func (c *command) encode(b []byte) []byte {
 			}
 			b = append(b, flag)
 			b = binary.AppendUvarint(b, uint64(p.id))
-			b = appendBytes(b, p.key)
+			b = fields.AppendBytes(b, p.key)
 		}
 	}
 	if m&hasIDs != 0 {
@@ -230,9 +226,9 @@ func (c *command) encode(b []byte) []byte {
 		for i := range c.writes.keys {
 			op := c.writes.op(i)
 			b = append(b, byte(op))
-			b = appendBytes(b, c.writes.keys[i])
+			b = fields.AppendBytes(b, c.writes.keys[i])
 			if op != txnpb.WriteOp_WRITE_DELETE {
-				b = appendBytes(b, c.writes.values[i])
+				b = fields.AppendBytes(b, c.writes.values[i])
 			}
 		}
 	}
@@ -247,69 +243,69 @@ func decodeCommand(b []byte) (c command, err error) { return decodeInto(b, nil) 
 
 // decodeInto is decodeCommand that takes the space for the writes from scratch, when that is not nil.
 func decodeInto(b []byte, scratch *writeSet) (c command, err error) {
-	d := reader{b: b}
-	if v := d.byte(); v != commandVersion && d.err == nil {
+	d := fields.Reader{B: b}
+	if v := d.Byte(); v != commandVersion && d.Err == nil {
 		return c, fmt.Errorf("%w: version %d", errCommand, v)
 	}
-	c.kind = commandKind(d.byte())
-	m := d.uvarint()
-	if d.err != nil || c.kind == 0 || c.kind > maxCommandKind || m&^uint64(knownFields) != 0 {
+	c.kind = commandKind(d.Byte())
+	m := d.Uvarint()
+	if d.Err != nil || c.kind == 0 || c.kind > maxCommandKind || m&^uint64(knownFields) != 0 {
 		return c, errCommand
 	}
 	if m&hasOutcome != 0 {
-		c.outcome = txnpb.Outcome(d.byte())
+		c.outcome = txnpb.Outcome(d.Byte())
 		if c.outcome > txnpb.Outcome_OUTCOME_ABORTED {
 			return c, errCommand
 		}
 	}
 	if m&hasTxn != 0 {
-		copy(c.txn[:], d.take(16))
+		copy(c.txn[:], d.Take(16))
 	}
 	if m&hasCommit != 0 {
-		copy(c.commit[:], d.take(16))
+		copy(c.commit[:], d.Take(16))
 	}
 	if m&hasTS != 0 {
-		c.ts = truetime.Timestamp(d.varint())
+		c.ts = truetime.Timestamp(d.Varint())
 	}
 	if m&hasAge != 0 {
-		c.age = d.varint()
+		c.age = d.Varint()
 	}
 	if m&hasGateway != 0 {
-		c.gateway = int32(d.varint())
+		c.gateway = int32(d.Varint())
 	}
 	if m&hasToken != 0 {
-		c.token = d.varint()
+		c.token = d.Varint()
 	}
 	if m&hasCoord != 0 {
-		c.coordRange = ranges.RangeID(d.uvarint())
-		c.coordKey = d.bytes()
+		c.coordRange = ranges.RangeID(d.Uvarint())
+		c.coordKey = d.Bytes()
 	}
 	c.staged = m&isStaged != 0
 	if m&hasSeq != 0 {
-		c.seq = d.uvarint()
+		c.seq = d.Uvarint()
 	}
 	if m&hasIgnore != 0 {
-		c.ignore = d.ignore()
+		c.ignore = decodeIgnore(&d)
 	}
 	if m&hasParts != 0 {
-		n := d.count(3)
+		n := d.Count(3)
 		c.parts = make([]target, 0, n)
 		for range n {
-			p := target{readOnly: d.byte() == 1}
-			p.id = ranges.RangeID(d.uvarint())
-			p.key = d.bytes()
+			p := target{readOnly: d.Byte() == 1}
+			p.id = ranges.RangeID(d.Uvarint())
+			p.key = d.Bytes()
 			c.parts = append(c.parts, p)
 		}
 	}
 	if m&hasIDs != 0 {
-		n := d.count(16)
+		n := d.Count(16)
 		c.ids = make([]CommitID, n)
 		for i := range c.ids {
-			copy(c.ids[i][:], d.take(16))
+			copy(c.ids[i][:], d.Take(16))
 		}
 	}
 	if m&hasWrites != 0 {
-		n := d.count(2)
+		n := d.Count(2)
 		var w writeSet
 		if scratch != nil && cap(scratch.keys) >= n {
 			w = writeSet{ops: scratch.ops[:n], keys: scratch.keys[:n], values: scratch.values[:n]}
@@ -322,98 +318,31 @@ func decodeInto(b []byte, scratch *writeSet) (c command, err error) {
 			}
 		}
 		for i := range n {
-			w.ops[i] = d.byte()
-			w.keys[i] = d.bytes()
+			w.ops[i] = d.Byte()
+			w.keys[i] = d.Bytes()
 			if op := txnpb.WriteOp(w.ops[i]); op != txnpb.WriteOp_WRITE_DELETE {
-				w.values[i] = d.bytes()
+				w.values[i] = d.Bytes()
 			}
-			if d.err == nil && (w.ops[i] > byte(txnpb.WriteOp_WRITE_DELETE_SPAN) || mvcc.ValidateKey(w.keys[i]) != nil) {
+			if d.Err == nil && (w.ops[i] > byte(txnpb.WriteOp_WRITE_DELETE_SPAN) || mvcc.ValidateKey(w.keys[i]) != nil) {
 				return c, errCommand
 			}
 		}
 		c.writes = w
 	}
-	if d.err != nil || len(d.b) != 0 {
+	if d.Err != nil || len(d.B) != 0 {
 		return command{}, errCommand
 	}
 	return c, nil
 }
 
-// reader decodes from the front of b; after the first failure everything reads as zero.
-type reader struct {
-	b   []byte
-	err error
-}
-
-func (d *reader) fail() { d.b, d.err = nil, errCommand }
-
-func (d *reader) take(n int) []byte {
-	if n > len(d.b) {
-		d.fail()
-		return nil
-	}
-	v := d.b[:n:n]
-	d.b = d.b[n:]
-	return v
-}
-
-func (d *reader) byte() byte {
-	if len(d.b) == 0 {
-		d.fail()
-		return 0
-	}
-	v := d.b[0]
-	d.b = d.b[1:]
-	return v
-}
-
-func (d *reader) uvarint() uint64 {
-	v, n := binary.Uvarint(d.b)
-	if n <= 0 {
-		d.fail()
-		return 0
-	}
-	d.b = d.b[n:]
-	return v
-}
-
-func (d *reader) varint() int64 {
-	v, n := binary.Varint(d.b)
-	if n <= 0 {
-		d.fail()
-		return 0
-	}
-	d.b = d.b[n:]
-	return v
-}
-
-func (d *reader) bytes() []byte {
-	n := d.uvarint()
-	if n > uint64(len(d.b)) {
-		d.fail()
-		return nil
-	}
-	return d.take(int(n))
-}
-
-func (d *reader) ignore() []mvcc.SeqSpan {
-	n := d.count(2)
+func decodeIgnore(d *fields.Reader) []mvcc.SeqSpan {
+	n := d.Count(2)
 	if n == 0 {
 		return nil
 	}
 	out := make([]mvcc.SeqSpan, 0, n)
 	for range n {
-		out = append(out, mvcc.SeqSpan{From: d.uvarint(), To: d.uvarint()})
+		out = append(out, mvcc.SeqSpan{From: d.Uvarint(), To: d.Uvarint()})
 	}
 	return out
-}
-
-// count reads a number of elements, each at least size bytes long.
-func (d *reader) count(size int) int {
-	n := d.uvarint()
-	if n > uint64(len(d.b)/size) {
-		d.fail()
-		return 0
-	}
-	return int(n)
 }

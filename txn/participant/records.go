@@ -8,6 +8,7 @@ import (
 	"github.com/meridian-db/meridian/mvcc"
 	ranges "github.com/meridian-db/meridian/range"
 	"github.com/meridian-db/meridian/truetime"
+	"github.com/meridian-db/meridian/txn/fields"
 	"github.com/meridian-db/meridian/txn/txnpb"
 )
 
@@ -75,27 +76,27 @@ func encodeLayer(l *mvcc.Layer, age int64, gateway int32, token int64) []byte {
 	b = binary.AppendUvarint(b, uint64(len(l.Deleted)))
 	for _, d := range l.Deleted {
 		b = binary.AppendUvarint(b, d.Seq)
-		b = appendBytes(b, d.Start)
-		b = appendBytes(b, d.End)
+		b = fields.AppendBytes(b, d.Start)
+		b = fields.AppendBytes(b, d.End)
 	}
 	return appendIgnore(b, l.Ignore)
 }
 
 func decodeLayer(b []byte) (l mvcc.Layer, head stagedTxn, err error) {
-	d := reader{b: bytes.Clone(b)}
-	if d.byte() != commandVersion {
+	d := fields.Reader{B: bytes.Clone(b)}
+	if d.Byte() != commandVersion {
 		return l, head, errCommand
 	}
-	l.TS = truetime.Timestamp(d.varint())
-	l.First = truetime.Timestamp(d.varint())
-	head.age = d.varint()
-	head.gateway = int32(d.varint())
-	head.token = d.varint()
-	for range d.count(3) {
-		l.Deleted = append(l.Deleted, mvcc.DeletedSpan{Seq: d.uvarint(), Start: d.bytes(), End: d.bytes()})
+	l.TS = truetime.Timestamp(d.Varint())
+	l.First = truetime.Timestamp(d.Varint())
+	head.age = d.Varint()
+	head.gateway = int32(d.Varint())
+	head.token = d.Varint()
+	for range d.Count(3) {
+		l.Deleted = append(l.Deleted, mvcc.DeletedSpan{Seq: d.Uvarint(), Start: d.Bytes(), End: d.Bytes()})
 	}
-	l.Ignore = d.ignore()
-	if d.err != nil || len(d.b) != 0 {
+	l.Ignore = decodeIgnore(&d)
+	if d.Err != nil || len(d.B) != 0 {
 		return l, head, errCommand
 	}
 	head.first, head.spans = l.First, l.Deleted
