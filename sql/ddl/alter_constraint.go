@@ -65,6 +65,12 @@ func (x *executor) addConstraint(ctx context.Context, t *catalog.Table, k *ast.C
 			ix := b.t.Indexes[len(b.t.Indexes)-1]
 			b.t.Indexes = b.t.Indexes[:len(b.t.Indexes)-1]
 			ix.Only = x.only && t.IsPartitioned() && len(t.Partitioning.Children) > 0
+			if ix.Deferrable {
+				// Its entries may be equal for a while, so building the index finds nothing.
+				if err := x.validateUnique(ctx, t, ix); err != nil {
+					return err
+				}
+			}
 			if err := x.addIndex(ctx, b.t, ix); err != nil {
 				return err
 			}

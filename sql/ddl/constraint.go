@@ -392,3 +392,44 @@ func join(ss []string) string {
 	}
 	return out
 }
+
+// validateUnique looks for two rows with one key:
+//
+//	SELECT a::text, .. FROM t WHERE a IS NOT NULL AND .. GROUP BY a, .. HAVING count(*) > 1
+func (x *executor) validateUnique(ctx context.Context, t *catalog.Table, ix *catalog.Index) error {
+	q := x.selectOf(t)
+	var conds []ast.Expr
+	var names []string
+	for _, k := range ix.Keys {
+		n := t.ColumnByNum(k.Column).Name
+		text := &ast.TypeName{Names: []string{catalog.PgCatalog, "text"}, Pos: ast.Pos{Off: -1}}
+		q.Targets = append(q.Targets, &ast.Target{Expr: &ast.TypeCast{Arg: column(n), Type: text, Pos: ast.Pos{Off: -1}}, Pos: ast.Pos{Off: -1}})
+		q.GroupBy = append(q.GroupBy, ast.GroupItem{Expr: column(n), Pos: ast.Pos{Off: -1}})
+		names = append(names, n)
+		if !ix.NullsNotDistinct {
+			conds = append(conds, isNotNull(column(n)))
+		}
+	}
+	if conds != nil {
+		q.Where = and(conds...)
+	}
+	q.Having = op(&ast.FuncCall{Name: []string{catalog.PgCatalog, "count"}, Star: true, Pos: ast.Pos{Off: -1}}, ">", number(1))
+	q.Limit = number(1)
+	var values []string
+	err := x.Query(ctx, q, func(row []types.Datum) error {
+		for _, d := range row {
+			if d.IsNull() {
+				values = append(values, "null")
+			} else {
+				values = append(values, d.Str())
+			}
+		}
+		return nil
+	})
+	if err != nil || values == nil {
+		return err
+	}
+	return pgerr.New(pgerr.UniqueViolation, "could not create unique index %q", ix.Name).
+		WithDetail("Key (%s)=(%s) is duplicated.", join(names), join(values)).
+		WithTable(x.snap().SchemaName(t.Schema), t.Name).WithConstraint(ix.Name)
+}
