@@ -53,6 +53,8 @@ func (v *catalogView) Execute(ctx context.Context, stmt ast.Stmt, env DDLEnv) (s
 			v.refresh()
 			return s.checkRoutine(ctx, f)
 		},
+		Defer:        s.deferIndex(),
+		ManyRows:     s.manyRows,
 		Notice:       s.notice,
 		HashPassword: HashPassword,
 	})

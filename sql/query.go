@@ -198,7 +198,7 @@ func (s *Session) runOne(ctx context.Context, st *statement, params []types.Datu
 			s.complete(done)
 			return nil
 		}
-		if !retryable(err) || attempt >= s.maxRetries || ctx.Err() != nil || !s.out.Rewind(mark) {
+		if !retryableAlone(err) || attempt >= s.maxRetries || ctx.Err() != nil || !s.out.Rewind(mark) {
 			return err
 		}
 		s.srv.metrics.retries.Inc()

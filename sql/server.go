@@ -47,6 +47,7 @@ type Server struct {
 	sequences *catalog.Sequences
 	metrics   *metrics
 	channels  switchboard
+	jobs      indexJobs
 	stats     *stmtstats.Registry
 
 	mu struct {

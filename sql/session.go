@@ -78,6 +78,7 @@ type Session struct {
 
 	bctx       builtin.Ctx
 	routines   routineState
+	building   *[]indexBuild // indexes that the statement leaves to be filled; nil: none may be
 	env        exec.Env
 	sink       func(row []types.Datum) error // sends a row; made once
 	staleness  kv.Staleness                  // of read-only transactions

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/exec"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/types"
@@ -589,4 +590,10 @@ func (s *Session) rollbackTo(ctx context.Context, st *ast.TransactionStmt) error
 // retryable reports whether a new attempt of the transaction may succeed.
 func retryable(err error) bool {
 	return errors.Is(err, kv.ErrRetry) || errors.Is(err, kv.ErrWriteConflict)
+}
+
+// retryableAlone is retryable for a statement that is a transaction by itself: it may also be planned anew after a
+// change of the schema under it.
+func retryableAlone(err error) bool {
+	return retryable(err) || errors.Is(err, catalog.ErrSchemaChanged)
 }

@@ -62,6 +62,14 @@ func (s *Session) runUtility(ctx context.Context, st *statement, params []types.
 		return pgerr.Unsupported("ALTER SYSTEM is not supported").WithHint("Use the flags of meridian start.")
 	case *ast.UnsupportedStmt:
 		return pgerr.Unsupported("%s is not supported", n.Name)
+	case *ast.CreateIndexStmt:
+		if s.txn.phase == phaseBlock || !alone {
+			if n.Concurrently {
+				return pgerr.New(pgerr.ActiveSQLTransaction, "CREATE INDEX CONCURRENTLY cannot run inside a transaction block")
+			}
+		} else if s.txn.pristine() {
+			return s.runCreateIndex(ctx, st)
+		}
 	case *ast.CreateDatabaseStmt, *ast.DropDatabaseStmt:
 		if s.txn.phase == phaseBlock || !alone {
 			return pgerr.New(pgerr.ActiveSQLTransaction, "%s cannot run inside a transaction block", st.node.Tag())
@@ -131,7 +139,7 @@ func (s *Session) runDDL(ctx context.Context, st *statement, params []types.Datu
 			s.out.Complete(tag)
 			return nil
 		}
-		if !retryable(err) || attempt >= s.maxRetries || ctx.Err() != nil || !s.out.Rewind(mark) {
+		if !retryableAlone(err) || attempt >= s.maxRetries || ctx.Err() != nil || !s.out.Rewind(mark) {
 			return err
 		}
 		age := s.txn.age

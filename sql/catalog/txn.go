@@ -137,9 +137,13 @@ func (t *Txn) doomed() error {
 	return nil
 }
 
+// ErrSchemaChanged is the cause of the error (40001) of a transaction that used an object which has changed since. It
+// may be retried from its first statement.
+var ErrSchemaChanged = errors.New("catalog: an object that the transaction used has changed")
+
 func schemaChanged() error {
 	return pgerr.New(pgerr.TRSerializationFailure, "could not serialize access due to a concurrent change of the schema").
-		WithHint("The transaction might succeed if retried.")
+		WithHint("The transaction might succeed if retried.").WithCause(ErrSchemaChanged)
 }
 
 // Snapshot is the view, the transaction's own changes included. It changes with Statement and with each

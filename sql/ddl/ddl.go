@@ -32,6 +32,11 @@ type Env struct {
 	Exec func(ctx context.Context, q ast.Stmt) (int64, error)
 	// BuildIndex fills a new index, given the table's id and the index's oid.
 	BuildIndex func(ctx context.Context, table, index uint32) error
+	// Defer, when set, takes over the filling of an index of a table with many rows, after the statement's transaction
+	// has committed: until then the index is only written.
+	Defer func(table, index uint32)
+	// ManyRows reports, without taking locks, whether a table has more rows than are read at once. It goes with Defer.
+	ManyRows func(ctx context.Context, t *catalog.Table) (bool, error)
 	// CheckRoutine checks the body of a function that is stored; nil checks nothing.
 	CheckRoutine func(ctx context.Context, f *catalog.Function) error
 	// Notice sends a NOTICE or WARNING; may be nil.

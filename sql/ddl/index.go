@@ -177,6 +177,17 @@ func (x *executor) addIndex(ctx context.Context, t *catalog.Table, ix *catalog.I
 		return x.View.Put(ctx, t)
 	}
 	ix.State = catalog.IndexWriteOnly
+	if x.Defer != nil {
+		many, err := x.ManyRows(ctx, t)
+		if err != nil {
+			return err
+		}
+		if many {
+			t.Indexes = append(t.Indexes, ix)
+			x.Defer(t.ID, ix.OID)
+			return x.View.Put(ctx, t)
+		}
+	}
 	t.Indexes = append(t.Indexes, ix)
 	if err := x.View.Put(ctx, t); err != nil {
 		return err

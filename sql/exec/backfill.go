@@ -1,6 +1,7 @@
 package exec
 
 import (
+	"bytes"
 	"context"
 
 	"github.com/meridian-db/meridian/sql/pgerr"
@@ -121,4 +122,98 @@ func prefixEnd(p []byte) []byte {
 		}
 	}
 	return nil
+}
+
+// BackfillChunk writes the entries of an index for at most limit rows, those whose keys follow after (nil: from the
+// first), while others may write to the table: the index is one that writes maintain and nobody reads. The rows are
+// locked, so their entries stay right. next is where the following chunk begins, nil when this was the last; n is the
+// number of rows. An entry that is there already is the row's own, unless a unique index finds another row's.
+func BackfillChunk(ctx context.Context, env *Env, t *plan.Table, ix *plan.Index, after []byte, limit int) (next []byte, n int64, err error) {
+	p, target, err := plan.PrepareBackfill(ctx, t, plan.Env{Catalog: env.Catalog, Builtin: env.Builtin})
+	if err != nil {
+		return nil, 0, err
+	}
+	s := newState(p, env)
+	w := newWriter(s, target)
+	at := -1
+	w.affected = make([]bool, len(t.Indexes))
+	for i, x := range t.Indexes {
+		if x == ix {
+			at, w.affected[i] = i, true
+		}
+	}
+	if at < 0 {
+		return nil, 0, pgerr.New(pgerr.InternalError, "index %q is not of table %q", ix.Name, t.Name)
+	}
+	codec := codecOf(t)
+	all := make([]int, len(t.Columns))
+	for i := range all {
+		all[i] = i
+	}
+	read := newRowReader(codec, codec.primary, all)
+	span := kv.Span{Start: codec.primary.prefix, End: prefixEnd(codec.primary.prefix)}
+	if after != nil {
+		span.Start = after
+	}
+	sc, err := env.Txn.Scan(ctx, span, kv.ScanOptions{Lock: kv.LockShared, Limit: int64(limit)})
+	if err != nil {
+		return nil, 0, err
+	}
+	defer sc.Close()
+	type pending struct {
+		row []types.Datum
+		e   entry
+	}
+	var batch []pending
+	store := &rows{s: s}
+	var last []byte
+	for int(n) < limit && sc.Next(ctx) {
+		pair := sc.Pair()
+		last = append(last[:0], pair.Key...)
+		n++
+		if err := read.read(pair.Key, pair.Value, w.newRow()); err != nil {
+			return nil, 0, err
+		}
+		row := store.alloc(len(t.Columns))
+		for i, d := range w.newRow() {
+			row[i] = store.clone(d)
+		}
+		es, err := w.entries(row, false)
+		if err != nil {
+			return nil, 0, err
+		}
+		if es[at].present {
+			batch = append(batch, pending{row, es[at]})
+		}
+	}
+	if err := sc.Err(); err != nil {
+		return nil, 0, err
+	}
+	for _, b := range batch {
+		if b.e.distinct {
+			w.probe(at+1, b.e.key)
+		}
+	}
+	if err := w.begin(ctx); err != nil {
+		return nil, 0, err
+	}
+	for _, b := range batch {
+		if b.e.distinct && w.exists(b.e.key) {
+			own := codec.indexes[at].appendEntryValue([]byte{}, codec, b.row)
+			if bytes.Equal(own, w.present[string(b.e.key)].value) {
+				continue // a write has made it
+			}
+			copy(w.newRow(), b.row)
+			dup := w.duplicate(ix, b.row, w.keyValues(at+1, false)).(*pgerr.Error)
+			e := pgerr.New(pgerr.UniqueViolation, "could not create unique index %q", ix.Name).WithTable(t.Schema, t.Name).WithConstraint(ix.Name)
+			return nil, 0, e.WithDetail("%s", duplicated(dup.Detail))
+		}
+		if err := w.putEntry(at, b.e, b.row); err != nil {
+			return nil, 0, err
+		}
+	}
+	if int(n) < limit {
+		return nil, n, nil
+	}
+	return append(last, 0), n, nil
 }

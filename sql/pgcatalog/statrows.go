@@ -22,6 +22,7 @@ type Providers struct {
 	Transactions func(ctx context.Context) ([]Transaction, error)
 	Locks        func(ctx context.Context) ([]Lock, error)
 	Jobs         func(ctx context.Context) ([]Job, error)
+	Indexes      func() []IndexProgress                         // indexes that this node builds
 	Statements   func(ctx context.Context) ([]Statement, error) // of the whole cluster
 }
 
@@ -38,6 +39,29 @@ func (g *gen) providers() *Providers {
 		return p.CatalogProviders()
 	}
 	return &Providers{}
+}
+
+// IndexProgress is a row of pg_stat_progress_create_index.
+type IndexProgress struct {
+	PID          int32
+	DatabaseID   uint32
+	Database     string
+	Table, Index uint32
+	Total, Done  int64 // rows
+}
+
+func pgStatProgressCreateIndex(g *gen) error {
+	p := g.providers()
+	if p.Indexes == nil {
+		return nil
+	}
+	for _, i := range p.Indexes() {
+		if err := g.row("pid", i.PID, "datid", i.DatabaseID, "datname", i.Database, "relid", i.Table, "index_relid", i.Index,
+			"command", "CREATE INDEX CONCURRENTLY", "phase", "building index: scanning table", "tuples_total", i.Total, "tuples_done", i.Done); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Setting is a row of pg_settings.
@@ -78,14 +102,15 @@ type Cursor struct {
 
 // statRows are the views over sessions and settings.
 var statRows = map[string]generator{
-	"pg_catalog.pg_settings":            pgSettings,
-	"pg_catalog.pg_stat_activity":       pgStatActivity,
-	"pg_catalog.pg_prepared_statements": pgPrepared,
-	"pg_catalog.pg_cursors":             pgCursors,
-	"pg_catalog.pg_timezone_names":      pgTimezoneNames,
-	"pg_catalog.pg_stat_database":       pgStatDatabase,
-	"pg_catalog.pg_stat_user_tables":    pgStatUserTables,
-	"pg_catalog.pg_stat_all_tables":     pgStatUserTables,
+	"pg_catalog.pg_settings":                   pgSettings,
+	"pg_catalog.pg_stat_activity":              pgStatActivity,
+	"pg_catalog.pg_stat_progress_create_index": pgStatProgressCreateIndex,
+	"pg_catalog.pg_prepared_statements":        pgPrepared,
+	"pg_catalog.pg_cursors":                    pgCursors,
+	"pg_catalog.pg_timezone_names":             pgTimezoneNames,
+	"pg_catalog.pg_stat_database":              pgStatDatabase,
+	"pg_catalog.pg_stat_user_tables":           pgStatUserTables,
+	"pg_catalog.pg_stat_all_tables":            pgStatUserTables,
 }
 
 // pgEpoch is 2000-01-01, where PostgreSQL's timestamps begin, in microseconds since 1970.

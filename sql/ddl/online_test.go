@@ -1,0 +1,122 @@
+package ddl_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/meridian-db/meridian/sql"
+	"github.com/meridian-db/meridian/sql/pgerr"
+)
+
+// do runs statements and returns what they answer; the first error ends them.
+func do(t *testing.T, s *sql.Session, out *output, lines ...string) (string, error) {
+	t.Helper()
+	out.b.Reset()
+	for _, l := range lines {
+		if err := s.SimpleQuery(context.Background(), l); err != nil {
+			s.Abort(context.Background())
+			return out.b.String(), err
+		}
+	}
+	return out.b.String(), nil
+}
+
+func open(t *testing.T, srv *sql.Server) (*sql.Session, *output) {
+	t.Helper()
+	out := &output{}
+	s, err := srv.NewSession(context.Background(), sql.SessionArgs{User: "postgres", Database: "postgres", Output: out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s, out
+}
+
+// TestIndexWhileWritten builds an index of a large table while others insert, update and delete: no write is refused,
+// and afterwards the index says what the table says.
+func TestIndexWhileWritten(t *testing.T) {
+	srv := newServer(t)
+	s, out := open(t, srv)
+	if _, err := do(t, s, out, "CREATE TABLE w (id int PRIMARY KEY, v int)", "INSERT INTO w SELECT g, g % 700 FROM generate_series(1, 6000) g"); err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	var writers sync.WaitGroup
+	for k := range 3 {
+		ws, wo := open(t, srv)
+		writers.Add(1)
+		go func() {
+			defer writers.Done()
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				id := (i*37+k*11)%6000 + 1
+				for _, q := range []string{
+					fmt.Sprintf("UPDATE w SET v = v + 1000 WHERE id = %d", id),
+					fmt.Sprintf("DELETE FROM w WHERE id = %d", id+1),
+					fmt.Sprintf("INSERT INTO w VALUES (%d, %d) ON CONFLICT DO NOTHING", 10000*(k+1)+i, i),
+				} {
+					wo.b.Reset()
+					if err := ws.SimpleQuery(context.Background(), q); err != nil {
+						t.Errorf("%s: %v", q, err)
+						return
+					}
+				}
+			}
+		}()
+	}
+	_, err := do(t, s, out, "CREATE INDEX wv ON w (v)")
+	close(stop)
+	writers.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Through the index and, v+0 not being indexed, past it.
+	byIndex, _ := do(t, s, out, "SELECT v, count(*) FROM w WHERE v >= 0 GROUP BY v ORDER BY v")
+	byRow, _ := do(t, s, out, "SELECT v + 0, count(*) FROM w WHERE v + 0 >= 0 GROUP BY 1 ORDER BY 1")
+	if byIndex != byRow {
+		t.Error("the index and the table differ")
+	}
+	plan, _ := do(t, s, out, "EXPLAIN (COSTS OFF) SELECT v FROM w WHERE v = 5")
+	if !strings.Contains(plan, "wv") {
+		t.Errorf("the index is not used: %s", plan)
+	}
+	jobs, _ := do(t, s, out, "SELECT kind, state FROM meridian.jobs")
+	if !strings.Contains(jobs, "create index | succeeded") {
+		t.Errorf("jobs: %s", jobs)
+	}
+}
+
+// TestIndexThatFails: an index that finds two rows of one key, past the rows of its first transaction, is not left
+// behind, and one is not built inside a block.
+func TestIndexThatFails(t *testing.T) {
+	srv := newServer(t)
+	s, out := open(t, srv)
+	if _, err := do(t, s, out, "CREATE TABLE w (id int PRIMARY KEY, v int)", "INSERT INTO w SELECT g, g FROM generate_series(1, 5000) g",
+		"UPDATE w SET v = 4000 WHERE id = 4500"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := do(t, s, out, "CREATE UNIQUE INDEX CONCURRENTLY wv ON w (v)")
+	if pgerr.Code(err) != pgerr.UniqueViolation || !strings.Contains(err.Error(), "could not create unique index") {
+		t.Errorf("error: %v", err)
+	}
+	left, _ := do(t, s, out, "SELECT count(*) FROM pg_indexes WHERE indexname = 'wv'")
+	if !strings.HasPrefix(left, "0\n") {
+		t.Errorf("indexes left: %s", left)
+	}
+	if _, err := do(t, s, out, "UPDATE w SET v = 4500 WHERE id = 4500", "CREATE UNIQUE INDEX wv ON w (v)"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := do(t, s, out, "INSERT INTO w VALUES (9000, 17)"); pgerr.Code(err) != pgerr.UniqueViolation {
+		t.Errorf("duplicate: %v", err)
+	}
+	if _, err := do(t, s, out, "BEGIN", "CREATE INDEX CONCURRENTLY wc ON w (v)"); pgerr.Code(err) != pgerr.ActiveSQLTransaction {
+		t.Errorf("in a block: %v", err)
+	}
+}
