@@ -114,12 +114,14 @@ func Open(cfg Config) (*Engine, error) {
 		ReadOnly:                    cfg.ReadOnly,
 		MemTableSize:                cfg.MemTableBytes,
 		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       2,
-		L0StopWritesThreshold:       1000,
-		LBaseMaxBytes:               64 << 20,
-		MaxOpenFiles:                cfg.MaxOpenFiles,
-		CompactionConcurrencyRange:  func() (int, int) { return 1, cfg.MaxCompactions },
-		Logger:                      engineLogger{cfg.Logger, failed},
+		// Twice the read amplification of one sublevel must not reach it: the files of a load in key order do not
+		// overlap, and may stay where they are.
+		L0CompactionThreshold:      4,
+		L0StopWritesThreshold:      1000,
+		LBaseMaxBytes:              64 << 20,
+		MaxOpenFiles:               cfg.MaxOpenFiles,
+		CompactionConcurrencyRange: func() (int, int) { return 1, cfg.MaxCompactions },
+		Logger:                     engineLogger{cfg.Logger, failed},
 	}
 	opts.EventListener = &pebble.EventListener{
 		BackgroundError: func(err error) { failed.set(fmt.Errorf("state engine: %w", err)) },

@@ -207,7 +207,7 @@ func (d *Demo) PrintReady(w io.Writer, took time.Duration) {
 	fmt.Fprintf(w, "\nMeridian is ready: %d nodes, %.1f s.\n\n", len(d.Servers), took.Seconds())
 	for _, s := range d.Servers {
 		host, port, _ := net.SplitHostPort(s.SQLAddr())
-		fmt.Fprintf(w, "  psql -h %s -p %s -U postgres postgres    # node %d, %s; http://%s/metrics\n", host, port, s.NodeID(), s.cfg.Region, s.HTTPAddr())
+		fmt.Fprintf(w, "  psql -h %s -p %s -U postgres postgres    # node %d, %s; console http://%s/\n", host, port, s.NodeID(), s.cfg.Region, s.HTTPAddr())
 	}
 	fmt.Fprintf(w, "\nctrl-C ends it.\n")
 }

@@ -290,14 +290,17 @@ func (s *Server) startRPC(ctx context.Context) error {
 			n, ok := s.registry.get(id)
 			return n.RPCAddr, ok
 		},
-		OnPeer: func(peer ranges.NodeID, up bool) {
+		OnPeer: func(_ ranges.NodeID, up bool) {
 			if c := s.core; c != nil && nodeState(s.state.Load()) >= stateStarting {
 				c.Store.NodesChanged()
 				if up {
 					c.notify.peerUp()
-				} else {
-					c.Participants.GatewayDisconnected(peer)
 				}
+			}
+		},
+		OnLost: func(peer ranges.NodeID) {
+			if c := s.core; c != nil && nodeState(s.state.Load()) >= stateStarting {
+				c.Participants.GatewayDisconnected(peer)
 			}
 		},
 	}

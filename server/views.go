@@ -27,6 +27,7 @@ const (
 	viewLocks      byte = 'l'
 	viewTxns       byte = 't'
 	viewStatements byte = 's'
+	viewConsole    byte = 'c'
 )
 
 // providers is what this node offers to system views.
@@ -96,6 +97,8 @@ func (s *Server) handleView(payload []byte) ([]byte, error) {
 		return json.Marshal(s.txnParts())
 	case viewStatements:
 		return json.Marshal(s.statementRows())
+	case viewConsole:
+		return json.Marshal(s.consoleRows())
 	}
 	return nil, errUnknownOp
 }

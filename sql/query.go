@@ -406,6 +406,9 @@ func (s *Session) prepareEnv(ctx context.Context, env *exec.Env, p *plan.Plan, p
 		RowID:     s.srv.cfg.RowID,
 		Triggers:  s,
 	}
+	if err := s.checkNeeds(p.Needs); err != nil {
+		return err
+	}
 	if len(p.Tables) == 0 && p.ReadOnly {
 		return nil // touches no table
 	}

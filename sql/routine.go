@@ -577,6 +577,9 @@ func (h *routineHost) Eval(ctx context.Context, q *plpgsql.Query, vars []plpgsql
 	}
 	out := plpgsql.Value{T: p.Columns[0].Type}
 	if _, simple := p.Root.(*plan.OneRow); simple && len(p.Subqueries) == 0 {
+		if err := s.checkNeeds(p.Needs); err != nil {
+			return out, err
+		}
 		c := plan.EvalCtx{Frame: make([]types.Datum, p.NumSlots), Params: datums(vars), B: &s.bctx}
 		s.bctx.Context = ctx
 		d, err := p.Output[0].Eval(&c)
@@ -824,6 +827,9 @@ func (s *Session) call(ctx context.Context, n *ast.CallStmt, q *plpgsql.Query, v
 	env := plan.Env{Catalog: c, SearchPath: s.path(), Builtin: &s.bctx, NumParams: len(vars), ParamTypes: paramTypes(vars), Variables: pv}
 	pc, err := plan.PrepareCall(ctx, n.Func, env)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.checkNeeds(pc.Needs); err != nil {
 		return nil, err
 	}
 	if err := c.Use(ctx, []uint32{uint32(pc.Call.Func.OID)}); err != nil {

@@ -63,6 +63,9 @@ var sequenceFunctions = map[string]builtin.EvalFunc{
 		if err != nil {
 			return types.Null, err
 		}
+		if err := s.maySequence(t, "Uw"); err != nil {
+			return types.Null, err
+		}
 		v, err := s.srv.sequences.NextVal(ctx, t)
 		if err != nil {
 			return types.Null, err
@@ -78,6 +81,9 @@ var sequenceFunctions = map[string]builtin.EvalFunc{
 		if err != nil {
 			return types.Null, err
 		}
+		if err := s.maySequence(t, "w"); err != nil {
+			return types.Null, err
+		}
 		called := len(args) < 3 || args[2].Bool()
 		if err := s.srv.sequences.SetVal(ctx, t, args[1].Int(), called); err != nil {
 			return types.Null, err
@@ -90,6 +96,9 @@ var sequenceFunctions = map[string]builtin.EvalFunc{
 	"currval": onSession(func(s *Session, _ context.Context, args []types.Datum) (types.Datum, error) {
 		t, err := s.findSequence(uint32(args[0].Int()))
 		if err != nil {
+			return types.Null, err
+		}
+		if err := s.maySequence(t, "Ur"); err != nil {
 			return types.Null, err
 		}
 		v, ok := s.sequences.CurrVal(t.ID)

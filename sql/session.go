@@ -48,6 +48,7 @@ type Session struct {
 	pid                int32
 	started            time.Time
 	user               string // current role; SET ROLE changes it
+	authorized         string // by SET SESSION AUTHORIZATION; "": the user who logged in
 	superuser          bool
 	databaseID, roleID uint32
 	starting           bool // settings are being set up: nothing is reported or undone
@@ -259,7 +260,7 @@ func (s *Session) IdleTimeout() (time.Duration, error) {
 func (s *Session) CurrentUser() string { return s.user }
 
 // SessionUser implements builtin.Session.
-func (s *Session) SessionUser() string { return s.args.User }
+func (s *Session) SessionUser() string { return s.authUser() }
 
 // Database implements builtin.Session.
 func (s *Session) Database() string { return s.args.Database }

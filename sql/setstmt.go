@@ -283,34 +283,83 @@ func (s *Session) readStaleness() kv.Staleness { return s.staleness }
 // checkRole and checkSessionAuthorization see to SET ROLE and SET SESSION AUTHORIZATION.
 func checkRole(s *Session, v string) (string, error) {
 	if v == "none" || v == "" {
-		if !s.starting {
-			s.user = s.args.User
-		}
 		return "none", nil
 	}
 	if err := s.roleExists(v); err != nil {
 		return "", err
 	}
-	if !s.superuser && v != s.args.User {
+	if !s.starting && !s.isMember(s.authUser(), v) {
 		return "", pgerr.New(pgerr.InsufficientPrivilege, "permission denied to set role \"%s\"", v)
 	}
-	s.user = v
-	s.searchPath = nil
-	s.plannerEpoch++
 	return v, nil
 }
 
+// assignRole and assignSessionAuthorization change who the session is, by SET, RESET or the end of a transaction.
+func assignRole(s *Session, v string) {
+	switch {
+	case s.starting:
+	case v == "none" || v == "":
+		s.becomes(s.authUser())
+	default:
+		s.becomes(v)
+	}
+}
+
+func assignSessionAuthorization(s *Session, v string) {
+	if s.starting {
+		return
+	}
+	s.authorized = v
+	if i := settingIndex["role"]; s.vars.cur[i] != "none" {
+		s.vars.cur[i], s.vars.sess[i] = "none", "none"
+	}
+	s.becomes(s.authUser())
+}
+
 func checkSessionAuthorization(s *Session, v string) (string, error) {
-	if s.starting || v == s.args.User {
+	if s.starting {
 		return v, nil
 	}
-	if !s.superuser {
+	if v == "default" || v == "" {
+		v = s.args.User
+	}
+	if v != s.args.User && !s.isMember(s.args.User, "") {
 		return "", pgerr.New(pgerr.InsufficientPrivilege, "permission denied to set session authorization")
 	}
 	if err := s.roleExists(v); err != nil {
 		return "", err
 	}
-	s.user = v
-	s.searchPath = nil
 	return v, nil
+}
+
+// authUser is the role that SET SESSION AUTHORIZATION made the session's.
+func (s *Session) authUser() string {
+	if s.authorized != "" {
+		return s.authorized
+	}
+	return s.args.User
+}
+
+// becomes changes the current role.
+func (s *Session) becomes(role string) {
+	s.user = role
+	if s.withCatalog(func(c CatalogTxn) { s.superuser, _ = c.RoleExists(role) }) != nil {
+		s.superuser = false
+	}
+	s.searchPath = nil
+	s.plannerEpoch++
+}
+
+// isMember reports whether a role is a member of another; of none, "": whether it is a superuser.
+func (s *Session) isMember(role, of string) (ok bool) {
+	err := s.withCatalog(func(c CatalogTxn) {
+		v, is := c.(*catalogView)
+		if !is {
+			return
+		}
+		v.refresh()
+		r, target := v.snap.RoleByName(role), v.snap.RoleByName(of)
+		ok = r != nil && (r.Super || target != nil && v.snap.IsMember(r.ID, target.ID))
+	})
+	return err == nil && ok
 }

@@ -348,7 +348,8 @@ func (s *Session) runDiscard(ctx context.Context, n *ast.DiscardStmt) error {
 		s.dropAllPortals()
 		clear(s.statements)
 		s.unnamed = nil
-		s.user = s.args.User
+		s.authorized = ""
+		s.becomes(s.args.User)
 		s.resetAllSettings()
 		s.srv.channels.apply(s, []listenAction{{channel: "*", off: true}})
 		s.releaseSessionLocks(ctx)

@@ -57,7 +57,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	fs.IntVar(&o.clients, "clients", 8, "number of clients")
 	fs.IntVar(&o.keys, "keys", 12, "number of lists in use at a time")
 	fs.DurationVar(&o.pause, "pause", 20*time.Millisecond, "mean rest of a client between transactions")
-	fs.Int64Var(&o.rangeBytes, "range-max-bytes", 64<<10, "ranges split beyond this size")
+	fs.Int64Var(&o.rangeBytes, "range-max-bytes", 256<<10, "ranges split beyond this size")
 	fs.StringVar(&faults, "faults", strings.Join(faultNames(), ","), "faults to choose from")
 	fs.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "seed of the choice of faults and transactions")
 	if err := fs.Parse(args); err != nil {

@@ -148,14 +148,29 @@ func rest(ctx context.Context, d time.Duration) {
 type step struct {
 	slot, key int
 	append    int64 // zero: a read
+	filler    int   // bytes that an append stores beside its list
 }
+
+// One transaction in largeShare outgrows the gateway's buffer, so that its writes are staged in the ranges.
+const (
+	largeShare  = 60
+	largeFiller = 400 << 10
+)
 
 func (w *workload) plan(rng *rand.Rand) (steps []step, readOnly bool) {
 	readOnly = rng.IntN(4) == 0
-	for range 1 + rng.IntN(4) {
-		s := step{slot: rng.IntN(w.options.keys)}
+	large := !readOnly && rng.IntN(largeShare) == 0
+	n := 1 + rng.IntN(4)
+	if large {
+		n += 3
+	}
+	for range n {
+		s := step{slot: rng.IntN(w.options.keys), filler: 500}
+		if large {
+			s.filler = largeFiller
+		}
 		s.key = w.key(s.slot)
-		if !readOnly && rng.IntN(2) == 0 {
+		if !readOnly && (large || rng.IntN(2) == 0) {
 			s.append = w.value.Add(1)
 			w.appended[s.slot].Add(1)
 		}
@@ -175,6 +190,7 @@ func (w *workload) transaction(ctx context.Context, conn *pgx.Conn, name string,
 	if len(steps) == 1 && rng.IntN(2) == 0 {
 		// A statement that is its own transaction.
 		err := w.do(ctx, conn, t, steps[0], rng)
+		note(t, conn, "implicit", err)
 		if o := outcomeOf(err, steps[0].append != 0); o != history.Unknown {
 			if w.rec.End(t, o); o == history.Committed {
 				w.committed(slots)
@@ -192,6 +208,7 @@ func (w *workload) transaction(ctx context.Context, conn *pgx.Conn, name string,
 	}
 	for _, s := range steps {
 		if err := w.do(ctx, conn, t, s, rng); err != nil {
+			note(t, conn, "before COMMIT", err)
 			w.rec.End(t, history.Aborted) // no COMMIT was sent
 			_, _ = conn.Exec(ctx, "rollback")
 			return
@@ -201,10 +218,19 @@ func (w *workload) transaction(ctx context.Context, conn *pgx.Conn, name string,
 	if err == nil && tag.String() != "COMMIT" {
 		err = errRolledBack
 	}
+	note(t, conn, "COMMIT", err)
 	if o := outcomeOf(err, true); o != history.Unknown {
 		if w.rec.End(t, o); o == history.Committed {
 			w.committed(slots)
 		}
+	}
+}
+
+// note keeps what a transaction's fate was concluded from.
+func note(t *history.Txn, conn *pgx.Conn, when string, err error) {
+	t.Note = fmt.Sprintf("pid %d, %s", conn.PgConn().PID(), when)
+	if err != nil {
+		t.Note += ": " + err.Error()
 	}
 }
 
@@ -220,9 +246,9 @@ func outcomeOf(err error, writes bool) history.Outcome {
 		return history.Aborted
 	case errors.As(err, &pg) && (pg.Code[:2] == "40" && pg.Code != "40003" || pg.Code == "25P02"):
 		return history.Aborted
-	case pgconn.SafeToRetry(err):
-		return history.Aborted // nothing was sent
 	}
+	// pgconn.SafeToRetry is no help: pgx answers "conn closed", and calls it safe, when the connection breaks while
+	// it waits for the answer to a simple query.
 	return history.Unknown
 }
 
@@ -232,17 +258,15 @@ func (w *workload) do(ctx context.Context, conn *pgx.Conn, t *history.Txn, s ste
 	if s.append != 0 {
 		// Recorded first: if the answer is lost the append may have happened.
 		t.Ops = append(t.Ops, history.Op{Key: key, Append: true, Value: s.append})
-		var err error
+		const insert = `insert into lists values ($1, array[$2::bigint], repeat('x', $3::int))
+			on conflict (key) do update set list = lists.list || excluded.list, filler = excluded.filler`
 		if rng.IntN(2) == 0 {
-			_, err = conn.Exec(ctx, `insert into lists values ($1, array[$2::bigint], repeat('x', 500))
-				on conflict (key) do update set list = lists.list || excluded.list`, s.key, s.append)
-		} else {
-			var tag pgconn.CommandTag
-			tag, err = conn.Exec(ctx, `update lists set list = list || $2::bigint where key = $1`, s.key, s.append)
-			if err == nil && tag.RowsAffected() == 0 {
-				_, err = conn.Exec(ctx, `insert into lists values ($1, array[$2::bigint], repeat('x', 500))
-					on conflict (key) do update set list = lists.list || excluded.list`, s.key, s.append)
-			}
+			_, err := conn.Exec(ctx, insert, s.key, s.append, s.filler)
+			return err
+		}
+		tag, err := conn.Exec(ctx, `update lists set list = list || $2::bigint, filler = repeat('x', $3::int) where key = $1`, s.key, s.append, s.filler)
+		if err == nil && tag.RowsAffected() == 0 {
+			_, err = conn.Exec(ctx, insert, s.key, s.append, s.filler)
 		}
 		return err
 	}

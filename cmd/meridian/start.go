@@ -18,7 +18,7 @@ func nodeFlags(f *flags) *server.Config {
 	f.StringVar(&cfg.SQLAddr, "sql-addr", "127.0.0.1:5433", "host:port for PostgreSQL clients")
 	f.StringVar(&cfg.RPCAddr, "rpc-addr", "127.0.0.1:7433", "host:port for other nodes")
 	f.StringVar(&cfg.AdvertiseRPCAddr, "advertise-rpc-addr", "", "host:port that other nodes dial, if not --rpc-addr")
-	f.StringVar(&cfg.HTTPAddr, "http-addr", "127.0.0.1:8080", "host:port for health, metrics and profiles")
+	f.StringVar(&cfg.HTTPAddr, "http-addr", "127.0.0.1:8080", "host:port for the console, health, metrics and profiles")
 	f.StringVar(&cfg.Region, "region", "default", "region this node is in")
 	f.StringVar(&cfg.Zone, "zone", "a", "zone of the region this node is in")
 	f.Var((*list)(&cfg.TimeSources), "time-source", "ntp://host:port or kernel; repeat it, better for three servers")
@@ -95,7 +95,7 @@ func runDemo(ctx context.Context, args []string, e env) error {
 	f.IntVar(&cfg.NodesPerRegion, "nodes-per-region", 1, "nodes in each region")
 	f.StringVar(&cfg.Latency, "latency", "off", "latency between regions: off, lan, wan or a file")
 	f.StringVar(&cfg.SQLAddr, "sql-addr", "127.0.0.1:5433", "host:port for PostgreSQL clients of node 0; node k's port is k higher")
-	f.StringVar(&cfg.HTTPAddr, "http-addr", "127.0.0.1:8080", "host:port for metrics of node 0; node k's port is k higher")
+	f.StringVar(&cfg.HTTPAddr, "http-addr", "127.0.0.1:8080", "host:port for the console and metrics of node 0; node k's port is k higher")
 	f.StringVar(&cfg.Data, "data", "", "directory of the stores, kept for the next time (default: a temporary one)")
 	level := f.String("log-level", "warn", "debug, info, warn or error")
 	if err := f.parse(args); err != nil {

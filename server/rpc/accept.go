@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -116,6 +117,9 @@ func (n *Network) acceptFrames(st grpc.ServerStream) error {
 		a.out.run(ctx, func(m *message) error { return st.SendMsg(m) })
 	}()
 	err = a.read(st)
+	if md, _ := metadata.FromIncomingContext(st.Context()); n.cfg.OnLost != nil && n.ctx.Err() == nil && slices.Contains(md.Get(mdClass), classRequest.String()) {
+		n.cfg.OnLost(from)
+	}
 	cancel()
 	a.out.close()
 	wg.Wait()

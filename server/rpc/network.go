@@ -98,12 +98,15 @@ type Config struct {
 	Latency              func(peer NodeID) time.Duration                       // Simulated one-way latency. Default: none.
 	Join                 func(ctx context.Context, req []byte) ([]byte, error) // Answers Join. Default: refuses.
 	OnPeer               func(peer NodeID, up bool)                            // Told when a peer's request connection comes or goes. Must not block.
-	Raft                 func(from NodeID, frame []byte)                       // Receives Raft frames, in order per peer. Must not block long.
-	Bulk                 func(ctx context.Context, from NodeID, s ranges.BulkStream) error
-	Dial                 func(ctx context.Context, addr string) (net.Conn, error) // Default: TCP.
-	MaxHandlers          int                                                      // Requests of one peer handled at once. Default 16384.
-	PingInterval         time.Duration                                            // Default 1s. A peer silent for three of them is disconnected.
-	Logger               *slog.Logger                                             // Default: discards.
+	// OnLost is told when the connection ends by which a peer sends its requests: its process is gone, or it will
+	// connect again at once. Must not block.
+	OnLost       func(peer NodeID)
+	Raft         func(from NodeID, frame []byte) // Receives Raft frames, in order per peer. Must not block long.
+	Bulk         func(ctx context.Context, from NodeID, s ranges.BulkStream) error
+	Dial         func(ctx context.Context, addr string) (net.Conn, error) // Default: TCP.
+	MaxHandlers  int                                                      // Requests of one peer handled at once. Default 16384.
+	PingInterval time.Duration                                            // Default 1s. A peer silent for three of them is disconnected.
+	Logger       *slog.Logger                                             // Default: discards.
 }
 
 // Network is this node's end of the cluster's network. It implements ranges.Transport.

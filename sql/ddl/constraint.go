@@ -210,6 +210,9 @@ func (x *executor) addForeignKey(ctx context.Context, stored *catalog.Table, k *
 	if !ref.IsTable() {
 		return nil, pgerr.New(pgerr.WrongObjectType, "referenced relation %q is not a table", ref.Name)
 	}
+	if !x.snap().MayTable(x.User, ref, 'x', nil) {
+		return nil, pgerr.New(pgerr.InsufficientPrivilege, "permission denied for table %s", ref.Name)
+	}
 	if stored.Persistence != 't' && ref.Persistence == 't' {
 		return nil, pgerr.New(pgerr.InvalidTableDefinition, "constraints on permanent tables may reference only permanent tables")
 	}

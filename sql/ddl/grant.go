@@ -19,12 +19,10 @@ var privLetters = map[string]byte{
 // allPrivs are the privileges of each kind of object, in the order PostgreSQL prints them.
 var allPrivs = map[ast.ObjectType]string{
 	ast.ObjTable: "arwdDxt", ast.ObjSequence: "rwU", ast.ObjSchema: "UC", ast.ObjDatabase: "CTc", ast.ObjType: "U", ast.ObjDomain: "U", ast.ObjTablespace: "C",
+	ast.ObjFunction: "X",
 }
 
 func (x *executor) grant(ctx context.Context, s *ast.GrantStmt) error {
-	if s.Target == ast.GrantDefaults {
-		return pgerr.Unsupported("ALTER DEFAULT PRIVILEGES is not supported")
-	}
 	var grantees []uint32
 	for _, g := range s.Grantees {
 		if g.Kind == ast.RolePublic {
@@ -44,7 +42,10 @@ func (x *executor) grant(ctx context.Context, s *ast.GrantStmt) error {
 		out := ""
 		for _, p := range s.Privileges {
 			if len(p.Columns) > 0 {
-				return "", pgerr.Unsupported("privileges on columns are not supported")
+				if kind != ast.ObjTable {
+					return "", pgerr.New("0LP01", "column privileges are only valid for relations")
+				}
+				continue // onColumns does it
 			}
 			l, ok := privLetters[p.Name]
 			if !ok {
@@ -70,11 +71,29 @@ func (x *executor) grant(ctx context.Context, s *ast.GrantStmt) error {
 		}
 		return nil
 	}
+	if s.Target == ast.GrantDefaults {
+		return pgerr.Unsupported("ALTER DEFAULT PRIVILEGES is not supported")
+	}
 	if s.Target == ast.GrantAllInSchema {
 		for _, o := range s.Objects {
 			sc := x.snap().SchemaByName(o.Names[0])
 			if sc == nil {
 				return pgerr.New(pgerr.InvalidSchemaName, "schema %q does not exist", o.Names[0])
+			}
+			if s.Object == ast.ObjFunction || s.Object == ast.ObjProcedure || s.Object == ast.ObjRoutine {
+				for _, f := range x.snap().Functions() {
+					if f.Schema != sc.ID || s.Object == ast.ObjFunction && f.Procedure || s.Object == ast.ObjProcedure && !f.Procedure {
+						continue
+					}
+					n := f.Clone()
+					if err := apply(&n.Header, ast.ObjFunction, routineWord(f)); err != nil {
+						return err
+					}
+					if err := x.View.Put(ctx, n); err != nil {
+						return err
+					}
+				}
+				continue
 			}
 			for _, t := range x.snap().Tables() {
 				if t.Schema != sc.ID || (t.Kind == catalog.RelSequence) != (s.Object == ast.ObjSequence) {
@@ -109,7 +128,22 @@ func (x *executor) grant(ctx context.Context, s *ast.GrantStmt) error {
 			if err := apply(&nt.Header, kind, kindWord(t)); err != nil {
 				return err
 			}
+			if err := onColumns(nt, s, grantees); err != nil {
+				return err
+			}
 			if err := x.View.Put(ctx, nt); err != nil {
+				return err
+			}
+		case ast.ObjFunction, ast.ObjProcedure, ast.ObjRoutine:
+			f, err := x.routine(o.Func, s.Object)
+			if err != nil {
+				return err
+			}
+			n := f.Clone()
+			if err := apply(&n.Header, ast.ObjFunction, routineWord(f)); err != nil {
+				return err
+			}
+			if err := x.View.Put(ctx, n); err != nil {
 				return err
 			}
 		case ast.ObjSchema:
@@ -162,6 +196,46 @@ func (x *executor) grant(ctx context.Context, s *ast.GrantStmt) error {
 	return nil
 }
 
+// onColumns grants or revokes privileges on columns.
+func onColumns(t *catalog.Table, s *ast.GrantStmt, grantees []uint32) error {
+	for _, p := range s.Privileges {
+		if len(p.Columns) == 0 {
+			continue
+		}
+		l, ok := privLetters[p.Name]
+		if p.Name == "" {
+			l, ok = 0, true // ALL
+		}
+		if !ok {
+			return pgerr.New(pgerr.SyntaxError, "unrecognized privilege type %q", p.Name)
+		}
+		const all = "arwx"
+		privs := all
+		if l != 0 {
+			if strings.IndexByte(all, l) < 0 {
+				return pgerr.New("0LP01", "invalid privilege type %s for column", strings.ToUpper(p.Name))
+			}
+			privs = string(l)
+		}
+		for _, n := range p.Columns {
+			c := t.Column(n)
+			if c == nil || c.Hidden {
+				return pgerr.New(pgerr.UndefinedColumn, "column %q of relation %q does not exist", n, t.Name)
+			}
+			for _, g := range grantees {
+				acl := c.ACL
+				if acl == nil {
+					acl = []catalog.ACL{}
+				}
+				if c.ACL = editACL(acl, nil, g, t.Owner, privs, all, s); len(c.ACL) == 0 {
+					c.ACL = nil
+				}
+			}
+		}
+	}
+	return nil
+}
+
 func kindPlain(kind ast.ObjectType) string {
 	if kind == ast.ObjTable {
 		return "table"
@@ -175,6 +249,8 @@ func defaultACL(kind ast.ObjectType, owner uint32) []catalog.ACL {
 	switch kind {
 	case ast.ObjDatabase:
 		out = append(out, catalog.ACL{Privs: "Tc", Grantor: owner})
+	case ast.ObjFunction:
+		out = append(out, catalog.ACL{Privs: "X", Grantor: owner})
 	case ast.ObjType, ast.ObjDomain:
 		out = append(out, catalog.ACL{Privs: "U", Grantor: owner})
 	}

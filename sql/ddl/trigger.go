@@ -20,8 +20,8 @@ func (x *executor) createTrigger(ctx context.Context, s *ast.CreateTriggerStmt) 
 	if t.Virtual != nil {
 		return pgerr.New(pgerr.InsufficientPrivilege, "permission denied: %q is a system catalog", t.Name)
 	}
-	if err := x.ownTable(t); err != nil {
-		return err
+	if !x.snap().MayTable(x.User, t, 't', nil) {
+		return pgerr.New(pgerr.InsufficientPrivilege, "permission denied for %s %s", kindWord(t), t.Name)
 	}
 	wrong := func(msg string) error {
 		return pgerr.New(pgerr.WrongObjectType, "%q is a %s", t.Name, map[bool]string{true: "view", false: "table"}[t.Kind == catalog.RelView]).WithDetail("%s", msg)
@@ -86,6 +86,9 @@ func (x *executor) createTrigger(ctx context.Context, s *ast.CreateTriggerStmt) 
 	}
 	if f.Ret.OID != types.OIDTrigger {
 		return pgerr.New("42P17", "function %s must return type trigger", strings.Join(s.Func, "."))
+	}
+	if !x.snap().MayExecute(x.User, f) {
+		return pgerr.New(pgerr.InsufficientPrivilege, "permission denied for function %s", f.Name)
 	}
 	tr.Function = f.ID
 	if s.RefTable != nil {

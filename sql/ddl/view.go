@@ -433,9 +433,17 @@ func (x *executor) truncate(ctx context.Context, s *ast.TruncateStmt) error {
 	var list []*catalog.Table
 	seen := map[uint32]bool{}
 	for _, r := range s.Tables {
-		t, err := x.table(r)
+		t, err := x.any(r)
 		if err != nil {
 			return err
+		}
+		switch {
+		case t.Virtual != nil:
+			return pgerr.New(pgerr.InsufficientPrivilege, "permission denied: %q is a system catalog", t.Name)
+		case !t.IsTable():
+			return pgerr.New(pgerr.WrongObjectType, "%q is not a table", t.Name)
+		case !x.snap().MayTable(x.User, t, 'D', nil):
+			return pgerr.New(pgerr.InsufficientPrivilege, "permission denied for table %s", t.Name)
 		}
 		if t.IsPartitioned() && r.Only {
 			return pgerr.New(pgerr.WrongObjectType, "cannot truncate only a partitioned table").

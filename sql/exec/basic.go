@@ -84,6 +84,9 @@ func (o *filterOp) next(ctx context.Context) (bool, error) {
 		if err != nil || ok {
 			return ok, err
 		}
+		if st := o.s.statsOf(o.n); st != nil {
+			st.removed++
+		}
 	}
 }
 func (o *filterOp) close() { o.in.close() }

@@ -127,6 +127,17 @@ type nodeStats struct {
 	loops, rows int64
 	startup     time.Duration
 	total       time.Duration
+	removed     int64  // rows that conditions left out
+	sorted      string // how a sort went
+	memory      int64  // of a sort or hash table, at most
+}
+
+// statsOf returns where a node's figures go, nil when nobody asked for them.
+func (s *state) statsOf(n plan.Node) *nodeStats {
+	if s.stats == nil {
+		return nil
+	}
+	return &s.stats[n.Base().ID]
 }
 
 // statOp counts and times an operator.

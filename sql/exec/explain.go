@@ -41,7 +41,8 @@ func runExplain(ctx context.Context, p *plan.Plan, env *Env, sink func(row []typ
 		actual = &plan.Actual{Total: time.Since(began), Nodes: map[int]plan.ActualNode{}}
 		for id, st := range s.stats {
 			if st.loops > 0 {
-				actual.Nodes[id] = plan.ActualNode{Loops: st.loops, Rows: st.rows, Startup: st.startup, Total: st.total}
+				actual.Nodes[id] = plan.ActualNode{Loops: st.loops, Rows: st.rows, Startup: st.startup, Total: st.total,
+					Removed: st.removed, Sorted: st.sorted, Memory: st.memory}
 			}
 		}
 		if env.Txn != nil {

@@ -2,6 +2,7 @@ package exec
 
 import (
 	"context"
+	"time"
 
 	"github.com/meridian-db/meridian/sql/plan"
 	"github.com/meridian-db/meridian/sql/types"
@@ -27,7 +28,7 @@ func (s *state) buildJoin(n *plan.Join) (op, error) {
 		}
 		return newMergeJoin(s, n, l, r), nil
 	case plan.LookupJoin:
-		if sc, ok := n.Right.(*plan.Scan); ok && s.stats == nil {
+		if sc, ok := n.Right.(*plan.Scan); ok {
 			return newLookupJoin(s, n, l, sc), nil
 		}
 	}
@@ -286,6 +287,9 @@ func (o *hashJoin) build(ctx context.Context) error {
 	if o.n.Kind == plan.FullJoin {
 		o.seen = make([]bool, len(o.store.data))
 	}
+	if st := o.s.statsOf(o.n); st != nil {
+		st.memory = max(st.memory, o.store.size)
+	}
 	return nil
 }
 
@@ -364,6 +368,9 @@ func (o *hashJoin) next(ctx context.Context) (bool, error) {
 			return false, err
 		}
 		if !ok {
+			if st := o.s.statsOf(o.n); st != nil {
+				st.removed++
+			}
 			continue
 		}
 		o.matched = true
@@ -445,9 +452,19 @@ func (o *lookupJoin) fill(ctx context.Context) error {
 	if len(keys) == 0 {
 		return nil
 	}
+	began := time.Time{}
+	if o.scan.stats != nil {
+		began = time.Now()
+	}
 	vs, err := o.get(ctx, keys)
 	if err != nil {
 		return err
+	}
+	if st := o.scan.stats; st != nil {
+		defer func() {
+			st.loops += int64(len(o.store.data))
+			st.total += time.Since(began)
+		}()
 	}
 	if o.scan.c.row != nil {
 		// Entries of a secondary index: on to the rows.
@@ -508,6 +525,9 @@ func (o *lookupJoin) next(ctx context.Context) (bool, error) {
 			}
 			ok, err := evalAll(&o.s.c, o.scan.n.Filter)
 			if err == nil && ok {
+				if o.scan.stats != nil {
+					o.scan.stats.rows++
+				}
 				ok, err = evalAll(&o.s.c, o.n.On)
 			}
 			if err != nil {

@@ -77,12 +77,14 @@ type scanOp struct {
 	// curKey and curValue are the row the frame holds.
 	curKey, curValue []byte
 	late             rowenc.Late
+	stats            *nodeStats
 }
 
 func (s *state) newScan(n *plan.Scan) *scanOp {
 	o := &scanOp{s: s, n: n, c: scanCodecOf(n)}
 	o.out = s.c.Frame[o.c.base : o.c.base+o.c.width]
 	o.lock = s.lock(n.Lock, n.Point)
+	o.stats = s.statsOf(n)
 	if o.c.pk != nil {
 		o.pkRow = make([]types.Datum, o.c.width)
 	}
@@ -234,6 +236,9 @@ func (o *scanOp) next(ctx context.Context) (bool, error) {
 		if err != nil || ok {
 			return ok, err
 		}
+		if o.stats != nil {
+			o.stats.removed++
+		}
 	}
 }
 
@@ -268,6 +273,9 @@ func (o *scanOp) nextLazy(ctx context.Context) (bool, error) {
 		if ok {
 			o.curKey, o.curValue = o.entryKey, o.entryValue
 			return true, dec.DecodeLate(o.out, &o.late)
+		}
+		if o.stats != nil {
+			o.stats.removed++
 		}
 	}
 }

@@ -122,6 +122,12 @@ func (o *sortOp) open(ctx context.Context) error {
 		}
 	}
 	slices.SortFunc(o.data, o.compare)
+	if st := o.s.statsOf(o.n); st != nil {
+		st.sorted, st.memory = "quicksort", max(st.memory, o.store.size)
+		if o.limit > 0 {
+			st.sorted = "top-N heapsort"
+		}
+	}
 	return nil
 }
 

@@ -42,6 +42,12 @@ func (f *fingerprinter) space() {
 	}
 }
 
+// operatorBefore reports whether what was written last cannot be an operand.
+func (f *fingerprinter) operatorBefore() bool {
+	s := strings.TrimRight(f.out.String(), " ")
+	return s != "" && strings.IndexByte("(,=<>+-*/%", s[len(s)-1]) >= 0
+}
+
 func (f *fingerprinter) literal() {
 	f.write("$" + strconv.Itoa(f.next))
 	f.next++
@@ -67,6 +73,8 @@ func (f *fingerprinter) token() {
 		f.write(t[i:f.i])
 	case c == '$':
 		f.dollar()
+	case c == '-' && i+1 < len(t) && isDigit(t[i+1]) && f.operatorBefore():
+		f.i++ // the sign is the number's
 	case isDigit(c), c == '.' && i+1 < len(t) && isDigit(t[i+1]):
 		f.i = endOfNumber(t, i)
 		f.literal()

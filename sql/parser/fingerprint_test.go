@@ -9,7 +9,8 @@ import (
 func TestFingerprint(t *testing.T) {
 	for text, want := range map[string]string{
 		"SELECT 1": "SELECT $1",
-		"select  *\n from t where a = 'it''s' and b<-1.5e-3 ;": "select * from t where a = $1 and b<-$2",
+		"select  *\n from t where a = 'it''s' and b<-1.5e-3 ;":   "select * from t where a = $1 and b<$2",
+		"update t set a = a + -5, b = b - 5, c = (-1), d = c -2": "update t set a = a + $1, b = b - $2, c = ($3), d = c -$4",
 		"select $2, 7":                                           "select $2, $3",
 		"select E'a\\'b', x, U&'x' from \"T 1\"":                 "select $1, x, U&$2 from \"T 1\"",
 		"select /* a /* nested */ 1 */ t1.c2 -- end 5\n from t1": "select t1.c2 from t1",

@@ -294,11 +294,52 @@ func hasPrivilege(c *call) (types.Datum, error) {
 		}
 		return boolean(false)
 	}
+	priv := strings.ToUpper(args[len(args)-1].Str())
+	id := uint32(0)
+	if role != nil {
+		id = role.ID
+	}
+	switch c.fn.Name {
+	case "has_schema_privilege":
+		sc := c.snap.SchemaByID(c.argOID(args[0], func(name string) uint32 {
+			if s := c.snap.SchemaByName(name); s != nil {
+				return s.ID
+			}
+			return 0
+		}))
+		if sc == nil {
+			return types.Null, nil
+		}
+		for p := range strings.SplitSeq(priv, ",") {
+			letter := byte('U')
+			if strings.HasPrefix(strings.TrimSpace(p), "CREATE") {
+				letter = 'C'
+			}
+			if c.snap.MaySchema(id, sc, letter) {
+				return boolean(true)
+			}
+		}
+		return boolean(false)
+	case "has_function_privilege":
+		oid := uint32(0)
+		if args[0].Kind() == types.KindString {
+			found, err := RegLookup(c.env, types.OIDRegprocedure, args[0].Str())
+			if err != nil {
+				return types.Null, err
+			}
+			oid = found
+		} else {
+			oid = uint32(args[0].Int())
+		}
+		if f := c.snap.FunctionByID(oid); f != nil {
+			return boolean(c.snap.MayExecute(id, f))
+		}
+		return boolean(true)
+	}
 	if role == nil {
 		return boolean(false)
 	}
-	// Schemas, databases, functions, types and languages: everyone may use them.
-	priv := strings.ToUpper(args[len(args)-1].Str())
+	// Databases, types and languages: everyone may use them.
 	return boolean(role.Super || !strings.Contains(priv, "CREATE"))
 }
 

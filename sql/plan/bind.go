@@ -32,7 +32,11 @@ type binder struct {
 	hiddenRels       []string
 	nodeIDs          int
 	hints            []types.Datum // values of the parameters, for estimates
-	stored           int           // depth of stored expressions and views, which see no Variables
+	needs            map[needKey]map[int16]bool
+	unchecked        bool            // privileges were noted already
+	targets          map[uint32]bool // relations that are written to
+	role             uint32          // owner of the view that is being bound
+	stored           int             // depth of stored expressions and views, which see no Variables
 }
 
 func newBinder(ctx context.Context, env *Env) *binder {
@@ -127,6 +131,7 @@ func (b *binder) finish(p *Plan, q *bound) (*Plan, error) {
 	}
 	sort.Slice(p.Tables, func(i, j int) bool { return p.Tables[i] < p.Tables[j] })
 	p.NumNodes = b.nodeIDs
+	p.Needs = b.listNeeds()
 	p.Fast, p.PointKey = fastPath(p)
 	if p.Fast == nil {
 		o.hasten(p.Root)

@@ -77,6 +77,7 @@ func (s *scope) writable(r *ast.RangeVar, verb string) (*viewTarget, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.b.target(t.ID)
 	switch t.Kind {
 	case BaseTable, Partitioned:
 		if t.NotUpdatable != "" && !s.b.env.Internal {
@@ -292,6 +293,7 @@ func (s *scope) insert(st *ast.InsertStmt) (*bound, error) {
 				WithDetail("View columns that are not columns of their base relation are not updatable.")
 		}
 	}
+	v.needs('a', ords)
 	if n.Target, err = b.writeTarget(t, nil, newRow); err != nil {
 		return nil, err
 	}
@@ -580,6 +582,7 @@ func (s *scope) onConflict(n *Insert, oc *ast.OnConflict, v *viewTarget) error {
 	if c.Set, err = sc.setList(v, oc.Set, c.Old); err != nil {
 		return err
 	}
+	v.needs('w', ordsOf(c.Set))
 	if oc.Where != nil {
 		x, err := sc.condition(oc.Where, "WHERE")
 		if err != nil {
@@ -946,6 +949,7 @@ func (s *scope) update(st *ast.UpdateStmt) (*bound, error) {
 		return nil, err
 	}
 	n.Set = set
+	v.needs('w', ordsOf(set))
 	if st.Where != nil {
 		c, err := s.in("WHERE", true, true, true).condition(st.Where, "WHERE")
 		if err != nil {
@@ -978,6 +982,7 @@ func (s *scope) delete(st *ast.DeleteStmt) (*bound, error) {
 	if err != nil {
 		return nil, err
 	}
+	v.needs('d', nil)
 	s.items = visibleItem(rl)
 	n := &Delete{}
 	if len(st.Using) > 0 {
@@ -1089,17 +1094,20 @@ func (s *scope) merge(st *ast.MergeStmt) (*bound, error) {
 		switch w.Cmd {
 		case ast.MergeDelete:
 			m.Action = MergeDelete
+			v.needs('d', nil)
 		case ast.MergeUpdate:
 			m.Action = MergeUpdate
 			if m.Set, err = ws.setList(v, w.Targets, old); err != nil {
 				return nil, err
 			}
+			v.needs('w', ordsOf(m.Set))
 		case ast.MergeInsert:
 			m.Action = MergeInsert
 			ords, err := v.insertColumns(w.Targets, newRow)
 			if err != nil {
 				return nil, err
 			}
+			v.needs('a', ords)
 			given := map[int]bool{}
 			if len(w.Values) > len(ords) {
 				return nil, errAt(w.Values[len(ords)].Position(), pgerr.SyntaxError, "INSERT has more expressions than target columns")
@@ -1180,6 +1188,7 @@ func prepareInsert(ctx context.Context, table *ast.RangeVar, columns []string, w
 	if columns == nil {
 		ords = slices.DeleteFunc(ords, func(o int) bool { return t.Columns[o].Generated != nil })
 	}
+	v.needs('a', ords)
 	n := &Insert{}
 	if n.Target, err = b.writeTarget(t, nil, newRow); err != nil {
 		return nil, err
@@ -1229,7 +1238,11 @@ func prepareInsert(ctx context.Context, table *ast.RangeVar, columns []string, w
 		return nil, err
 	}
 	p.Root, p.NumSlots, p.Subqueries = root, b.slots, o.subqs
-	p.Tables = []uint32{t.ID}
+	p.Needs = b.listNeeds()
+	for id := range b.tables {
+		p.Tables = append(p.Tables, id)
+	}
+	slices.Sort(p.Tables)
 	return p, nil
 }
 
@@ -1242,4 +1255,12 @@ func PrepareBackfill(ctx context.Context, t *Table, env Env) (*Plan, *WriteTarge
 		return nil, nil, err
 	}
 	return &Plan{Verb: "CREATE INDEX", NumSlots: b.slots, Subqueries: b.subqs}, w, nil
+}
+
+func ordsOf(set []OrdExpr) []int {
+	var out []int
+	for _, x := range set {
+		out = append(out, x.Ord)
+	}
+	return out
 }

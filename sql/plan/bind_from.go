@@ -146,6 +146,9 @@ func (s *scope) rangeVar(r *ast.RangeVar) (Node, []nsItem, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if t.Kind != VirtualTable {
+		b.need(t.ID, 'r')
+	}
 	switch t.Kind {
 	case View:
 		return s.view(t, r)
@@ -206,6 +209,9 @@ func (b *binder) table(r *ast.RangeVar) (*Table, error) {
 		return nil, errAt(r.Off, pgerr.UndefinedTable, "relation %q does not exist", name)
 	}
 	b.tables[t.ID] = struct{}{}
+	if r.Schema != "" && t.Kind != VirtualTable && b.stored <= b.viewDepth {
+		b.needKey(needKey{schema: t.Schema, role: b.role, priv: 'U'}, nil)
+	}
 	return t, nil
 }
 
@@ -232,11 +238,14 @@ func (s *scope) view(t *Table, r *ast.RangeVar) (Node, []nsItem, error) {
 	b.path = t.ViewPath
 	b.viewDepth++
 	b.stored++
+	role := b.role
+	b.role = t.Owner
 	c := &scope{b: b, q: &query{}}
 	q, err := c.selectStmt(t.View)
 	b.path = path
 	b.viewDepth--
 	b.stored--
+	b.role = role
 	if err != nil {
 		if e, ok := err.(*pgerr.Error); ok {
 			k := *e

@@ -1,7 +1,7 @@
 package plan
 
 import (
-	"encoding/json"
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -21,6 +21,9 @@ type Actual struct {
 type ActualNode struct {
 	Loops, Rows    int64
 	Startup, Total time.Duration
+	Removed        int64  // rows that conditions left out
+	Sorted         string // how a sort went: "quicksort", "top-N heapsort"
+	Memory         int64  // bytes that a sort or hash table took at most
 }
 
 // item is a node of the description.
@@ -31,13 +34,21 @@ type item struct {
 	kids  []*item
 	label string // "InitPlan 1"
 	kind  string // JSON: Node Type
+	// part is what the item is to its parent, if not its only input: "Inner", "InitPlan", "SubPlan", "Member".
+	part string
+	head []prop // JSON: what stands between the node's type and its costs
 }
 
-type prop struct{ key, val string }
+type prop struct {
+	key, val string
+	list     []string // the values of a list, which val joins
+	number   bool     // JSON shows val without quotes
+	jsonOnly bool
+}
 
 // Describe renders a plan as EXPLAIN does: lines of text, or one JSON document.
 func Describe(p *Plan, o *ExplainOptions, a *Actual) []string {
-	d := &describer{p: p, seen: map[int]bool{}}
+	d := &describer{p: p, o: o, a: a, seen: map[int]bool{}}
 	d.countRels(p.Root)
 	root := d.item(p.Root)
 	if o.Verbose && len(p.Output) > 0 {
@@ -45,22 +56,19 @@ func Describe(p *Plan, o *ExplainOptions, a *Actual) []string {
 		for _, e := range p.Output {
 			out = append(out, d.expr(e))
 		}
-		root.props = append([]prop{{"Output", strings.Join(out, ", ")}}, root.props...)
+		root.props = append([]prop{{key: "Output", val: strings.Join(out, ", "), list: out}}, root.props...)
 	}
 	for _, e := range p.Output {
 		d.subplans(root, e)
 	}
 	if o.JSON {
-		doc := map[string]any{"Plan": d.json(root, o, a)}
-		if a != nil {
-			doc["Execution Time"] = ms(a.Total)
-			doc["Ranges"], doc["Lock Wait"], doc["Commit Wait"], doc["Retries"] = a.KV.Ranges, float64(a.KV.LockWait)/1e6, float64(a.KV.CommitWait)/1e6, a.KV.Retries
-		}
-		b, _ := json.MarshalIndent([]any{doc}, "", "  ")
-		return []string{string(b)}
+		return []string{d.document(root)}
 	}
 	var lines []string
-	d.text(&lines, root, 0, o, a)
+	d.text(&lines, root, 0)
+	if o.Summary {
+		lines = append(lines, fmt.Sprintf("Planning Time: %.3f ms", ms(o.Planning)))
+	}
 	if a != nil {
 		k := a.KV
 		lines = append(lines, fmt.Sprintf("KV: ranges=%d local=%d rpcs=%d retries=%d", k.Ranges, k.LocalReads, k.RPCs, k.Retries))
@@ -77,6 +85,8 @@ func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 type describer struct {
 	p    *Plan
+	o    *ExplainOptions
+	a    *Actual
 	seen map[int]bool
 	subs int
 	rels int
@@ -99,31 +109,23 @@ func (d *describer) countRels(n Node) {
 	n.inputs(func(c *Node) { d.countRels(*c) })
 }
 
-func (d *describer) text(lines *[]string, it *item, depth int, o *ExplainOptions, a *Actual) {
-	indent := ""
-	if depth > 0 {
-		indent = strings.Repeat("      ", depth-1) + "  "
-	}
-	line := indent
+// text writes an item as PostgreSQL's ExplainNode does; indent counts pairs of spaces.
+func (d *describer) text(lines *[]string, it *item, indent int) {
+	put := func(s string) { *lines = append(*lines, strings.Repeat("  ", indent)+s) }
 	if it.label != "" {
-		*lines = append(*lines, indent+it.label)
-		depth++
-		indent = strings.Repeat("      ", depth-1) + "  "
-		line = indent
+		put(it.label)
+		indent++
 	}
-	if depth > 0 {
-		line += "->  "
-	}
-	line += it.name
+	line := it.name
 	b := it.node.Base()
-	if o.Costs {
+	if d.o.Costs {
 		line += fmt.Sprintf("  (cost=%.2f..%.2f rows=%.0f width=%d)", b.Startup, b.Cost, b.Rows, b.Width)
 	}
-	if a != nil {
-		if n, ok := a.Nodes[b.ID]; ok {
-			l := float64(n.Loops)
+	if d.a != nil {
+		if n, ok := d.a.Nodes[b.ID]; ok {
+			l := float64(max(1, n.Loops))
 			rows := float64(n.Rows) / l
-			if o.Timing {
+			if d.o.Timing {
 				line += fmt.Sprintf(" (actual time=%.3f..%.3f rows=%.0f loops=%d)", ms(n.Startup), ms(n.Total)/l, rows, n.Loops)
 			} else {
 				line += fmt.Sprintf(" (actual rows=%.0f loops=%d)", rows, n.Loops)
@@ -132,59 +134,22 @@ func (d *describer) text(lines *[]string, it *item, depth int, o *ExplainOptions
 			line += " (never executed)"
 		}
 	}
-	*lines = append(*lines, line)
-	pad := indent + "  "
-	if depth > 0 {
-		pad = indent + "      "
+	if indent > 0 {
+		put("->  " + line)
+		indent += 2
+	} else {
+		put(line)
 	}
+	indent++
 	for _, p := range it.props {
-		*lines = append(*lines, pad+p.key+": "+p.val)
-	}
-	for _, k := range it.kids {
-		d.text(lines, k, depth+1, o, a)
-	}
-}
-
-func (d *describer) json(it *item, o *ExplainOptions, a *Actual) map[string]any {
-	m := map[string]any{"Node Type": it.kind}
-	b := it.node.Base()
-	if o.Costs {
-		m["Startup Cost"], m["Total Cost"], m["Plan Rows"], m["Plan Width"] = round2(b.Startup), round2(b.Cost), b.Rows, b.Width
-	}
-	if it.label != "" {
-		m["Subplan Name"] = it.label
-	}
-	if a != nil {
-		n := a.Nodes[b.ID]
-		l := max(1, n.Loops)
-		m["Actual Rows"], m["Actual Loops"] = n.Rows/l, n.Loops
-		if o.Timing {
-			m["Actual Startup Time"], m["Actual Total Time"] = ms(n.Startup), ms(n.Total)/float64(l)
+		if !p.jsonOnly {
+			put(p.key + ": " + p.val)
 		}
 	}
-	for _, p := range it.props {
-		m[p.key] = p.val
-	}
-	switch x := it.node.(type) {
-	case *Scan:
-		m["Relation Name"], m["Alias"] = x.Table.Name, x.Alias
-		if x.Index != nil && it.kind != "Seq Scan" {
-			m["Index Name"] = x.Index.Name
-		}
-	case *Join:
-		m["Join Type"] = joinTypes[x.Kind]
-	}
-	var kids []any
 	for _, k := range it.kids {
-		kids = append(kids, d.json(k, o, a))
+		d.text(lines, k, indent)
 	}
-	if kids != nil {
-		m["Plans"] = kids
-	}
-	return m
 }
-
-func round2(f float64) float64 { return float64(int64(f*100+0.5)) / 100 }
 
 var joinTypes = map[JoinKind]string{InnerJoin: "Inner", LeftJoin: "Left", FullJoin: "Full", SemiJoin: "Semi", AntiJoin: "Anti"}
 
@@ -199,7 +164,7 @@ func (d *describer) conds(es []Expr) string {
 	return "(" + strings.Join(out, " AND ") + ")"
 }
 
-func (d *describer) keys(ks []SortKey) string {
+func (d *describer) keys(ks []SortKey) []string {
 	var out []string
 	for _, k := range ks {
 		s := d.expr(k.E)
@@ -213,15 +178,27 @@ func (d *describer) keys(ks []SortKey) string {
 		}
 		out = append(out, s)
 	}
-	return strings.Join(out, ", ")
+	return out
 }
 
-func (d *describer) list(es []Expr) string {
+func (d *describer) list(es []Expr) string { return strings.Join(d.texts(es), ", ") }
+
+func (d *describer) texts(es []Expr) []string {
 	var out []string
 	for _, e := range es {
 		out = append(out, d.expr(e))
 	}
-	return strings.Join(out, ", ")
+	return out
+}
+
+// removed adds how many rows a node's conditions left out, for each time it ran.
+func (d *describer) removed(it *item, key string, n Node) {
+	if d.a == nil {
+		return
+	}
+	if s := d.a.Nodes[n.Base().ID]; s.Removed > 0 {
+		it.props = append(it.props, prop{key: key, val: fmt.Sprint(s.Removed / max(1, s.Loops)), number: true})
+	}
 }
 
 func relName(t *Table, alias string) string {
@@ -235,7 +212,8 @@ func relName(t *Table, alias string) string {
 // item describes a node. Nodes that PostgreSQL has no counterpart of (projections) are passed over.
 func (d *describer) item(n Node) *item {
 	it := &item{node: n}
-	add := func(key, val string) { it.props = append(it.props, prop{key, val}) }
+	add := func(key, val string) { it.props = append(it.props, prop{key: key, val: val}) }
+	head := func(key, val string) { it.head = append(it.head, prop{key: key, val: val}) }
 	switch x := n.(type) {
 	case *OneRow:
 		it.name = "Result"
@@ -270,46 +248,64 @@ func (d *describer) item(n Node) *item {
 		for _, c := range x.Conds {
 			d.subplans(in, c)
 		}
-		in.props = append(in.props, prop{"Filter", d.conds(x.Conds)})
+		in.props = append(in.props, prop{key: "Filter", val: d.conds(x.Conds)})
+		d.removed(in, "Rows Removed by Filter", x)
 		return in
 	case *Join:
 		name := "Nested Loop"
-		if x.Method == HashJoin {
+		keyed := x.Method == HashJoin || x.Method == MergeJoin
+		switch x.Method {
+		case HashJoin:
 			name = "Hash"
+		case MergeJoin:
+			name = "Merge"
 		}
 		switch x.Kind {
 		case LeftJoin, FullJoin, SemiJoin, AntiJoin:
 			name += " " + joinTypes[x.Kind]
-			if x.Method != HashJoin {
+			if !keyed {
 				name += " Join"
 			}
 		}
-		if x.Method == HashJoin {
+		if keyed {
+			cond := name[:strings.IndexByte(name+" ", ' ')] + " Cond"
 			name += " Join"
 			var cs []string
 			for i := range x.LeftKeys {
 				cs = append(cs, "("+d.expr(x.LeftKeys[i])+" = "+d.expr(x.RightKeys[i])+")")
 			}
 			if len(cs) == 1 {
-				add("Hash Cond", cs[0])
+				add(cond, cs[0])
 			} else {
-				add("Hash Cond", "("+strings.Join(cs, " AND ")+")")
+				add(cond, "("+strings.Join(cs, " AND ")+")")
 			}
 		}
 		it.name = name
 		it.kind = "Nested Loop"
-		if x.Method == HashJoin {
+		switch x.Method {
+		case HashJoin:
 			it.kind = "Hash Join"
+		case MergeJoin:
+			it.kind = "Merge Join"
 		}
+		head("Join Type", joinTypes[x.Kind])
 		if len(x.On) > 0 {
 			add("Join Filter", d.conds(x.On))
+			d.removed(it, "Rows Removed by Join Filter", x)
 		}
 		l, r := d.item(x.Left), d.item(x.Right)
+		r.part = "Inner"
 		switch {
 		case x.Method == HashJoin:
-			r = &item{name: "Hash", kind: "Hash", node: x.Right, kids: []*item{r}}
+			r.part = ""
+			r = &item{name: "Hash", kind: "Hash", node: x.Right, kids: []*item{r}, part: "Inner"}
+			if d.a != nil && d.a.Nodes[x.ID].Memory > 0 {
+				kb := d.a.Nodes[x.ID].Memory/1024 + 1
+				r.props = append(r.props, prop{key: "Batches", val: fmt.Sprintf("1  Memory Usage: %dkB", kb)})
+			}
 		case x.Memo:
-			r = &item{name: "Materialize", kind: "Materialize", node: x.Right, kids: []*item{r}}
+			r.part = ""
+			r = &item{name: "Materialize", kind: "Materialize", node: x.Right, kids: []*item{r}, part: "Inner"}
 		}
 		it.kids = append(it.kids, l, r)
 		return it
@@ -323,12 +319,32 @@ func (d *describer) item(n Node) *item {
 		case x.Strategy == AggSorted:
 			it.name = "GroupAggregate"
 		}
+		strategy := "Plain"
+		switch {
+		case x.Sets != nil:
+			strategy = "Mixed"
+		case x.Strategy == AggHash:
+			strategy = "Hashed"
+		case x.Strategy == AggSorted:
+			strategy = "Sorted"
+		}
+		head("Strategy", strategy)
+		head("Partial Mode", "Simple")
 		if len(x.Group) > 0 {
-			add("Group Key", d.list(x.Group))
+			it.props = append(it.props, prop{key: "Group Key", val: d.list(x.Group), list: d.texts(x.Group)})
 		}
 	case *Sort:
 		it.name, it.kind = "Sort", "Sort"
-		add("Sort Key", d.keys(x.Keys))
+		it.props = append(it.props, prop{key: "Sort Key", val: strings.Join(d.keys(x.Keys), ", "), list: d.keys(x.Keys)})
+		if d.a != nil && d.a.Nodes[x.ID].Sorted != "" {
+			n := d.a.Nodes[x.ID]
+			if d.o.JSON {
+				add("Sort Method", n.Sorted)
+				it.props = append(it.props, prop{key: "Sort Space Used", val: itoa(int(n.Memory/1024 + 1)), number: true}, prop{key: "Sort Space Type", val: "Memory"})
+			} else {
+				add("Sort Method", fmt.Sprintf("%s  Memory: %dkB", n.Sorted, n.Memory/1024+1))
+			}
+		}
 	case *Limit:
 		it.name = "Limit"
 	case *Distinct:
@@ -358,7 +374,7 @@ func (d *describer) item(n Node) *item {
 			if x.CTEs[i].Step != nil {
 				c = &item{name: "Recursive Union", kind: "Recursive Union", node: x.CTEs[i].Query, kids: []*item{c, d.item(x.CTEs[i].Step)}}
 			}
-			c.label = "CTE " + x.CTEs[i].Name
+			c.label, c.part = "CTE "+x.CTEs[i].Name, "InitPlan"
 			in.kids = append([]*item{c}, in.kids...)
 		}
 		return in
@@ -414,7 +430,8 @@ func aliasOf(s *Scan) string {
 
 func (d *describer) scan(it *item, x *Scan) {
 	name := relName(x.Table, x.Alias)
-	add := func(key, val string) { it.props = append(it.props, prop{key, val}) }
+	add := func(key, val string) { it.props = append(it.props, prop{key: key, val: val}) }
+	head := func(key, val string) { it.head = append(it.head, prop{key: key, val: val}) }
 	whole := len(x.IndexConds) == 0 && (x.Index == nil || x.Index == x.Table.Primary) && !x.Ordered
 	switch {
 	case x.Table.Kind != BaseTable || whole:
@@ -428,13 +445,25 @@ func (d *describer) scan(it *item, x *Scan) {
 		if x.Reverse {
 			verb += " Backward"
 		}
+		direction := "Forward"
+		if x.Reverse {
+			direction = "Backward"
+		}
+		head("Scan Direction", direction)
+		head("Index Name", x.Index.Name)
 		it.name = verb + " using " + types.QuoteIdent(x.Index.Name) + " on " + name
 		if len(x.IndexConds) > 0 {
 			add("Index Cond", d.conds(x.IndexConds))
 		}
 	}
+	head("Relation Name", x.Table.Name)
+	if d.o.Verbose {
+		head("Schema", x.Table.Schema)
+	}
+	head("Alias", cmp.Or(x.Alias, x.Table.Name))
 	if len(x.Filter) > 0 {
 		add("Filter", d.conds(x.Filter))
+		d.removed(it, "Rows Removed by Filter", x)
 	}
 	for _, e := range append(append([]Expr(nil), x.Filter...), x.IndexConds...) {
 		d.subplans(it, e)
@@ -448,9 +477,9 @@ func (d *describer) subplans(it *item, e Expr) {
 			d.seen[s.ID] = true
 			d.subs++
 			k := d.item(s.Root)
-			k.label = "SubPlan " + itoa(s.ID+1)
+			k.label, k.part = "SubPlan "+itoa(s.ID+1), "SubPlan"
 			if !s.Correlated && s.Kind != SubAny && s.Kind != SubAll {
-				k.label = "InitPlan " + itoa(s.ID+1)
+				k.label, k.part = "InitPlan "+itoa(s.ID+1), "InitPlan"
 				if s.Kind == SubScalar {
 					k.label += " (returns $" + itoa(s.ID) + ")"
 				}

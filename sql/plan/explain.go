@@ -2,6 +2,7 @@ package plan
 
 import (
 	"context"
+	"time"
 
 	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/pgerr"
@@ -63,7 +64,9 @@ func prepareExplain(ctx context.Context, st *ast.ExplainStmt, env Env) (*Plan, e
 	if summarySet {
 		o.Summary = summary
 	}
+	began := time.Now()
 	inner, err := prepare(ctx, st.Query, env)
+	o.Planning = time.Since(began)
 	if err != nil {
 		return nil, err
 	}

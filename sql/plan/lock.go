@@ -40,6 +40,9 @@ func (s *scope) locking(st *ast.SelectStmt, node Node) (Node, error) {
 			rels = append(rels, found)
 		}
 		for _, r := range rels {
+			if r.table != nil && r.table.Kind != VirtualTable {
+				s.b.need(r.table.ID, 'w')
+			}
 			if r.app != nil {
 				// The partitions' rows are locked as they are found.
 				r.app.Target, r.app.Wait, r.app.Lock = true, wait, max(r.app.Lock, LockShare)

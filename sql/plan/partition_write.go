@@ -256,6 +256,8 @@ func (s *scope) leafConflicts(n *Insert, oc *ast.OnConflict, v *viewTarget) erro
 	if v.view != nil {
 		return pgerr.Unsupported("ON CONFLICT on a view of a partitioned table is not supported")
 	}
+	s.b.unchecked = true
+	defer func() { s.b.unchecked = false }()
 	for _, l := range n.Target.Parts.Leaves {
 		leaf := l.Target.Table
 		lv := &viewTarget{b: s.b, base: leaf, alias: v.alias}

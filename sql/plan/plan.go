@@ -2,6 +2,7 @@ package plan
 
 import (
 	"context"
+	"time"
 
 	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/builtin"
@@ -66,6 +67,8 @@ type Plan struct {
 	ReadOnly bool
 	// Tables are the ids of the relations the plan depends on.
 	Tables []uint32
+	// Needs are the privileges that it takes.
+	Needs []Need
 	// PointKey says that the statement touches at most one row, by its full primary key.
 	PointKey bool
 
@@ -87,8 +90,9 @@ type Plan struct {
 type ExplainOptions struct {
 	Analyze, Verbose, Costs, Timing, Buffers, Summary bool
 	JSON                                              bool
-	// Inner is the explained statement's plan.
-	Inner *Plan
+	// Inner is the explained statement's plan, and Planning the time it took to make.
+	Inner    *Plan
+	Planning time.Duration
 }
 
 // Prepare binds and optimises a statement: SELECT, VALUES, INSERT, UPDATE, DELETE, MERGE or EXPLAIN of one

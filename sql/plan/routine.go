@@ -128,6 +128,9 @@ func RoutineFunc(s *catalog.Snapshot, d *catalog.Function) *builtin.Func {
 func (b *binder) completeArgs(call *builtin.Call, args []Expr) ([]Expr, error) {
 	fn := call.Func
 	r := fn.User.(*Routine)
+	if r.Desc.ACL != nil {
+		b.need(r.Desc.ID, 'X')
+	}
 	np := len(fn.Types)
 	if call.Gathered > 0 {
 		elem := call.Args[len(call.Args)-1]
@@ -247,6 +250,7 @@ type PreparedCall struct {
 	// Outs are the output parameters, OutArgs the arguments given for them; nil for one that is only an output.
 	Outs    []types.Field
 	OutArgs []Expr
+	Needs   []Need
 }
 
 // PrepareCall binds CALL. Arguments for OUT parameters are there to be left out of account.
@@ -315,7 +319,7 @@ func PrepareCall(ctx context.Context, f *ast.FuncCall, env Env) (*PreparedCall, 
 			out.Call = &c
 		}
 	}
-	out.NumSlots = b.slots
+	out.NumSlots, out.Needs = b.slots, b.listNeeds()
 	return out, nil
 }
 

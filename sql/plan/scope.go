@@ -183,6 +183,11 @@ func (s *scope) tableColumn(r *ast.ColumnRef) (Expr, error) {
 			return nil, s.missingRel(f[len(f)-2], r.Off)
 		}
 		if e, err := rl.column(name, r.Off); err != nil || e != nil {
+			for i := range rl.cols {
+				if rl.cols[i].name == name {
+					s.b.reads(&rl.cols[i])
+				}
+			}
 			return s.captured(e, r.Off), err
 		}
 		return nil, s.noColumn(rl.alias, name, r.Off)
@@ -218,6 +223,7 @@ func (s *scope) bare(name string, pos int32) (Expr, *relCol, error) {
 			}
 		}
 		if found != nil {
+			s.b.reads(found)
 			return s.captured(found.expr, pos), found, nil
 		}
 	}
@@ -344,8 +350,9 @@ func closeName(a, b string) bool {
 // wholeRow is the row value of a relation.
 func (s *scope) wholeRow(r *rel) Expr {
 	row := &Row{}
-	for _, c := range r.cols {
+	for i, c := range r.cols {
 		if !c.hidden {
+			s.b.reads(&r.cols[i])
 			row.Elems = append(row.Elems, c.expr)
 			row.Names = append(row.Names, c.name)
 		}
@@ -412,6 +419,7 @@ func (s *scope) star(r *ast.ColumnRef) ([]relCol, error) {
 		}
 		for _, c := range rl.cols {
 			if !c.hidden {
+				s.b.reads(&c)
 				out = append(out, c)
 			}
 		}
@@ -425,6 +433,7 @@ func (s *scope) star(r *ast.ColumnRef) ([]relCol, error) {
 		any = true
 		for _, c := range it.rel.cols {
 			if !c.hidden {
+				s.b.reads(&c)
 				out = append(out, c)
 			}
 		}

@@ -113,7 +113,7 @@ func (c *SnapshotCatalog) convertTree(d *catalog.Table) (*Table, error) {
 
 // FromDescriptor converts a table's descriptor. Expressions stored as text are parsed here.
 func FromDescriptor(s *catalog.Snapshot, d *catalog.Table) (*Table, error) {
-	t := &Table{ID: d.ID, StorageID: d.StorageID(), Schema: s.SchemaName(d.Schema), Name: d.Name, Descriptor: d, RowCount: -1}
+	t := &Table{ID: d.ID, StorageID: d.StorageID(), Schema: s.SchemaName(d.Schema), Name: d.Name, Owner: d.Owner, Descriptor: d, RowCount: -1}
 	stats := s.Stats(d)
 	if stats != nil {
 		t.RowCount = stats.Rows

@@ -27,6 +27,7 @@ type Table struct {
 	ID uint32
 	// StorageID is the id under which rows are stored: the id itself until a rewrite or TRUNCATE.
 	StorageID    uint32
+	Owner        uint32
 	Schema, Name string
 	Kind         TableKind
 	// Columns are the live columns in attnum order; an ordinal below indexes this slice.

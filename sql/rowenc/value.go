@@ -268,23 +268,6 @@ func (r *reader) sized() ([]byte, bool) {
 	return r.fixed(int(n))
 }
 
-func (r *reader) skip(tag uint64) bool {
-	var ok bool
-	switch tag {
-	case tagNull, tagFalse, tagTrue:
-		return true
-	case tagInt:
-		_, ok = r.uvarint()
-	case tagFloat:
-		_, ok = r.fixed(8)
-	case tagUUID:
-		_, ok = r.fixed(16)
-	case tagBytes, tagNumeric, tagOther:
-		_, ok = r.sized()
-	}
-	return ok
-}
-
 // datum reads the data of a tag as a value of type t.
 func (r *reader) datum(tag uint64, t *types.T, depth int) (types.Datum, bool) {
 	switch tag {
@@ -505,6 +488,7 @@ type decodeColumn struct {
 	late bool // not read by DecodeEarly
 	// integer: the type's values are what tagInt holds.
 	integer bool
+	text    bool // strings
 	base    *types.T
 	def     types.Datum
 }
@@ -515,7 +499,7 @@ func NewDecoder(cols []Column) *Decoder {
 	d := &Decoder{}
 	for i, c := range cols {
 		if c.ID != 0 {
-			d.cols = append(d.cols, decodeColumn{id: c.ID, pos: i, base: c.Type.BaseType(), def: c.Default, integer: isInteger(c.Type.BaseType())})
+			d.cols = append(d.cols, decodeColumn{id: c.ID, pos: i, base: c.Type.BaseType(), def: c.Default, integer: isInteger(c.Type.BaseType()), text: c.Type.BaseType().Kind == types.KindString})
 		}
 	}
 	slices.SortFunc(d.cols, func(a, b decodeColumn) int { return int(a.id) - int(b.id) })
@@ -525,45 +509,9 @@ func NewDecoder(cols []Column) *Decoder {
 // Decode reads value into out. Strings, bytes and uuids alias value (types.Detach
 // copies them).
 func (d *Decoder) Decode(value []byte, out []types.Datum) error {
-	return d.read(reader{value}, 0, 0, out)
-}
-
-// read goes on with column next of a row, at r, after the column with an id.
-func (d *Decoder) read(r reader, id uint64, next int, out []types.Datum) error {
-	for next < len(d.cols) {
-		if len(r.b) == 0 {
-			break
-		}
-		head, ok := r.uvarint()
-		if !ok || head>>4 == 0 {
-			return ErrCorrupt
-		}
-		if id += head >> 4; id > math.MaxUint32 {
-			return ErrCorrupt
-		}
-		for next < len(d.cols) && uint64(d.cols[next].id) < id {
-			out[d.cols[next].pos] = d.cols[next].def
-			next++
-		}
-		if next == len(d.cols) {
-			return nil
-		}
-		if uint64(d.cols[next].id) > id {
-			if !r.skip(head & 15) {
-				return ErrCorrupt
-			}
-			continue
-		}
-		c := &d.cols[next]
-		if out[c.pos], ok = r.datum(head&15, c.base, 0); !ok {
-			return ErrCorrupt
-		}
-		next++
-	}
-	for ; next < len(d.cols); next++ {
-		out[d.cols[next].pos] = d.cols[next].def
-	}
-	return nil
+	var l Late
+	l.value = value
+	return d.read(out, len(d.cols), false, &l)
 }
 
 func isInteger(t *types.T) bool {
@@ -607,12 +555,30 @@ func (d *Decoder) SetEarly(early func(pos int) bool) bool {
 
 // DecodeEarly reads the early columns of a row only. DecodeLate reads the others of the same row if they are
 // wanted; what it needs of the way to the early ones is remembered, so that nothing is read twice.
-//
-// Most rows of a scan get no further than this, so it reads the common encodings itself, without a reader.
-func (d *Decoder) DecodeEarly(b []byte, out []types.Datum, l *Late) error {
-	passed := l.passed[:0]
-	i, id, next := 0, uint64(0), 0
-	for next < d.early && i < len(b) {
+func (d *Decoder) DecodeEarly(value []byte, out []types.Datum, l *Late) error {
+	l.value, l.at, l.id, l.next, l.passed = value, 0, 0, 0, l.passed[:0]
+	return d.read(out, d.early, true, l)
+}
+
+// DecodeLate finishes the row that DecodeEarly has begun.
+func (d *Decoder) DecodeLate(out []types.Datum, l *Late) error {
+	for i := range l.passed {
+		p := &l.passed[i]
+		c := &d.cols[p.col]
+		r := reader{l.value[p.at:]}
+		var ok bool
+		if out[c.pos], ok = r.datum(uint64(p.tag), c.base, 0); !ok {
+			return ErrCorrupt
+		}
+	}
+	return d.read(out, len(d.cols), false, l)
+}
+
+// read goes on from l to the column with index end. With early it passes over late columns. It is where scans spend
+// their time, so it reads the common encodings itself, without a reader.
+func (d *Decoder) read(out []types.Datum, end int, early bool, l *Late) error {
+	b, i, id, next := l.value, l.at, l.id, l.next
+	for next < end && i < len(b) {
 		start := i
 		head, n := uint64(b[i]), 1
 		if head >= 0x80 {
@@ -628,12 +594,12 @@ func (d *Decoder) DecodeEarly(b []byte, out []types.Datum, l *Late) error {
 		if here > math.MaxUint32 {
 			return ErrCorrupt
 		}
-		for next < d.early && uint64(d.cols[next].id) < here {
+		for next < end && uint64(d.cols[next].id) < here {
 			out[d.cols[next].pos] = d.cols[next].def
 			next++
 		}
-		if next == d.early {
-			i = start
+		if next == end {
+			i = start // the column is read again when the others are
 			break
 		}
 		id = here
@@ -641,17 +607,23 @@ func (d *Decoder) DecodeEarly(b []byte, out []types.Datum, l *Late) error {
 		tag := head & 15
 		if uint64(c.id) == id {
 			next++
-			if !c.late {
+			if !early || !c.late {
 				if tag == tagInt && c.integer && i < len(b) {
 					u, n := uint64(b[i]), 1
 					if u >= 0x80 {
-						u, n = binary.Uvarint(b[i:])
-						if n <= 0 {
+						if u, n = binary.Uvarint(b[i:]); n <= 0 {
 							return ErrCorrupt
 						}
 					}
 					i += n
 					out[c.pos] = scalar(c.base.Kind, int64(u>>1)^-int64(u&1))
+					continue
+				}
+				if tag == tagBytes && c.text && i < len(b) && b[i] < 0x80 && int(b[i]) < len(b)-i {
+					size := int(b[i])
+					i++
+					out[c.pos] = types.NewStringFromBytes(b[i : i+size : i+size])
+					i += size
 					continue
 				}
 				r := reader{b[i:]}
@@ -662,7 +634,7 @@ func (d *Decoder) DecodeEarly(b []byte, out []types.Datum, l *Late) error {
 				i = len(b) - len(r.b)
 				continue
 			}
-			passed = append(passed, passedColumn{int32(next - 1), uint8(tag), int32(i)})
+			l.passed = append(l.passed, passedColumn{int32(next - 1), uint8(tag), int32(i)})
 		}
 		// Pass over the data.
 		switch tag {
@@ -701,23 +673,9 @@ func (d *Decoder) DecodeEarly(b []byte, out []types.Datum, l *Late) error {
 			return ErrCorrupt
 		}
 	}
-	for ; next < d.early; next++ {
+	for ; next < end; next++ {
 		out[d.cols[next].pos] = d.cols[next].def
 	}
-	l.value, l.at, l.id, l.next, l.passed = b, i, id, next, passed
+	l.at, l.id, l.next = i, id, next
 	return nil
-}
-
-// DecodeLate finishes the row that DecodeEarly has begun.
-func (d *Decoder) DecodeLate(out []types.Datum, l *Late) error {
-	for i := range l.passed {
-		p := &l.passed[i]
-		c := &d.cols[p.col]
-		r := reader{l.value[p.at:]}
-		var ok bool
-		if out[c.pos], ok = r.datum(uint64(p.tag), c.base, 0); !ok {
-			return ErrCorrupt
-		}
-	}
-	return d.read(reader{l.value[l.at:]}, l.id, l.next, out)
 }

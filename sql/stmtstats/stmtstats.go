@@ -232,8 +232,31 @@ func (r *Registry) Snapshot() ([]Totals, time.Time) {
 			out = append(out, t)
 		}
 	}
-	slices.SortFunc(out, func(a, b Totals) int {
+	byTime(out)
+	return out, since
+}
+
+// Merge sums the statistics of several nodes by statement, those that took most time first.
+func Merge(nodes [][]Totals) []Totals {
+	at := map[Key]int{}
+	var out []Totals
+	for _, list := range nodes {
+		for i := range list {
+			j, ok := at[list[i].Key]
+			if !ok {
+				at[list[i].Key] = len(out)
+				out = append(out, list[i])
+				continue
+			}
+			out[j].Add(&list[i])
+		}
+	}
+	byTime(out)
+	return out
+}
+
+func byTime(list []Totals) {
+	slices.SortFunc(list, func(a, b Totals) int {
 		return cmp.Or(cmp.Compare(b.Elapsed, a.Elapsed), cmp.Compare(a.Key.Text, b.Key.Text))
 	})
-	return out, since
 }

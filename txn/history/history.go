@@ -53,6 +53,7 @@ type Txn struct {
 	// Stale marks a snapshot that was asked to be old: real time does not bind it to what came before.
 	Stale bool
 	Ops   []Op
+	Note  string // for people: how it went
 }
 
 func (t *Txn) writes() bool {
@@ -85,6 +86,9 @@ func (t *Txn) String() string {
 	for _, o := range t.Ops {
 		b.WriteByte(' ')
 		b.WriteString(o.String())
+	}
+	if t.Note != "" {
+		fmt.Fprintf(&b, " (%s)", t.Note)
 	}
 	return b.String()
 }

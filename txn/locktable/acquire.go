@@ -11,8 +11,11 @@ import (
 )
 
 func (t *Table) acquirePoint(x *Txn, key []byte, mode Mode, policy Policy) (*Request, error) {
+	if len(x.spans) > 0 && x.spanCovers(key, nil, mode) {
+		return nil, nil
+	}
 	_, p, ok := t.points.Get(key)
-	if ok && p.covers(x, mode) || len(x.spans) > 0 && x.spanCovers(key, nil, mode) {
+	if ok && p.covers(x, mode) {
 		return nil, nil
 	}
 	if len(t.spans) == 0 && len(t.spanWaiters) == 0 && (!ok || p.free(x)) {

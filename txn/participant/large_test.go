@@ -462,6 +462,55 @@ func TestDeletedSpanIsCleared(t *testing.T) {
 	}
 }
 
+// TestManyLocks: a transaction that locks very many keys holds few locks, whether it reads or writes them, and takes none
+// from others.
+func TestManyLocks(t *testing.T) {
+	one(t, func(ctx context.Context, c *cluster, cl client) {
+		const batch, batches = 500, 60
+		other := cl.begin(1)
+		taken := fmt.Sprintf("k%06d", batch*(batches-5)+7)
+		if _, err := other.read(ctx, taken, txnpb.LockMode_LOCK_EXCLUSIVE); err != nil {
+			t.Fatal(err)
+		}
+		x := cl.begin(2)
+		table := c.groups[1].replicas[1].m.lead.Load().table
+		for i := range batches {
+			var keys [][]byte
+			for j := range batch {
+				if key := fmt.Sprintf("k%06d", i*batch+j); key != taken {
+					keys = append(keys, []byte(key))
+				}
+			}
+			req := x.req(txnpb.Kind_READ, 1)
+			req.Lock, req.Keys = txnpb.LockMode_LOCK_EXCLUSIVE, keys
+			if _, err := x.send(ctx, 1, req); err != nil {
+				t.Fatal(err)
+			}
+			for _, k := range keys {
+				x.put(string(k), "v")
+			}
+			x.stageOrFail(ctx, t)
+		}
+		if n := table.Points(table.Lookup(x.id)); n > maxPointLocks+2*batch {
+			t.Errorf("%d locks", n)
+		}
+		for _, k := range []string{"k000000", "k015000", fmt.Sprintf("k%06d", batch*batches-1)} {
+			y := cl.begin(3)
+			req := y.req(txnpb.Kind_READ, 1)
+			req.Keys, req.Lock, req.Wait = [][]byte{[]byte(k)}, txnpb.LockMode_LOCK_SHARED, txnpb.WaitPolicy_WAIT_ERROR
+			_, err := y.send(ctx, 1, req)
+			mustEqual(t, "lock of "+k, codeOf(err), txnpb.ErrorCode_LOCK_NOT_AVAILABLE)
+		}
+		other.put(taken, "other")
+		if _, err := other.commit(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := x.commit(ctx); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 // TestAbortedStagedWritesGo: what an aborted transaction has staged never counts, is removed from every replica, and is
 // in nobody's way meanwhile.
 func TestAbortedStagedWritesGo(t *testing.T) {

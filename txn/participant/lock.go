@@ -138,16 +138,21 @@ func (m *Machine) reportWait(l *leadership, r *locktable.Request, victim chan<- 
 	})
 }
 
+// escalate locks one span around all keys, exclusively, if the transaction has very many locks and nobody else is
+// there: memory does not grow with the transaction. It reports whether that has been done.
+func (k *locking) escalate(w writeSet) bool {
+	if w.len() < 16 || k.l.table.Points(k.x) < maxPointLocks {
+		return false
+	}
+	start, end := w.bounds()
+	return start != nil && k.l.table.Escalate(k.x, start, end)
+}
+
 // lockWrites locks what the request writes, exclusively, and checks the conditions of the writes: no version
 // newer than conflict_ts, no value under an insert.
 func (k *locking) lockWrites(ctx context.Context) error {
 	w := writesOf(k.req)
-	if w.len() >= 16 && k.l.table.Points(k.x) >= maxPointLocks {
-		// Memory does not grow with the transaction: past a bound it locks spans, while nobody is there.
-		if start, end := w.bounds(); start != nil {
-			k.l.table.Escalate(k.x, start, end)
-		}
-	}
+	covered := k.escalate(w)
 	ts := truetime.Timestamp(k.req.ConflictTs)
 	conditions := ts != 0
 	for i, key := range w.keys {
@@ -157,6 +162,9 @@ func (k *locking) lockWrites(ctx context.Context) error {
 			end = w.values[i]
 		case txnpb.WriteOp_WRITE_INSERT:
 			conditions = true
+		}
+		if covered {
+			continue
 		}
 		if _, err := k.acquire(ctx, key, end, locktable.Exclusive); err != nil {
 			return err

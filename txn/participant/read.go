@@ -357,7 +357,11 @@ func (m *Machine) readLocking(ctx context.Context, req *txnpb.BatchRequest, resp
 		if n > 1 {
 			resp.Presence = make([]byte, n)
 		}
+		covered := mode == locktable.Exclusive && lk.escalate(writeSet{keys: req.Keys})
 		for i, key := range req.Keys {
+			if covered {
+				break
+			}
 			skip, err := lk.acquire(ctx, key, nil, mode)
 			if err != nil {
 				return err
