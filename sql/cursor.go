@@ -61,7 +61,7 @@ func (s *Session) runDeclare(ctx context.Context, src *statement, n *ast.Declare
 		return err
 	}
 	s.addPortal(p)
-	if s.txn.phase == phaseImplicit && n.Hold {
+	if s.txn.phase == phaseImplicit && !s.txn.grouped && n.Hold {
 		if err := s.commit(ctx); err != nil {
 			return err
 		}

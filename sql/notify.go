@@ -210,7 +210,7 @@ func (s *Session) DeliverNotifications() {
 
 // runNotify runs LISTEN, UNLISTEN and NOTIFY. What they do, they do when the transaction commits.
 func (s *Session) runNotify(ctx context.Context, stmt ast.Stmt) error {
-	own := s.txn.phase == phaseIdle
+	own := s.txn.pristine()
 	s.openImplicit()
 	t := &s.txn
 	t.replay.stop() // a new attempt would have to repeat it

@@ -447,6 +447,9 @@ func (s *Session) executeNew(ctx context.Context, p *portal, maxRows int64, last
 	switch {
 	case !isPlanned(st.node):
 		p.done = true
+		if !last {
+			s.group(st.node)
+		}
 		return s.runUtility(ctx, st, p.params, p.formats, false, last)
 	case p.cursor == nil && (maxRows <= 0 || st.plan != nil && len(st.plan.Columns) == 0 && st.plan.Verb != "SELECT"):
 		p.done = true

@@ -134,6 +134,9 @@ func (s *Session) simpleQuery(ctx context.Context, text string) error {
 		if s.txn.phase == phaseFailed && !endsTxn(st.node) {
 			return errFailedTxn()
 		}
+		if len(list) > 1 {
+			s.group(st.node)
+		}
 		s.beginCost(st)
 		switch {
 		case isPlanned(st.node) && len(list) == 1:
@@ -164,6 +167,17 @@ func errEncoding() error {
 	return pgerr.New(pgerr.CharacterNotInRepertoire, "invalid byte sequence for encoding \"UTF8\"")
 }
 
+// group makes a statement part of an implicit transaction that ends with its message, so that none of the
+// message's statements, whatever it is, commits by itself.
+func (s *Session) group(node ast.Stmt) {
+	switch node.(type) {
+	case *ast.TransactionStmt, *ast.VacuumStmt, *ast.CreateDatabaseStmt, *ast.DropDatabaseStmt, *ast.DiscardStmt:
+		return // these look after themselves
+	}
+	s.openImplicit()
+	s.txn.grouped = true
+}
+
 // openImplicit starts an implicit transaction unless a transaction is open.
 func (s *Session) openImplicit() {
 	if s.txn.phase == phaseIdle {
@@ -174,7 +188,7 @@ func (s *Session) openImplicit() {
 // pristine reports whether nothing has happened in the transaction, so that a single statement may still be
 // the whole of it.
 func (t *txnState) pristine() bool {
-	return t.phase == phaseIdle || t.phase == phaseImplicit && t.kv == nil && !t.used
+	return t.phase == phaseIdle || t.phase == phaseImplicit && t.kv == nil && !t.used && !t.grouped
 }
 
 // runOne runs a planned statement: in the open block, or as an implicit transaction of its own.

@@ -47,6 +47,7 @@ type txnState struct {
 	lone     bool               // implicit, one statement that only reads
 	oneShot  bool               // lone, and reads with one request
 	used     bool               // a statement has run: the modes are fixed
+	grouped  bool               // implicit, and more statements of the message belong to it
 	dead     bool               // kv was aborted under us: nothing but its end is possible
 	settings int                // length of the settings' undo log at the start
 	points   []savepoint

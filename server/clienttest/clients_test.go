@@ -181,3 +181,26 @@ func runClient(t *testing.T, cmd *exec.Cmd, env []string) {
 		t.Errorf("%v\n%s", err, out.String())
 	}
 }
+
+// TestGoClients builds the programs of goclients, which is a module of its own so that this one does not
+// require what they do, and runs each. It is left out where the modules have not been downloaded.
+func TestGoClients(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds and runs other programs; left out with -short")
+	}
+	offline := append(os.Environ(), "GOPROXY=off", "CGO_ENABLED=0")
+	list := exec.Command("go", "list", "-deps", "./...")
+	list.Dir, list.Env = "goclients", offline
+	if out, err := list.CombinedOutput(); err != nil {
+		t.Skipf("the modules are not here (go -C server/clienttest/goclients mod download): %s", out)
+	}
+	bin := t.TempDir()
+	build := exec.Command("go", "build", "-o", bin+"/", "./...")
+	build.Dir, build.Env = "goclients", offline
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	for _, name := range []string{"pgx", "libpq", "gorm", "bun", "migrate", "goose"} {
+		t.Run(name, func(t *testing.T) { runClient(t, exec.Command(filepath.Join(bin, name)), database(t, "go_"+name)) })
+	}
+}
