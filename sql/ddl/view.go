@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/catalog"
@@ -43,9 +44,6 @@ func resultColumns(cols []Column, names []string, what string) ([]*catalog.Colum
 }
 
 func (x *executor) createView(ctx context.Context, s *ast.CreateViewStmt) error {
-	if s.CheckOption != "" {
-		return pgerr.Unsupported("WITH CHECK OPTION is not supported")
-	}
 	if s.Query.Into != nil {
 		return pgerr.New(pgerr.FeatureNotSupported, "views must not contain SELECT INTO")
 	}
@@ -84,7 +82,10 @@ func (x *executor) createView(ctx context.Context, s *ast.CreateViewStmt) error 
 		return err
 	}
 	t.Kind, t.Columns, t.Query, t.Path = catalog.RelView, columns, query, slices.Clone(x.path())
-	t.Options = relOptions(s.Options)
+	t.Options = viewOptions(s)
+	if err := x.checkOptionFits(s, t.Options); err != nil {
+		return err
+	}
 	t.DependsOn = x.relationsIn(s.Query)
 	for _, id := range t.DependsOn {
 		if err := x.View.Depend(ctx, id); err != nil {
@@ -92,6 +93,48 @@ func (x *executor) createView(ctx context.Context, s *ast.CreateViewStmt) error 
 		}
 	}
 	return x.View.Put(ctx, t)
+}
+
+// viewOptions are a view's options, WITH CHECK OPTION as the option that it is short for.
+func viewOptions(s *ast.CreateViewStmt) []string {
+	out := relOptions(s.Options)
+	if s.CheckOption != "" {
+		out = append(out, "check_option="+strings.ToLower(s.CheckOption))
+	}
+	return out
+}
+
+// checkOptionFits refuses WITH CHECK OPTION for a view that cannot be written.
+func (x *executor) checkOptionFits(s *ast.CreateViewStmt, options []string) error {
+	if !slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, "check_option=") }) {
+		return nil
+	}
+	q := s.Query
+	why := ""
+	switch {
+	case q.Op != ast.SetNone:
+		why = "Views containing UNION, INTERSECT, or EXCEPT are not automatically updatable."
+	case q.With != nil:
+		why = "Views containing WITH are not automatically updatable."
+	case q.Distinct:
+		why = "Views containing DISTINCT are not automatically updatable."
+	case len(q.GroupBy) > 0:
+		why = "Views containing GROUP BY are not automatically updatable."
+	case q.Having != nil:
+		why = "Views containing HAVING are not automatically updatable."
+	case q.Limit != nil || q.Offset != nil:
+		why = "Views containing LIMIT or OFFSET are not automatically updatable."
+	case len(q.From) != 1 || q.Values != nil:
+		why = "Views that do not select from a single table or view are not automatically updatable."
+	default:
+		if _, ok := q.From[0].(*ast.RangeVar); !ok {
+			why = "Views that do not select from a single table or view are not automatically updatable."
+		}
+	}
+	if why == "" {
+		return nil
+	}
+	return pgerr.New(pgerr.FeatureNotSupported, "WITH CHECK OPTION is supported only on automatically updatable views").WithHint("%s", why)
 }
 
 func (x *executor) replaceView(ctx context.Context, old catalog.Relation, columns []*catalog.Column, query string, s *ast.CreateViewStmt) error {
@@ -114,7 +157,10 @@ func (x *executor) replaceView(ctx context.Context, old catalog.Relation, column
 		}
 	}
 	nt := v.Clone()
-	nt.Columns, nt.Query, nt.Path, nt.Options = columns, query, slices.Clone(x.path()), relOptions(s.Options)
+	nt.Columns, nt.Query, nt.Path, nt.Options = columns, query, slices.Clone(x.path()), viewOptions(s)
+	if err := x.checkOptionFits(s, nt.Options); err != nil {
+		return err
+	}
 	nt.DependsOn = x.relationsIn(s.Query)
 	return x.View.Put(ctx, nt)
 }

@@ -99,6 +99,9 @@ func (s *state) fastUpdate(ctx context.Context, n *plan.Update, key []byte) erro
 	if err := w.complete(); err != nil {
 		return err
 	}
+	if err := w.checkViews(w.newRow()); err != nil {
+		return err
+	}
 	any := w.pkMoves
 	for _, a := range w.affected {
 		any = any || a

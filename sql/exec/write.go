@@ -3,6 +3,7 @@ package exec
 import (
 	"bytes"
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/meridian-db/meridian/sql/parser"
@@ -219,6 +220,9 @@ func (w *writer) insert(row []types.Datum, key []byte, ents []entry) error {
 }
 
 func (w *writer) writeNew(row []types.Datum, key []byte, ents []entry) error {
+	if err := w.checkViews(row); err != nil {
+		return err
+	}
 	val := w.carve(func(b []byte) []byte { return w.codec.appendRowValue(b, row) })
 	var err error
 	if w.hidden {
@@ -294,6 +298,9 @@ func (w *writer) remove(key []byte, ents []entry) error {
 
 // update replaces a row.
 func (w *writer) update(oldKey, newKey []byte, oldEnts, newEnts []entry, row []types.Datum) error {
+	if err := w.checkViews(row); err != nil {
+		return err
+	}
 	moved := w.pkMoves && string(oldKey) != string(newKey)
 	if moved {
 		if w.exists(newKey) {
@@ -449,6 +456,29 @@ func (w *writer) complete() error {
 	for i := range w.t.Within {
 		if err := w.s.within(&w.t.Within[i], t, func() string { return w.failingRow(w.newRow()) }); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// checkViews holds a new row against the conditions of views WITH CHECK OPTION. It comes after conflicts have
+// been found: a row that is not inserted need not satisfy them.
+func (w *writer) checkViews(row []types.Datum) error {
+	if len(w.t.ViewChecks) == 0 {
+		return nil
+	}
+	frame := w.newRow()
+	saved := slices.Clone(frame)
+	copy(frame, row)
+	defer copy(frame, saved)
+	for _, k := range w.t.ViewChecks {
+		d, err := k.E.Eval(&w.s.c)
+		if err != nil {
+			return err
+		}
+		if d.IsNull() || !d.Bool() {
+			return pgerr.New(pgerr.WithCheckOptionViolation, "new row violates check option for view %q", k.Name).
+				WithDetail("%s", w.failingRow(row))
 		}
 	}
 	return nil

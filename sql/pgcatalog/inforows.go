@@ -74,8 +74,14 @@ func infoViews(g *gen) error {
 		if t.Kind != catalog.RelView {
 			return nil
 		}
+		check := "NONE"
+		for _, o := range t.Options {
+			if c, ok := strings.CutPrefix(o, "check_option="); ok {
+				check = strings.ToUpper(c)
+			}
+		}
 		return g.row("table_catalog", g.database(), "table_schema", g.snap.SchemaName(t.Schema), "table_name", t.Name,
-			"view_definition", viewDef(t), "check_option", "NONE", "is_updatable", false, "is_insertable_into", false,
+			"view_definition", viewDef(t), "check_option", check, "is_updatable", false, "is_insertable_into", false,
 			"is_trigger_updatable", false, "is_trigger_deletable", false, "is_trigger_insertable_into", false)
 	})
 }

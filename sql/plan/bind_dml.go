@@ -294,7 +294,10 @@ func (s *scope) insert(st *ast.InsertStmt) (*bound, error) {
 		}
 	}
 	v.needs('a', ords)
-	if n.Target, err = b.writeTarget(t, nil, newRow); err != nil {
+	if n.Target, err = b.writeTarget(t, nil, newRow); err == nil {
+		err = v.check(n.Target)
+	}
+	if err != nil {
 		return nil, err
 	}
 	given := map[int]bool{}
@@ -564,7 +567,10 @@ func (s *scope) onConflict(n *Insert, oc *ast.OnConflict, v *viewTarget) error {
 	c.Old = b.newSlots(len(t.Columns))
 	var err error
 	if t.Kind != Partitioned {
-		if c.OldTarget, err = b.writeTarget(t, c.Old, n.Target.New); err != nil {
+		if c.OldTarget, err = b.writeTarget(t, c.Old, n.Target.New); err == nil {
+			err = v.check(c.OldTarget)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -959,7 +965,10 @@ func (s *scope) update(st *ast.UpdateStmt) (*bound, error) {
 	}
 	n.Input = node
 	newRow := b.newSlots(len(t.Columns))
-	if n.Target, err = b.writeTarget(t, old, newRow); err != nil {
+	if n.Target, err = b.writeTarget(t, old, newRow); err == nil {
+		err = v.check(n.Target)
+	}
+	if err != nil {
 		return nil, err
 	}
 	n.Target.foundBy(rl.app)

@@ -127,6 +127,55 @@ func (b *binder) viewRel(t *Table, slots []Slot) (*rel, []Expr, error) {
 	return rl, conds, nil
 }
 
+// check adds to a target the conditions that views WITH CHECK OPTION set for new rows.
+func (v *viewTarget) check(w *WriteTarget) error {
+	if v.view == nil {
+		return nil
+	}
+	checks, err := v.b.viewChecks(v.view, w.New, false)
+	if err == nil && len(checks) > 0 && w.Parts != nil {
+		err = pgerr.Unsupported("WITH CHECK OPTION over a partitioned table is not supported")
+	}
+	w.ViewChecks = checks
+	return err
+}
+
+// viewChecks gathers the conditions of a view and of those below it. CASCADED asks for the conditions of all
+// views below, LOCAL for those of views that have the option themselves.
+func (b *binder) viewChecks(t *Table, slots []Slot, cascaded bool) ([]NamedExpr, error) {
+	path := b.path
+	b.path = t.ViewPath
+	defer func() { b.path = path }()
+	cascaded = cascaded || t.CheckOption == "cascaded"
+	r := t.View.From[0].(*ast.RangeVar)
+	below, err := b.table(r)
+	if err != nil {
+		return nil, err
+	}
+	var out []NamedExpr
+	in := rowRel(below, below.Name, slots)
+	if below.Kind == View {
+		if out, err = b.viewChecks(below, slots, cascaded); err != nil {
+			return nil, err
+		}
+		if in, _, err = b.viewRel(below, slots); err != nil {
+			return nil, err
+		}
+	}
+	if t.View.Where == nil || !cascaded && t.CheckOption == "" {
+		return out, nil
+	}
+	if err := in.rename(r.Alias, r.Off); err != nil {
+		return nil, err
+	}
+	sc := &scope{b: b, q: &query{}, clause: "SELECT", items: visibleItem(in)}
+	c, err := sc.in("WHERE", true, true, true).condition(t.View.Where, "WHERE")
+	if err != nil {
+		return nil, err
+	}
+	return append(out, NamedExpr{t.Name, c}), nil
+}
+
 // ordinals maps the target's column names to the base table's columns; -1 for columns that cannot be
 // assigned to. order has the ordinals in the target's column order.
 func (v *viewTarget) ordinals(slots []Slot) (byName map[string]int, order []int, err error) {

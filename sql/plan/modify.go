@@ -21,6 +21,8 @@ type WriteTarget struct {
 	// Generated columns are computed when the rest of the new row is there.
 	Generated []OrdExpr
 	Checks    []NamedExpr
+	// ViewChecks are the conditions of views WITH CHECK OPTION, by the view's name: a new row must satisfy them.
+	ViewChecks []NamedExpr
 	// Indexes has one entry per index of Table.AllIndexes.
 	Indexes []IndexExprs
 	// Parts is set when Table is partitioned: then the rows are written to its partitions.
@@ -160,6 +162,9 @@ func (t *WriteTarget) exprs(f func(*Expr)) {
 	ordExprs(t.Generated, f)
 	for i := range t.Checks {
 		f(&t.Checks[i].E)
+	}
+	for i := range t.ViewChecks {
+		f(&t.ViewChecks[i].E)
 	}
 	for i := range t.Indexes {
 		x := &t.Indexes[i]

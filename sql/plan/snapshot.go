@@ -2,6 +2,7 @@ package plan
 
 import (
 	"context"
+	"strings"
 	"sync"
 
 	"github.com/meridian-db/meridian/sql/ast"
@@ -159,6 +160,11 @@ func FromDescriptor(s *catalog.Snapshot, d *catalog.Table) (*Table, error) {
 			return nil, pgerr.New(pgerr.InternalError, "view %q does not hold a query", d.Name)
 		}
 		t.View, t.ViewPath = sel, d.Path
+		for _, o := range d.Options {
+			if c, ok := strings.CutPrefix(o, "check_option="); ok {
+				t.CheckOption = c
+			}
+		}
 	case d.Kind == catalog.RelSequence:
 		t.Kind = Sequence
 	case d.IsPartitioned():

@@ -48,7 +48,8 @@ type Table struct {
 	RowCount float64
 	// ReadOnlyReason is set for relations that cannot be written.
 	NotUpdatable string
-	Unpopulated  bool // a materialized view WITH NO DATA, which cannot be read
+	CheckOption  string // of a view: "", "local" or "cascaded"
+	Unpopulated  bool   // a materialized view WITH NO DATA, which cannot be read
 	Descriptor   any
 	// Parts is set for a partitioned table, Within for a partition; partition.go has both.
 	Parts  *Parts
