@@ -67,6 +67,7 @@ func TestSecureLogin(t *testing.T) {
 	mustExec(t, ctx, admin, `create role alice login password 'wonder'`)
 	mustExec(t, ctx, admin, `create table t (id int primary key)`)
 	mustExec(t, ctx, admin, `insert into t values (1)`)
+	mustExec(t, ctx, admin, `grant select on t to alice`)
 
 	t.Run("psql", func(t *testing.T) {
 		if _, err := exec.LookPath("psql"); err != nil {
