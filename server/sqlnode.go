@@ -39,6 +39,9 @@ func (c *Core) openSQL() (err error) {
 	c.onClose(func() error { c.notify.close(); return nil })
 	cfg.Network.Register(rpc.ServiceNotify, c.notify.handle)
 	sc.Notifier, sc.Signal = c.notify, cfg.Signal
+	if sc.Scratch, err = newScratch(cfg.FS, cfg.Dir); err != nil {
+		return err
+	}
 	if cfg.TuneSQL != nil {
 		cfg.TuneSQL(&sc)
 	}

@@ -418,6 +418,7 @@ func (s *Session) prepareEnv(ctx context.Context, env *exec.Env, p *plan.Plan, p
 		Catalog:   t.catalog,
 		Deferred:  &t.deferred,
 		RowID:     s.srv.cfg.RowID,
+		Scratch:   s.srv.cfg.Scratch,
 		Triggers:  s,
 	}
 	if err := s.checkNeeds(p.Needs); err != nil {

@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/meridian-db/meridian/sql/catalog"
+	"github.com/meridian-db/meridian/sql/exec"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/stmtstats"
 	"github.com/meridian-db/meridian/txn/kv"
@@ -34,6 +35,8 @@ type Config struct {
 	// Signal sends a signal to a session of another node, and reports whether there is one. nil: there are no other nodes.
 	Signal   func(ctx context.Context, node, pid int32, sig Signal) (bool, error)
 	Notifier Notifier // Brings notifications to all nodes. nil: there are no other nodes.
+
+	Scratch exec.Scratch // Files for sorts that pass their memory budget; nil: they fail with 53200.
 
 	PlanCacheSize int // Entries of the shared plan cache; default 2000.
 	MaxStatements int // Fingerprints that statistics are kept of; default 5000.

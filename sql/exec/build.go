@@ -130,6 +130,7 @@ type nodeStats struct {
 	removed     int64  // rows that conditions left out
 	sorted      string // how a sort went
 	memory      int64  // of a sort or hash table, at most
+	disk        int64  // bytes written to scratch files
 }
 
 // statsOf returns where a node's figures go, nil when nobody asked for them.

@@ -29,6 +29,8 @@ type Env struct {
 	// MemLimit bounds the memory in bytes of one execution; past it the statement fails with 53200.
 	// 0 takes 256 MiB.
 	MemLimit int64
+	// Scratch takes what a sort cannot hold within half of the budget; nil keeps everything in memory.
+	Scratch Scratch
 	// Deferred collects the checks of deferrable constraints; nil makes all of them immediate.
 	Deferred *Deferred
 	// Sequences answers SELECT ... FROM sequence; a SequenceReader or nil.

@@ -42,7 +42,7 @@ func runExplain(ctx context.Context, p *plan.Plan, env *Env, sink func(row []typ
 		for id, st := range s.stats {
 			if st.loops > 0 {
 				actual.Nodes[id] = plan.ActualNode{Loops: st.loops, Rows: st.rows, Startup: st.startup, Total: st.total,
-					Removed: st.removed, Sorted: st.sorted, Memory: st.memory}
+					Removed: st.removed, Sorted: st.sorted, Memory: st.memory, Disk: st.disk}
 			}
 		}
 		if env.Txn != nil {

@@ -48,6 +48,11 @@ type sortOp struct {
 	pos   int
 	limit int // 0: all
 	seq   int64
+	// runs are sorted files of earlier rows, heads the next row of each; data is the last run. inMemory is set when a
+	// row cannot be written out.
+	runs     []*sortedRun
+	heads    [][]types.Datum
+	inMemory bool
 }
 
 func newSort(s *state, n *plan.Sort, in op) *sortOp {
@@ -56,6 +61,8 @@ func newSort(s *state, n *plan.Sort, in op) *sortOp {
 
 func (o *sortOp) open(ctx context.Context) error {
 	o.store.reset()
+	o.dropRuns()
+	o.inMemory = o.s.env.Scratch == nil
 	o.data, o.pos, o.limit, o.seq = nil, 0, 0, 0
 	if o.n.Limit != nil {
 		l, null, err := limitValue(&o.s.c, o.n.Limit, "LIMIT", pgerr.InvalidRowCountInLimitClause)
@@ -112,6 +119,11 @@ func (o *sortOp) open(ctx context.Context) error {
 			heap.Fix((*topHeap)(o), 0)
 			continue
 		}
+		if o.limit == 0 && !o.inMemory && o.store.size+n > o.s.max/2 && len(o.data) > 0 {
+			if err := o.spill(); err != nil {
+				return err
+			}
+		}
 		o.data = append(o.data, row)
 		o.store.size += n
 		if err := o.s.grow(n); err != nil {
@@ -127,8 +139,76 @@ func (o *sortOp) open(ctx context.Context) error {
 		if o.limit > 0 {
 			st.sorted = "top-N heapsort"
 		}
+		for _, r := range o.runs {
+			st.sorted = "external merge"
+			st.disk += r.bytes
+		}
+	}
+	o.heads = make([][]types.Datum, len(o.runs))
+	for i, r := range o.runs {
+		if err := r.rewind(); err != nil {
+			return err
+		}
+		var err error
+		if o.heads[i], err = r.read(); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// spill sorts what is in memory and writes it to a file.
+func (o *sortOp) spill() error {
+	r, err := newRun(o.s.env.Scratch, len(o.data[0]))
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(o.data, o.compare)
+	for _, row := range o.data {
+		if err = r.write(row); err != nil {
+			break
+		}
+	}
+	if err != nil {
+		r.close()
+		if err == errUnspillable {
+			o.inMemory = true
+			return nil
+		}
+		return err
+	}
+	o.runs = append(o.runs, r)
+	o.store.reset()
+	o.data = nil
+	return nil
+}
+
+func (o *sortOp) dropRuns() {
+	for _, r := range o.runs {
+		r.close()
+	}
+	o.runs, o.heads = nil, nil
+}
+
+// merged returns the smallest row that is left of all runs, nil at the end.
+func (o *sortOp) merged() ([]types.Datum, error) {
+	from := -1
+	var least []types.Datum
+	if o.pos < len(o.data) {
+		least = o.data[o.pos]
+	}
+	for i, h := range o.heads {
+		if h != nil && (least == nil || o.compare(h, least) < 0) {
+			from, least = i, h
+		}
+	}
+	if from < 0 {
+		o.pos++
+		return least, nil
+	}
+	var err error
+	o.heads[from], err = o.runs[from].read()
+	return least, err
 }
 
 func (o *sortOp) compare(a, b []types.Datum) int {
@@ -151,11 +231,19 @@ func (h *topHeap) Push(any)           {}
 func (h *topHeap) Pop() any           { return nil }
 
 func (o *sortOp) next(context.Context) (bool, error) {
-	if o.pos >= len(o.data) {
-		return false, nil
+	var row []types.Datum
+	if len(o.runs) > 0 {
+		var err error
+		if row, err = o.merged(); err != nil || row == nil {
+			return false, err
+		}
+	} else {
+		if o.pos >= len(o.data) {
+			return false, nil
+		}
+		row = o.data[o.pos]
+		o.pos++
 	}
-	row := o.data[o.pos]
-	o.pos++
 	for i, sl := range o.n.Keep {
 		o.s.c.Frame[sl] = row[o.nkeys+i]
 	}
@@ -165,6 +253,7 @@ func (o *sortOp) next(context.Context) (bool, error) {
 func (o *sortOp) close() {
 	o.in.close()
 	o.store.reset()
+	o.dropRuns()
 	o.data = nil
 }
 

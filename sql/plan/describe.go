@@ -24,6 +24,7 @@ type ActualNode struct {
 	Removed        int64  // rows that conditions left out
 	Sorted         string // how a sort went: "quicksort", "top-N heapsort"
 	Memory         int64  // bytes that a sort or hash table took at most
+	Disk           int64  // bytes that it wrote out
 }
 
 // item is a node of the description.
@@ -338,11 +339,15 @@ func (d *describer) item(n Node) *item {
 		it.props = append(it.props, prop{key: "Sort Key", val: strings.Join(d.keys(x.Keys), ", "), list: d.keys(x.Keys)})
 		if d.a != nil && d.a.Nodes[x.ID].Sorted != "" {
 			n := d.a.Nodes[x.ID]
+			where, kb := "Memory", n.Memory/1024+1
+			if n.Disk > 0 {
+				where, kb = "Disk", n.Disk/1024+1
+			}
 			if d.o.JSON {
 				add("Sort Method", n.Sorted)
-				it.props = append(it.props, prop{key: "Sort Space Used", val: itoa(int(n.Memory/1024 + 1)), number: true}, prop{key: "Sort Space Type", val: "Memory"})
+				it.props = append(it.props, prop{key: "Sort Space Used", val: fmt.Sprint(kb), number: true}, prop{key: "Sort Space Type", val: where})
 			} else {
-				add("Sort Method", fmt.Sprintf("%s  Memory: %dkB", n.Sorted, n.Memory/1024+1))
+				add("Sort Method", fmt.Sprintf("%s  %s: %dkB", n.Sorted, where, kb))
 			}
 		}
 	case *Limit:
