@@ -76,6 +76,17 @@ type Role struct {
 	Verifier    string       `json:"pw,omitempty"` // SCRAM-SHA-256$iterations:salt$storedkey:serverkey
 	MemberOf    []Membership `json:"mem,omitempty"`
 	Settings    []Setting    `json:"set,omitempty"`
+	// Defaults are ALTER DEFAULT PRIVILEGES for objects that the role makes.
+	Defaults []DefaultPrivileges `json:"def,omitempty"`
+}
+
+// DefaultPrivileges are the privileges on new objects of a kind (pg_default_acl.defaclobjtype). With Schema 0 they take
+// the place of the built-in ones, otherwise they come on top in that schema.
+type DefaultPrivileges struct {
+	DB     uint32 `json:"db"`
+	Schema uint32 `json:"s,omitempty"`
+	Kind   byte   `json:"k"`
+	ACL    []ACL  `json:"acl"`
 }
 
 // Membership is a role that a role is in.

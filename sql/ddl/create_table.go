@@ -105,6 +105,7 @@ func (x *executor) newTable(ctx context.Context, r *ast.RangeVar, ifNotExists bo
 		Header: catalog.Header{ID: id, Name: r.Name, Owner: x.User}, DB: schema.DB, Schema: schema.ID,
 		Kind: catalog.RelTable, Persistence: 'p', NextIndexID: 1, RowType: rowType, RowArray: rowArray,
 	}
+	t.ACL = x.newACL(ast.ObjTable, schema.ID)
 	switch r.Persistence {
 	case ast.Temporary:
 		t.Persistence = 't'

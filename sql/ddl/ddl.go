@@ -135,6 +135,8 @@ func (x *executor) run(ctx context.Context, stmt ast.Stmt) error {
 		return x.dropRole(ctx, s)
 	case *ast.GrantRoleStmt:
 		return x.grantRole(ctx, s)
+	case *ast.AlterDefaultPrivilegesStmt:
+		return x.alterDefaultPrivileges(ctx, s)
 	case *ast.GrantStmt:
 		return x.grant(ctx, s)
 	case *ast.CreateTablespaceStmt:

@@ -79,6 +79,8 @@ func (x *executor) createFunction(ctx context.Context, s *ast.CreateFunctionStmt
 		f.ID, f.Owner, f.ACL, f.Comment = old.ID, old.Owner, old.ACL, old.Comment
 	} else if f.ID, err = x.View.NewID(ctx); err != nil {
 		return err
+	} else {
+		f.ACL = x.newACL(ast.ObjFunction, schema.ID)
 	}
 	if err := x.View.Put(ctx, f); err != nil {
 		return err

@@ -23,41 +23,11 @@ var allPrivs = map[ast.ObjectType]string{
 }
 
 func (x *executor) grant(ctx context.Context, s *ast.GrantStmt) error {
-	var grantees []uint32
-	for _, g := range s.Grantees {
-		if g.Kind == ast.RolePublic {
-			grantees = append(grantees, 0)
-			continue
-		}
-		r, err := x.role(g)
-		if err != nil {
-			return err
-		}
-		grantees = append(grantees, r.ID)
+	grantees, err := x.grantees(s)
+	if err != nil {
+		return err
 	}
-	privs := func(kind ast.ObjectType) (string, error) {
-		if len(s.Privileges) == 0 {
-			return allPrivs[kind], nil
-		}
-		out := ""
-		for _, p := range s.Privileges {
-			if len(p.Columns) > 0 {
-				if kind != ast.ObjTable {
-					return "", pgerr.New("0LP01", "column privileges are only valid for relations")
-				}
-				continue // onColumns does it
-			}
-			l, ok := privLetters[p.Name]
-			if !ok {
-				return "", pgerr.New(pgerr.SyntaxError, "unrecognized privilege type %q", p.Name)
-			}
-			if strings.IndexByte(allPrivs[kind], l) < 0 {
-				return "", pgerr.New("0LP01", "invalid privilege type %s for %s", strings.ToUpper(p.Name), kindPlain(kind))
-			}
-			out += string(l)
-		}
-		return out, nil
-	}
+	privs := func(kind ast.ObjectType) (string, error) { return grantPrivs(s, kind) }
 	apply := func(h *catalog.Header, kind ast.ObjectType, what string) error {
 		if err := x.own(h, what); err != nil {
 			return err
@@ -70,9 +40,6 @@ func (x *executor) grant(ctx context.Context, s *ast.GrantStmt) error {
 			h.ACL = editACL(h.ACL, defaultACL(kind, h.Owner), g, h.Owner, p, allPrivs[kind], s)
 		}
 		return nil
-	}
-	if s.Target == ast.GrantDefaults {
-		return pgerr.Unsupported("ALTER DEFAULT PRIVILEGES is not supported")
 	}
 	if s.Target == ast.GrantAllInSchema {
 		for _, o := range s.Objects {
@@ -238,7 +205,7 @@ func onColumns(t *catalog.Table, s *ast.GrantStmt, grantees []uint32) error {
 
 func kindPlain(kind ast.ObjectType) string {
 	if kind == ast.ObjTable {
-		return "table"
+		return "relation"
 	}
 	return strings.ToLower(string(kind))
 }
@@ -302,4 +269,46 @@ func editACL(acl, def []catalog.ACL, role, grantor uint32, privs, order string, 
 		acl = []catalog.ACL{}
 	}
 	return acl
+}
+
+// grantees are the roles that GRANT or REVOKE names; 0 is PUBLIC.
+func (x *executor) grantees(s *ast.GrantStmt) ([]uint32, error) {
+	var out []uint32
+	for _, g := range s.Grantees {
+		if g.Kind == ast.RolePublic {
+			out = append(out, 0)
+			continue
+		}
+		r, err := x.role(g)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r.ID)
+	}
+	return out, nil
+}
+
+// grantPrivs are the privileges on whole objects of a kind that GRANT or REVOKE names.
+func grantPrivs(s *ast.GrantStmt, kind ast.ObjectType) (string, error) {
+	if len(s.Privileges) == 0 {
+		return allPrivs[kind], nil
+	}
+	out := ""
+	for _, p := range s.Privileges {
+		if len(p.Columns) > 0 {
+			if kind != ast.ObjTable {
+				return "", pgerr.New("0LP01", "column privileges are only valid for relations")
+			}
+			continue // onColumns does it
+		}
+		l, ok := privLetters[p.Name]
+		if !ok {
+			return "", pgerr.New(pgerr.SyntaxError, "unrecognized privilege type %q", p.Name)
+		}
+		if strings.IndexByte(allPrivs[kind], l) < 0 {
+			return "", pgerr.New("0LP01", "invalid privilege type %s for %s", strings.ToUpper(p.Name), kindPlain(kind))
+		}
+		out += string(l)
+	}
+	return out, nil
 }

@@ -51,7 +51,7 @@ func (x *executor) createSchema(ctx context.Context, s *ast.CreateSchemaStmt) er
 	if err != nil {
 		return err
 	}
-	if err := x.View.Put(ctx, &catalog.Schema{Header: catalog.Header{ID: id, Name: name, Owner: owner}, DB: db.ID}); err != nil {
+	if err := x.View.Put(ctx, &catalog.Schema{Header: catalog.Header{ID: id, Name: name, Owner: owner, ACL: x.newACL(ast.ObjSchema, 0)}, DB: db.ID}); err != nil {
 		return err
 	}
 	// Statements inside create in the new schema.

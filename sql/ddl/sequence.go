@@ -36,6 +36,7 @@ func (x *executor) newSequence(ctx context.Context, b *tableBuilder, c *catalog.
 		return nil, err
 	}
 	seqTable(t, def)
+	t.ACL = x.newACL(ast.ObjSequence, t.Schema)
 	if err := x.sequenceOptions(t, def, opts, true); err != nil {
 		return nil, err
 	}
@@ -109,6 +110,7 @@ func (x *executor) createSequence(ctx context.Context, s *ast.CreateSequenceStmt
 	}
 	def := &catalog.Sequence{Type: types.OIDInt8, State: t.ID}
 	seqTable(t, def)
+	t.ACL = x.newACL(ast.ObjSequence, t.Schema)
 	if err := x.sequenceOptions(t, def, s.Options, true); err != nil {
 		return err
 	}

@@ -7,10 +7,11 @@ import (
 	"github.com/meridian-db/meridian/sql/types"
 )
 
-// partitionRows are the relations that only partitioned tables fill.
+// partitionRows are the relations that partitioned tables and default privileges fill.
 var partitionRows = map[string]generator{
 	"pg_catalog.pg_inherits":          pgInherits,
 	"pg_catalog.pg_partitioned_table": pgPartitionedTable,
+	"pg_catalog.pg_default_acl":       pgDefaultACL,
 }
 
 func count(is bool) int {
@@ -221,4 +222,22 @@ func partitionAncestorRows(c *call) (types.Datum, error) {
 		out = append(out, []types.Datum{types.NewInt(int64(id))})
 	}
 	return rowsValue(out)
+}
+
+func pgDefaultACL(g *gen) error {
+	if g.snap.Database() == nil {
+		return nil
+	}
+	for _, r := range g.snap.Roles() {
+		for i, d := range r.Defaults {
+			if d.DB != g.snap.Database().ID {
+				continue
+			}
+			if err := g.row("oid", r.ID<<8|uint32(i)|1<<31, "defaclrole", r.ID, "defaclnamespace", d.Schema, "defaclobjtype", string(rune(d.Kind)),
+				"defaclacl", g.aclText(d.ACL)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
