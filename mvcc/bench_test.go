@@ -163,7 +163,7 @@ func BenchmarkScanLayer(b *testing.B) {
 		if err := batch.Commit(true); err != nil {
 			b.Fatal(err)
 		}
-		view := View{Layers: NewLayers([]*Layer{{Txn: TxnID{1}, TS: 2000, First: 1000}})}
+		view := View{Layers: NewLayers([]*Layer{{Txn: TxnID{1}, TS: 2000, First: 1000, Once: true}})}
 		for _, reverse := range []bool{false, true} {
 			b.Run(map[bool]string{false: "plain", true: "layer"}[provisional]+map[bool]string{false: "/forward", true: "/reverse"}[reverse], func(b *testing.B) {
 				for range b.N {

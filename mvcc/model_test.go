@@ -54,6 +54,7 @@ type modelVersion struct {
 type modelTxn struct {
 	layer  Layer
 	writes map[string][]modelWrite
+	times  map[string]int // how often each key was written, repetitions included
 }
 
 type modelWrite struct {
@@ -75,7 +76,7 @@ func (m *model) locked(key string) *modelTxn {
 
 func (m *model) begin(ts Timestamp) *modelTxn {
 	m.txns++
-	x := &modelTxn{layer: Layer{Txn: TxnID{m.txns, 7}, First: ts}, writes: map[string][]modelWrite{}}
+	x := &modelTxn{layer: Layer{Txn: TxnID{m.txns, 7}, First: ts}, writes: map[string][]modelWrite{}, times: map[string]int{}}
 	m.open = append(m.open, x)
 	return x
 }
@@ -236,6 +237,7 @@ func runModel(t *testing.T, seed uint64) {
 			}
 			if x != nil {
 				seq++
+				x.times[key]++
 				at := seq
 				if ws := x.writes[key]; len(ws) > 0 && r.IntN(4) == 0 {
 					// A piece sent again, and executed late: an old number and value under a new timestamp.
@@ -371,7 +373,10 @@ func (m *model) commit(x *modelTxn, ts Timestamp) {
 		}
 	}
 	l := x.layer
-	l.TS = ts
+	l.TS, l.Once = ts, true
+	for k := range x.writes {
+		l.Once = l.Once && x.times[k] == 1
+	}
 	m.unmoved = append(m.unmoved, &l)
 }
 

@@ -44,6 +44,9 @@ type Layer struct {
 	First   Timestamp
 	Ignore  []SeqSpan
 	Deleted []DeletedSpan
+	// Once says that no key has two provisional versions of the layer, as far as the reader knows: the first one met
+	// is the latest then.
+	Once bool
 }
 
 func (l *Layer) ignored(seq uint64) bool {

@@ -149,6 +149,9 @@ func (p *probe) get(it *pebble.Iterator, dst, key []byte, ts Timestamp, v *View)
 			dst = append(dst[:n], w.value...)
 			live = kind == kindProvisional
 		}
+		if l.Once && !own {
+			break
+		}
 	}
 	if !ok {
 		if err := it.Error(); err != nil {

@@ -141,19 +141,30 @@ func (s *Scanner) next() bool {
 			return false
 		}
 		if isProvisional(raw) {
-			if !s.provisional(key, raw) {
-				if s.err != nil {
-					return false
-				}
+			w, l, own, tombstone := s.open(raw)
+			if s.err != nil {
+				return false
+			}
+			if l == nil {
 				ok = s.it.Next()
 				continue
+			}
+			if l.Once && !own {
+				if s.cur = (found{ts: l.TS, layer: l, seq: w.seq}); tombstone || l.TS <= s.opts.After || s.hidden(key) {
+					ok = s.it.NextPrefix()
+					continue
+				}
+				s.key, s.value, s.vts = key, w.value, l.TS
+				return true
+			}
+			s.keyBuf = append(s.keyBuf[:0], key...)
+			s.take(&w, l, own, tombstone)
+			if !s.latest(l) {
+				return false
 			}
 			if s.live && (s.cur.own || s.cur.ts > s.opts.After) && !s.hidden(s.keyBuf) {
 				s.key, s.value, s.vts = s.keyBuf, s.valBuf, s.cur.ts
 				return true
-			}
-			if s.err != nil {
-				return false
 			}
 			ok = s.leave()
 			continue
@@ -203,16 +214,9 @@ func (s *Scanner) hidden(key []byte) bool {
 	return yes
 }
 
-// provisional looks at the provisional version at the iterator, of key. If it counts, the latest write of its
-// transaction at the key is copied to keyBuf and valBuf, the iterator moves behind all of them, and the answer is
-// true.
-func (s *Scanner) provisional(key, raw []byte) bool {
-	w, l, own, tombstone := s.open(raw)
-	if l == nil {
-		return false
-	}
-	s.keyBuf = append(s.keyBuf[:0], key...)
-	s.take(&w, l, own, tombstone)
+// latest takes the latest of the writes of keyBuf by the transaction of l, of which the iterator stands at the first, and
+// moves behind them. It answers false on an error.
+func (s *Scanner) latest(l *Layer) bool {
 	s.left = true
 	for s.it.Next() {
 		k := s.it.Key()
@@ -385,21 +389,16 @@ func (s *Scanner) down(ok bool) bool {
 		if !bytes.Equal(key, s.keyBuf) {
 			return false
 		}
-		raw, err := s.it.ValueAndErr()
-		if err != nil {
-			s.err = err
-			return false
-		}
-		if isProvisional(raw) {
-			if s.provisional(key, raw) {
-				s.ahead = false
-				return true
-			}
-		} else if s.consider(ts, false) {
-			return true
-		}
+		took := s.consider(ts, false)
 		if s.err != nil {
 			return false
+		}
+		if l := s.cur.layer; took && l != nil {
+			took = s.latest(l)
+			s.ahead = false
+		}
+		if took {
+			return true
 		}
 	}
 	s.err = s.it.Error()

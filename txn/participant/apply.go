@@ -167,7 +167,7 @@ func (m *Machine) landLocked(b *mvcc.Batch, c *command, ts truetime.Timestamp) {
 	m.applyWrites(b, &c.writes, ts)
 	l := &layer{Layer: mvcc.Layer{Txn: mvcc.TxnID(c.txn), TS: ts, First: ts, Ignore: slices.Clone(c.ignore)}}
 	if head := m.state.staged[c.txn]; c.staged && head != nil {
-		l.First, l.Deleted = head.first, slices.Clone(head.spans)
+		l.First, l.Deleted, l.Once = head.first, slices.Clone(head.spans), head.pieces != nil
 		b.DeleteLocal(localKey(m.id, stagedKeys, c.txn[:]))
 		delete(m.state.staged, c.txn)
 	} else if !c.writes.deletesSpans() {
@@ -254,12 +254,21 @@ func (m *Machine) applyAbort(b *mvcc.Batch, c *command) (any, error) {
 }
 
 func (m *Machine) applyStage(b *mvcc.Batch, c *command) error {
+	if m.state.layers[c.txn] != nil || m.state.records[c.txn] != nil {
+		// A piece that was sent twice and came in behind the commit, or the prepare. It must not count: its timestamp may
+		// be above what others have written since.
+		return nil
+	}
 	st := m.state.staged[c.txn]
 	changed := st == nil
 	if changed {
-		st = &stagedTxn{age: c.age, gateway: c.gateway, token: c.token, first: c.ts}
+		st = &stagedTxn{age: c.age, gateway: c.gateway, token: c.token, first: c.ts, pieces: []mvcc.Span{}}
 		m.state.staged[c.txn] = st
 	}
+	if c.writes.deletesSpans() {
+		st.pieces = nil
+	}
+	st.note(&c.writes)
 	txn := mvcc.TxnID(c.txn)
 	for i := range c.writes.keys {
 		key, seq := c.writes.keys[i], c.seq+uint64(i)

@@ -462,6 +462,79 @@ func TestDeletedSpanIsCleared(t *testing.T) {
 	}
 }
 
+// TestLatePiece: a staged piece that was sent twice, and whose second copy gets into the log behind the commit, changes
+// nothing, though its timestamp lies above what others have written since.
+func TestLatePiece(t *testing.T) {
+	one(t, func(ctx context.Context, c *cluster, cl client) {
+		x := cl.begin(1)
+		x.put("a", "first")
+		x.put("b", "staged")
+		x.stageOrFail(ctx, t)
+		x.put("a", "second")
+		x.stageOrFail(ctx, t)
+		if _, err := x.commit(ctx); err != nil {
+			t.Fatal(err)
+		}
+		load(ctx, t, cl, 2, "b=later")
+		m := c.groups[1].replicas[1].m
+		late := &command{kind: cmdStage, txn: x.id, ts: m.now(), writes: writeSet{
+			keys: [][]byte{[]byte("a"), []byte("b")}, values: [][]byte{[]byte("first"), []byte("staged")},
+		}}
+		if _, err := m.logged(ctx, late); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			got, _, err := cl.begin(3).scan(ctx, func(r *txnpb.BatchRequest) { r.ReadTs = int64(m.now()) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			mustEqual(t, "rows", got, "a=second b=later")
+			time.Sleep(time.Hour)
+		}
+	})
+}
+
+// TestStagedOnce: whether a layer is known to have one version of each key, by the order in which its pieces came.
+func TestStagedOnce(t *testing.T) {
+	piece := func(keys string) *writeSet {
+		var w writeSet
+		for _, k := range keys {
+			w.keys, w.values = append(w.keys, []byte(string(k))), append(w.values, nil)
+		}
+		return &w
+	}
+	for _, x := range []struct {
+		pieces []string
+		once   bool
+	}{
+		{[]string{"abc", "def", "xyz"}, true},
+		{[]string{"xyz", "abc", "def"}, true},
+		{[]string{"ac", "b"}, false}, // b is not known not to be there
+		{[]string{"abc", "cde"}, false},
+		{[]string{"cde", "abc"}, false},
+		{[]string{"ae", "ae"}, false},
+		{[]string{"bc", "ad"}, false},
+	} {
+		st := &stagedTxn{pieces: []mvcc.Span{}}
+		for _, p := range x.pieces {
+			st.note(piece(p))
+		}
+		if once := st.pieces != nil; once != x.once {
+			t.Errorf("%v: %v", x.pieces, once)
+		}
+	}
+	st := &stagedTxn{pieces: []mvcc.Span{}}
+	for i := range 10 * maxPieces {
+		st.note(&writeSet{keys: [][]byte{[]byte(fmt.Sprintf("%05d", 2*i))}, values: [][]byte{nil}})
+	}
+	if n := len(st.pieces); n != maxPieces {
+		t.Errorf("%d pieces", n)
+	}
+	if st.note(&writeSet{keys: [][]byte{[]byte("00007")}, values: [][]byte{nil}}); st.pieces != nil {
+		t.Error("a key between joined pieces is taken to be new")
+	}
+}
+
 // TestManyLocks: a transaction that locks very many keys holds few locks, whether it reads or writes them, and takes none
 // from others.
 func TestManyLocks(t *testing.T) {

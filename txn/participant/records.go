@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/meridian-db/meridian/mvcc"
 	ranges "github.com/meridian-db/meridian/range"
@@ -45,6 +46,30 @@ type stagedTxn struct {
 	spans   []mvcc.DeletedSpan // deleted by staged WRITE_DELETE_SPANs
 	// from is where the next piece of dropping it begins: below it nothing is left. Not replicated.
 	from []byte
+	// pieces are the key spans of what was staged so far, if every key was staged once; nil when that is not known, as
+	// after a restart. Not replicated.
+	pieces []mvcc.Span
+}
+
+// maxPieces bounds stagedTxn.pieces. Neighbours are joined past it, the lowest first: loads come in key order.
+const maxPieces = 64
+
+// note notes that the keys of a piece have been staged.
+func (s *stagedTxn) note(w *writeSet) {
+	if s.pieces == nil {
+		return
+	}
+	start, end := w.bounds()
+	i, found := slices.BinarySearchFunc(s.pieces, start, func(p mvcc.Span, key []byte) int { return bytes.Compare(p.Start, key) })
+	if found || start == nil || i > 0 && bytes.Compare(s.pieces[i-1].End, start) > 0 || i < len(s.pieces) && bytes.Compare(end, s.pieces[i].Start) > 0 {
+		s.pieces = nil // a key may have been staged twice
+		return
+	}
+	s.pieces = slices.Insert(s.pieces, i, mvcc.Span{Start: bytes.Clone(start), End: bytes.Clone(end)})
+	if len(s.pieces) > maxPieces {
+		s.pieces[1].Start = s.pieces[0].Start
+		s.pieces = slices.Delete(s.pieces, 0, 1)
+	}
 }
 
 // layer is the replicated state of a committed transaction with staged writes, or with deletions of spans. Readers see
