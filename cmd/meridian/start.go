@@ -56,6 +56,7 @@ func runStart(ctx context.Context, args []string, e env) error {
 		return err
 	}
 	defer cfg.Telemetry.Close()
+	server.TuneMemory(e.getenv)
 	s, err := server.New(cfg)
 	if err != nil {
 		return err
@@ -120,6 +121,7 @@ func runDemo(ctx context.Context, args []string, e env) error {
 		return err
 	}
 	defer cfg.Telemetry.Close()
+	server.TuneMemory(e.getenv)
 	begin := time.Now()
 	d, err := server.StartDemo(ctx, cfg)
 	if err != nil {
