@@ -192,13 +192,11 @@ func pgAttribute(g *gen) error {
 		}
 		for _, ix := range visibleIndexes(t) {
 			for i, k := range ix.Keys {
-				name, typ, ref := "expr", k.T, k.Type
+				typ, ref := k.T, k.Type
 				if c := t.ColumnByNum(k.Column); c != nil {
-					name, typ, ref = c.Name, c.T, c.Type
-				} else if i > 0 {
-					name = "expr" + itoa(int64(i))
+					typ, ref = c.T, c.Type
 				}
-				if err := attr(ix.OID, int16(i+1), name, typ, ref); err != nil {
+				if err := attr(ix.OID, int16(i+1), keyName(t, ix, i), typ, ref); err != nil {
 					return err
 				}
 			}
@@ -434,7 +432,7 @@ func pgIndexes(g *gen) error {
 	return g.allTables(func(t *catalog.Table) error {
 		for _, ix := range visibleIndexes(t) {
 			if err := g.row("schemaname", g.snap.SchemaName(t.Schema), "tablename", t.Name, "indexname", ix.Name,
-				"tablespace", g.tablespaceName(ix.Tablespace), "indexdef", indexDef(g.env, t, ix, true)); err != nil {
+				"tablespace", g.tablespaceName(ix.Tablespace), "indexdef", indexDef(g.env, t, ix, true, false)); err != nil {
 				return err
 			}
 		}

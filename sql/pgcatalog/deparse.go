@@ -5,7 +5,9 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/catalog"
+	"github.com/meridian-db/meridian/sql/parser"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/types"
 )
@@ -110,7 +112,7 @@ func visible(env *catalog.VirtualEnv, t *catalog.Table) bool {
 }
 
 // indexDef is CREATE INDEX as pg_get_indexdef prints it.
-func indexDef(env *catalog.VirtualEnv, t *catalog.Table, ix *catalog.Index, qualified bool) string {
+func indexDef(env *catalog.VirtualEnv, t *catalog.Table, ix *catalog.Index, qualified, pretty bool) string {
 	var b strings.Builder
 	b.WriteString("CREATE ")
 	if ix.Unique {
@@ -129,7 +131,7 @@ func indexDef(env *catalog.VirtualEnv, t *catalog.Table, ix *catalog.Index, qual
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		b.WriteString(indexKeyDef(env, t, k, false))
+		b.WriteString(indexKeyDef(env, t, k, pretty))
 		if k.Collation != "" {
 			b.WriteString(" COLLATE " + quoteIdent(k.Collation))
 		}
@@ -156,7 +158,7 @@ func indexDef(env *catalog.VirtualEnv, t *catalog.Table, ix *catalog.Index, qual
 		b.WriteString(" WITH (" + strings.Join(ix.Options, ", ") + ")")
 	}
 	if ix.Where != "" {
-		b.WriteString(" WHERE " + ruleText(env, ix.Where, tableColumns(t), nil, false))
+		b.WriteString(" WHERE " + ruleText(env, ix.Where, tableColumns(t), nil, pretty))
 	}
 	return b.String()
 }
@@ -171,6 +173,37 @@ func indexKeyDef(env *catalog.VirtualEnv, t *catalog.Table, k catalog.IndexKey, 
 		return p.text
 	}
 	return parenthesised(p.text)
+}
+
+// keyName is the name of an index's column: that of the table's column, of the function that is called, or "expr".
+// Later ones of the same name are numbered.
+func keyName(t *catalog.Table, ix *catalog.Index, i int) string {
+	base := func(k catalog.IndexKey) string {
+		if c := t.ColumnByNum(k.Column); c != nil {
+			return c.Name
+		}
+		e, err := parser.ParseExpr(k.Expr)
+		if err != nil {
+			return "expr"
+		}
+		if cast, ok := e.(*ast.TypeCast); ok {
+			e = cast.Arg
+		}
+		if call, ok := e.(*ast.FuncCall); ok && len(call.Name) > 0 {
+			return call.Name[len(call.Name)-1]
+		}
+		return "expr"
+	}
+	name, before := base(ix.Keys[i]), 0
+	for _, k := range ix.Keys[:i] {
+		if base(k) == name {
+			before++
+		}
+	}
+	if before > 0 {
+		return name + itoa(int64(before))
+	}
+	return name
 }
 
 func parenthesised(expr string) string { return "(" + expr + ")" }

@@ -109,7 +109,7 @@ var functions = map[string]func(c *call) (types.Datum, error){
 			}
 			return str(indexKeyDef(c.env, t, ix.Keys[n-1], len(c.args) > 2 && c.flag(2)))
 		}
-		return str(indexDef(c.env, t, ix, !c.flag(2) || !visible(c.env, t)))
+		return str(indexDef(c.env, t, ix, !c.flag(2) || !visible(c.env, t), c.flag(2)))
 	},
 	"pg_get_viewdef": func(c *call) (types.Datum, error) {
 		oid := uint32(0)
@@ -388,7 +388,7 @@ func functionResult(c *call) (types.Datum, error) {
 
 func typeName(oid types.OID) string {
 	if t := types.ByOID(oid); t != nil {
-		return types.FormatType(t)
+		return types.TypeName(t)
 	}
 	return itoa(int64(oid))
 }
@@ -481,7 +481,7 @@ func normaliseArgs(args string) string {
 		a = strings.TrimSpace(a)
 		if n, err := parser.ParseType(a); err == nil {
 			if t, err := (&catalog.Snapshot{}).ResolveType(nil, n); err == nil {
-				a = types.FormatType(t)
+				a = types.TypeName(t)
 			}
 		}
 		out = append(out, a)

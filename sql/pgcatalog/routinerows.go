@@ -353,7 +353,11 @@ func triggerText(env *catalog.VirtualEnv, t *catalog.Table, tr *catalog.Trigger,
 		b.WriteString("FOR EACH STATEMENT ")
 	}
 	if tr.When != "" {
-		b.WriteString("WHEN (" + parenthesised(exprText(env, tr.When)) + ") ")
+		when := exprText(env, tr.When)
+		if !pretty {
+			when = parenthesised(when)
+		}
+		b.WriteString("WHEN (" + when + ") ")
 	}
 	name, _ := userProcName(env, tr.Function, false)
 	b.WriteString("EXECUTE FUNCTION " + name + "(")
