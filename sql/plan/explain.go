@@ -75,6 +75,6 @@ func prepareExplain(ctx context.Context, st *ast.ExplainStmt, env Env) (*Plan, e
 	if o.JSON {
 		t = types.ByOID(types.OIDJSON)
 	}
-	return &Plan{Verb: "EXPLAIN", Columns: []Column{{Name: "QUERY PLAN", Type: t}}, ParamTypes: inner.ParamTypes,
+	return &Plan{Verb: "EXPLAIN", Columns: []Column{{Name: "QUERY PLAN", Type: t}}, ParamTypes: inner.ParamTypes, Needs: inner.Needs,
 		ReadOnly: inner.ReadOnly || !o.Analyze, Tables: inner.Tables, Explain: o}, nil
 }
