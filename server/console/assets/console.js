@@ -220,7 +220,7 @@ function nodesTable() {
   const rows = state.cluster.nodes.map((n) => {
     const m = n.metrics || {};
     const [level, text] = !n.live ? ["bad", "down"] : n.problem ? ["bad", "not serving"] : n.draining ? ["warn", "draining"] : n.answered ? ["good", "serving"] : ["warn", "silent"];
-    return h("tr", {}, td(nodeTag(n.id), h("span", { class: level }, text)), td(n.region, h("div", { class: "dim" }, "zone " + n.zone)), td(h("code", {}, n.sqlAddr)),
+    return h("tr", {}, td(nodeTag(n.id), h("span", { class: level }, text)), h("td", { class: "nowrap" }, n.region, h("div", { class: "dim" }, "zone " + n.zone)), td(h("code", {}, n.sqlAddr)),
       tn(n.answered ? `${m.meridian_range_leaders || 0} / ${m.meridian_range_replicas || 0}` : "–"), tn(n.answered ? count(m.meridian_sql_sessions || 0) : "–"),
       tn(n.answered ? bytes(m.process_resident_memory_bytes || 0) : "–"), tn(seconds(since(n.started))));
   });
