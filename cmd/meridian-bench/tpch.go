@@ -57,7 +57,7 @@ func runTPCH(ctx context.Context, o options, out io.Writer) error {
 	if err := load(ctx, m, mer, t.scale, out); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "\n| query | rows | postgres ms | meridian ms | ratio | meridian cpu ms | answer |\n|---|---|---|---|---|---|---|\n")
+	fmt.Fprintf(out, "\n| query | rows | postgres ms | meridian ms | ratio | postgres cpu ms | meridian cpu ms | answer |\n|---|---|---|---|---|---|---|---|\n")
 	var ratios []float64
 	wrong := 0
 	for _, q := range tpch.Queries(t.scale) {
@@ -70,7 +70,7 @@ func runTPCH(ctx context.Context, o options, out io.Writer) error {
 		}
 		got, _, _, err := timed(ctx, m, mer, q.Text)
 		if err != nil {
-			fmt.Fprintf(out, "| %s | | | | | | %v |\n", q.Name, err)
+			fmt.Fprintf(out, "| %s | | | | | | | %v |\n", q.Name, err)
 			wrong++
 			if mer.IsClosed() {
 				return err
@@ -95,9 +95,9 @@ func runTPCH(ctx context.Context, o options, out io.Writer) error {
 			}
 			return d, c, nil
 		}
-		var pt, mt, mc time.Duration
+		var pt, mt, pc, mc time.Duration
 		for range t.runs {
-			if pt, _, err = best(p, pg, pt, 0); err != nil {
+			if pt, pc, err = best(p, pg, pt, pc); err != nil {
 				return err
 			}
 			if mt, mc, err = best(m, mer, mt, mc); err != nil {
@@ -112,7 +112,7 @@ func runTPCH(ctx context.Context, o options, out io.Writer) error {
 				rows++
 			}
 		}
-		fmt.Fprintf(out, "| %s | %d | %.1f | %.1f | %.2f | %.0f | %s |\n", q.Name, rows, ms(pt), ms(mt), ratio, ms(mc), verdict)
+		fmt.Fprintf(out, "| %s | %d | %.1f | %.1f | %.2f | %.0f | %.0f | %s |\n", q.Name, rows, ms(pt), ms(mt), ratio, ms(pc), ms(mc), verdict)
 		if t.explain {
 			plan, err := tpch.Answer(ctx, mer, "EXPLAIN ANALYZE "+q.Text)
 			if err != nil {

@@ -6,6 +6,9 @@
 // concern, subqueries become joins, joins are ordered by estimated size, and each Scan gets an index and
 // the key ranges that its conditions allow.
 //
+// Costs rest on the statistics that ANALYZE stores (package catalog). opt_stats.go judges conditions by them,
+// opt_order.go finds the cheapest join tree by dynamic programming, opt_physical.go chooses how each join runs.
+//
 // Rows have no layout. Each column that any node produces owns a Slot in one frame per execution; a node
 // fills its slots and leaves the others alone, and an expression reads a column by its slot wherever it
 // stands. A correlated subquery thus simply reads what the outer query left in the frame. Nodes that store
