@@ -31,7 +31,7 @@ var (
 func implementations() library {
 	implOnce.Do(func() {
 		impls = library{}
-		for _, register := range []func(library){registerInt, registerFloat, registerNumeric, registerText, registerBit, registerArray, registerJSON, registerJSONPath, registerFormat, registerPattern, registerBytea, registerCompare, registerWindow,
+		for _, register := range []func(library){registerInt, registerFloat, registerNumeric, registerText, registerBit, registerArray, registerJSON, registerJSONPath, registerMoney, registerAddress, registerFormat, registerPattern, registerBytea, registerCompare, registerWindow,
 			registerAggregates, registerDatetime, registerSeries, registerSystem, registerSupport} {
 			register(impls)
 		}
