@@ -19,6 +19,12 @@ import (
 //	voters  --add learners-->  voters + learners  --(snapshots)-->  --enter joint-->
 //	joint (incoming, outgoing)  --leave joint-->  voters
 //
+// Raft goes by the last configuration applied, not by the last in the log, so a replica that lags by one change may
+// campaign by the one before: safe, because the two share a quorum. By two changes, into a joint configuration and
+// out of it, it must not lag. The second is proposed when the first is committed, so whoever has the second in its
+// log has been told so, and remembers it: the commit index is written with every entry (scheduler.go, stageAppend).
+// Raft does not let a replica campaign that knows of committed changes it has not applied.
+//
 // confState is what Raft makes of a descriptor.
 func (d *Descriptor) confState() *pb.ConfState {
 	cs := &pb.ConfState{AutoLeave: new(false)}
@@ -175,14 +181,6 @@ func (r *Replica) applyChange(a *applier, cc *pb.ConfChangeV2, d *Descriptor) er
 	}
 	a.b.PutLocal(localKey(r.id, suffixDesc), d.Encode())
 	index := a.index
-	// A replica must never forget a configuration under which it has acted: the state engine may lose it in a
-	// crash, and one that then took itself for the only voter would elect itself. So it remembers durably that the
-	// change is committed, and applies it again before anything else.
-	lb := r.store.log.NewBatch()
-	lb.SetCommitted(uint64(r.id), index)
-	if err := lb.Commit(true); err != nil {
-		return err
-	}
 	if err := a.commit(); err != nil {
 		return err
 	}

@@ -352,7 +352,7 @@ func (r *Replica) handleReady(out *outbox) {
 				if !r.mustLog(m) {
 					continue
 				}
-				w := appendWork{r: r, m: m, epoch: epoch}
+				w := appendWork{r: r, m: m, epoch: epoch, commit: r.committed.Load()}
 				if r.tracesAny(m.Entries) {
 					w.since = time.Now()
 				}

@@ -63,8 +63,8 @@ type Replica struct {
 
 	// disk belongs to the append goroutine.
 	disk struct {
-		last uint64
-		hard raftlog.HardState
+		last          uint64
+		hard, written raftlog.HardState // the newest, and the newest that was written
 	}
 
 	// apply belongs to the range's apply goroutine.

@@ -142,8 +142,9 @@ type appendWork struct {
 	m *pb.Message
 	// epoch is the support epoch under which this replica followed its leader when the message was
 	// made; the answers carry it, however late they leave.
-	epoch uint64
-	since time.Time // set when the message holds entries of a traced proposal
+	epoch  uint64
+	commit uint64    // known when the message was made
+	since  time.Time // set when the message holds entries of a traced proposal
 }
 
 // appendQueue collects the appends of all replicas for the append goroutine.
@@ -220,7 +221,7 @@ func (s *Store) appendLoop() {
 				}
 				b, sync = s.log.NewBatch(), false
 			}
-			if w.r.stageAppend(b, w.m) {
+			if w.r.stageAppend(b, w.m, w.commit) {
 				sync = true
 			}
 		}
@@ -247,7 +248,7 @@ func (s *Store) appendLoop() {
 
 // stageAppend adds what an append message holds to b, and reports whether it must be synced. It runs on
 // the append goroutine, which alone touches durableLast.
-func (r *Replica) stageAppend(b *raftlog.Batch, m *pb.Message) (sync bool) {
+func (r *Replica) stageAppend(b *raftlog.Batch, m *pb.Message, commit uint64) (sync bool) {
 	hs := raftlog.HardState{Term: m.GetTerm(), Vote: m.GetVote(), Commit: m.GetCommit()}
 	if n := len(m.Entries); n > 0 {
 		b.Append(uint64(r.id), m.Entries, r.disk.last)
@@ -255,16 +256,18 @@ func (r *Replica) stageAppend(b *raftlog.Batch, m *pb.Message) (sync bool) {
 		r.store.metrics.appended.Add(float64(n))
 		sync = true
 	}
-	// A message without a hard state says so by a zero term. The commit index goes along with what must be
-	// written anyway; Raft does without it.
+	// A message without a hard state says so by a zero term.
 	if hs.Term != 0 {
-		voted := hs.Term != r.disk.hard.Term || hs.Vote != r.disk.hard.Vote
-		changed := hs != r.disk.hard
+		sync = sync || hs.Term != r.disk.hard.Term || hs.Vote != r.disk.hard.Vote
 		r.disk.hard = hs
-		if changed && (sync || voted) {
-			sync = true
-			b.SetHardState(uint64(r.id), hs)
-		}
+	}
+	// A commit index alone is not written, but no entry is without the commit index that was known by then: a
+	// replica whose log holds the second of two changes of the configuration must know that the first is
+	// committed, or it could come back and elect itself by a configuration that is two steps old (change.go).
+	r.disk.hard.Commit = max(r.disk.hard.Commit, commit)
+	if sync && r.disk.hard != r.disk.written {
+		r.disk.written = r.disk.hard
+		b.SetHardState(uint64(r.id), r.disk.hard)
 	}
 	return sync
 }

@@ -446,7 +446,7 @@ func (r *Replica) replaceState(st *stagedSnapshot) error {
 	if err := lb.Commit(true); err != nil {
 		return err
 	}
-	r.disk.last, r.disk.hard = a.index, hs
+	r.disk.last, r.disk.hard, r.disk.written = a.index, hs, hs
 	r.mu.Lock()
 	r.mu.view.reset(st.h.at)
 	r.mu.installing--

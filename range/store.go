@@ -332,7 +332,7 @@ func (s *Store) newReplica(d *Descriptor, a appliedState, id ReplicaID, init fun
 	r.size.Store(a.size)
 	r.apply.term, r.apply.closed, r.apply.size = a.term, a.closed, a.size
 	r.seq.floor = a.closed
-	r.disk.last, r.disk.hard = st.Last.Index, st.Hard
+	r.disk.last, r.disk.hard, r.disk.written = st.Last.Index, st.Hard, st.Hard
 	r.mu.logged = raftlog.HardState{Term: st.Hard.Term, Vote: st.Hard.Vote}
 	r.truncated.Store(st.Truncated.Index)
 	r.committed.Store(st.Hard.Commit)

@@ -30,12 +30,6 @@ func (b *Batch) SetHardState(id uint64, hs HardState) {
 	must(b.b.Set(rangeKey(id, kindHard), encode3(hs.Term, hs.Vote, hs.Commit), nil))
 }
 
-// SetCommitted records that an index is committed: Load answers at least it as the commit index. The log must hold
-// the entry.
-func (b *Batch) SetCommitted(id, index uint64) {
-	must(b.b.Set(rangeKey(id, kindCommitted), encode3(index, 0, 0), nil))
-}
-
 // Append adds entries. last is the index of the last entry in the log so far: those that the new ones
 // replace, and all after them, go.
 func (b *Batch) Append(id uint64, entries []*pb.Entry, last uint64) {
@@ -75,7 +69,6 @@ func (b *Batch) Truncate(id uint64, at Position) {
 func (b *Batch) Reset(id uint64, at Position, hs HardState) {
 	b.DeleteEntries(id, 0, 1<<63)
 	must(b.b.Set(rangeKey(id, kindTruncated), encode3(at.Index, at.Term, 0), nil))
-	must(b.b.Delete(rangeKey(id, kindCommitted), nil))
 	b.SetHardState(id, hs)
 }
 

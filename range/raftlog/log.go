@@ -17,7 +17,6 @@ import (
 //	'r' range(8) 'e' index(8)   one entry
 //	'r' range(8) 'h'            hard state: term, vote, commit
 //	'r' range(8) 't'            truncated state: index, term of the entry before the first
-//	'r' range(8) 'c'            an index known to be committed, whatever the hard state says
 //	'r' range(8) 'x'            tombstone: largest replica id that was removed from this store
 //	's' name                    a record of the store
 //	'm'                         the mark of the last synced write
@@ -28,7 +27,6 @@ const (
 	kindEntry     = 'e'
 	kindHard      = 'h'
 	kindTruncated = 't'
-	kindCommitted = 'c'
 	kindTombstone = 'x'
 )
 
@@ -212,16 +210,6 @@ func (l *Log) Load(id uint64) (State, error) {
 		if st.Hard.Term, st.Hard.Vote, st.Hard.Commit, err = decode3(v); err != nil {
 			return st, fmt.Errorf("hard state of range %d: %w", id, err)
 		}
-	}
-	if v, err = l.get(rangeKey(id, kindCommitted)); err != nil {
-		return st, err
-	}
-	if v != nil {
-		c, _, _, err := decode3(v)
-		if err != nil {
-			return st, fmt.Errorf("committed index of range %d: %w", id, err)
-		}
-		st.Hard.Commit = max(st.Hard.Commit, c)
 	}
 	if v, err = l.get(rangeKey(id, kindTruncated)); err != nil {
 		return st, err

@@ -152,11 +152,8 @@ func (m *model) step(rnd *rand.Rand, b *Batch) {
 	case op < 14:
 		l.hard.Term += uint64(rnd.IntN(2))
 		l.hard.Vote = uint64(rnd.IntN(4))
+		l.hard.Commit = max(l.hard.Commit, l.last().Index)
 		b.SetHardState(id, l.hard)
-		if rnd.IntN(2) == 0 {
-			l.hard.Commit = max(l.hard.Commit, l.last().Index)
-			b.SetCommitted(id, l.hard.Commit)
-		}
 	case op < 17:
 		if n := len(l.entries); n > 0 {
 			k := rnd.IntN(n) + 1
