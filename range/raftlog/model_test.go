@@ -311,8 +311,7 @@ func TestCrash(t *testing.T) {
 			if found < 0 {
 				t.Fatalf("seed %d, life %d: after the crash the log holds\n%swhich is none of the %d states since\n%s", seed, life, got, len(history)-durable, history[durable])
 			}
-			history, durable = history[:found+1], 0
-			history = []*model{got}
+			history, durable = []*model{got}, 0
 		}
 		if err := l.Close(); err != nil {
 			t.Fatal(err)

@@ -68,7 +68,6 @@ type Machine struct {
 	vars []Value
 	rows int64 // ROW_COUNT
 	errs []*pgerr.Error
-	done bool
 	mem  int
 }
 

@@ -45,7 +45,6 @@ type reader struct {
 	depth int
 	loops []string // labels of the loops around, "" without one
 	catch int      // nesting of exception handlers
-	set   bool
 }
 
 // Parse reads a body.

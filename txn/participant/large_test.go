@@ -33,10 +33,7 @@ const (
 
 func newLargeWorld(ctx context.Context, t *testing.T, c *cluster, cl client) *largeWorld {
 	w := &largeWorld{t: t, ctx: ctx, c: c, cl: cl}
-	var pairs []string
-	for _, p := range strings.Fields(rowsBefore) {
-		pairs = append(pairs, p)
-	}
+	pairs := strings.Fields(rowsBefore)
 	load(ctx, t, cl, 1, pairs...)
 	x := cl.begin(2)
 	x.put("k005", "staged before, and deleted")
