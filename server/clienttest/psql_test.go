@@ -10,11 +10,11 @@ import (
 var rewrite = flag.Bool("rewrite", false, "record what PostgreSQL answers to testdata/backslash.psql")
 
 // TestBackslash runs psql's commands that describe a database, and those that work on queries, over one of
-// everything (testdata/schema.sql). testdata/backslash.out is what they print over PostgreSQL 15; with -rewrite
+// everything (testdata/schema.sql). testdata/backslash.txt is what they print over PostgreSQL 15; with -rewrite
 // it is recorded anew, from PostgreSQL, not from us.
 func TestBackslash(t *testing.T) {
 	needTools(t, "psql")
-	const golden = "testdata/backslash.out"
+	const golden = "testdata/backslash.txt"
 	describe := func(env []string) string {
 		tool(t, env, nil, "psql", "-qX", "-f", "testdata/schema.sql") // its roles may be there already
 		out, problems := tool(t, env, nil, "psql", "-qX", "-f", "testdata/backslash.psql")

@@ -25,11 +25,12 @@ type mergeJoin struct {
 	haveLeft    bool
 	matched     bool
 	pos         int // in the group; past its end when the left row's key has none
+	stats       *nodeStats
 }
 
 func newMergeJoin(s *state, n *plan.Join, l, r op) *mergeJoin {
 	return &mergeJoin{s: s, n: n, left: l, right: r, t: n.LeftKeys[0].Type(), group: &rows{s: s, slots: n.KeepRight},
-		ahead: make([]types.Datum, 1+len(n.KeepRight))}
+		ahead: make([]types.Datum, 1+len(n.KeepRight)), stats: s.statsOf(n)}
 }
 
 func (o *mergeJoin) open(ctx context.Context) error {
@@ -147,6 +148,9 @@ func (o *mergeJoin) next(ctx context.Context) (bool, error) {
 			return false, err
 		}
 		if !ok {
+			if o.stats != nil {
+				o.stats.removed++
+			}
 			continue
 		}
 		o.matched = true
