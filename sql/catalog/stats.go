@@ -9,6 +9,7 @@ import (
 	"maps"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/meridian-db/meridian/txn/kv"
 )
@@ -220,6 +221,7 @@ func (m *Manager) dropStats(ctx context.Context) error {
 type changeCounts struct {
 	mu   sync.Mutex
 	rows map[uint32]int64
+	last map[uint32]time.Time // when this node last refreshed a table's statistics
 }
 
 func (c *changeCounts) add(table uint32, n int64) {
@@ -234,6 +236,21 @@ func (c *changeCounts) add(table uint32, n int64) {
 func (c *changeCounts) reset(table uint32) {
 	c.mu.Lock()
 	delete(c.rows, table)
+	c.mu.Unlock()
+}
+
+// refreshed notes that a table's statistics are being refreshed now.
+func (c *changeCounts) refreshed(table uint32, now time.Time) {
+	c.mu.Lock()
+	if c.last == nil {
+		c.last = map[uint32]time.Time{}
+	}
+	for id, at := range c.last {
+		if now.Sub(at) >= analyzeEvery {
+			delete(c.last, id)
+		}
+	}
+	c.last[table] = now
 	c.mu.Unlock()
 }
 
@@ -263,10 +280,13 @@ func (m *Manager) SetAnalyzer(analyze func(ctx context.Context, table uint32) er
 const (
 	analyzeThreshold = 50
 	analyzeShare     = 0.1
+	// analyzeEvery is how long a table's statistics stay at least: autovacuum_naptime. A small table under load
+	// is stale again at once, and whatever refers to it is planned anew after each refresh.
+	analyzeEvery = time.Minute
 )
 
-// due lists the tables whose statistics have grown stale by this node's own writes.
-func (m *Manager) due() []uint32 {
+// due lists the tables whose statistics have grown stale by this node's own writes, and are not fresh.
+func (m *Manager) due(now time.Time) []uint32 {
 	set := m.stats.load()
 	m.changes.mu.Lock()
 	defer m.changes.mu.Unlock()
@@ -275,6 +295,9 @@ func (m *Manager) due() []uint32 {
 		limit := float64(analyzeThreshold)
 		if st := set.tables[id]; st != nil {
 			limit += analyzeShare * st.Rows
+		}
+		if at, ok := m.changes.last[id]; ok && now.Sub(at) < analyzeEvery {
+			continue
 		}
 		if float64(n) > limit {
 			out = append(out, id)
@@ -293,8 +316,9 @@ func (m *Manager) goAnalyze() {
 	go func() {
 		defer m.tasks.Done()
 		defer m.analyzing.Store(false)
-		for _, id := range m.due() {
+		for _, id := range m.due(time.Now()) {
 			m.changes.reset(id) // also when it fails: it will be tried after as many changes again
+			m.changes.refreshed(id, time.Now())
 			if m.Snapshot(0).TableByID(id) == nil {
 				continue
 			}
