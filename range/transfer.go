@@ -148,7 +148,26 @@ func (r *Replica) TransferLease(ctx context.Context, to NodeID) error {
 	if hint := r.LeaderHint(); hint == r.store.cfg.NodeID {
 		return fmt.Errorf("%w: %s did not take over %s", ErrNotReady, to, r.id)
 	}
+	r.awaitSuccessor(ctx)
 	return nil
+}
+
+// awaitSuccessor waits until the next leader has been heard of. The old one follows from the moment it hears of a
+// new term; were its process to end then, its vote might not have left, and without it nobody is elected before
+// the lease is over.
+func (r *Replica) awaitSuccessor(ctx context.Context) {
+	for n := 0; n < catchUpPolls && r.LeaderHint() == 0; n++ {
+		t := time.NewTimer(r.store.cfg.TickInterval / 10)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return
+		case <-r.store.stop:
+			t.Stop()
+			return
+		}
+	}
 }
 
 // lookAtTransfer gives up a transfer that takes too long: the lease of this term is gone, so the leader
