@@ -187,6 +187,30 @@ func TestTransfer(t *testing.T) {
 	})
 }
 
+// TestDrainedNodeEnds: a node may end the moment it has drained. Its successor needs nothing more of it, least of all
+// the vote that elects it, here while the third node does not hear of the election.
+func TestDrainedNodeEnds(t *testing.T) {
+	runSim(t, 5, 3, nil, func(c *sim) {
+		c.net.delay = func() time.Duration { return 2 * time.Millisecond }
+		c.startAll(desc(1, "\x01", "\xff", 1, 2, 3))
+		r := c.leader("a", 5*time.Second)
+		c.mustPut(r, "a", "1")
+		old := r.NodeID()
+		to, third := old%3+1, (old+1)%3+1
+		c.net.isolate(third, true)
+		if err := r.TransferLease(context.Background(), to); err != nil {
+			t.Fatal(err)
+		}
+		c.net.isolate(third, false)
+		c.net.isolate(old, true)
+		next := c.leader("a", 500*time.Millisecond, old)
+		if next.NodeID() != to {
+			t.Fatalf("%s leads, not %s", next.NodeID(), to)
+		}
+		c.mustPut(next, "a", "2")
+	})
+}
+
 // A follower whose log has been truncated gets a snapshot.
 func TestSnapshotToLaggingFollower(t *testing.T) {
 	runSim(t, 6, 3, nil, func(c *sim) {

@@ -14,8 +14,8 @@ import (
 )
 
 // circle has n transactions, from the oldest to the youngest and each at a gateway of its own, lock key i and then
-// key i+step, each in a range of its own, and returns who failed and how long all of it took.
-func circle(ctx context.Context, c *testCluster, n, step int, hold time.Duration) (failed []int, took time.Duration) {
+// key i+1, each in a range of its own, and returns who failed and how long all of it took.
+func circle(ctx context.Context, c *testCluster, n int, hold time.Duration) (failed []int, took time.Duration) {
 	began := time.Now()
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -26,7 +26,7 @@ func circle(ctx context.Context, c *testCluster, n, step int, hold time.Duration
 		wg.Go(func() {
 			defer tx.Rollback(ctx)
 			err := func() error {
-				for _, k := range [][]byte{key(i), key(i + step)} {
+				for _, k := range [][]byte{key(i), key(i + 1)} {
 					if _, err := tx.Get(ctx, k, kv.LockExclusive, kv.WaitBlock); err != nil {
 						return err
 					}
@@ -64,7 +64,7 @@ func TestDeadlock(t *testing.T) {
 	for _, n := range []int{2, 3, 7} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			inCluster(t, n, nil, splitsFor(n), func(ctx context.Context, c *testCluster) {
-				failed, took := circle(ctx, c, n, 1, 20*time.Millisecond)
+				failed, took := circle(ctx, c, n, 20*time.Millisecond)
 				if len(failed) != 1 || failed[0] != n-1 || took > 500*time.Millisecond {
 					t.Errorf("transactions %v failed after %s, want %d within 500ms", failed, took, n-1)
 				}
@@ -115,7 +115,7 @@ func TestDeadlockByPatience(t *testing.T) {
 		for _, n := range c.nodes {
 			n.server.SetRouter(unheard{n.db})
 		}
-		failed, took := circle(ctx, c, 3, 1, 20*time.Millisecond)
+		failed, took := circle(ctx, c, 3, 20*time.Millisecond)
 		if len(failed) == 0 || len(failed) == 3 || took < 900*time.Millisecond || took > 3*time.Second {
 			t.Errorf("transactions %v failed after %s", failed, took)
 		}

@@ -846,6 +846,11 @@ func (m *Machine) returns(ctx context.Context, q *Query) error {
 	case q == nil:
 		return pgerr.New(pgerr.SyntaxError, "missing expression at or near \";\"")
 	}
+	return m.returnValue(ctx, q)
+}
+
+// returnValue adds the value of q to the result.
+func (m *Machine) returnValue(ctx context.Context, q *Query) error {
 	if m.Ret.Type.Kind == types.KindTuple {
 		return m.returnRow(ctx, q)
 	}
@@ -918,18 +923,7 @@ func (m *Machine) returnNext(ctx context.Context, q *Query) error {
 	if q == nil {
 		return pgerr.New(pgerr.SyntaxError, "RETURN NEXT must have a parameter")
 	}
-	if m.Ret.Type.Kind == types.KindTuple {
-		return m.returnRow(ctx, q)
-	}
-	x, err := m.Host.Eval(ctx, q, m.vars)
-	if err != nil {
-		return err
-	}
-	d, err := m.Host.Coerce(ctx, x, m.Ret.Type)
-	if err != nil {
-		return err
-	}
-	return m.emit([]types.Datum{types.Detach(d)})
+	return m.returnValue(ctx, q)
 }
 
 func (m *Machine) returnQuery(ctx context.Context, s *returnQuery) error {
