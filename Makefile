@@ -5,7 +5,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 FUZZTIME ?= 20s
 
-.PHONY: build demo test test-long test-race test-sim test-fuzz test-compose bench bench-matrix microbench lint fmt generate image clean
+.PHONY: build demo test test-long test-race test-sim test-nemesis test-fuzz test-planted test-compose model bench bench-matrix microbench lint fmt generate image clean
 
 build: ## bin/meridian: one static binary, no cgo
 	CGO_ENABLED=0 $(GO) build -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/meridian
@@ -24,6 +24,13 @@ test-race: ## all tests under the race detector (needs a C compiler)
 
 test-sim: ## whole clusters on virtual time with seeded faults; SEEDS=n runs more of them
 	CGO_ENABLED=0 MERIDIAN_SIM_SEEDS=$(or $(SEEDS),50) $(GO) test -timeout 60m -run 'Sim' -v ./server/...
+
+test-planted: ## bugs planted on purpose, each of which `meridian sim` must find
+	CGO_ENABLED=0 $(GO) test -tags planted -count=1 -timeout 150m -v -run TestPlantedBugs ./cmd/meridian
+
+model: ## the commit protocol with spin (needs spin and a C compiler), leases with more states of the real votes
+	docs/model/check.sh
+	CGO_ENABLED=0 MODEL_STATES=$(or $(STATES),1000000) $(GO) test -count=1 -timeout 30m -v -run 'TestLeaseModel$$' ./range
 
 test-nemesis: build ## kills, pauses and partitions of real processes in network namespaces, histories checked (needs root)
 	CGO_ENABLED=0 $(GO) run ./cmd/meridian-nemesis -meridian $(BIN) $(ARGS)

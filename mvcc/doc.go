@@ -30,7 +30,7 @@
 // Engine is the store; Snapshot and Batch are the other things one can read from (Reader). Get,
 // NewScanner, LatestTimestamp and LatestInSpan read versions; GetLocal and ScanLocal read unversioned
 // keys. Provisional versions, which large transactions write before they commit, count for what a reader's View
-// says of its Layers. Batch writes. Exporter and Ingester move whole ranges between stores in bounded memory; the
+// says of its Layers. Diffs says what each commit between two timestamps has done. Batch writes. Exporter and Ingester move whole ranges between stores in bounded memory; the
 // ingestion is atomic and durable when it returns.
 //
 // # Goroutines

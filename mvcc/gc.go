@@ -50,7 +50,12 @@ func (b *Batch) SetGCThreshold(rangeID uint64, threshold Timestamp) error {
 
 // GCThreshold returns the range's threshold, zero when none was ever set.
 func GCThreshold(r Reader, rangeID uint64) (Timestamp, error) {
-	v, found, err := GetLocal(r, gcThresholdKey(rangeID))
+	return LocalGCThreshold(LocalOf(r), rangeID)
+}
+
+// LocalGCThreshold is GCThreshold, of keys that may be in memory.
+func LocalGCThreshold(l LocalReader, rangeID uint64) (Timestamp, error) {
+	v, found, err := l.GetLocal(gcThresholdKey(rangeID))
 	if err != nil || !found {
 		return 0, err
 	}

@@ -547,4 +547,111 @@ func checkModel(t *testing.T, r *rand.Rand, rd Reader, m *model, ts Timestamp, s
 		t.Fatalf("LatestInSpan [%x, %x) after %d = %d, %v, want %d", lo, hi, after, got, err, latest)
 	}
 	scan("own scan", ScanOptions{View: ownView}, m.scan(lo, hi, at, own))
+	checkChanges(t, r, rd, m, span, after, at)
+	if own := rand.New(rand.NewPCG(uint64(ts), seq)); own.IntN(3) == 0 {
+		checkDiffs(t, own, rd, m, span, view, ts)
+	}
+}
+
+// checkChanges folds what has changed in (after, upTo] onto the state at after and expects the state at upTo, and, with
+// all versions, at any timestamp between.
+func checkChanges(t *testing.T, r *rand.Rand, rd Reader, m *model, span Span, after, upTo Timestamp) {
+	t.Helper()
+	lo, hi := string(span.Start), string(span.End)
+	for _, all := range []bool{false, true} {
+		at := upTo
+		if all && upTo > after {
+			at = after + Timestamp(r.Int64N(int64(upTo-after)+1))
+		}
+		state := map[string]pair{}
+		for _, p := range m.scan(lo, hi, after, nil) {
+			state[p.key] = p
+		}
+		done := map[string]bool{}
+		opts := ChangesOptions{Span: span, After: after, UpTo: upTo, View: View{Layers: m.layers()}, All: all}
+		for pages := true; pages; {
+			pages = false
+			s := NewChangeScanner(rd, opts)
+			last := maxTS
+			for n := 0; s.Next(); n++ {
+				key, ts := string(s.Key()), s.Timestamp()
+				if n > 0 && r.IntN(10) == 0 {
+					opts.Span.Start, opts.ResumeBelow, pages = []byte(key), ts+1, true
+					break
+				}
+				if ts <= after || ts > upTo || !span.Contains(s.Key()) {
+					t.Fatalf("change of %x at %d, outside of (%d, %d]", key, ts, after, upTo)
+				}
+				if done[key] && (!all || ts >= last) {
+					t.Fatalf("change of %x at %d again, or out of order", key, ts)
+				}
+				if last = ts; ts > at {
+					continue
+				}
+				if done[key] {
+					continue
+				}
+				done[key] = true
+				if delete(state, key); !s.Deleted() {
+					state[key] = pair{key, string(s.Value()), ts}
+				}
+			}
+			if err := s.Err(); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := m.scan(lo, hi, at, nil)
+		if len(want) != len(state) {
+			t.Fatalf("changes (%d, %d] up to %d lead to %v, want %v", after, upTo, at, state, want)
+		}
+		for _, p := range want {
+			if state[p.key] != p {
+				t.Fatalf("changes (%d, %d] up to %d lead to %v, want %v", after, upTo, at, state[p.key], p)
+			}
+		}
+	}
+}
+
+// checkDiffs compares Diffs with the model's versions, between two timestamps that may still be read at.
+func checkDiffs(t *testing.T, r *rand.Rand, rd Reader, m *model, span Span, view View, now Timestamp) {
+	t.Helper()
+	after := max(1, m.gc+Timestamp(r.Int64N(int64(now-m.gc)+1)))
+	to := after + Timestamp(r.Int64N(int64(now-after)+1))
+	var want []string
+	var writes []Write
+	keys := slices.Sorted(maps.Keys(m.versions))
+	for _, k := range keys {
+		if !span.Contains([]byte(k)) {
+			continue
+		}
+		vs := m.versions[k]
+		for i := len(vs) - 1; i >= 0; i-- {
+			if vs[i].ts <= after || vs[i].ts > to {
+				continue
+			}
+			writes = append(writes, Write{[]byte(k), vs[i].ts})
+			prev, _, existed := m.get(k, vs[i].ts-1)
+			if vs[i].value == nil && !existed {
+				continue
+			}
+			want = append(want, fmt.Sprintf("%x@%d %q del=%v was=%v %q", k, vs[i].ts, vs[i].value, vs[i].value == nil, existed, prev))
+		}
+	}
+	for _, known := range [][]Write{nil, append(writes, writes...)} {
+		slices.SortFunc(known, Write.Compare)
+		var got []string
+		o := DiffOptions{Span: span, After: after, TS: to, View: view, Previous: true, Writes: known}
+		if err := Diffs(rd, o, func(c *Diff) bool {
+			got = append(got, fmt.Sprintf("%x@%d %q del=%v was=%v %q", c.Key, c.TS, c.Value, c.Deleted, c.Existed, c.Previous))
+			return true
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got, want) {
+			t.Fatalf("Diffs in (%d, %d], writes known %v:\n got %v\nwant %v", after, to, known != nil, got, want)
+		}
+	}
 }

@@ -35,6 +35,8 @@ type conn struct {
 
 	// skipping is set by an error in the extended protocol: messages are dropped up to the next Sync.
 	skipping bool
+	// replication: commands of the replication protocol are understood.
+	replication bool
 
 	stop struct {
 		sync.Mutex
@@ -128,6 +130,12 @@ func (c *conn) start(ctx context.Context) error {
 	if err != nil {
 		e := *sql.WireError(err)
 		return e.WithSeverity(pgerr.SeverityFatal)
+	}
+	if c.replication = st.replication; c.replication {
+		if err := c.session.MayReplicate(); err != nil {
+			c.session.Close()
+			return err
+		}
 	}
 	admitted = false // released by unregister
 	c.cancelKey = make([]byte, cancelKeySize)
@@ -341,7 +349,16 @@ func (c *conn) handle(ctx context.Context, msg pgproto3.FrontendMessage) (done b
 			c.out.empty('1')
 		}
 	case *pgproto3.Query:
-		if err := c.session.SimpleQuery(ctx, m.String); err != nil {
+		handled, err := false, error(nil)
+		if c.replication {
+			if handled, err = c.replicate(ctx, m.String); err != nil && isDisconnect(err) {
+				return false, err
+			}
+		}
+		if !handled {
+			err = c.session.SimpleQuery(ctx, m.String)
+		}
+		if err != nil {
 			if err := c.fail(ctx, err); err != nil {
 				return false, err
 			}

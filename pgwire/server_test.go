@@ -183,7 +183,7 @@ func TestProtocolVersions(t *testing.T) {
 		{protocol3, []string{"_pq_.something", "1"}, 4, true, ""},
 		{2 << 16, nil, 0, false, pgerr.FeatureNotSupported},
 		{protocol3, []string{"nonsense", "1"}, 0, false, pgerr.UndefinedObject},
-		{protocol3, []string{"replication", "database"}, 0, false, pgerr.FeatureNotSupported},
+		{protocol3, []string{"replication", "true"}, 0, false, pgerr.FeatureNotSupported},
 	} {
 		r := dialRaw(t, addr)
 		r.startup(c.version, append([]string{"user", "postgres", "database", "postgres"}, c.params...)...)

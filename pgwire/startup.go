@@ -38,9 +38,10 @@ var errCancelDone = errors.New("pgwire: cancel request served")
 
 // startup is what a client said about itself.
 type startup struct {
-	user     string
-	database string
-	settings map[string]string // the remaining parameters, "options" taken apart
+	user        string
+	database    string
+	replication bool              // replication=database
+	settings    map[string]string // the remaining parameters, "options" taken apart
 }
 
 // negotiate reads packets until a start-up packet arrives: encryption requests are answered on the way, a
@@ -186,8 +187,9 @@ func (c *conn) readStartup(minor int, b []byte) (*startup, error) {
 				return nil, err
 			}
 		case name == "replication":
-			if on := strings.ToLower(value); on != "" && on != "0" && on != "off" && on != "false" && on != "no" {
-				return nil, pgerr.Unsupported("replication connections are not supported").WithSeverity(pgerr.SeverityFatal)
+			var err error
+			if st.replication, err = replicationMode(value); err != nil {
+				return nil, err
 			}
 		case strings.HasPrefix(name, "_pq_."):
 			unknown = append(unknown, name)

@@ -12,6 +12,7 @@ import (
 	pb "go.etcd.io/raft/v3/raftpb"
 
 	"github.com/meridian-db/meridian/mvcc"
+	"github.com/meridian-db/meridian/range/raftlog"
 	"github.com/meridian-db/meridian/truetime"
 )
 
@@ -51,7 +52,11 @@ func decodeApplied(b []byte) (appliedState, error) {
 
 // readState reads the descriptor and applied state of a range; a nil descriptor means there is none.
 func readState(rd mvcc.Reader, id RangeID) (*Descriptor, appliedState, error) {
-	v, ok, err := mvcc.GetLocal(rd, mvcc.LocalKey(uint64(id), suffixDesc))
+	return readLocalState(mvcc.LocalOf(rd), id)
+}
+
+func readLocalState(rd mvcc.LocalReader, id RangeID) (*Descriptor, appliedState, error) {
+	v, ok, err := rd.GetLocal(mvcc.LocalKey(uint64(id), suffixDesc))
 	if err != nil || !ok {
 		return nil, appliedState{}, err
 	}
@@ -59,7 +64,7 @@ func readState(rd mvcc.Reader, id RangeID) (*Descriptor, appliedState, error) {
 	if err != nil {
 		return nil, appliedState{}, fmt.Errorf("%s: %w", id, err)
 	}
-	v, ok, err = mvcc.GetLocal(rd, mvcc.LocalKey(uint64(id), suffixApplied))
+	v, ok, err = rd.GetLocal(mvcc.LocalKey(uint64(id), suffixApplied))
 	if err != nil {
 		return nil, appliedState{}, err
 	}
@@ -91,7 +96,7 @@ type applier struct {
 	outcomes []outcome
 }
 
-// applyEntries applies committed entries. It runs on the range's apply goroutine.
+// applyEntries applies committed entries. It runs on the range's apply goroutine, under applyMu.
 func (r *Replica) applyEntries(ents []*pb.Entry) {
 	if len(ents) == 0 || ents[len(ents)-1].GetIndex() <= r.applied.Load() {
 		return
@@ -152,6 +157,26 @@ func (a *applier) entry(e *pb.Entry) error {
 		}
 		r.apply.closed = max(r.apply.closed, h.closed)
 		switch h.kind {
+		case entryFreeze, entryThaw, entryMerge:
+			if err := a.flush(); err != nil {
+				return err
+			}
+			a.index = e.GetIndex()
+			if h.kind == entryMerge {
+				err = r.applyMerge(a, h.payload)
+			} else {
+				err = r.applyDescriptor(a, h.payload, h.kind == entryFreeze)
+			}
+			if errors.Is(err, errStale) {
+				a.done(h, nil, ErrDropped)
+				return a.flush()
+			}
+			if err != nil {
+				return err
+			}
+			a.done(h, raftlog.Position{Index: e.GetIndex(), Term: e.GetTerm()}, nil)
+			a.tell()
+			return nil
 		case entryCommand:
 			span := r.traceApply(h)
 			res, err := r.machine.Apply(a.b, a.index, h.payload)

@@ -116,11 +116,13 @@ const (
 
 // publishClosed closes time on the ranges led here and tells the other replicas, in one frame per node.
 func (s *Store) publishClosed() {
-	frames := make(map[NodeID][]byte)
+	frames := closedFrames{s: s}
 	now := s.cfg.Clock.Now()
-	for _, r := range s.replicaList() {
-		if !r.leading.Load() || r.pend.len() > 0 {
-			continue // entries under way carry it
+	all := s.replicaList()
+	s.findAhead(all)
+	for _, r := range all {
+		if !r.leading.Load() || r.pend.len() > 0 || r.global.Load() {
+			continue // entries under way carry it, or publishAhead does it
 		}
 		// After a while of silence a range is told less often: who wants fresher asks (WaitSafe).
 		if !r.quiesced.Load() {
@@ -128,34 +130,11 @@ func (s *Store) publishClosed() {
 		} else if n := r.quietRounds.Add(1); n > quietAfter && n%quietEvery != 0 {
 			continue
 		}
-		u, err := r.closeUpTo(0, now.Earliest, now)
-		if err != nil {
-			continue
-		}
-		if r.applied.Load() >= u.index {
-			r.raiseClosed(u.closed)
-		}
-		for _, rd := range r.Desc().Replicas {
-			if rd.Node == s.cfg.NodeID {
-				continue
-			}
-			f := frames[rd.Node]
-			if f == nil {
-				f = []byte{frameClosed}
-			}
-			f = appendClosed(f, u)
-			if len(f) > maxFrame {
-				s.cfg.Transport.SendRaft(rd.Node, f)
-				f = nil
-			}
-			frames[rd.Node] = f
+		if u, err := r.closeUpTo(0, now.Earliest, now); err == nil {
+			frames.add(r, u)
 		}
 	}
-	for n, f := range frames {
-		if f != nil {
-			s.cfg.Transport.SendRaft(n, f)
-		}
-	}
+	frames.send()
 }
 
 // WaitSafe waits until SafeTime() >= ts. When the closed timestamp is behind, it asks the leader to close

@@ -23,6 +23,7 @@ import (
 //	get n2 key=a at=t1         what n2 may answer by itself; "not safe" when it may not
 //	wait-safe n2 key=a at=now  as a follower that asks its leader
 //	prepare n2 at=t3 / resolve pretend a prepared transaction
+//	merge key=a                the range of a absorbs its right neighbour
 //	split key=m, change voters=(..), isolate n3, heal n3, crash n3, restart n3, wait 500ms
 //	ranges                     what each node holds
 //	event n2 key=a             what n2's machine was told last
@@ -134,6 +135,10 @@ func (w *clusterWorld) run(t *testing.T, d *datadriven.TestData) string {
 			time.Sleep(300 * time.Millisecond)
 		}
 		return result(err)
+	case "merge":
+		err := w.leader(arg("key"), 10*time.Second).Merge(ctx)
+		time.Sleep(300 * time.Millisecond)
+		return result(err)
 	case "change":
 		var voters []NodeID
 		for _, a := range d.CmdArgs {
@@ -199,6 +204,9 @@ func (w *clusterWorld) describe() string {
 				rs = append(rs, s)
 			}
 			sort.Strings(rs)
+			if d.Frozen != nil {
+				role = "frozen " + role
+			}
 			start, end := fmt.Sprintf("%q", d.Start), fmt.Sprintf("%q", d.End)
 			lines = append(lines, fmt.Sprintf("%s %s [%s,%s) generation %d on %s", id, role, start, end, d.Generation, strings.Join(rs, " ")))
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"runtime"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -33,8 +34,17 @@ type Config struct {
 	// Meta receives changed descriptors, from the leader of the range, off the critical path and
 	// retried until it succeeds. Nil: descriptors are not published.
 	Meta MetaWriter
-	// Nodes lists the cluster for the replicate queue. Nil: the queue is off.
+	// Locate returns the descriptor of the range that holds key, as far as is known. It is asked for the neighbour of a
+	// range that is to be merged, when this store holds no replica of that. Nil: such ranges are not merged.
+	Locate func(ctx context.Context, key []byte) (*Descriptor, error)
+	// Nodes lists the cluster for placement. Nil: replicas and leaders are not moved.
 	Nodes NodeLister
+	// Policies reads the recorded placement policies, on the node that decides. Nil: there are none.
+	Policies PolicyReader
+
+	// RoundTrip returns the round trip measured to a node, zero when there is none. It decides how far ahead of now
+	// global ranges close time. Nil: all are zero.
+	RoundTrip func(NodeID) time.Duration
 
 	Logger  *slog.Logger          // Default: discards.
 	Tracer  trace.Tracer          // Default: none.
@@ -49,10 +59,17 @@ type Config struct {
 	SupportWindow     time.Duration // How far ahead a vote reaches. Default 2s.
 	CommitDelay       time.Duration // How long the news of a commit waits for the next entries to go along with. Default 5ms.
 	CloseInterval     time.Duration // How often idle ranges publish closed timestamps; a fifth as often after a while. Default 200ms.
+	AheadInterval     time.Duration // How often ranges that close time ahead of now do so. Default 20ms.
 	ElectionTurn      time.Duration // How far apart the voters campaign after support ran out. Default 300ms.
 	QueueInterval     time.Duration // How often queues look at a range unasked. Default 1s.
-	ReplicationFactor int           // Voters a range should have. Default 3.
+	ReplicationFactor int           // Voters a range should have if its policy does not say. Default 3.
+	PlacementInterval time.Duration // How often placement looks at the cluster unasked. Default 5s.
+	ReplaceAfter      time.Duration // How long a node may be down before its replicas are replaced. Default 5m.
+	UrgentAfter       time.Duration // The same where a range would stop if it lost one more voter. Default 10s.
 	SplitBytes        int64         // Ranges larger than this are split. Default 512 MiB; negative: never.
+	SplitLoad         float64       // Ranges asked for more requests a second than this are split. Default 150000 for each processor; negative: never.
+	MergeAfter        time.Duration // Small neighbours are merged when both have been cold for so long. Default: never, as long as TestSimMerges loses writes.
+	SplitStays        time.Duration // A split that somebody asked for stays at least so long. Default 1h.
 	LogCacheBytes     int64         // Raft entries kept in memory, all ranges. Default 64 MiB.
 	LogTruncateBytes  int64         // A leader's log is truncated when it holds more, a follower's at 8 times that. Default 1 MiB.
 	LogKeepBytes      int64         // Log beyond this is truncated even if a follower lags. Default 64 MiB.
@@ -67,6 +84,9 @@ type Config struct {
 	// TestIgnoreVotes makes the store vote, campaign and use leases whatever was promised. It breaks I4 on
 	// purpose: tests use it to show that their checks notice. Never set it otherwise.
 	TestIgnoreVotes bool
+	// TestNoFreeze lets the right range of a merge go on serving until it is gone. It breaks I5 and I11 on purpose, as
+	// above.
+	TestNoFreeze bool
 }
 
 func (c *Config) check() error {
@@ -105,10 +125,18 @@ func (c *Config) check() error {
 	c.SupportWindow = cmp.Or(c.SupportWindow, 2*time.Second)
 	c.CommitDelay = cmp.Or(c.CommitDelay, 5*time.Millisecond)
 	c.CloseInterval = cmp.Or(c.CloseInterval, 200*time.Millisecond)
+	c.AheadInterval = cmp.Or(c.AheadInterval, 20*time.Millisecond)
 	c.ElectionTurn = cmp.Or(c.ElectionTurn, 300*time.Millisecond)
 	c.QueueInterval = cmp.Or(c.QueueInterval, time.Second)
 	c.ReplicationFactor = cmp.Or(c.ReplicationFactor, 3)
+	c.PlacementInterval = cmp.Or(c.PlacementInterval, 5*time.Second)
+	c.ReplaceAfter = cmp.Or(c.ReplaceAfter, 5*time.Minute)
+	c.UrgentAfter = cmp.Or(c.UrgentAfter, 10*time.Second)
 	c.SplitBytes = cmp.Or(c.SplitBytes, 512<<20)
+	// Halves of a range make transactions over both of them dearer, which is worth it only when a node of this size cannot
+	// serve the whole.
+	c.SplitLoad = cmp.Or(c.SplitLoad, 150_000*float64(runtime.GOMAXPROCS(0)))
+	c.SplitStays = cmp.Or(c.SplitStays, time.Hour)
 	c.LogCacheBytes = cmp.Or(c.LogCacheBytes, 64<<20)
 	c.LogTruncateBytes = cmp.Or(c.LogTruncateBytes, 1<<20)
 	c.LogKeepBytes = cmp.Or(c.LogKeepBytes, 64<<20)
@@ -126,12 +154,23 @@ type MetaWriter interface {
 	UpdateMeta(ctx context.Context, old, new []*Descriptor) error
 }
 
+// MetaChecker is what a MetaWriter implements besides if it can tell which of many records it would have to write. A node
+// that has started leads thousands of ranges a moment later, of which meta knows as a rule.
+type MetaChecker interface {
+	// StaleMeta returns those of descs, which are in key order, whose records are missing or of a lesser generation.
+	StaleMeta(ctx context.Context, descs []*Descriptor) ([]*Descriptor, error)
+}
+
 // NodeInfo is what placement knows about a node.
 type NodeInfo struct {
 	ID           NodeID
 	Region, Zone string
-	Live         bool // may receive replicas
-	Draining     bool // loses its leases, receives nothing
+	Live         bool // can be reached
+	Draining     bool // loses its leases, receives nothing, and comes back
+	// Decommissioning gives everything away, for good.
+	Decommissioning bool
+	// Lost never comes back, at least not with its store.
+	Lost bool
 }
 
 // NodeLister lists the nodes of the cluster.

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/meridian-db/meridian/truetime"
 )
 
 // ReplicaType is the part a replica plays in its Raft group.
@@ -53,7 +55,18 @@ type Descriptor struct {
 	Start, End  []byte // [Start, End), never empty
 	Replicas    []ReplicaDesc
 	NextReplica ReplicaID // larger than every ReplicaID ever used in this range
-	Generation  uint64    // grows with every split and every replica change
+	// Generation grows with every split, merge and replica change. Of two descriptors that hold the same key the one
+	// with the larger generation is the newer one, whatever their ids.
+	Generation uint64
+	// Stays is until when the range is not to be merged with its left neighbour, because somebody has asked for the split.
+	Stays  truetime.Timestamp
+	Frozen *Freeze // nil unless the range waits to be merged into its left neighbour
+}
+
+// Freeze marks a range that serves nothing until it is known whether its left neighbour has absorbed it (merge.go).
+type Freeze struct {
+	Left           RangeID
+	LeftGeneration uint64 // of the left neighbour: the merge applies to this descriptor of it or not at all
 }
 
 // Contains reports whether key lies in the range.
@@ -111,6 +124,9 @@ func (d *Descriptor) clone() *Descriptor {
 func (d *Descriptor) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s[%x,%x) gen=%d", d.ID, d.Start, d.End, d.Generation)
+	if f := d.Frozen; f != nil {
+		fmt.Fprintf(&b, " frozen for %s gen=%d", f.Left, f.LeftGeneration)
+	}
 	for _, r := range d.Replicas {
 		fmt.Fprintf(&b, " %s/%s", r.Node, r.Replica)
 		if r.Type != Voter {
@@ -129,6 +145,8 @@ const (
 	fieldDescReplica    = 4 // message {1: node, 2: replica, 3: type}, repeated
 	fieldDescNext       = 5 // varint
 	fieldDescGeneration = 6 // varint
+	fieldDescStays      = 8 // varint
+	fieldDescFrozen     = 7 // message {1: left range, 2: its generation}
 )
 
 // maxReplicas bounds what a decoder accepts.
@@ -157,7 +175,18 @@ func (d *Descriptor) AppendTo(b []byte) []byte {
 	b = protowire.AppendTag(b, fieldDescNext, protowire.VarintType)
 	b = protowire.AppendVarint(b, uint64(d.NextReplica))
 	b = protowire.AppendTag(b, fieldDescGeneration, protowire.VarintType)
-	return protowire.AppendVarint(b, d.Generation)
+	b = protowire.AppendVarint(b, d.Generation)
+	if d.Stays != 0 {
+		b = protowire.AppendTag(b, fieldDescStays, protowire.VarintType)
+		b = protowire.AppendVarint(b, uint64(d.Stays))
+	}
+	if f := d.Frozen; f != nil {
+		m = protowire.AppendVarint(protowire.AppendTag(m[:0], 1, protowire.VarintType), uint64(f.Left))
+		m = protowire.AppendVarint(protowire.AppendTag(m, 2, protowire.VarintType), f.LeftGeneration)
+		b = protowire.AppendTag(b, fieldDescFrozen, protowire.BytesType)
+		b = protowire.AppendBytes(b, m)
+	}
+	return b
 }
 
 // Encode returns the encoded descriptor: the value of its meta record.
@@ -202,6 +231,19 @@ func DecodeDescriptor(b []byte) (*Descriptor, error) {
 			d.NextReplica = ReplicaID(v)
 		case fieldDescGeneration:
 			d.Generation = v
+		case fieldDescStays:
+			d.Stays = truetime.Timestamp(v)
+		case fieldDescFrozen:
+			d.Frozen = &Freeze{}
+			return protoFields(raw, func(num protowire.Number, v uint64, _ []byte) error {
+				switch num {
+				case 1:
+					d.Frozen.Left = RangeID(v)
+				case 2:
+					d.Frozen.LeftGeneration = v
+				}
+				return nil
+			})
 		}
 		return nil
 	})

@@ -40,11 +40,13 @@
 //
 // # Changes
 //
+// Merges (merge.go) freeze the right range and are decided in the left one's log.
 // Splits (split.go) and replica changes (change.go) are log entries that carry whole new descriptors with the
 // next generation; one made for a descriptor that has been replaced has no effect. New replicas are
 // learners until a snapshot (snapshot.go) has brought them up to date; voters change by joint consensus.
 // The meta range, through MetaWriter, is told afterwards and may lag. The queue (queue.go) finishes what an
-// earlier leader began, adds missing replicas (place.go), splits large ranges and truncates logs.
+// earlier leader began, splits large ranges and truncates logs. Where replicas and leaders should be, one
+// store decides for all of them (placer.go), by a pure function (package placement).
 //
 // # Goroutines
 //

@@ -19,6 +19,9 @@ const (
 	entryCommand = 1 // payload is the machine's
 	entrySplit   = 2 // payload is a split
 	entryChange  = 3 // payload is the new descriptor; the Raft change that carries it wraps all this
+	entryFreeze  = 4 // payload is the new descriptor, frozen (merge.go)
+	entryThaw    = 5 // payload is the new descriptor, not frozen any more, or of a new generation only
+	entryMerge   = 6 // payload is a merge
 )
 
 const (

@@ -19,3 +19,9 @@ type ReplicaID uint64
 func (n NodeID) String() string    { return "n" + strconv.FormatUint(uint64(n), 10) }
 func (r RangeID) String() string   { return "r" + strconv.FormatUint(uint64(r), 10) }
 func (r ReplicaID) String() string { return strconv.FormatUint(uint64(r), 10) }
+
+// mix gives each range an order of nodes of its own.
+func mix(a uint64, n NodeID) uint64 {
+	x := (a<<16 | uint64(n)) * 0x9e3779b97f4a7c15
+	return x ^ x>>29
+}

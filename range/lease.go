@@ -15,6 +15,7 @@ type leaseState struct {
 	started  bool   // Machine.LeaseAcquired is on its way
 	ready    bool   // Machine.LeaseAcquired has returned
 	frozen   bool   // given up for good in this term: a planned transfer
+	held     bool   // given up until it is known what becomes of a freeze (merge.go)
 	acks     map[NodeID]uint64
 	incoming []NodeID
 	outgoing []NodeID
@@ -52,7 +53,7 @@ func (r *Replica) Lease() Lease {
 		v.lease = Lease{Epoch: r.termNow.Load(), Holder: r.LeaderHint()}
 	} else {
 		v.lease = Lease{Epoch: l.term, Holder: r.store.cfg.NodeID}
-		if l.ready && !l.frozen {
+		if l.ready && !l.frozen && !l.held && (r.Desc().Frozen == nil || r.store.cfg.TestNoFreeze) {
 			v.lease.Until = r.store.votes.leaseUntil(l.incoming, l.outgoing, l.acks)
 			l.published = max(l.published, v.lease.Until)
 		}
@@ -70,7 +71,7 @@ func (r *Replica) leadTerm(term uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	self := r.store.cfg.NodeID
-	l.term, l.started, l.ready, l.frozen, l.published = term, false, false, false, 0
+	l.term, l.started, l.ready, l.frozen, l.held, l.published = term, false, false, false, false, 0
 	l.acks = map[NodeID]uint64{self: r.store.votes.epochFor(self)}
 	l.incoming, l.outgoing = r.Desc().voterNodes()
 	l.changed()
@@ -159,6 +160,9 @@ func (r *Replica) lookAtLease() {
 	}
 	r.mu.handoff = nil
 	r.queue.push(applyWork{r: r, fn: func() {
+		if r.removed.Load() {
+			return
+		}
 		r.machine.LeaseAcquired(Lease{Epoch: term, Holder: r.store.cfg.NodeID, Until: until}, state)
 		r.seq.Lock()
 		r.seq.floor = max(r.seq.floor, floor, r.ClosedTimestamp())
@@ -167,6 +171,7 @@ func (r *Replica) lookAtLease() {
 		defer l.mu.Unlock()
 		if l.term == term {
 			l.ready = true
+			r.load.forget()
 			l.changed()
 			r.store.metrics.leases.Inc()
 			r.store.leaseAcquired(r)

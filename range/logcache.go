@@ -24,9 +24,10 @@ type logView struct {
 	conf      *pb.ConfState     // as loaded
 	truncated raftlog.Position
 	last      raftlog.Position
-	entries   []*pb.Entry // contiguous, ends at last; may be empty
-	bytes     int64       // of entries
-	logBytes  int64       // of the whole log, roughly
+	before    raftlog.Position // what last was before the newest append
+	entries   []*pb.Entry      // contiguous, ends at last; may be empty
+	bytes     int64            // of entries
+	logBytes  int64            // of the whole log, roughly
 
 	needSnapshot func()          // Raft asked for a snapshot: some follower needs one
 	failed       func(err error) // the log cannot be read
@@ -53,6 +54,8 @@ func (v *logView) Term(i uint64) (uint64, error) {
 		return 0, raft.ErrCompacted
 	case i == v.last.Index:
 		return v.last.Term, nil
+	case i == v.before.Index && i != 0:
+		return v.before.Term, nil // a new leader looks at the entry before its first
 	case i > v.last.Index:
 		return 0, raft.ErrUnavailable
 	}
@@ -157,6 +160,9 @@ func (v *logView) append(ents []*pb.Entry) {
 		v.account(int64(entrySize(e)))
 	}
 	v.entries = append(v.entries, ents...)
+	if v.before = v.last; first <= v.last.Index {
+		v.before = raftlog.Position{} // it may have been replaced
+	}
 	e := ents[len(ents)-1]
 	v.last = raftlog.Position{Index: e.GetIndex(), Term: e.GetTerm()}
 }
@@ -199,5 +205,5 @@ func (v *logView) truncate(at raftlog.Position) {
 // reset empties the log after a snapshot at the position.
 func (v *logView) reset(at raftlog.Position) {
 	v.evict(len(v.entries))
-	v.truncated, v.last, v.logBytes = at, at, 0
+	v.truncated, v.last, v.before, v.logBytes = at, at, raftlog.Position{}, 0
 }

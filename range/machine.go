@@ -67,6 +67,20 @@ type StateSplitter interface {
 	SplitState(b *mvcc.Batch, key []byte, right RangeID) error
 }
 
+// Merger is what a Machine implements besides so that its range can be merged with its right neighbour.
+type Merger interface {
+	// PrepareMerge is called on the leader of the left range before the right one is frozen. It blocks new prepares and
+	// waits until no prepared transaction is undecided; PrepareSplit is called on the right. release lifts the block.
+	PrepareMerge(ctx context.Context, right Machine) (release func(), err error)
+	// MergeState is called on every replica while a merge applies. It adds to b what this range takes over of the right
+	// one's records, whose own are removed afterwards; the right machine has applied all it ever will. The rules of
+	// Apply hold.
+	MergeState(b *mvcc.Batch, right Machine) error
+	// Merge is called after MergeState, once b is committed and before the range's descriptor grows. Where both are led,
+	// the locks of right move here. Close of right follows.
+	Merge(right Machine)
+}
+
 // LeaseSettler is what a Machine implements besides to let a store that closes in order give up its leases
 // before they run out. LeaseSettled is called after LeaseHandoff; it answers true when nobody was promised
 // anything up to the end of the lease: no lock is held that the next leader could not rebuild from the

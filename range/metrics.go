@@ -2,6 +2,8 @@ package ranges
 
 import (
 	"errors"
+	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -18,6 +20,9 @@ type metrics struct {
 	leases       prometheus.Counter
 	campaigns    prometheus.Counter
 	splits       prometheus.Counter
+	splitPause   prometheus.Histogram
+	merges       prometheus.Counter
+	mergePause   prometheus.Histogram
 	snapsSent    prometheus.Counter
 	snapsTaken   prometheus.Counter
 	snapBytes    prometheus.Counter
@@ -34,8 +39,16 @@ func newMetrics(s *Store, reg prometheus.Registerer) (*metrics, error) {
 	gauge := func(name, help string, f func() float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "meridian_range_" + name, Help: help}, f)
 	}
+	pause := func(name, help string) prometheus.Histogram {
+		return prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "meridian_range_" + name, Help: help, Buckets: prometheus.ExponentialBuckets(500e-6, 2, 16),
+		})
+	}
 	m := &metrics{
-		fsyncs: counter("log_fsyncs_total", "Synced writes of the raft log."),
+		merges:     counter("merges_total", "Merges applied."),
+		splitPause: pause("split_pause_seconds", "How long commits to a range were held up by its split, on its leader."),
+		mergePause: pause("merge_pause_seconds", "How long commits to a range were held up by a merge, on its leader."),
+		fsyncs:     counter("log_fsyncs_total", "Synced writes of the raft log."),
 		fsyncSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "meridian_range_log_fsync_seconds", Help: "Time from writing a raft log batch to its being durable.",
 			Buckets: prometheus.ExponentialBuckets(50e-6, 2, 16),
@@ -60,6 +73,7 @@ func newMetrics(s *Store, reg prometheus.Registerer) (*metrics, error) {
 	return m, errors.Join(
 		reg.Register(m.fsyncs), reg.Register(m.fsyncSeconds), reg.Register(m.appended), reg.Register(m.applied),
 		reg.Register(m.leaders), reg.Register(m.leases), reg.Register(m.campaigns), reg.Register(m.splits),
+		reg.Register(m.splitPause), reg.Register(m.merges), reg.Register(m.mergePause),
 		reg.Register(m.snapsSent), reg.Register(m.snapsTaken), reg.Register(m.snapBytes),
 		reg.Register(m.truncations), reg.Register(m.badFrames), reg.Register(m.metaWrites), reg.Register(m.broken),
 		reg.Register(gauge("replicas", "Replicas on this node.", func() float64 { return float64(len(s.replicaList())) })),
@@ -82,6 +96,20 @@ func newMetrics(s *Store, reg prometheus.Registerer) (*metrics, error) {
 				return 0
 			}
 			return now.Sub(least).Seconds()
+		})),
+		reg.Register(gauge("follower_safe_time_lag_median_seconds", "Median over the replicas here that follow a leader and are in use of how far safe time is behind now; 0 without any.", func() float64 {
+			now := s.cfg.Clock.Now().Earliest
+			var lags []truetime.Timestamp
+			for _, r := range s.replicaList() {
+				if !r.leading.Load() && !r.quiesced.Load() {
+					lags = append(lags, max(0, now-r.SafeTime()))
+				}
+			}
+			if len(lags) == 0 {
+				return 0
+			}
+			slices.Sort(lags)
+			return time.Duration(lags[len(lags)/2]).Seconds()
 		})),
 	)
 }

@@ -9,6 +9,7 @@ import (
 	pb "go.etcd.io/raft/v3/raftpb"
 
 	"github.com/meridian-db/meridian/truetime"
+	"github.com/meridian-db/meridian/truetime/plant"
 )
 
 // Proposal is a command for a range's log.
@@ -176,10 +177,13 @@ func (r *Replica) sequence(ctx context.Context, prop Proposal, kind byte, wrap f
 	}
 	defer r.seq.Unlock()
 	lease, err := r.checkedLease()
+	if err != nil && kind == entryThaw {
+		lease, err = r.heldLease()
+	}
 	if err != nil {
 		return nil, err
 	}
-	if prop.Start != nil && !r.Desc().ContainsSpan(prop.Start, prop.End) {
+	if prop.Start != nil && !r.Desc().ContainsSpan(prop.Start, prop.End) && !plant.On(plant.StaleRoute) {
 		return nil, ErrRangeKeyMismatch
 	}
 	ts := r.seq.floor
@@ -188,6 +192,8 @@ func (r *Replica) sequence(ctx context.Context, prop Proposal, kind byte, wrap f
 		if ts >= lease.Until {
 			return nil, ErrLeaseExpired
 		}
+	} else if kind == entryMerge {
+		ts = max(ts, prop.MinTS)
 	}
 	cmd := prop.Encode(ts)
 	switch {
@@ -210,8 +216,14 @@ func (r *Replica) sequence(ctx context.Context, prop Proposal, kind byte, wrap f
 		return nil, ErrOverloaded
 	}
 	r.seq.floor = ts
-	if kind == entrySplit {
+	switch kind {
+	case entrySplit:
 		r.seq.fence = make(chan struct{})
+	case entryFreeze:
+		if r.store.cfg.TestNoFreeze {
+			break
+		}
+		r.holdLease() // what has been promised is at most ts, and the entry closes it
 	}
 	r.pos.proposed()
 	r.inbox.mu.Lock()

@@ -1,6 +1,7 @@
 package ranges
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -15,7 +16,7 @@ import (
 	"github.com/meridian-db/meridian/range/raftlog"
 )
 
-// The queue looks after ranges in the background: it finishes and starts replica changes, sends snapshots
+// The queue looks after ranges in the background: it finishes replica changes, sends snapshots
 // to followers the log no longer reaches, splits large ranges, truncates logs, publishes descriptors, and
 // clears away replicas that were removed while the node was down.
 
@@ -27,9 +28,42 @@ const (
 )
 
 // NodesChanged tells the store that Config.Nodes has news.
-func (s *Store) NodesChanged() { s.kickQueue() }
+func (s *Store) NodesChanged() {
+	s.kickQueue()
+	s.placer.look()
+}
 
 func (s *Store) kickQueue() {
+	s.looks.mu.Lock()
+	s.looks.all = true
+	s.looks.mu.Unlock()
+	s.wakeQueue()
+}
+
+// kickReplica has the queue look at one range: thousands get leaders in the seconds after a start.
+func (s *Store) kickReplica(r *Replica) {
+	s.looks.mu.Lock()
+	s.looks.list = append(s.looks.list, r)
+	s.looks.mu.Unlock()
+	s.wakeQueue()
+}
+
+// queueLooks is what the queue has been asked to look at: all ranges, or some.
+type queueLooks struct {
+	mu   sync.Mutex
+	all  bool
+	list []*Replica
+}
+
+func (q *queueLooks) take() (all bool, list []*Replica) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	all, list = q.all, q.list
+	q.all, q.list = false, nil
+	return all, list
+}
+
+func (s *Store) wakeQueue() {
 	select {
 	case s.queueCh <- struct{}{}:
 	default:
@@ -39,13 +73,19 @@ func (s *Store) kickQueue() {
 // leaseAcquired is called when a replica here has become fit to serve as leader.
 func (s *Store) leaseAcquired(r *Replica) {
 	if s.cfg.Meta != nil && r.metaGen.Load() != r.Desc().Generation {
-		s.publish(nil, []*Descriptor{r.Desc()})
+		if _, ok := s.cfg.Meta.(MetaChecker); ok {
+			s.checkMeta(r)
+		} else {
+			s.publish(nil, []*Descriptor{r.Desc()})
+		}
 	}
-	s.kickQueue()
+	s.kickReplica(r)
+	if r.id == placerRange {
+		s.placer.look()
+	}
 }
 
 func (s *Store) queueLoop() {
-	var cluster clusterView
 	tick := time.NewTicker(s.cfg.QueueInterval)
 	defer tick.Stop()
 	slots := make(chan struct{}, maxQueueTasks)
@@ -65,12 +105,17 @@ func (s *Store) queueLoop() {
 		if s.failed() {
 			continue
 		}
-		cluster.look(s.cfg.Nodes)
-		for _, r := range s.replicaList() {
+		all, list := s.looks.take()
+		if pass || all {
+			list = s.replicaList()
+		}
+		now := time.Now()
+		for _, r := range list {
 			if pass {
 				r.lookForLeader(s)
+				r.load.tick(now, s.cfg.SplitLoad)
 			}
-			task := r.nextTask(&cluster)
+			task := r.nextTask()
 			if task == nil || !r.queueBusy.CompareAndSwap(false, true) {
 				continue
 			}
@@ -88,6 +133,8 @@ func (s *Store) queueLoop() {
 				r.queueBusy.Store(false)
 				if err == nil {
 					s.kickQueue()
+				} else if errors.Is(err, errSnapshotRefused) || errors.Is(err, ErrNotReady) {
+					s.cfg.Logger.Info("range queue", "range", uint64(r.id), "err", err)
 				} else if !errors.Is(err, context.Canceled) && !errors.Is(err, ErrClosed) {
 					s.cfg.Logger.Warn("range queue", "range", uint64(r.id), "err", err)
 				}
@@ -96,47 +143,22 @@ func (s *Store) queueLoop() {
 	}
 }
 
-// clusterView is the list of nodes that the queue last looked at. Its generation grows when the list changes.
-type clusterView struct {
-	nodes      []NodeInfo
-	generation uint64
-}
-
-func (v *clusterView) look(l NodeLister) {
-	if l == nil {
-		return
-	}
-	if nodes := l.Nodes(); v.generation == 0 || !slices.Equal(nodes, v.nodes) {
-		v.nodes, v.generation = nodes, v.generation+1
-	}
-}
-
-// placement is for which descriptor and list of nodes a range was last found to be well placed. It belongs to the
-// queue.
-type placement struct {
-	desc    *Descriptor
-	cluster uint64
-}
-
 // nextTask returns what the leader of a range has to do for it next.
-func (r *Replica) nextTask(cluster *clusterView) func(ctx context.Context) error {
+func (r *Replica) nextTask() func(ctx context.Context) error {
 	s := r.store
 	if !r.leading.Load() || s.draining.Load() || r.queueBusy.Load() {
 		return nil
 	}
+	d := r.Desc()
+	if (d.Frozen != nil || r.isHeld()) && !r.changing.Load() {
+		return r.settleFreeze
+	}
 	if _, err := r.checkedLease(); err != nil {
 		return nil
 	}
-	d := r.Desc()
 	if d.Joint() {
 		incoming, _ := d.voterNodes()
 		return func(ctx context.Context) error { return r.ChangeReplicas(ctx, incoming) }
-	}
-	if at := (placement{d, cluster.generation}); cluster.generation != 0 && r.placed != at {
-		if voters := place(d, cluster.nodes, s.cfg.ReplicationFactor); voters != nil {
-			return func(ctx context.Context) error { return r.ChangeReplicas(ctx, voters) }
-		}
-		r.placed = at
 	}
 	if voters, _ := d.voterNodes(); len(voters) < len(d.Replicas) && !r.changing.Load() {
 		// Learners that an interrupted change has left behind.
@@ -145,12 +167,23 @@ func (r *Replica) nextTask(cluster *clusterView) func(ctx context.Context) error
 	if r.quiesced.Load() {
 		// Every live follower has all there is.
 	} else if to, ok := r.needsSnapshot(); ok {
-		return func(ctx context.Context) error { return r.sendSnapshot(ctx, to) }
+		return func(ctx context.Context) error {
+			if err := r.sendSnapshot(ctx, to); err != nil {
+				return err
+			}
+			// It is installed there; until that is known here it would be sent again.
+			return r.poll(ctx, catchUpPolls, nil, func() bool { again, ok := r.needsSnapshot(); return !ok || again.Node != to.Node })
+		}
 	}
-	if s.cfg.SplitBytes > 0 && r.size.Load() > s.cfg.SplitBytes {
+	if s.cfg.SplitBytes > 0 && r.size.Load() > s.cfg.SplitBytes && s.cfg.Clock.Now().Latest >= r.splitAfter {
 		return r.splitBySize
 	}
-	return nil
+	if s.cfg.SplitLoad > 0 && bytes.Compare(d.Start, []byte{0x02}) >= 0 {
+		if key := r.load.splitKey(d); key != nil && s.cfg.Clock.Now().Latest >= r.splitAfter {
+			return func(ctx context.Context) error { return r.splitOrPause(ctx, key) }
+		}
+	}
+	return r.mergeTask(d)
 }
 
 // splitBySize splits the range in the middle of its data.
@@ -162,15 +195,28 @@ func (r *Replica) splitBySize(ctx context.Context) error {
 	if err != nil || key == nil {
 		return err
 	}
-	return r.Split(ctx, key)
+	return r.splitOrPause(ctx, key)
 }
+
+// splitOrPause splits the range, or leaves it alone for a while.
+func (r *Replica) splitOrPause(ctx context.Context, key []byte) error {
+	err := r.split(ctx, key, 0)
+	if errors.Is(err, ErrNotReady) {
+		// Each attempt keeps transactions out for a while.
+		r.splitAfter = r.store.cfg.Clock.Now().Latest.Add(splitPause)
+	}
+	return err
+}
+
+// splitPause is how long a range that could not be split is left alone.
+const splitPause = 10 * splitHold
 
 // needsSnapshot returns a follower that is there but whose next entry has been truncated.
 func (r *Replica) needsSnapshot() (to ReplicaDesc, ok bool) {
 	d := r.Desc()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.mu.rn == nil || r.mu.role != raft.StateLeader {
+	if r.mu.rn == nil || r.mu.role != raft.StateLeader || r.mu.refused != 0 && r.mu.ticks < r.mu.refused+refusedTicks {
 		return to, false
 	}
 	now := r.store.cfg.Clock.Now()
@@ -297,6 +343,12 @@ func (r *Replica) lookForLeader(s *Store) {
 			if err != nil {
 				continue
 			}
+			if into, n := binary.Uvarint(ans); n == len(ans) {
+				if r.absorbedBy(RangeID(into)) {
+					return
+				}
+				continue
+			}
 			d, err := DecodeDescriptor(ans)
 			if err != nil || d.ID != r.id || d.Generation <= r.Desc().Generation || d.NextReplica <= r.replicaID {
 				continue
@@ -313,6 +365,22 @@ func (r *Replica) lookForLeader(s *Store) {
 	})
 }
 
+// absorbedBy is told that the range was absorbed by another, of which this node missed the merge. It removes the
+// replica unless one of that other range is here: that will need this one to apply the merge, or replace it by a
+// snapshot.
+func (r *Replica) absorbedBy(into RangeID) bool {
+	s := r.store
+	if left, ok := s.Replica(into); ok && bytes.Compare(left.Desc().End, r.Desc().Start) <= 0 {
+		return false
+	}
+	r.queue.push(applyWork{r: r, fn: func() {
+		if !r.removed.Load() {
+			s.removeReplica(r, r.Desc())
+		}
+	}})
+	return true
+}
+
 // handleReplicaGone answers with the descriptor that this store's replica has applied: what it does not
 // list has been removed for good.
 func (s *Store) handleReplicaGone(payload []byte) ([]byte, error) {
@@ -323,16 +391,22 @@ func (s *Store) handleReplicaGone(payload []byte) ([]byte, error) {
 	}
 	r, ok := s.Replica(id)
 	if !ok {
-		return nil, ErrRangeNotFound
+		if into, err := s.log.MergedInto(uint64(id)); err != nil || into == 0 {
+			return nil, errors.Join(ErrRangeNotFound, err)
+		} else {
+			return binary.AppendUvarint(nil, into), nil // the range that has absorbed it
+		}
 	}
 	return r.Desc().Encode(), nil
 }
 
 // metaQueue holds descriptor changes on their way to the meta range, one at a time, in order.
 type metaQueue struct {
-	mu      sync.Mutex
-	list    []metaUpdate
-	running bool
+	mu        sync.Mutex
+	list      []metaUpdate
+	running   bool
+	unchecked []*Replica // whose records have to be looked at
+	checking  bool
 }
 
 type metaUpdate struct{ old, new []*Descriptor }
@@ -387,6 +461,80 @@ func (s *Store) publishLoop() {
 			}
 		}
 	}
+}
+
+const (
+	checkPause = time.Second // leases come in crowds
+	checkBatch = 512
+)
+
+// checkMeta has the record of a range looked at that is led from here now: an earlier leader may not have come to publish
+// its last change.
+func (s *Store) checkMeta(r *Replica) {
+	q := &s.meta
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.unchecked = append(q.unchecked, r)
+	if !q.checking {
+		q.checking = s.spawn(s.checkLoop)
+	}
+}
+
+func (s *Store) checkLoop() {
+	q := &s.meta
+	for {
+		select {
+		case <-time.After(checkPause):
+		case <-s.stop:
+			return
+		}
+		q.mu.Lock()
+		list := q.unchecked
+		if q.unchecked = nil; len(list) == 0 {
+			q.checking = false
+			q.mu.Unlock()
+			return
+		}
+		q.mu.Unlock()
+		slices.SortFunc(list, func(a, b *Replica) int { return bytes.Compare(a.Desc().Start, b.Desc().Start) })
+		for len(list) > 0 {
+			n := min(len(list), checkBatch)
+			if !s.checkRecords(list[:n]) {
+				q.mu.Lock()
+				q.unchecked = append(q.unchecked, list...)
+				q.mu.Unlock()
+				break
+			}
+			list = list[n:]
+		}
+	}
+}
+
+// checkRecords publishes those of the ranges whose meta records are behind. It reports whether that could be told.
+func (s *Store) checkRecords(list []*Replica) bool {
+	descs := make([]*Descriptor, 0, len(list))
+	for _, r := range list {
+		if r.leading.Load() {
+			descs = append(descs, r.Desc())
+		}
+	}
+	if len(descs) == 0 {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, 5*time.Second)
+	defer cancel()
+	stale, err := s.cfg.Meta.(MetaChecker).StaleMeta(ctx, descs)
+	if err != nil {
+		return false
+	}
+	for _, d := range descs {
+		if slices.Contains(stale, d) {
+			s.publish(nil, []*Descriptor{d})
+		} else if r, ok := s.Replica(d.ID); ok {
+			r.metaGen.Store(d.Generation)
+		}
+	}
+	return true
 }
 
 // superseded reports whether all descriptors of an update have newer ones here, which will be published

@@ -82,42 +82,6 @@ func TestSplitBySize(t *testing.T) {
 	})
 }
 
-func TestPlace(t *testing.T) {
-	node := func(id NodeID, region string) NodeInfo { return NodeInfo{ID: id, Region: region, Live: true} }
-	abc := []NodeInfo{node(1, "a"), node(2, "b"), node(3, "c")}
-	dead := append([]NodeInfo{}, abc...)
-	dead[2].Live = false
-	for _, c := range []struct {
-		name   string
-		d      *Descriptor
-		nodes  []NodeInfo
-		factor int
-		want   string
-	}{
-		{"three regions", desc(1, "a", "b", 1), abc, 3, "[n1 n2 n3]"},
-		{"two nodes keep one voter", desc(1, "a", "b", 1), abc[:2], 3, "[]"},
-		{"a dead node takes none", desc(1, "a", "b", 1), dead, 3, "[]"},
-		{"all there", desc(1, "a", "b", 1, 2, 3), abc, 3, "[]"},
-		{"regions first", desc(1, "a", "b", 1), []NodeInfo{node(1, "a"), node(2, "a"), node(3, "b"), node(4, "a"), node(5, "c")}, 3, "[n1 n3 n5]"},
-		{"five of five", desc(1, "a", "b", 1, 2, 3), append(append([]NodeInfo{}, abc...), node(4, "a"), node(5, "b")), 5, "[n1 n2 n3 n4 n5]"},
-		{"nothing known", desc(1, "a", "b", 1), nil, 3, "[]"},
-	} {
-		if got := fmt.Sprint(place(c.d, c.nodes, c.factor)); got != c.want && fmt.Sprint(sortedNodes(place(c.d, c.nodes, c.factor))) != c.want {
-			t.Errorf("%s: %s, want %s", c.name, got, c.want)
-		}
-	}
-}
-
-func sortedNodes(ns []NodeID) []NodeID {
-	out := append([]NodeID{}, ns...)
-	for i := range out {
-		for j := i; j > 0 && out[j] < out[j-1]; j-- {
-			out[j], out[j-1] = out[j-1], out[j]
-		}
-	}
-	return out
-}
-
 // A traced proposal leaves spans of append and apply on every replica, all in one trace; others leave none.
 func TestTracedProposal(t *testing.T) {
 	rec := tracetest.NewSpanRecorder()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
@@ -11,12 +12,13 @@ import (
 	"github.com/meridian-db/meridian/mvcc"
 	"github.com/meridian-db/meridian/range/raftlog"
 	"github.com/meridian-db/meridian/truetime"
+	"github.com/meridian-db/meridian/truetime/plant"
 )
 
 // Replica is one node's copy of a range. Its exported methods are safe for concurrent use.
 //
-// Locks, in the order in which they may be taken: mu, seq.mu, inbox.mu / lease.mu / waits.mu / pend.mu.
-// All are held for memory only.
+// Locks, in the order in which they may be taken: applyMu, mu, seq.mu, inbox.mu / lease.mu / waits.mu / pend.mu.
+// All but the first are held for memory only.
 type Replica struct {
 	id        RangeID
 	replicaID ReplicaID
@@ -40,6 +42,7 @@ type Replica struct {
 		idleTicks  int
 		drainWait  int                  // ticks without a leader on a draining node
 		snapshots  map[ReplicaID]uint64 // on a leader: snapshots on their way, and their indexes
+		refused    int64                // on a leader: tick at which one was last refused
 		handoff    *handoff             // volatile state received from, or kept by, a leader that hands over
 		transfer   *transfer            // on a leader: a hand-over under way
 		installing int                  // snapshots accepted by Raft and not yet installed
@@ -50,6 +53,7 @@ type Replica struct {
 
 	inbox inbox
 	lease leaseState
+	load  Load
 	pend  pending
 	waits applyWaits
 
@@ -67,12 +71,17 @@ type Replica struct {
 		hard, written raftlog.HardState // the newest, and the newest that was written
 	}
 
-	// apply belongs to the range's apply goroutine.
+	// applyMu is held by the range's apply goroutine while it works for this replica, and by that of the left neighbour
+	// while a merge applies there, which takes its own first.
+	applyMu sync.Mutex
+	// apply is guarded by applyMu.
 	apply struct {
 		term   uint64 // of the last applied entry
 		size   int64
 		closed truetime.Timestamp
 	}
+
+	boot mvcc.LocalReader // the local keys as Start has read them, while it makes the machine; else nil
 
 	desc        atomic.Pointer[Descriptor]
 	applied     atomic.Uint64
@@ -93,15 +102,20 @@ type Replica struct {
 	wantLease   atomic.Bool
 	eager       atomic.Int32 // commits that followers are told of at once
 	moving      atomic.Bool  // the lease is being transferred
+	global      atomic.Bool  // time is closed ahead of now
 	quietRounds atomic.Int32 // rounds of publishClosed since it fell silent
 
-	placed     placement     // the queue's own
-	queueBusy  atomic.Bool   // the queue works on it
-	changing   atomic.Bool   // ChangeReplicas runs
-	heard      atomic.Bool   // a message has come from a leader since the queue's last pass
-	leaderless atomic.Int32  // queue passes without one
-	metaGen    atomic.Uint64 // the generation that the meta range has, as far as this store made it so
-	peers      sync.Map      // ReplicaID -> NodeID, of replicas heard from
+	// splitAfter is when the queue may split the range again; its own, and its task's.
+	splitAfter truetime.Timestamp
+
+	origins     origins       // of the requests served as the leader
+	mergeLooked time.Time     // when the queue last thought of a merge; its own
+	queueBusy   atomic.Bool   // the queue works on it
+	changing    atomic.Bool   // ChangeReplicas runs
+	heard       atomic.Bool   // a message has come from a leader since the queue's last pass
+	leaderless  atomic.Int32  // queue passes without one
+	metaGen     atomic.Uint64 // the generation that the meta range has, as far as this store made it so
+	peers       sync.Map      // ReplicaID -> NodeID, of replicas heard from
 }
 
 // ID returns the range's id.
@@ -128,6 +142,15 @@ func (r *Replica) Desc() *Descriptor { return r.desc.Load() }
 // Engine returns the engine that holds the replica's state.
 func (r *Replica) Engine() *mvcc.Engine { return r.store.cfg.Engine }
 
+// LocalReader returns a reader of the range's local keys, for the machine to find its records. While a store starts it
+// reads them from memory.
+func (r *Replica) LocalReader() mvcc.LocalReader {
+	if r.boot != nil {
+		return r.boot
+	}
+	return mvcc.LocalOf(r.store.cfg.Engine)
+}
+
 // LeaderHint returns the node that leads the range as far as this replica knows, or zero.
 func (r *Replica) LeaderHint() NodeID { return NodeID(r.hint.Load()) }
 
@@ -146,7 +169,7 @@ func (r *Replica) ClosedTimestamp() truetime.Timestamp {
 func (r *Replica) SafeTime() truetime.Timestamp {
 	// The closed timestamp first: a prepare applied in between is above it.
 	closed := r.ClosedTimestamp()
-	if p := r.machine.PreparedFloor(); p <= closed {
+	if p := r.machine.PreparedFloor(); p <= closed && !plant.On(plant.SafeTimeEarly) {
 		return p.Prev()
 	}
 	return closed

@@ -382,6 +382,7 @@ func (s *Store) applyLoop(q *applyQueue) {
 		}
 		for i := range work {
 			w := &work[i]
+			w.r.applyMu.Lock()
 			switch {
 			case w.fn != nil:
 				w.fn()
@@ -390,6 +391,7 @@ func (s *Store) applyLoop(q *applyQueue) {
 				w.r.applyEntries(w.m.Entries)
 				w.r.deliver(w.m.Responses, 0, entriesBytes(w.m.Entries), out)
 			}
+			w.r.applyMu.Unlock()
 			work[i] = applyWork{}
 		}
 		out.flush()

@@ -236,6 +236,7 @@ type register struct {
 	// unsettled: some transaction was promised something up to the end of the lease.
 	unsettled bool
 	poison    atomic.Bool // the next command fails to apply
+	busy      atomic.Bool // a transaction stays prepared
 }
 
 func newRegister(r *Replica) Machine { return &register{r: r, floor: truetime.MaxTimestamp} }
@@ -284,9 +285,18 @@ func (m *register) LeaseHandoff() []byte {
 }
 func (m *register) LeaseSettled() bool { return !m.unsettled }
 func (m *register) PrepareSplit(ctx context.Context, key []byte) (func(), error) {
+	if m.busy.Load() {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	return func() {}, nil
 }
-func (m *register) Split(key []byte, right Machine) { m.event("split %s", key) }
+func (m *register) PrepareMerge(ctx context.Context, right Machine) (func(), error) {
+	return func() {}, nil
+}
+func (m *register) MergeState(b *mvcc.Batch, right Machine) error { return nil }
+func (m *register) Merge(right Machine)                           { m.event("merged") }
+func (m *register) Split(key []byte, right Machine)               { m.event("split %s", key) }
 func (m *register) PreparedFloor() truetime.Timestamp {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -313,6 +323,7 @@ type sim struct {
 	eps    time.Duration
 	lister *simNodes
 	logger *slog.Logger
+	mu     sync.Mutex // guards the nodes' store where several goroutines look at it
 }
 
 type simNode struct {
@@ -385,9 +396,13 @@ func (c *sim) open(x *simNode) {
 	if c.tune != nil {
 		c.tune(&cfg)
 	}
-	if x.store, err = Open(cfg); err != nil {
+	store, err := Open(cfg)
+	if err != nil {
 		c.t.Fatal(err)
 	}
+	c.mu.Lock()
+	x.store = store
+	c.mu.Unlock()
 }
 
 func (c *sim) start(x *simNode) {
@@ -450,7 +465,9 @@ func (c *sim) crash(x *simNode) {
 	if err := x.eng.Close(); err != nil {
 		c.t.Error(err)
 	}
+	c.mu.Lock()
 	x.fs, x.store, x.eng = clone, nil, nil
+	c.mu.Unlock()
 }
 
 func (c *sim) restart(x *simNode) {

@@ -28,6 +28,13 @@ const (
 	maxIncoming   = 16
 )
 
+// errSnapshotRefused: the receiver does not want it, or not yet: its replica of the range that this one was split from
+// has to shrink first, by the log or a snapshot of its own.
+var errSnapshotRefused = errors.New("range: snapshot refused")
+
+// refusedTicks is the pause after that.
+const refusedTicks = 2
+
 type snapshotHeader struct {
 	rng      RangeID
 	to, from ReplicaID
@@ -141,7 +148,10 @@ func (r *Replica) sendSnapshot(ctx context.Context, to ReplicaDesc) error {
 	case err != nil:
 		return err
 	case len(ans) > 0:
-		return fmt.Errorf("range: snapshot refused: %.200s", ans)
+		r.mu.Lock()
+		r.mu.refused = r.mu.ticks
+		r.mu.Unlock()
+		return fmt.Errorf("%w: %.200s", errSnapshotRefused, ans)
 	}
 	r.store.metrics.snapsSent.Inc()
 	return nil
@@ -159,8 +169,11 @@ type incomingSnapshots struct {
 type stagedSnapshot struct {
 	h    snapshotHeader
 	ing  *mvcc.Ingester
+	dead []*Replica // of ranges that the snapshot's range has absorbed
 	done chan error // buffered
 }
+
+var errReplicaRemoved = errors.New("range: the replica has been removed")
 
 func (in *incomingSnapshots) enter() (seq uint64, ok bool) {
 	in.mu.Lock()
@@ -227,7 +240,8 @@ func (s *Store) receiveSnapshot(ctx context.Context, from NodeID, seq uint64, st
 	} else if ReplicaID(t) >= h.to {
 		return fmt.Errorf("range: replica %s of %s was removed from %s", h.to, h.rng, s.cfg.NodeID)
 	}
-	if err := s.claim(h); err != nil {
+	dead, err := s.claim(h)
+	if err != nil {
 		return err
 	}
 	defer s.unclaim(h.rng)
@@ -244,9 +258,9 @@ func (s *Store) receiveSnapshot(ctx context.Context, from NodeID, seq uint64, st
 	}
 	r, ok := s.Replica(h.rng)
 	if !ok {
-		return s.createFromSnapshot(ctx, h, ing)
+		return s.createFromSnapshot(ctx, h, ing, dead)
 	}
-	return s.offerSnapshot(ctx, r, from, seq, &stagedSnapshot{h: h, ing: ing, done: make(chan error, 1)})
+	return s.offerSnapshot(ctx, r, from, seq, &stagedSnapshot{h: h, ing: ing, dead: dead, done: make(chan error, 1)})
 }
 
 func receiveChunks(stream BulkStream, ing *mvcc.Ingester) error {
@@ -276,16 +290,18 @@ func receiveChunks(stream BulkStream, ing *mvcc.Ingester) error {
 }
 
 // claim makes sure that nothing else here holds keys of the snapshot, nor will while it is installed. A
-// replica of another range that overlaps has yet to apply a split; it must do that first.
-func (s *Store) claim(h snapshotHeader) error {
+// replica of another range that overlaps has yet to apply a split; it must do that first. Or its range is no more: a
+// range keeps its first key for as long as it lives, so if the snapshot's range holds that at a later generation, it,
+// or one that it was split from, has absorbed the other. Such replicas are returned; they go when the snapshot comes.
+func (s *Store) claim(h snapshotHeader) (dead []*Replica, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.mu.creating[h.rng] != nil {
-		return fmt.Errorf("%w: another snapshot of %s is under way", ErrNotReady, h.rng)
+		return nil, fmt.Errorf("%w: another snapshot of %s is under way", ErrNotReady, h.rng)
 	}
 	for id, d := range s.mu.creating {
 		if d.Overlaps(h.desc.Start, h.desc.End) {
-			return fmt.Errorf("%w: %s overlaps %s", ErrNotReady, h.rng, id)
+			return nil, fmt.Errorf("%w: %s overlaps %s", ErrNotReady, h.rng, id)
 		}
 	}
 	for id, r := range s.mu.replicas {
@@ -300,13 +316,58 @@ func (s *Store) claim(h snapshotHeader) error {
 					}
 				}})
 			}
-			return fmt.Errorf("%w: replica %s of %s is still here", ErrNotReady, r.replicaID, id)
+			return nil, fmt.Errorf("%w: replica %s of %s is still here", ErrNotReady, r.replicaID, id)
 		case id != h.rng && r.Desc().Overlaps(h.desc.Start, h.desc.End):
-			return fmt.Errorf("%w: %s overlaps %s", ErrNotReady, h.rng, id)
+			if d := r.Desc(); !h.desc.Contains(d.Start) || d.Generation >= h.desc.Generation {
+				return nil, fmt.Errorf("%w: %s overlaps %s", ErrNotReady, h.rng, id)
+			}
+			dead = append(dead, r)
 		}
 	}
 	s.mu.creating[h.rng] = h.desc
-	return nil
+	return dead, nil
+}
+
+// bury ends the replicas that a snapshot replaces, and returns a function to be called when it is installed, which
+// removes what is left of them. Until then nothing of them is lost: after a crash they are back.
+func (s *Store) bury(dead []*Replica, into RangeID, d *Descriptor) (finish func() error) {
+	for _, x := range dead {
+		x.applyMu.Lock()
+		if !x.removed.Load() {
+			s.mu.Lock()
+			delete(s.mu.replicas, x.id)
+			s.reindex()
+			s.mu.Unlock()
+			x.retire()
+		}
+		x.applyMu.Unlock()
+	}
+	return func() error {
+		for _, x := range dead {
+			if err := s.clearDead(x.Desc(), x.replicaID, into, d); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// clearDead removes the records and the log of a replica whose range was absorbed, and its data but for what lies in
+// the range that d describes, whose it is now.
+func (s *Store) clearDead(old *Descriptor, id ReplicaID, into RangeID, d *Descriptor) error {
+	b := s.cfg.Engine.NewBatch()
+	span := mvcc.LocalSpan(uint64(old.ID))
+	b.DeleteLocalRange(span.Start, span.End)
+	b.ClearSpan(mvcc.Span{Start: d.End, End: old.End})
+	gone := mergedReplica{rng: old.ID, replica: id, into: into}
+	b.PutLocal(gone.key(), gone.encode())
+	if err := errors.Join(b.Commit(false), b.Close()); err != nil {
+		return err
+	}
+	if err := s.cfg.Engine.Flush(); err != nil {
+		return err
+	}
+	return s.clearMerged(gone)
 }
 
 func (s *Store) unclaim(id RangeID) {
@@ -319,15 +380,29 @@ func (s *Store) unclaim(id RangeID) {
 //
 // Order, for a crash at any point: flush, so that no earlier write of a neighbour (a split) is replayed over
 // what follows; state; log. A state without its log is found by recoverLog.
-func (s *Store) createFromSnapshot(ctx context.Context, h snapshotHeader, ing *mvcc.Ingester) error {
+func (s *Store) createFromSnapshot(ctx context.Context, h snapshotHeader, ing *mvcc.Ingester, dead []*Replica) error {
 	if err := s.cfg.Engine.Flush(); err != nil {
 		return err
 	}
+	finish := s.bury(dead, h.rng, h.desc)
 	if err := ing.Finish(ctx); err != nil {
 		return err
 	}
+	if err := finish(); err != nil {
+		return err
+	}
+	// A log without state is left when a crash has undone the split that made the replica, and the snapshot has come
+	// before the split was applied again. Its vote counts.
+	st, err := s.log.Load(uint64(h.rng))
+	if err != nil {
+		return err
+	}
+	hs := raftlog.HardState{Term: max(h.term, h.at.Term), Commit: h.at.Index}
+	if st.Hard.Term >= hs.Term {
+		hs.Term, hs.Vote = st.Hard.Term, st.Hard.Vote
+	}
 	lb := s.log.NewBatch()
-	lb.Reset(uint64(h.rng), h.at, raftlog.HardState{Term: max(h.term, h.at.Term), Commit: h.at.Index})
+	lb.Reset(uint64(h.rng), h.at, hs)
 	if err := lb.Commit(true); err != nil {
 		return err
 	}
@@ -410,6 +485,9 @@ func (s *Store) installSnapshot(r *Replica, m *pb.Message, b *raftlog.Batch) err
 	}
 	err := <-done
 	st.done <- err
+	if errors.Is(err, errReplicaRemoved) {
+		return nil // nobody needs it any more
+	}
 	if err == nil {
 		s.metrics.snapsTaken.Inc()
 	}
@@ -419,10 +497,17 @@ func (s *Store) installSnapshot(r *Replica, m *pb.Message, b *raftlog.Batch) err
 // replaceState runs on the range's apply goroutine.
 func (r *Replica) replaceState(st *stagedSnapshot) error {
 	s, old := r.store, r.Desc()
+	if r.removed.Load() {
+		return errReplicaRemoved
+	}
 	if err := s.cfg.Engine.Flush(); err != nil {
 		return err
 	}
+	finish := s.bury(st.dead, r.id, st.h.desc)
 	if err := st.ing.Finish(s.ctx); err != nil {
+		return err
+	}
+	if err := finish(); err != nil {
 		return err
 	}
 	d, a, err := readState(s.cfg.Engine, r.id)

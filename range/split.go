@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"time"
 
 	"github.com/meridian-db/meridian/mvcc"
 	"github.com/meridian-db/meridian/truetime"
@@ -33,18 +34,30 @@ func decodeSplit(b []byte) (c splitCommand, err error) {
 	return c, err
 }
 
+// splitHold bounds how long a split keeps new transactions from being prepared while it waits for those that are. One whose
+// gateway or coordinator cannot be reached takes seconds to end; the split can wait for that, and the range need not.
+const splitHold = time.Second
+
 // Split divides the range at key: it keeps [start, key), a new range takes [key, end). It returns once
-// that is so here; the right half elects this node's replica next. Proposals wait meanwhile.
+// that is so here; the right half elects this node's replica next. Proposals wait meanwhile. The two are not merged by
+// themselves for Config.SplitStays.
 func (r *Replica) Split(ctx context.Context, key []byte) error {
+	return r.split(ctx, key, r.store.cfg.Clock.Now().Latest.Add(r.store.cfg.SplitStays))
+}
+
+func (r *Replica) split(ctx context.Context, key []byte, stays truetime.Timestamp) error {
 	if err := mvcc.ValidateKey(key); err != nil {
 		return err
 	}
 	if _, err := r.checkedLease(); err != nil {
 		return err
 	}
-	release, err := r.machine.PrepareSplit(ctx, key)
+	began := time.Now()
+	hold, cancel := context.WithTimeout(ctx, splitHold)
+	release, err := r.machine.PrepareSplit(hold, key)
+	cancel()
 	if err != nil {
-		return err
+		return fmt.Errorf("split of %s: %w", r.id, notReady(err))
 	}
 	defer release()
 	d := r.Desc()
@@ -67,13 +80,14 @@ func (r *Replica) Split(ctx context.Context, key []byte) error {
 	c.left.End = bytes.Clone(key)
 	c.left.Generation++
 	c.right = d.clone()
-	c.right.ID, c.right.Start, c.right.Generation = id, bytes.Clone(key), c.left.Generation
+	c.right.ID, c.right.Start, c.right.Generation, c.right.Stays = id, bytes.Clone(key), c.left.Generation, stays
 	p, err := r.propose(ctx, Proposal{Encode: func(truetime.Timestamp) []byte { return c.encode() }}, entrySplit, nil)
 	if err != nil {
 		return err
 	}
 	_, err = p.Wait(ctx)
 	if err == nil {
+		r.store.metrics.splitPause.Observe(time.Since(began).Seconds())
 		r.store.publish([]*Descriptor{d}, []*Descriptor{c.left, c.right})
 	} else {
 		r.liftFenceAfter(p)
@@ -167,6 +181,7 @@ func (r *Replica) applySplit(a *applier, payload []byte) (err error) {
 	}
 	r.mu.Lock()
 	r.desc.Store(c.left)
+	r.load.forget()
 	inherit := r.mu.follow
 	leads := r.leading.Load()
 	r.mu.Unlock()

@@ -15,11 +15,12 @@ import (
 	"time"
 
 	"go.etcd.io/raft/v3"
-	pb "go.etcd.io/raft/v3/raftpb"
 
 	"github.com/meridian-db/meridian/mvcc"
+	"github.com/meridian-db/meridian/range/placement"
 	"github.com/meridian-db/meridian/range/raftlog"
 	"github.com/meridian-db/meridian/truetime"
+	"github.com/meridian-db/meridian/truetime/plant"
 )
 
 // A range starts with this position in its log, so that an empty replica, whose log starts at zero, is
@@ -40,7 +41,8 @@ const logDir = "raftlog"
 //	appliers     apply committed entries; a range always goes to the same one
 //	ticker       ticks replicas that are awake, looks for lapsed support, closes timestamps
 //	supporter    exchanges lease votes with other nodes
-//	queue        up-replication, splits, log truncation, meta updates, in the background
+//	queue        splits, snapshots, log truncation, meta updates, in the background
+//	placer       on the leader of the first range: decides where replicas and leaders go
 type Store struct {
 	cfg     Config
 	log     *raftlog.Log
@@ -48,6 +50,8 @@ type Store struct {
 	ended   truetime.Timestamp // when the leases of all earlier lives end; zero when they did not end in order
 	votes   *votes
 	metrics *metrics
+
+	ahead atomic.Pointer[[]*Replica] // replicas of ranges that close time ahead of now
 
 	sched   *scheduler
 	appends *appendQueue
@@ -57,9 +61,8 @@ type Store struct {
 	mu struct { // held for memory only
 		sync.RWMutex
 		replicas map[RangeID]*Replica
-		orphans  map[RangeID][]inFrame   // messages for ranges that a split may be about to create
+		orphans  orphans                 // messages for ranges that a split may be about to create
 		creating map[RangeID]*Descriptor // ranges that a snapshot is about to create, or that are going away
-		nOrphans int
 	}
 	byKey atomic.Pointer[[]*Replica] // sorted by start key; replaced, never changed
 
@@ -71,11 +74,15 @@ type Store struct {
 
 	ceilings  chan struct{} // a token: held while a ceiling is persisted
 	supportCh chan struct{} // asks for a round of lease votes
-	queueCh   chan struct{} // asks the queue to look at all ranges
-	peerBusy  sync.Map      // NodeID -> struct{}: a vote request is under way
+	queueCh   chan struct{} // asks the queue to take up looks
+	looks     queueLooks
+	peerBusy  sync.Map // NodeID -> struct{}: a vote request is under way
 	incoming  incomingSnapshots
 	meta      metaQueue
-	keptBytes int64 // of logs, when the state engine was last flushed; the queue's own
+	placer    *placer
+	policies  atomic.Pointer[placement.Set] // nil: not heard of yet
+	merging   atomic.Bool                   // the queue merges two ranges
+	keptBytes int64                         // of logs, when the state engine was last flushed; the queue's own
 
 	fenced   bool        // the clock was not good at the last tick; the ticker's own
 	leaving  atomic.Bool // leases are being handed over because of that
@@ -93,11 +100,6 @@ type Store struct {
 	bgMu     sync.Mutex     // orders spawn and Close
 }
 
-type inFrame struct {
-	to ReplicaID
-	m  inMsg
-}
-
 // Open opens the store's Raft log. Nothing runs before Start.
 func Open(cfg Config) (*Store, error) {
 	if err := cfg.check(); err != nil {
@@ -113,11 +115,12 @@ func Open(cfg Config) (*Store, error) {
 		queueCh:   make(chan struct{}, 1),
 		stop:      make(chan struct{}),
 	}
+	s.placer = newPlacer(s)
 	s.logCache.limit = cfg.LogCacheBytes
 	s.late.delay = cfg.CommitDelay
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.mu.replicas = make(map[RangeID]*Replica)
-	s.mu.orphans = make(map[RangeID][]inFrame)
+	s.mu.orphans.of = make(map[RangeID]*orphan)
 	s.mu.creating = make(map[RangeID]*Descriptor)
 	s.byKey.Store(&[]*Replica{})
 	for range cfg.ApplyWorkers {
@@ -169,7 +172,7 @@ func (s *Store) identify() error {
 		return err
 	}
 	s.votes = newVotes(s.cfg.NodeID, s.boot, s.cfg.SupportWindow)
-	s.votes.ignore = s.cfg.TestIgnoreVotes
+	s.votes.ignore = s.cfg.TestIgnoreVotes || plant.On(plant.LeaseOverlap)
 	err = s.log.ScanStore("ceiling/", func(name string, value []byte) error {
 		c, n := binary.Uvarint(value)
 		peer, err := strconv.ParseUint(strings.TrimPrefix(name, "ceiling/"), 10, 32)
@@ -256,36 +259,11 @@ func (s *Store) localRanges() ([]RangeID, error) {
 
 // Start loads all replicas and starts the store's goroutines.
 func (s *Store) Start() error {
-	ids, err := s.localRanges()
-	if err != nil {
+	if err := s.finishMerges(); err != nil {
 		return err
 	}
-	for _, id := range ids {
-		d, a, err := readState(s.cfg.Engine, id)
-		if err != nil {
-			return err
-		}
-		if d == nil {
-			continue
-		}
-		rd, ok := d.ReplicaOn(s.cfg.NodeID)
-		if !ok {
-			if err := s.destroyData(d, s.cfg.NodeID); err != nil {
-				return err
-			}
-			continue
-		}
-		if t, err := s.log.Tombstone(uint64(id)); err != nil {
-			return err
-		} else if ReplicaID(t) >= rd.Replica {
-			if err := s.destroyData(d, s.cfg.NodeID); err != nil {
-				return err
-			}
-			continue
-		}
-		if _, err := s.newReplica(d, a, rd.Replica, nil); err != nil {
-			return err
-		}
+	if err := s.loadReplicas(); err != nil {
+		return err
 	}
 	s.mu.Lock()
 	s.reindex()
@@ -303,6 +281,9 @@ func (s *Store) Start() error {
 	s.spawn(s.tickLoop)
 	s.spawn(s.supportLoop)
 	s.spawn(s.queueLoop)
+	if s.cfg.Nodes != nil {
+		s.spawn(s.placer.run)
+	}
 	s.askSupport()
 	for _, r := range s.replicaList() {
 		r.firstLook()
@@ -324,6 +305,12 @@ func (s *Store) newReplica(d *Descriptor, a appliedState, id ReplicaID, init fun
 	if err != nil {
 		return nil, err
 	}
+	return s.addReplica(d, a, id, st, init)
+}
+
+// addReplica is newReplica, of a log that agrees with the applied state.
+func (s *Store) addReplica(d *Descriptor, a appliedState, id ReplicaID, st raftlog.State, init func(r *Replica)) (*Replica, error) {
+	var err error
 	r := &Replica{id: d.ID, replicaID: id, store: s}
 	r.queue = s.applies[uint64(d.ID)%uint64(len(s.applies))]
 	r.desc.Store(d)
@@ -360,9 +347,7 @@ func (s *Store) newReplica(d *Descriptor, a appliedState, id ReplicaID, init fun
 	if s.started.Load() {
 		s.reindex()
 	} // else Start does it, once for all
-	held := s.mu.orphans[d.ID]
-	s.mu.nOrphans -= len(held)
-	delete(s.mu.orphans, d.ID)
+	held := s.mu.orphans.take(d.ID)
 	s.mu.Unlock()
 	for _, f := range held {
 		if f.to == id {
@@ -373,44 +358,6 @@ func (s *Store) newReplica(d *Descriptor, a appliedState, id ReplicaID, init fun
 		r.poke(flagLook)
 	}
 	return r, nil
-}
-
-// recoverLog makes a range's log agree with its applied state, which runs ahead of the log only when a
-// snapshot had been ingested but the log not yet been reset.
-func (s *Store) recoverLog(id RangeID, a appliedState) (raftlog.State, error) {
-	st, err := s.log.Load(uint64(id))
-	if err != nil {
-		return st, err
-	}
-	if st.Exists && a.index < st.Truncated.Index {
-		return st, fmt.Errorf("range: %s: state at index %d but the log starts after %d: the state engine lost data",
-			id, a.index, st.Truncated.Index)
-	}
-	reset := !st.Exists || a.index > st.Last.Index
-	if !reset && a.index > st.Truncated.Index {
-		err := s.log.Scan(uint64(id), a.index, a.index+1, func(e *pb.Entry) (bool, error) {
-			reset = e.GetTerm() != a.term
-			return false, nil
-		})
-		if err != nil {
-			return st, err
-		}
-	}
-	if reset {
-		at := raftlog.Position{Index: a.index, Term: a.term}
-		st = raftlog.State{Exists: true, Truncated: at, Last: at, Hard: raftlog.HardState{
-			Term: max(st.Hard.Term, a.term), Vote: st.Hard.Vote, Commit: a.index,
-		}}
-		b := s.log.NewBatch()
-		b.Reset(uint64(id), at, st.Hard)
-		// What makes it durable is the first vote or append of the replica, synced after this.
-		if err := b.Commit(false); err != nil {
-			return st, err
-		}
-	}
-	st.Hard.Commit = min(max(st.Hard.Commit, a.index), st.Last.Index)
-	st.Hard.Term = max(st.Hard.Term, st.Last.Term)
-	return st, nil
 }
 
 // reindex rebuilds byKey. The caller holds mu.
@@ -565,7 +512,7 @@ func (r *Replica) endLease() truetime.Timestamp {
 	r.seq.Lock()
 	l := &r.lease
 	l.mu.Lock()
-	leads, ready := l.term != 0, l.ready && !l.frozen
+	leads, ready := l.term != 0, l.ready && !l.frozen && !l.held
 	until := max(l.published, l.last.until)
 	if leads {
 		l.frozen = true
@@ -624,12 +571,26 @@ func (s *Store) tickLoop() {
 	defer tick.Stop()
 	closing := time.NewTicker(s.cfg.CloseInterval)
 	defer closing.Stop()
+	ahead := time.NewTicker(s.cfg.AheadInterval)
+	defer ahead.Stop()
+	ahead.Stop()
+	closesAhead := false
 	for n := 0; ; n++ {
 		select {
 		case <-s.stop:
 			return
 		case <-closing.C:
 			s.publishClosed()
+			// Most stores have nothing to do more often.
+			if some := len(*s.ahead.Load()) > 0; some != closesAhead {
+				if closesAhead = some; some {
+					ahead.Reset(s.cfg.AheadInterval)
+				} else {
+					ahead.Stop()
+				}
+			}
+		case <-ahead.C:
+			s.publishAhead()
 		case <-tick.C:
 			sick := s.watchClock(n)
 			now := s.cfg.Clock.Now()
@@ -710,24 +671,21 @@ func (s *Store) HandleRaft(from NodeID, frame []byte) {
 	}
 }
 
-// Bounds on messages kept for ranges not here yet.
-const (
-	maxOrphans         = 1024
-	maxOrphansPerRange = 16
-)
-
 func (s *Store) route(from NodeID, rm raftMsg) {
 	r, ok := s.Replica(rm.rng)
 	im := inMsg{m: rm.m, from: from, epoch: rm.epoch}
 	if !ok {
+		now := s.cfg.Clock.Now().Latest
+		patience := truetime.Timestamp(strangerTicks * s.cfg.TickInterval)
 		s.mu.Lock()
-		defer s.mu.Unlock()
 		if _, ok := s.mu.replicas[rm.rng]; ok {
+			s.mu.Unlock()
 			return // just came; Raft repeats the message
 		}
-		if s.mu.nOrphans < maxOrphans && len(s.mu.orphans[rm.rng]) < maxOrphansPerRange {
-			s.mu.orphans[rm.rng] = append(s.mu.orphans[rm.rng], inFrame{ReplicaID(rm.m.GetTo()), im})
-			s.mu.nOrphans++
+		stranger := s.mu.orphans.keep(rm.rng, inFrame{ReplicaID(rm.m.GetTo()), im}, now, patience) && s.mu.creating[rm.rng] == nil
+		s.mu.Unlock()
+		if stranger {
+			s.answerStranger(from, rm)
 		}
 		return
 	}
@@ -764,8 +722,24 @@ func (s *Store) HandleCall(ctx context.Context, from NodeID, method Method, payl
 		defer cancel()
 		defer context.AfterFunc(s.ctx, cancel)()
 		return s.handleTransfer(ctx, from, payload)
+	case methodReport:
+		return s.handleReport(payload)
+	case methodOrder:
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(s.ctx, cancel)()
+		return s.handleOrder(ctx, payload)
 	case methodReplicaGone:
 		return s.handleReplicaGone(payload)
+	case methodNeighbour:
+		return s.handleNeighbour(payload)
+	case methodMergeFate:
+		return s.handleMergeFate(ctx, payload)
+	case methodAlign:
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(s.ctx, cancel)()
+		return s.handleAlign(ctx, payload)
 	}
 	return nil, fmt.Errorf("range: unknown method %d", method)
 }

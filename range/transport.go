@@ -29,10 +29,15 @@ const MaxBulkChunk = 1 << 20
 type Method uint8
 
 const (
-	methodSupport     Method = 1 // node-level lease votes
-	methodSafeTime    Method = 2 // a follower asks the leader to close a timestamp
-	methodHandoff     Method = 3 // a leader ships its volatile state before it hands over
-	methodTransfer    Method = 4 // a node asks the leader to transfer leadership
-	methodReplicaGone Method = 5 // a store asks whether a replica of its own was removed
-	methodReady       Method = 6 // a leader asks whether a node would take its lease over
+	methodSupport     Method = 1  // node-level lease votes
+	methodSafeTime    Method = 2  // a follower asks the leader to close a timestamp
+	methodHandoff     Method = 3  // a leader ships its volatile state before it hands over
+	methodTransfer    Method = 4  // a node asks the leader to transfer leadership
+	methodReplicaGone Method = 5  // a store asks whether a replica of its own was removed
+	methodReady       Method = 6  // a leader asks whether a node would take its lease over
+	methodReport      Method = 7  // the placer asks a store what it leads
+	methodOrder       Method = 8  // the placer has the leader of a range change it
+	methodMergeFate   Method = 9  // the leader of a frozen range asks its left neighbour whether it was merged
+	methodAlign       Method = 10 // asks the leader of a range for replicas on given nodes
+	methodNeighbour   Method = 11 // asks the leader of a range how large and how cold it is
 )

@@ -39,6 +39,7 @@ type Config struct {
 	ClockPollInterval      time.Duration // Default 500ms, for time servers of one's own.
 	CacheBytes             int64         // Block cache. Default 256 MiB.
 	RangeMaxBytes          int64         // A range that grows beyond it is split. At least 4 KiB. Default 512 MiB.
+	ReplaceAfter           time.Duration // How long a node may be down before its replicas are replaced. At least 1s. Default 5m.
 	DrainTimeout           time.Duration // How long SIGTERM waits for clients and leases. Default 10s.
 
 	// What follows is for the demo and for tests.
@@ -92,6 +93,9 @@ func (c *Config) check() error {
 	}
 	if c.ClockPollInterval == 0 {
 		c.ClockPollInterval = 500 * time.Millisecond
+	}
+	if c.ReplaceAfter == 0 {
+		c.ReplaceAfter = 5 * time.Minute
 	}
 	if c.DrainTimeout == 0 {
 		c.DrainTimeout = 10 * time.Second
@@ -157,6 +161,9 @@ func (c *Config) check() error {
 	}
 	if c.ClockPollInterval < 10*time.Millisecond || c.ClockPollInterval > time.Hour {
 		return flagErr("clock-poll-interval", fmt.Sprintf("%s is out of range", c.ClockPollInterval), "give a duration between 10ms and 1h")
+	}
+	if c.ReplaceAfter < time.Second {
+		return flagErr("replace-after", fmt.Sprintf("%s is out of range", c.ReplaceAfter), "give a duration of at least 1s")
 	}
 	if c.RangeMaxBytes < 4<<10 {
 		return flagErr("range-max-bytes", fmt.Sprintf("%d is too small", c.RangeMaxBytes), "give at least 4096")

@@ -136,6 +136,20 @@ func TestLatency(t *testing.T) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
+	world, err := ParseLatency("world", []string{"us-east", "eu-west", "ap-south"})
+	if err != nil || world.RoundTrip("eu-west", "us-east") != 80*time.Millisecond || world.RoundTrip("ap-south", "eu-west") != 150*time.Millisecond || world.RoundTrip("ap-south", "ap-south") != 0 {
+		t.Errorf("world: %+v, %v", world, err)
+	}
+	for i, a := range KnownRegions() {
+		for _, b := range KnownRegions()[:i] {
+			if d := world.RoundTrip(a, b); d < 20*time.Millisecond || d > 400*time.Millisecond {
+				t.Errorf("%s to %s: %s", a, b, d)
+			}
+		}
+	}
+	if _, err := ParseLatency("world", []string{"us-east", "mars"}); err == nil || !strings.Contains(err.Error(), `"mars"`) {
+		t.Errorf("mars: %v", err)
+	}
 	if off, _ := ParseLatency("off", nil); !off.Off() || off.RoundTrip("a", "b") != 0 {
 		t.Error("off adds latency")
 	}

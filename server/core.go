@@ -17,11 +17,15 @@ import (
 	ranges "github.com/meridian-db/meridian/range"
 	"github.com/meridian-db/meridian/server/rpc"
 	"github.com/meridian-db/meridian/sql"
+	"github.com/meridian-db/meridian/sql/backup"
 	"github.com/meridian-db/meridian/sql/catalog"
+	"github.com/meridian-db/meridian/sql/jobs"
 	"github.com/meridian-db/meridian/sql/pgcatalog"
+	"github.com/meridian-db/meridian/sql/pushdown"
 	"github.com/meridian-db/meridian/truetime"
 	"github.com/meridian-db/meridian/txn"
 	"github.com/meridian-db/meridian/txn/participant"
+	"github.com/meridian-db/meridian/txn/protect"
 	"github.com/meridian-db/meridian/txn/txnpb"
 )
 
@@ -44,12 +48,13 @@ type CoreConfig struct {
 	Clock     truetime.Clock // Required.
 	Network   Network        // Required.
 	Nodes     ranges.NodeLister
-	Nearness  func(ranges.NodeID) int         // Rank of other nodes by distance. Default: all alike.
-	FirstHint func() *ranges.Descriptor       // Where the first range is when no replica is here. Default: unknown.
-	Rand      *rand.Rand                      // Default: seeded from the runtime.
-	Logger    *slog.Logger                    // Default: discards.
-	Tracer    func(layer string) trace.Tracer // nil tracer: off. Default: off.
-	Metrics   prometheus.Registerer           // Default: none.
+	Nearness  func(ranges.NodeID) int           // Rank of other nodes by distance. Default: all alike.
+	RoundTrip func(ranges.NodeID) time.Duration // Measured, zero when unknown. Default: always zero.
+	FirstHint func() *ranges.Descriptor         // Where the first range is when no replica is here. Default: unknown.
+	Rand      *rand.Rand                        // Default: seeded from the runtime.
+	Logger    *slog.Logger                      // Default: discards.
+	Tracer    func(layer string) trace.Tracer   // nil tracer: off. Default: off.
+	Metrics   prometheus.Registerer             // Default: none.
 
 	Failed            func(error)               // Told when the store has stopped because of its disk. Default: panics.
 	CacheBytes        int64                     // Block cache of the state engine. Default 256 MiB.
@@ -60,7 +65,11 @@ type CoreConfig struct {
 	TuneParticipant   func(*participant.Config) // Tests.
 	TuneTxn           func(*txn.Config)         // Tests.
 	TuneSQL           func(*sql.Config)         // Tests.
+	TuneBackup        func(*backup.Config)      // Tests.
 	Providers         *pgcatalog.Providers      // What system views show of the node. Default: nothing.
+	// ReplaceAfter is how long a node may be down before its replicas are replaced. Default 5m.
+	ReplaceAfter time.Duration
+	NodeAdmin    sql.NodeAdmin // What SQL functions about nodes do. Default: they are refused.
 	// Signal reaches sessions of other nodes. Default: there are none.
 	Signal func(ctx context.Context, node, pid int32, sig sql.Signal) (bool, error)
 }
@@ -75,6 +84,7 @@ type Core struct {
 	DB           *txn.DB
 	Catalog      *catalog.Manager
 	SQL          *sql.Server
+	Jobs         *jobs.Registry
 	sqlStarted   atomic.Bool
 	notify       *notifier
 	closers      []func() error // in the order of opening
@@ -148,7 +158,10 @@ func OpenCore(cfg CoreConfig) (c *Core, err error) {
 	}
 	c.onClose(c.Engine.Close)
 
-	pc := participant.Config{NodeID: cfg.NodeID, Clock: cfg.Clock, Logger: cfg.Logger, Tracer: cfg.Tracer("txn"), Metrics: cfg.Metrics}
+	pc := participant.Config{NodeID: cfg.NodeID, Clock: cfg.Clock, Logger: cfg.Logger, Tracer: cfg.Tracer("txn"), Metrics: cfg.Metrics,
+		Programs: pushdown.NewPrograms()}
+	guard := protect.NewGuard(cfg.Clock, cfg.Logger, func(ctx context.Context) ([]protect.Record, error) { return protect.List(ctx, c.DB) })
+	pc.Protected = guard.Limit
 	if cfg.TuneParticipant != nil {
 		cfg.TuneParticipant(&pc)
 	}
@@ -168,9 +181,9 @@ func OpenCore(cfg CoreConfig) (c *Core, err error) {
 	c.Participants.SetRouter(c.DB)
 
 	rc := ranges.Config{NodeID: cfg.NodeID, Engine: c.Engine, FS: cfg.FS, Dir: cfg.Dir, Clock: cfg.Clock,
-		Transport: cfg.Network.Ranges(), NewMachine: c.Participants.NewMachine, Meta: c.DB, Nodes: cfg.Nodes,
+		Transport: cfg.Network.Ranges(), NewMachine: c.Participants.NewMachine, Meta: c.DB, Locate: c.DB.Lookup, Nodes: cfg.Nodes,
 		Logger: cfg.Logger, Tracer: cfg.Tracer("range"), Metrics: cfg.Metrics, Rand: fork(), ReplicationFactor: cfg.ReplicationFactor,
-		SplitBytes: cfg.RangeMaxBytes, Failed: cfg.Failed}
+		SplitBytes: cfg.RangeMaxBytes, ReplaceAfter: cfg.ReplaceAfter, Policies: policyReader{c.DB}, RoundTrip: cfg.RoundTrip, Failed: cfg.Failed}
 	if cfg.TuneRanges != nil {
 		cfg.TuneRanges(&rc)
 	}

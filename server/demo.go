@@ -21,7 +21,7 @@ import (
 type DemoConfig struct {
 	Regions        []string     // Default us-east, eu-west, ap-south.
 	NodesPerRegion int          // Default 1.
-	Latency        string       // off, lan, wan or a file: between regions. Default off.
+	Latency        string       // off, lan, wan, world or a file: between regions. Default off.
 	SQLAddr        string       // Of node 0; node k's port is k higher. Port 0: the kernel chooses. Default 127.0.0.1:5433.
 	HTTPAddr       string       // Likewise. Default 127.0.0.1:8080.
 	Data           string       // Holds one store for each node. Required.
@@ -72,7 +72,7 @@ func StartDemo(ctx context.Context, cfg DemoConfig) (d *Demo, err error) {
 		}
 	}
 	if _, err := ParseLatency(cfg.Latency, cfg.Regions); err != nil {
-		return nil, flagErr("latency", err.Error(), "give off, lan, wan or the name of a file")
+		return nil, flagErr("latency", err.Error(), "give off, lan, wan, world or the name of a file")
 	}
 	d = &Demo{cache: mvcc.NewCache(256 << 20)}
 	defer func() {
@@ -194,7 +194,8 @@ func (d *Demo) Failed() <-chan error {
 			case <-s.Failed():
 			case <-s.bgCtx.Done(): // which follows a failure, too
 			}
-			if err := s.Failure(); err != nil {
+			var left errDecommissioned
+			if err := s.Failure(); err != nil && !errors.As(err, &left) {
 				failed <- err
 			}
 		}()

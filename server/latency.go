@@ -16,8 +16,8 @@ type Latency struct {
 	other time.Duration               // between two different regions that are not in pairs
 }
 
-// ParseLatency reads the value of --latency: "off", "lan" (0.5 ms between regions), "wan" (30 to 120 ms), or the name
-// of a file with lines "REGION REGION ROUND-TRIP", as in "eu-west us-east 80ms"; "* * 50ms" is for all other pairs.
+// ParseLatency reads the value of --latency: "off", "lan" (0.5 ms between regions), "wan" (30 to 120 ms), "world" (what
+// lies between the regions of KnownRegions, which all must be of), or the name of a file with lines "REGION REGION ROUND-TRIP", as in "eu-west us-east 80ms"; "* * 50ms" is for all other pairs.
 // regions gives "wan" its distances: neighbours in the list are near.
 func ParseLatency(s string, regions []string) (Latency, error) {
 	switch s {
@@ -25,6 +25,13 @@ func ParseLatency(s string, regions []string) (Latency, error) {
 		return Latency{}, nil
 	case "lan":
 		return Latency{other: 500 * time.Microsecond}, nil
+	case "world":
+		for _, r := range regions {
+			if _, ok := regionRoundTrips[r]; !ok {
+				return Latency{}, fmt.Errorf("the distances of region %q are not known; those of %s are", r, strings.Join(KnownRegions(), ", "))
+			}
+		}
+		return worldLatency(), nil
 	case "wan":
 		l := Latency{pairs: map[[2]string]time.Duration{}, other: 60 * time.Millisecond}
 		for i, a := range regions {
@@ -36,7 +43,7 @@ func ParseLatency(s string, regions []string) (Latency, error) {
 	}
 	f, err := os.Open(s)
 	if err != nil {
-		return Latency{}, fmt.Errorf("want off, lan, wan or a file with lines \"REGION REGION 80ms\": %w", err)
+		return Latency{}, fmt.Errorf("want off, lan, wan, world or a file with lines \"REGION REGION 80ms\": %w", err)
 	}
 	defer f.Close()
 	return readLatency(f, s)

@@ -28,6 +28,8 @@ type joinResponse struct {
 	Cluster string          `json:"cluster"`
 	ID      ranges.NodeID   `json:"id"`
 	Nodes   json.RawMessage `json:"nodes"` // a digest
+	// Refused says why the node cannot be a member, for good. Asking again is of no use.
+	Refused string `json:"refused,omitempty"`
 }
 
 const maxJoinBytes = 64 << 10
@@ -50,6 +52,13 @@ func (s *Server) handleJoin(ctx context.Context, payload []byte) ([]byte, error)
 	check.ID = max(check.ID, 1)
 	if err := check.check(); err != nil {
 		return nil, fmt.Errorf("join request: %w", err)
+	}
+	if s.registry.member(req.Record.ID) == memberDecommissioned && req.Cluster != "" {
+		return json.Marshal(joinResponse{Cluster: id.ClusterID, Refused: errDecommissioned{req.Record.ID}.Error()})
+	}
+	oldest, newest := req.Record.supports()
+	if err := fits(oldest, newest, s.registry.version()); err != nil {
+		return json.Marshal(joinResponse{Cluster: id.ClusterID, Refused: err.Error()})
 	}
 	if s.hostClockOnly {
 		return nil, errors.New("this node takes its host's clock for the time, which other hosts do not share; restart it with --time-source")
@@ -93,6 +102,9 @@ func allocateNode(ctx context.Context, db kv.DB, clock truetime.Clock, rec NodeR
 		if err != nil {
 			return err
 		}
+		if err := fitsNow(ctx, tx, rec); err != nil {
+			return err
+		}
 		rec.ID = 0
 		for _, n := range known {
 			next = max(next, uint64(n.ID)+1)
@@ -113,6 +125,19 @@ func allocateNode(ctx context.Context, db kv.DB, clock truetime.Clock, rec NodeR
 		return putNode(tx, rec)
 	})
 	return rec, err
+}
+
+// fitsNow checks a node's build against the cluster's version in the database, which cannot move before the transaction
+// has ended.
+func fitsNow(ctx context.Context, tx kv.Txn, rec NodeRecord) error {
+	v, err := readVersion(ctx, tx, kv.LockShared)
+	if err != nil {
+		return err
+	}
+	if err := fits(rec.OldestVersion, rec.NewestVersion, v); err != nil {
+		return fmt.Errorf("%w: %w", errRefused, err)
+	}
+	return nil
 }
 
 func putNode(tx kv.Txn, rec NodeRecord) error {
@@ -141,15 +166,25 @@ func scanNodes(ctx context.Context, tx kv.Txn) ([]NodeRecord, error) {
 }
 
 // announce makes the database's record of this node agree with the node, and learns the others'.
-func announce(ctx context.Context, db kv.DB, rec NodeRecord) ([]NodeRecord, error) {
-	var all []NodeRecord
-	err := inTxn(ctx, db, "announce", func(tx kv.Txn) (err error) {
+func announce(ctx context.Context, db kv.DB, rec NodeRecord) (all []NodeRecord, members []memberState, err error) {
+	err = inTxn(ctx, db, "announce", func(tx kv.Txn) (err error) {
 		if all, err = scanNodes(ctx, tx); err != nil {
+			return err
+		}
+		if members, err = scanMembers(ctx, tx); err != nil {
+			return err
+		}
+		for _, m := range members {
+			if m.ID == rec.ID && m.State == memberDecommissioned {
+				return fmt.Errorf("%w: %w", errRefused, errDecommissioned{rec.ID})
+			}
+		}
+		if err := fitsNow(ctx, tx, rec); err != nil {
 			return err
 		}
 		for _, n := range all {
 			if n.ID == rec.ID && n.StoreID != rec.StoreID {
-				return fmt.Errorf("node %s is recorded with another store (%s): this store is a copy, or was replaced", rec.ID, n.StoreID)
+				return fmt.Errorf("%w: node %s is recorded with another store (%s): this store is a copy, or was replaced", errRefused, rec.ID, n.StoreID)
 			}
 			if n.ID == rec.ID && n.Version >= rec.Version {
 				return nil
@@ -157,8 +192,11 @@ func announce(ctx context.Context, db kv.DB, rec NodeRecord) ([]NodeRecord, erro
 		}
 		return putNode(tx, rec)
 	})
-	return all, err
+	return all, members, err
 }
+
+// errRefused reports that a node cannot be a member, whoever it asks.
+var errRefused = errors.New("refused by the cluster")
 
 // found makes this store the first of a new cluster.
 func found(id Identity) Identity {
@@ -176,6 +214,9 @@ func (s *Server) join(ctx context.Context, net *rpc.Network, req joinRequest) (j
 		resp, err := joinOnce(ctx, net, s.cfg.Join, "", payload)
 		if err == nil {
 			return resp, nil
+		}
+		if errors.Is(err, errRefused) {
+			return joinResponse{}, flagErr("join", err.Error(), "see above")
 		}
 		if ctx.Err() != nil {
 			return joinResponse{}, err
@@ -212,6 +253,9 @@ func joinOnce(ctx context.Context, net *rpc.Network, seeds []string, want string
 			var a answer
 			if a.err = err; err == nil {
 				a.err = json.Unmarshal(b, &a.resp)
+			}
+			if a.err == nil && a.resp.Refused != "" {
+				a.err = fmt.Errorf("%s: %w: %s", seed, errRefused, a.resp.Refused)
 			}
 			if want != "" && a.err == nil && a.resp.Cluster != want {
 				a.err = fmt.Errorf("%s: %w: it is in cluster %s, this store in cluster %s", seed, errWrongCluster, a.resp.Cluster, want)

@@ -26,6 +26,15 @@ func TuneMemory(getenv func(string) string) {
 	}
 }
 
+// statementMemory is what all statements of a node may hold together: a quarter of what the process may have, but that
+// of two large statements at least.
+func statementMemory(limit int64) int64 {
+	if limit <= 0 {
+		return 1 << 30
+	}
+	return max(limit/4, 512<<20)
+}
+
 // memoryLimit returns the bytes that the process may have: those of its container, else of the machine; 0 if unknown.
 func memoryLimit(read func(string) ([]byte, error)) int64 {
 	limit := int64(0)

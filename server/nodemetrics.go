@@ -1,10 +1,12 @@
 package server
 
 import (
+	"cmp"
 	"crypto/x509"
 	"encoding/pem"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -21,7 +23,7 @@ var (
 	descFailedNode  = prometheus.NewDesc("meridian_node_failed", "1 once the node cannot go on, as /healthz says.", nil, nil)
 	descNodes       = prometheus.NewDesc("meridian_cluster_nodes", "Nodes of the cluster, as this one sees them.", []string{"live"}, nil)
 	descCert        = prometheus.NewDesc("meridian_certificate_expiry_timestamp_seconds", "When the certificate in --certs ends.", []string{"file"}, nil)
-	descUnderRepl   = prometheus.NewDesc("meridian_range_underreplicated", "Ranges led here with fewer live voters than they should have.", nil, nil)
+	descUnderRepl   = prometheus.NewDesc("meridian_range_underreplicated", "Ranges led here with fewer live and up-to-date voters than they should have.", nil, nil)
 	descNoQuorum    = prometheus.NewDesc("meridian_range_unavailable", "Ranges with a replica here of whose voters no majority is live, as this node sees it.", nil, nil)
 	descNoLeader    = prometheus.NewDesc("meridian_range_leaderless", "Replicas here that know no leader of their range.", nil, nil)
 	descFailedRepl  = prometheus.NewDesc("meridian_range_replicas_broken", "Replicas here that are out of service because they could not apply an entry.", nil, nil)
@@ -78,7 +80,7 @@ func (c nodeCollector) Collect(ch chan<- prometheus.Metric) {
 		if st.Desc == nil {
 			continue
 		}
-		voters, up := 0, 0
+		voters, up, behind := 0, 0, 0
 		for _, r := range st.Desc.Replicas {
 			if r.Type == ranges.Learner {
 				continue
@@ -86,11 +88,15 @@ func (c nodeCollector) Collect(ch chan<- prometheus.Metric) {
 			if voters++; live[r.Node] {
 				up++
 			}
+			if live[r.Node] && slices.Contains(st.Behind, r.Node) {
+				behind++
+			}
 		}
 		if 2*up <= voters {
 			unavailable++
 		}
-		if st.IsLeader && up < min(replicationFactor, len(live)) {
+		pol, _ := s.core.Store.PolicyAt(st.Desc.Start)
+		if st.IsLeader && up-behind < min(cmp.Or(pol.Replicas, replicationFactor), len(live)) {
 			under++
 		}
 		if st.Leader == 0 && !st.IsLeader {

@@ -18,6 +18,7 @@ import (
 
 	ranges "github.com/meridian-db/meridian/range"
 	"github.com/meridian-db/meridian/server/rpc"
+	"github.com/meridian-db/meridian/truetime"
 )
 
 // NodeRecord is what the cluster knows about a node.
@@ -33,6 +34,9 @@ type NodeRecord struct {
 	// Version orders the records of one node: TrueTime at its last change, by the node itself.
 	Version  int64 `json:"version"`
 	Draining bool  `json:"draining,omitempty"`
+	// The cluster versions that its build knows.
+	OldestVersion ClusterVersion `json:"oldest,omitempty"`
+	NewestVersion ClusterVersion `json:"newest,omitempty"`
 }
 
 func (r NodeRecord) check() error {
@@ -57,12 +61,16 @@ type registry struct {
 	net    Network
 	first  func() *ranges.Descriptor // this node's replica of the first range, nil when it has none
 	change func()                    // called after records changed, without the lock
+	now    func() truetime.Timestamp // for since when a node is down
 
 	saving sync.Mutex // one writer of the NODES file at a time
 	mu     struct {
 		sync.Mutex
-		nodes map[ranges.NodeID]NodeRecord
-		first *ranges.Descriptor // newest heard of
+		nodes   map[ranges.NodeID]NodeRecord
+		members map[ranges.NodeID]memberState
+		version ClusterVersion                       // newest heard of; zero: none
+		down    map[ranges.NodeID]truetime.Timestamp // since when a node is known not to be connected
+		first   *ranges.Descriptor                   // newest heard of
 	}
 	stop context.CancelFunc
 	wg   sync.WaitGroup
@@ -80,13 +88,19 @@ type digest struct {
 	Sum   uint64       `json:"sum"`
 	Nodes []NodeRecord `json:"nodes,omitempty"`
 	First []byte       `json:"first,omitempty"`
+	// Members and Cluster were not there in the first builds.
+	Members []memberState  `json:"members,omitempty"`
+	Cluster ClusterVersion `json:"cluster,omitempty"`
 }
 
 func newRegistry(fs vfs.FS, dir string, self ranges.NodeID, log *slog.Logger) *registry {
 	r := &registry{fs: fs, dir: dir, self: self, log: log, poke: make(chan struct{}, 1)}
 	r.mu.nodes = map[ranges.NodeID]NodeRecord{}
+	r.mu.members = map[ranges.NodeID]memberState{}
+	r.mu.down = map[ranges.NodeID]truetime.Timestamp{}
 	r.first = func() *ranges.Descriptor { return nil }
 	r.change = func() {}
+	r.now = func() truetime.Timestamp { return 0 }
 	return r
 }
 
@@ -204,7 +218,73 @@ func (r *registry) mergeBytes(b []byte) (digest, error) {
 		}
 	}
 	r.merge(d.Nodes, first)
+	r.mergeMembers(d.Members)
+	r.mergeVersion(d.Cluster)
 	return d, nil
+}
+
+// mergeMembers takes over what the cluster has decided about nodes.
+func (r *registry) mergeMembers(list []memberState) {
+	changed := false
+	r.mu.Lock()
+	for _, m := range list {
+		if m.check() == nil && (m.Version > r.mu.members[m.ID].Version) && (len(r.mu.members) < maxNodes || r.mu.members[m.ID].ID != 0) {
+			r.mu.members[m.ID] = m
+			changed = true
+		}
+	}
+	r.mu.Unlock()
+	if changed {
+		r.changed()
+	}
+}
+
+// mergeVersion takes over the cluster's version, which only grows.
+func (r *registry) mergeVersion(v ClusterVersion) bool {
+	r.mu.Lock()
+	newer := v > r.mu.version
+	if newer {
+		r.mu.version = v
+	}
+	r.mu.Unlock()
+	if newer {
+		r.changed()
+	}
+	return newer
+}
+
+// version returns the cluster's version, zero while it is not known.
+func (r *registry) version() ClusterVersion {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.mu.version
+}
+
+// member returns what the cluster has decided about a node.
+func (r *registry) member(id ranges.NodeID) Membership {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.mu.members[id].State
+}
+
+// downSince returns since when this node knows that another is not connected, zero if it is.
+func (r *registry) downSince(id ranges.NodeID) truetime.Timestamp {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.mu.down[id]
+}
+
+// replaced reports whether another store has taken a node's address over, as when a node whose store was lost is
+// started with an empty one: the node does not come back, unless it announces itself from elsewhere.
+func (r *registry) replaced(n NodeRecord) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, o := range r.mu.nodes {
+		if o.ID != n.ID && o.RPCAddr == n.RPCAddr && o.StoreID != n.StoreID && o.Version > n.Version {
+			return true
+		}
+	}
+	return false
 }
 
 // changed persists the records and tells the layers and the peers.
@@ -243,6 +323,15 @@ func (r *registry) encode() []byte {
 	if first != nil {
 		fmt.Fprintf(h, "%d", first.Generation)
 	}
+	for _, m := range r.mu.members {
+		d.Members = append(d.Members, m)
+	}
+	slices.SortFunc(d.Members, func(a, b memberState) int { return int(a.ID) - int(b.ID) })
+	for _, m := range d.Members {
+		fmt.Fprintf(h, " %d=%d", m.ID, m.Version)
+	}
+	d.Cluster = r.mu.version
+	fmt.Fprintf(h, " v%d", d.Cluster)
 	d.Sum = h.Sum64()
 	b, err := json.Marshal(d)
 	if err != nil {
@@ -327,13 +416,25 @@ func (r *registry) live() int {
 	return n
 }
 
-// Nodes implements ranges.NodeLister.
+// Nodes implements ranges.NodeLister. Nodes that have been decommissioned are none any more.
 func (r *registry) Nodes() []ranges.NodeInfo {
 	recs := r.list()
 	out := make([]ranges.NodeInfo, 0, len(recs))
 	for _, n := range recs {
+		state := r.member(n.ID)
+		if state == memberDecommissioned {
+			continue
+		}
 		live := n.ID == r.self || r.net != nil && r.net.Connected(n.ID)
-		out = append(out, ranges.NodeInfo{ID: n.ID, Region: n.Region, Zone: n.Zone, Live: live, Draining: n.Draining})
+		r.mu.Lock()
+		if _, known := r.mu.down[n.ID]; live {
+			delete(r.mu.down, n.ID)
+		} else if !known {
+			r.mu.down[n.ID] = r.now()
+		}
+		r.mu.Unlock()
+		out = append(out, ranges.NodeInfo{ID: n.ID, Region: n.Region, Zone: n.Zone, Live: live, Draining: n.Draining,
+			Decommissioning: state == memberDecommissioning, Lost: !live && r.replaced(n)})
 	}
 	return out
 }
@@ -344,6 +445,7 @@ const (
 	opView   byte = 'v'
 	opSignal byte = 's' // signal, PID: of pg_cancel_backend and pg_terminate_backend
 	opCancel byte = 'c' // PID, key: a cancel request of a client
+	opDrain  byte = 'd' // meridian.drain_node
 )
 
 var errUnknownOp = errors.New("unknown operation")

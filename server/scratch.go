@@ -48,10 +48,16 @@ func (f *scratchFile) Write(b []byte) (int, error) { return f.w.Write(b) }
 
 // Reader implements exec.ScratchFile.
 func (f *scratchFile) Reader() (io.Reader, error) {
-	err := f.w.Close()
-	if f.w = nil; err != nil {
-		return nil, err
+	if f.w != nil {
+		err := f.w.Close()
+		if f.w = nil; err != nil {
+			return nil, err
+		}
 	}
+	if f.r != nil {
+		_ = f.r.Close()
+	}
+	var err error
 	f.r, err = f.fs.Open(f.path)
 	return f.r, err
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,6 +23,7 @@ import (
 	ranges "github.com/meridian-db/meridian/range"
 	"github.com/meridian-db/meridian/server/rpc"
 	"github.com/meridian-db/meridian/truetime"
+	"github.com/meridian-db/meridian/txn"
 )
 
 // Server is one node of a cluster, with its sockets. New opens them and checks everything that can be checked
@@ -47,7 +50,8 @@ type Server struct {
 	failed   atomic.Pointer[error]
 	failedc  chan struct{} // closed when failed has been set
 	noDrain  atomic.Bool
-	lock     func() // releases the store's lock
+	leaving  atomic.Bool // decommissioned, and ending for it
+	lock     func()      // releases the store's lock
 	closers  []closer
 	stopOnce sync.Once
 	stopErr  error
@@ -97,7 +101,7 @@ func New(cfg Config) (_ *Server, err error) {
 		}
 	}()
 	if s.latency, err = ParseLatency(cfg.SimulatedLatency, cfg.Regions); err != nil {
-		return nil, flagErr("simulated-latency", err.Error(), "give off, lan, wan or the name of a file")
+		return nil, flagErr("simulated-latency", err.Error(), "give off, lan, wan, world or the name of a file")
 	}
 	if cfg.Certs != "" {
 		if s.certs, err = LoadCerts(cfg.Certs); err != nil {
@@ -121,6 +125,12 @@ func New(cfg Config) (_ *Server, err error) {
 	}
 	s.registry = newRegistry(cfg.FS, cfg.Store, s.identity.NodeID, s.log)
 	s.registry.load()
+	if s.registry.member(s.identity.NodeID) == memberDecommissioned {
+		return nil, flagErr("store", errDecommissioned{s.identity.NodeID}.Error(), "give an empty directory")
+	}
+	if err := s.checkVersion(); err != nil {
+		return nil, err
+	}
 	srcs, hostOnly, err := cfg.sources(s.identity.Member())
 	if err != nil {
 		return nil, err
@@ -280,7 +290,8 @@ func (s *Server) record() NodeRecord {
 		adv = s.RPCAddr()
 	}
 	return NodeRecord{ID: s.identity.NodeID, StoreID: s.identity.StoreID, RPCAddr: adv, SQLAddr: s.SQLAddr(), HTTPAddr: s.HTTPAddr(),
-		Region: s.cfg.Region, Zone: s.cfg.Zone, Build: Version, Version: int64(s.clock.Now().Latest)}
+		Region: s.cfg.Region, Zone: s.cfg.Zone, Build: Version, Version: int64(s.clock.Now().Latest),
+		OldestVersion: oldestVersion, NewestVersion: newestVersion}
 }
 
 // startRPC makes the network and settles who this node is.
@@ -368,8 +379,8 @@ func (s *Server) startCore(ctx context.Context) error {
 	s.onClose("tracing", func(context.Context) error { return s.tel.Close() })
 	cc := CoreConfig{NodeID: s.identity.NodeID, FS: s.cfg.FS, Dir: s.cfg.Store, Clock: s.clock, Network: s.rpc,
 		Nodes: s.registry, FirstHint: s.registry.firstRange, Logger: s.log, Tracer: s.tel.Tracer, Metrics: s.reg,
-		CacheBytes: s.cfg.CacheBytes, RangeMaxBytes: s.cfg.RangeMaxBytes, Cache: s.cfg.Cache, Nearness: s.nearness,
-		Providers: s.providers(), Signal: s.signal, Failed: s.storeFailed}
+		CacheBytes: s.cfg.CacheBytes, RangeMaxBytes: s.cfg.RangeMaxBytes, Cache: s.cfg.Cache, Nearness: s.nearness, RoundTrip: s.rpc.RTT,
+		Providers: s.providers(), Signal: s.signal, NodeAdmin: nodeAdmin{s}, ReplaceAfter: s.cfg.ReplaceAfter, Failed: s.storeFailed}
 	if s.cfg.TuneCore != nil {
 		s.cfg.TuneCore(&cc)
 	}
@@ -397,7 +408,8 @@ func (s *Server) startCore(ctx context.Context) error {
 		return err
 	}
 	rec := s.record()
-	s.registry.change = core.Store.NodesChanged
+	s.registry.change = s.membersChanged
+	s.registry.now = func() truetime.Timestamp { return s.clock.Now().Latest }
 	s.registry.merge([]NodeRecord{rec}, nil)
 	s.registry.start(s.rpc)
 	s.onClose("registry", func(context.Context) error { s.registry.close(); return nil })
@@ -411,12 +423,14 @@ func (s *Server) startCore(ctx context.Context) error {
 		if err := core.PublishMeta(ctx); err != nil {
 			return fmt.Errorf("write the meta records: %w", err)
 		}
-		if _, err := announce(ctx, core.DB, rec); err != nil {
+		if _, _, err := announce(ctx, core.DB, rec); err != nil {
 			return fmt.Errorf("record this node: %w", err)
 		}
 		s.identity.Founding = false
+		s.background(s.memberLoop)
 		return s.identity.Save(s.cfg.FS, s.cfg.Store)
 	}
+	s.background(s.memberLoop)
 	// Everyone else's record is a correction, which may wait until the ranges can be reached.
 	s.background(func() { s.announceLoop(rec) })
 	wctx, refused := context.WithCancelCause(ctx)
@@ -472,6 +486,9 @@ func (s *Server) hello(seed string, payload []byte, refused context.CancelCauseF
 			s.fail(err)
 			refused(err)
 			return
+		case errors.Is(err, errRefused):
+			refused(s.refuse(err))
+			return
 		}
 		select {
 		case <-time.After(wait):
@@ -480,13 +497,26 @@ func (s *Server) hello(seed string, payload []byte, refused context.CancelCauseF
 	}
 }
 
+// refuse ends the node because the cluster will not have it.
+func (s *Server) refuse(err error) error {
+	err = flagErr("store", oneLine(err), "the store has not been changed")
+	s.log.Error("refused by the cluster", "err", err)
+	s.fail(err)
+	return err
+}
+
 func (s *Server) announceLoop(rec NodeRecord) {
 	for s.bgCtx.Err() == nil {
 		ctx, cancel := context.WithTimeout(s.bgCtx, 30*time.Second)
-		all, err := announce(ctx, s.core.DB, rec)
+		all, members, err := announce(ctx, s.core.DB, rec)
 		cancel()
 		if err == nil {
 			s.registry.merge(all, nil)
+			s.registry.mergeMembers(members)
+			return
+		}
+		if errors.Is(err, errRefused) {
+			s.refuse(err)
 			return
 		}
 		if s.bgCtx.Err() == nil {
@@ -534,7 +564,7 @@ func (s *Server) waitReplicated(ctx context.Context) {
 	}
 }
 
-// replicated reports whether every range whose leader answers has enough voters on nodes that are up.
+// replicated reports whether every range whose leader answers has enough voters that are up, and up to date.
 func (s *Server) replicated(ctx context.Context) bool {
 	live := map[int64]bool{}
 	for _, n := range s.registry.Nodes() {
@@ -557,29 +587,36 @@ func (s *Server) replicated(ctx context.Context) bool {
 		led[r.ID] = true
 		up := 0
 		for _, n := range r.Replicas {
-			if live[n] {
+			if live[n] && !slices.Contains(r.Behind, n) {
 				up++
 			}
 		}
-		if up < replicationFactor || len(r.Learners) > 0 {
+		if up < min(cmp.Or(r.Wanted, replicationFactor), len(live)) || len(r.Learners) > 0 {
 			return false
 		}
 	}
 	return led[uint64(firstRangeID)] && led[uint64(firstDataRangeID)]
 }
 
-// nearness ranks nodes: same zone, same region, others by simulated distance.
+// unmeasured is the distance to a node in another region that has not answered a ping.
+const unmeasured = 10 * time.Second
+
+// nearness ranks nodes: same zone, same region, others by the round trip measured last. One that has not been measured
+// is farther than any that has.
 func (s *Server) nearness(id ranges.NodeID) int {
 	n, ok := s.registry.get(id)
 	switch {
 	case !ok:
-		return 1 << 20
+		return 1 << 30
 	case n.Region == s.cfg.Region && n.Zone == s.cfg.Zone:
 		return 1
 	case n.Region == s.cfg.Region:
-		return 2
+		return txn.FarRank - 1
 	}
-	return 3 + int(s.latency.RoundTrip(s.cfg.Region, n.Region)/time.Microsecond)
+	if rtt := s.rpc.RTT(id); rtt > 0 {
+		return txn.FarRank + int(min(rtt, unmeasured)/time.Microsecond)
+	}
+	return txn.FarRank + int(unmeasured/time.Microsecond)
 }
 
 // handleServer answers requests of other nodes' Servers.
@@ -596,6 +633,9 @@ func (s *Server) handleServer(ctx context.Context, from ranges.NodeID, payload [
 		return s.handleSignal(payload[1:])
 	case opCancel:
 		return s.handleCancel(payload[1:])
+	case opDrain:
+		s.drain()
+		return nil, nil
 	}
 	return nil, errUnknownOp
 }
@@ -653,7 +693,7 @@ func (s *Server) closeClients(ctx context.Context) {
 
 // majority reports whether this node and those it is connected to are most of the cluster.
 func (s *Server) majority() bool {
-	nodes, up := s.registry.list(), 1
+	nodes, up := s.registry.Nodes(), 1
 	for _, n := range nodes {
 		if n.ID != s.identity.NodeID && s.rpc.Connected(n.ID) {
 			up++
@@ -693,9 +733,12 @@ func (s *Server) stop(ctx context.Context) error {
 	s.stopOnce.Do(func() {
 		was := nodeState(s.state.Load())
 		s.setState(stateDraining)
+		if s.core != nil && !s.noDrain.Load() {
+			s.announceDraining()
+		}
 		s.closeClients(ctx)
 		s.stopCatalog()
-		if s.core != nil && was == stateServing && !s.noDrain.Load() && s.Failure() == nil {
+		if s.core != nil && (was == stateServing || was == stateDraining) && !s.noDrain.Load() && s.Failure() == nil {
 			if err := s.core.Drain(ctx); err != nil {
 				s.log.Warn("not all leases could be handed over", "err", err)
 			}

@@ -4,14 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	ranges "github.com/meridian-db/meridian/range"
 
 	"github.com/meridian-db/meridian/pgwire"
 	"github.com/meridian-db/meridian/server/rpc"
 	"github.com/meridian-db/meridian/sql"
+	"github.com/meridian-db/meridian/sql/backup"
 	"github.com/meridian-db/meridian/sql/catalog"
+	"github.com/meridian-db/meridian/sql/exec"
+	"github.com/meridian-db/meridian/sql/jobs"
 	"github.com/meridian-db/meridian/sql/pgcatalog"
+	"github.com/meridian-db/meridian/sql/replication"
 )
 
 // openSQL makes the catalog and the SQL layer of the core; StartSQL brings them up.
@@ -33,20 +38,46 @@ func (c *Core) openSQL() (err error) {
 		return err
 	}
 	sc := sql.Config{DB: c.DB, Catalog: cat, Version: Version, NodeID: int32(cfg.NodeID), Log: cfg.Logger, Tracer: cfg.Tracer("sql")}
+	if sc.Replication, err = replication.NewService(replication.Config{DB: c.DB, Catalog: c.Catalog, Clock: cfg.Clock}); err != nil {
+		return err
+	}
+	if cfg.Metrics != nil {
+		cfg.Metrics.MustRegister(sc.Replication)
+	}
 	// Nothing is delivered before c.SQL is there: notifications come from its sessions, and from the network.
 	c.notify = newNotifier(notifierConfig{Self: cfg.NodeID, Clock: cfg.Clock, Network: cfg.Network, Nodes: cfg.Nodes, Log: cfg.Logger,
 		Deliver: func(list []sql.Notification) { c.SQL.Deliver(list) }})
 	c.onClose(func() error { c.notify.close(); return nil })
 	cfg.Network.Register(rpc.ServiceNotify, c.notify.handle)
-	sc.Notifier, sc.Signal = c.notify, cfg.Signal
+	sc.Notifier, sc.Signal, sc.NodeAdmin = c.notify, cfg.Signal, cfg.NodeAdmin
+	if c.Jobs, err = jobs.New(jobs.Config{DB: c.DB, Clock: cfg.Clock, Node: uint64(cfg.NodeID), Log: cfg.Logger, Describe: sql.JobError}); err != nil {
+		return err
+	}
+	c.onClose(func() error { // when nobody has called StopSQL: the node crashes
+		gone, cancel := context.WithCancel(context.Background())
+		cancel()
+		c.Jobs.Stop(gone)
+		return nil
+	})
+	bc := backup.Config{DB: c.DB, Clock: cfg.Clock, Catalog: c.Catalog, Version: Version, Log: cfg.Logger}
+	if cfg.TuneBackup != nil {
+		cfg.TuneBackup(&bc)
+	}
+	c.Jobs.Handle(backup.KindBackup, backup.NewBackup(bc))
+	c.Jobs.Handle(backup.KindRestore, backup.NewRestore(bc))
+	sc.Jobs = c.Jobs
+	sc.Memory = exec.NewMemoryPool(statementMemory(memoryLimit(os.ReadFile)))
 	if sc.Scratch, err = newScratch(cfg.FS, cfg.Dir); err != nil {
 		return err
 	}
 	if cfg.TuneSQL != nil {
 		cfg.TuneSQL(&sc)
 	}
-	c.SQL, err = sql.NewServer(sc)
-	return err
+	if c.SQL, err = sql.NewServer(sc); err != nil {
+		return err
+	}
+	c.Jobs.Handle(sql.KindCreateIndex, c.SQL.IndexBuilder())
+	return nil
 }
 
 // StartSQL loads the catalog, creating it in a new cluster. The first ranges must be reachable.
@@ -55,12 +86,14 @@ func (c *Core) StartSQL(ctx context.Context) error {
 		return err
 	}
 	c.sqlStarted.Store(true)
+	c.Jobs.Start()
 	return nil
 }
 
 // StopSQL gives the catalog's lease back. The sessions have ended.
 func (c *Core) StopSQL(ctx context.Context) {
 	if c.sqlStarted.Swap(false) {
+		c.Jobs.Stop(ctx)
 		c.Catalog.Stop(ctx)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,6 +29,9 @@ const (
 	viewTxns       byte = 't'
 	viewStatements byte = 's'
 	viewConsole    byte = 'c'
+	viewPlacement  byte = 'p'
+	viewLoads      byte = 'n'
+	viewReplicas   byte = 'R'
 )
 
 // providers is what this node offers to system views.
@@ -39,8 +43,12 @@ func (s *Server) providers() *pgcatalog.Providers {
 		Activity: func(ctx context.Context) ([]pgcatalog.Activity, error) {
 			return gather(ctx, s, viewActivity, s.activityRows)
 		},
-		Ranges:       func(ctx context.Context) ([]pgcatalog.Range, error) { return gather(ctx, s, viewRanges, s.rangeRows) },
+		Ranges: func(ctx context.Context) ([]pgcatalog.Range, error) { return gather(ctx, s, viewRanges, s.rangeRows) },
+		Replicas: func(ctx context.Context) ([]pgcatalog.Replica, error) {
+			return gather(ctx, s, viewReplicas, s.replicaRows)
+		},
 		Transactions: s.transactionRows,
+		Placement:    s.placementRows,
 		Locks:        func(ctx context.Context) ([]pgcatalog.Lock, error) { return gather(ctx, s, viewLocks, s.lockRows) },
 		Statements: func(ctx context.Context) ([]pgcatalog.Statement, error) {
 			return gather(ctx, s, viewStatements, s.statementRows)
@@ -91,12 +99,18 @@ func (s *Server) handleView(payload []byte) ([]byte, error) {
 		return json.Marshal(s.activityRows())
 	case viewRanges:
 		return json.Marshal(s.rangeRows())
+	case viewReplicas:
+		return json.Marshal(s.replicaRows())
 	case viewLocks:
 		return json.Marshal(s.lockRows())
 	case viewTxns:
 		return json.Marshal(s.txnParts())
 	case viewStatements:
 		return json.Marshal(s.statementRows())
+	case viewPlacement:
+		return json.Marshal(s.decisions())
+	case viewLoads:
+		return json.Marshal([]map[ranges.NodeID]ranges.NodeLoad{s.ownLoads()})
 	case viewConsole:
 		return json.Marshal(s.consoleRows())
 	}
@@ -114,17 +128,95 @@ func (s *Server) statementRows() []pgcatalog.Statement {
 
 func (s *Server) activityRows() []pgcatalog.Activity { return s.core.SQL.Activity() }
 
-func (s *Server) nodeRows(context.Context) ([]pgcatalog.Node, error) {
+func (s *Server) nodeRows(ctx context.Context) ([]pgcatalog.Node, error) {
 	var rows []pgcatalog.Node
+	loads := s.nodeLoads(ctx)
+	version := s.registry.version()
 	live := map[ranges.NodeID]bool{}
 	for _, n := range s.registry.Nodes() {
 		live[n.ID] = n.Live
 	}
 	for _, n := range s.registry.list() {
-		rows = append(rows, pgcatalog.Node{ID: uint64(n.ID), Address: n.RPCAddr, SQLAddress: n.SQLAddr, Region: n.Region, Zone: n.Zone,
-			Version: n.Build, Live: live[n.ID], Draining: n.Draining, Started: truetime.Timestamp(n.Version).Time()})
+		row := pgcatalog.Node{ID: uint64(n.ID), Address: n.RPCAddr, SQLAddress: n.SQLAddr, Region: n.Region, Zone: n.Zone,
+			Version: n.Build, Live: live[n.ID], Draining: n.Draining, Started: truetime.Timestamp(n.Version).Time(), ClusterVersion: int64(max(version, 1))}
+		oldest, newest := n.supports()
+		row.Oldest, row.Newest = int64(oldest), int64(newest)
+		switch row.State = string(s.registry.member(n.ID)); {
+		case row.State != "":
+		case !row.Live && s.registry.replaced(n):
+			row.State = "lost"
+		default:
+			row.State = "active"
+		}
+		if at := s.registry.downSince(n.ID); at != 0 {
+			row.Down = at.Time()
+		}
+		if loads != nil {
+			l := loads[n.ID]
+			row.Held = &pgcatalog.NodeHeld{Replicas: int64(l.Replicas), Leaders: int64(l.Leaders), Bytes: l.Bytes, Load: l.Load}
+		}
+		rows = append(rows, row)
 	}
 	return rows, nil
+}
+
+// ownLoads is what this node knows of what nodes hold: nothing, unless it decides about placement.
+func (s *Server) ownLoads() map[ranges.NodeID]ranges.NodeLoad {
+	loads, _ := s.core.Store.NodeLoads()
+	return loads
+}
+
+// nodeLoads asks all nodes for what nodes hold. One of them knows; nil when none does, as just after it has changed.
+func (s *Server) nodeLoads(ctx context.Context) map[ranges.NodeID]ranges.NodeLoad {
+	if own := s.ownLoads(); own != nil {
+		return own
+	}
+	all, err := gather(ctx, s, viewLoads, func() []map[ranges.NodeID]ranges.NodeLoad { return nil })
+	if err != nil {
+		return nil
+	}
+	for _, loads := range all {
+		if loads != nil {
+			return loads
+		}
+	}
+	return nil
+}
+
+// placementRows is what the nodes that have decided about placement remember of it, in order.
+func (s *Server) placementRows(ctx context.Context) ([]pgcatalog.PlacementDecision, error) {
+	rows, err := gather(ctx, s, viewPlacement, s.decisions)
+	slices.SortStableFunc(rows, func(a, b pgcatalog.PlacementDecision) int { return a.Time.Compare(b.Time) })
+	return rows, err
+}
+
+func (s *Server) decisions() []pgcatalog.PlacementDecision {
+	var rows []pgcatalog.PlacementDecision
+	for _, d := range s.core.Store.PlacementLog() {
+		rows = append(rows, pgcatalog.PlacementDecision{Time: d.Time.Time(), Node: uint64(s.identity.NodeID), Range: uint64(d.Range), Action: d.Kind,
+			Change: d.Change, Reason: d.Reason, Outcome: d.Outcome, Took: d.Took})
+	}
+	return rows
+}
+
+// replicaRows are the replicas on this node.
+func (s *Server) replicaRows() []pgcatalog.Replica {
+	var rows []pgcatalog.Replica
+	now := s.clock.Now().Latest
+	for _, r := range s.core.Store.Replicas() {
+		st := r.Status()
+		row := pgcatalog.Replica{Range: uint64(st.Desc.ID), Node: uint64(s.identity.NodeID), Region: s.cfg.Region, Zone: s.cfg.Zone, Role: "follower",
+			Start: printKey(st.Desc.Start), End: printKey(st.Desc.End), Tablespace: r.Policy().Name, SizeBytes: st.SizeBytes, Requests: r.Load(), Applied: st.Applied,
+			SafeTime: st.SafeTime, SafeTimeLag: now.Sub(st.SafeTime)}
+		if rd, ok := st.Desc.ReplicaOn(s.identity.NodeID); ok && rd.Type == ranges.Learner {
+			row.Role = "learner"
+		}
+		if st.IsLeader {
+			row.Role = "leader"
+		}
+		rows = append(rows, row)
+	}
+	return rows
 }
 
 // rangeRows are the ranges led by this node: each range is listed once, by the replica that knows most. Ranges
@@ -139,12 +231,17 @@ func (s *Server) rangeRows() []pgcatalog.Range {
 		r := pgcatalog.Range{ID: uint64(st.Desc.ID), Start: printKey(st.Desc.Start), End: printKey(st.Desc.End), Leader: uint64(st.Leader),
 			LeaseUntil: st.LeaseUntil, Generation: st.Desc.Generation, SizeBytes: st.SizeBytes, LogBytes: st.LogBytes, Applied: st.Applied,
 			Closed: st.Closed, SafeTimeLag: now.Sub(st.SafeTime), Quiesced: st.Quiesced, Node: uint64(s.identity.NodeID)}
+		pol, _ := s.core.Store.PolicyAt(st.Desc.Start)
+		r.Wanted = pol.Replicas
 		for _, rep := range st.Desc.Replicas {
 			if rep.Type == ranges.Learner {
 				r.Learners = append(r.Learners, int64(rep.Node))
 			} else {
 				r.Replicas = append(r.Replicas, int64(rep.Node))
 			}
+		}
+		for _, n := range st.Behind {
+			r.Behind = append(r.Behind, int64(n))
 		}
 		rows = append(rows, r)
 	}

@@ -276,10 +276,11 @@ func (s *Session) CatalogProviders() *pgcatalog.Providers {
 	if c, ok := s.srv.cfg.Catalog.(*nodeCatalog); ok && c.cfg.Providers != nil {
 		*p = *c.cfg.Providers
 	}
-	p.Indexes = s.srv.jobs.progress
+	p.Indexes = s.srv.indexProgress
 	if p.Jobs == nil {
-		p.Jobs = func(context.Context) ([]pgcatalog.Job, error) { return s.srv.jobs.rows(), nil }
+		p.Jobs = s.srv.jobRows
 	}
+	s.replicationViews(p)
 	p.Settings, p.Prepared, p.Cursors = s.settingRows, s.preparedRows, s.cursorRows
 	if p.Activity == nil {
 		p.Activity = func(context.Context) ([]pgcatalog.Activity, error) { return s.srv.Activity(), nil }

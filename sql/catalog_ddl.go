@@ -53,10 +53,12 @@ func (v *catalogView) Execute(ctx context.Context, stmt ast.Stmt, env DDLEnv) (s
 			v.refresh()
 			return s.checkRoutine(ctx, f)
 		},
-		Defer:        s.deferIndex(),
-		ManyRows:     s.manyRows,
-		Notice:       s.notice,
-		HashPassword: HashPassword,
+		DefaultTablespace: s.setting("default_tablespace"),
+		Nodes:             s.localities(),
+		Defer:             s.deferIndex(v),
+		ManyRows:          s.manyRows,
+		Notice:            s.notice,
+		HashPassword:      HashPassword,
 	})
 	v.refresh()
 	if err == nil && !s.hasTemp && v.snap.SchemaByName(temp) != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/plan"
 	"github.com/meridian-db/meridian/sql/types"
 )
 
@@ -18,12 +19,15 @@ import (
 // all is set.
 type cursorState struct {
 	cols     []Column
+	keys     []plan.RowKey // what rows have behind cols (currentof.go)
+	locks    bool          // FOR UPDATE or SHARE
 	rows     [][]types.Datum
 	size     int64 // of rows, in bytes, roughly
 	pos      int64 // the row last returned
 	all      bool  // rows is complete
 	noScroll bool
 	held     bool // WITH HOLD
+	pinned   bool // a loop of a procedure goes through it
 	survives bool // its transaction has committed: rows is all there is
 	dropped  int64
 	created  time.Time
@@ -40,6 +44,13 @@ func (s *Session) runDeclare(ctx context.Context, src *statement, n *ast.Declare
 	if !isPlanned(n.Query) {
 		return pgerr.New(pgerr.InvalidCursorDefinition, "DECLARE CURSOR must specify a query that returns rows")
 	}
+	sel, _ := n.Query.(*ast.SelectStmt)
+	locks := sel != nil && len(sel.Locking) > 0
+	if locks {
+		if err := lockingCursor(n, sel.Locking[0].Strength); err != nil {
+			return err
+		}
+	}
 	if s.portals[n.Name] != nil {
 		return pgerr.New(pgerr.DuplicateCursor, "cursor \"%s\" already exists", n.Name)
 	}
@@ -49,11 +60,23 @@ func (s *Session) runDeclare(ctx context.Context, src *statement, n *ast.Declare
 	s.openImplicit()
 	s.txn.replay.stop()
 	st := &statement{text: src.text, from: src.from, to: src.to, node: n.Query, numParams: src.numParams}
+	plain := st
 	pl, err := s.ensurePlan(ctx, st)
 	if err != nil {
 		return err
 	}
-	p := &portal{name: n.Name, st: st, params: params, declared: &cursorState{cols: pl.Columns, noScroll: n.NoScroll, held: n.Hold, created: s.now()}}
+	keyed, keys := s.planWithKeys(ctx, n.Query, len(pl.Columns), func(node ast.Stmt) (*plan.Plan, error) {
+		k := &statement{text: src.text, from: src.from, to: src.to, node: node, numParams: src.numParams}
+		p, err := s.ensurePlan(ctx, k)
+		if err == nil {
+			st = k
+		}
+		return p, err
+	})
+	if keyed == nil {
+		st = plain
+	}
+	p := &portal{name: n.Name, st: st, params: params, declared: &cursorState{cols: pl.Columns, keys: keys, locks: locks, noScroll: n.NoScroll || locks, held: n.Hold, created: s.now()}}
 	if n.Binary {
 		p.formats = []int16{FormatBinary}
 	}
@@ -67,6 +90,20 @@ func (s *Session) runDeclare(ctx context.Context, src *statement, n *ast.Declare
 		}
 	}
 	s.out.Complete("DECLARE CURSOR")
+	return nil
+}
+
+// lockingCursor refuses what a cursor that locks its rows cannot be.
+func lockingCursor(n *ast.DeclareCursorStmt, strength ast.LockStrength) error {
+	verb := [...]string{"", "FOR KEY SHARE", "FOR SHARE", "FOR NO KEY UPDATE", "FOR UPDATE"}[strength]
+	switch {
+	case n.Hold:
+		return pgerr.Unsupported("DECLARE CURSOR WITH HOLD ... %s is not supported", verb).WithDetail("Holdable cursors must be READ ONLY.")
+	case n.Scroll:
+		return pgerr.Unsupported("DECLARE SCROLL CURSOR ... %s is not supported", verb).WithDetail("Scrollable cursors must be READ ONLY.")
+	case n.Insensitive:
+		return pgerr.New(pgerr.InvalidCursorDefinition, "DECLARE INSENSITIVE CURSOR ... %s is not valid", verb).WithDetail("Insensitive cursors must be READ ONLY.")
+	}
 	return nil
 }
 
@@ -109,7 +146,7 @@ func (s *Session) runFetch(ctx context.Context, n *ast.FetchStmt, formats []int1
 	if !n.Move {
 		s.out.BeginRows(p.declared.cols, formats, s.format, describe)
 	}
-	count, err := s.fetch(ctx, p, n)
+	count, err := s.fetch(ctx, p, n, s.out.Row)
 	if err != nil {
 		return err
 	}
@@ -122,8 +159,8 @@ func errForwardOnly() error {
 		WithHint("Declare it with SCROLL option to enable backward scan.")
 }
 
-// fetch moves a cursor and sends the rows it passes, none for MOVE. It returns their number.
-func (s *Session) fetch(ctx context.Context, p *portal, n *ast.FetchStmt) (int64, error) {
+// fetch moves a cursor and gives the rows it passes to emit, none for MOVE. It returns their number.
+func (s *Session) fetch(ctx context.Context, p *portal, n *ast.FetchStmt, emit func(row []types.Datum) error) (int64, error) {
 	c := p.declared
 	dir, count := n.Dir, n.Count
 	if dir == ast.FetchBackward {
@@ -139,7 +176,7 @@ func (s *Session) fetch(ctx context.Context, p *portal, n *ast.FetchStmt) (int64
 		if n.Move {
 			return nil
 		}
-		return s.out.Row(c.rows[pos-1-c.dropped])
+		return emit(c.rows[pos-1-c.dropped][:len(c.cols)])
 	}
 	switch dir {
 	case ast.FetchForward:
@@ -299,7 +336,7 @@ func (s *Session) executeDeclared(ctx context.Context, p *portal, maxRows int64)
 		maxRows = ast.FetchAll
 	}
 	s.out.BeginRows(p.declared.cols, p.formats, s.format, false)
-	n, err := s.fetch(ctx, p, &ast.FetchStmt{Dir: ast.FetchForward, Count: maxRows})
+	n, err := s.fetch(ctx, p, &ast.FetchStmt{Dir: ast.FetchForward, Count: maxRows}, s.out.Row)
 	if err != nil {
 		return err
 	}

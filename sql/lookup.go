@@ -4,8 +4,10 @@ import (
 	"context"
 
 	"github.com/meridian-db/meridian/sql/builtin"
+	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/types"
+	"github.com/meridian-db/meridian/txn/kv"
 )
 
 // These methods answer questions about the catalog in the open transaction, or through a view of their own
@@ -78,6 +80,12 @@ func (s *Session) RegLookup(typ types.OID, name string) (oid uint32, err error) 
 
 // builtinHook supplies functions that need the session, the catalog or sequences.
 func (s *Session) builtinHook(fn *builtin.Func) builtin.EvalFunc {
+	if fn.Schema != "" {
+		if f := nodeFunctions[fn.Name]; f != nil {
+			return f
+		}
+		return meridianFunctions[fn.Name]
+	}
 	if f := sequenceFunctions[fn.Name]; f != nil {
 		return f
 	}
@@ -88,6 +96,9 @@ func (s *Session) builtinHook(fn *builtin.Func) builtin.EvalFunc {
 		return f
 	}
 	if f := advisoryFunctions[fn.Name]; f != nil {
+		return f
+	}
+	if f := replicationFunctions[fn.Name]; f != nil {
 		return f
 	}
 	if s.txn.catalog == nil {
@@ -138,8 +149,15 @@ func (s *Session) exportSnapshot(ctx context.Context) (types.Datum, error) {
 		return types.Null, err
 	}
 	ts := tx.ReadTimestamp()
+	if ts == 0 && (s.txn.readOnly || s.txn.iso == kv.Snapshot) {
+		// The first read fixes the timestamp; pg_dump exports before it has read anything. No sequence has this key.
+		if _, err := tx.Get(ctx, catalog.SequenceKey(0), kv.LockNone, kv.WaitBlock); err != nil {
+			return types.Null, err
+		}
+		ts = tx.ReadTimestamp()
+	}
 	if ts == 0 {
-		return types.Null, pgerr.New(pgerr.ObjectNotInPrerequisiteState, "only a read-only or repeatable read transaction that has read has a snapshot")
+		return types.Null, pgerr.New(pgerr.ObjectNotInPrerequisiteState, "only a read-only or repeatable read transaction has a snapshot")
 	}
 	return types.NewString(itoa(int(ts))), nil
 }

@@ -2,16 +2,18 @@ package sql
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/exec"
+	"github.com/meridian-db/meridian/sql/jobs"
 	"github.com/meridian-db/meridian/sql/pgcatalog"
 	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/truetime"
 	"github.com/meridian-db/meridian/txn/kv"
 )
 
@@ -19,9 +21,28 @@ import (
 // each): the index is added, written by everyone and read by nobody; then its entries are made in small transactions
 // that lock the rows they are for; then it may be read. A row is either locked by the backfill, whose entry the next
 // write of the row replaces, or was written under the new schema and has its entry.
+//
+// The second and the third are a job (package jobs), created by the transaction of the first: when the node that runs
+// it is lost, another one goes on from the last checkpoint. A chunk that is repeated finds its own entries.
 
-// indexBuild is an index to be filled.
-type indexBuild struct{ table, index uint32 }
+// KindCreateIndex is the kind of the jobs that fill indexes.
+const KindCreateIndex = "create index"
+
+// indexBuild is the payload of such a job.
+type indexBuild struct {
+	Table uint32 `json:"table"`
+	Index uint32 `json:"index"` // oid
+	PID   int32  `json:"pid"`   // of the session that waits
+	DB    uint32 `json:"db"`
+	Total int64  `json:"total"` // rows, as far as statistics know
+}
+
+// indexState is the checkpoint: rows with keys below After are done.
+type indexState struct {
+	Storage uint32 `json:"storage"` // whose keys After is one of
+	After   []byte `json:"after"`
+	Rows    int64  `json:"rows"`
+}
 
 // backfillRows is the number of rows of one transaction of a backfill.
 const backfillRows = 512
@@ -30,12 +51,23 @@ const backfillRows = 512
 const maxBackfillRetries = 100
 
 // deferIndex is ddl.Env.Defer.
-func (s *Session) deferIndex() func(table, index uint32) {
-	if s.building == nil {
+func (s *Session) deferIndex(v *catalogView) func(ctx context.Context, t *catalog.Table, ix *catalog.Index) error {
+	if s.building == nil || s.srv.cfg.Jobs == nil {
 		return nil
 	}
 	list := s.building
-	return func(table, index uint32) { *list = append(*list, indexBuild{table, index}) }
+	return func(ctx context.Context, t *catalog.Table, ix *catalog.Index) error {
+		b := indexBuild{Table: t.ID, Index: ix.OID, PID: s.pid, DB: s.databaseID}
+		if st := v.snap.Stats(t); st != nil {
+			b.Total = int64(st.Rows)
+		}
+		id, err := s.srv.cfg.Jobs.Create(ctx, v.txn.KV(), jobs.Record{Kind: KindCreateIndex, Description: ix.Name + " on " + t.Name,
+			User: s.user, Database: s.args.Database}, b)
+		if err == nil {
+			*list = append(*list, id)
+		}
+		return err
+	}
 }
 
 // deferRows is the number of rows above which an index is filled while the table is in use.
@@ -63,7 +95,7 @@ func (s *Session) manyRows(ctx context.Context, t *catalog.Table) (bool, error) 
 // runCreateIndex is CREATE INDEX outside of a transaction block.
 func (s *Session) runCreateIndex(ctx context.Context, st *statement) error {
 	out := s.out
-	var builds []indexBuild
+	var builds []uint64
 	err := func() error {
 		s.out, s.building = quietOutput{out}, &builds
 		defer func() { s.out, s.building = out, nil }()
@@ -80,16 +112,26 @@ func (s *Session) runCreateIndex(ctx context.Context, st *statement) error {
 	if err != nil {
 		return err
 	}
-	for i, b := range builds {
-		if err := s.fillIndex(ctx, b); err != nil {
-			// What is not filled goes: PostgreSQL would leave an invalid index behind.
+	for _, id := range builds {
+		s.srv.cfg.Jobs.Launch(id)
+	}
+	// What one cannot finish the others need not: PostgreSQL would leave invalid indexes behind.
+	for i, id := range builds {
+		rec, err := s.awaitJob(ctx, id)
+		if err == nil && rec.State == jobs.Paused {
+			s.warn(pgerr.Warning, "job %d is paused: the index is not used before the job is resumed and has ended", id)
+		}
+		if err != nil {
 			s.endTxn(ctx, false)
-			for _, rest := range builds[i:] {
-				if derr := s.changeCatalog(context.WithoutCancel(ctx), func(ctx context.Context, v *catalogView) error {
-					return dropUnfilled(ctx, v, rest)
-				}); derr != nil {
-					s.srv.cfg.Log.Warn("an index that could not be built is left behind", "index", rest.index, "error", derr)
+			for _, rest := range builds[i+1:] {
+				bg, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+				if cerr := s.srv.cfg.Jobs.Cancel(bg, rest); cerr != nil {
+					var ended *jobs.StateError
+					if !errors.As(cerr, &ended) {
+						s.srv.cfg.Log.Warn("an index build goes on", "job", rest, "error", cerr)
+					}
 				}
+				cancel()
 			}
 			return err
 		}
@@ -98,8 +140,8 @@ func (s *Session) runCreateIndex(ctx context.Context, st *statement) error {
 	return nil
 }
 
-// changeCatalog runs f in a transaction of its own and commits, again after conflicts.
-func (s *Session) changeCatalog(ctx context.Context, f func(ctx context.Context, v *catalogView) error) error {
+// changeCatalog runs f in a transaction of its own and commits before the given timestamp, again after conflicts.
+func (s *Session) changeCatalog(ctx context.Context, before func() truetime.Timestamp, f func(ctx context.Context, v *catalogView) error) error {
 	for attempt := 0; ; attempt++ {
 		err := func() error {
 			s.startTxn(phaseImplicit)
@@ -120,6 +162,7 @@ func (s *Session) changeCatalog(ctx context.Context, f func(ctx context.Context,
 			if !ok {
 				return errors.New("sql: no catalog to change")
 			}
+			tx.CommitBefore(before())
 			v.txn.Bind(tx)
 			v.refresh()
 			if err := f(ctx, v); err != nil {
@@ -139,42 +182,83 @@ func (s *Session) changeCatalog(ctx context.Context, f func(ctx context.Context,
 
 var errBuildLost = pgerr.New(pgerr.UndefinedObject, "the index was dropped while it was being built")
 
-// fillIndex makes the entries of an index and lets it be read.
-func (s *Session) fillIndex(ctx context.Context, b indexBuild) error {
-	job := s.srv.jobs.begin(s, b)
-	err := s.backfill(ctx, b, job)
-	if err == nil {
-		err = s.changeCatalog(ctx, func(ctx context.Context, v *catalogView) error {
-			t, ix := v.snap.IndexByOID(b.index)
-			if ix == nil {
-				return errBuildLost
-			}
-			nt := t.Clone()
-			for _, x := range nt.AllIndexes() {
-				if x.OID == b.index {
-					x.State = catalog.IndexPublic
-				}
-			}
-			return v.txn.Put(ctx, nt)
-		})
-	}
-	s.srv.jobs.end(job, err)
-	return err
+// indexBuilder handles jobs of KindCreateIndex.
+type indexBuilder struct{ srv *Server }
+
+// IndexBuilder is the handler of KindCreateIndex.
+func (srv *Server) IndexBuilder() jobs.Handler { return indexBuilder{srv} }
+
+// session opens a session for a job. The one that asked for the index may be gone, or another node's.
+func (b indexBuilder) session(ctx context.Context, run *jobs.Run) (*Session, error) {
+	return b.srv.NewSession(ctx, SessionArgs{User: "postgres", Database: run.Record().Database, Output: discard{}})
 }
 
-func (s *Session) backfill(ctx context.Context, b indexBuild, job *indexJob) error {
-	var after []byte
-	storage := uint32(0)
+// Resume implements jobs.Handler.
+func (b indexBuilder) Resume(ctx context.Context, run *jobs.Run) (any, error) {
+	var build indexBuild
+	var st indexState
+	err := run.Payload(&build)
+	if err == nil {
+		_, err = run.State(&st)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s, err := b.session(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	if err := s.backfill(ctx, run, build, &st); err != nil {
+		return nil, err
+	}
+	err = s.changeCatalog(ctx, run.Until, func(ctx context.Context, v *catalogView) error {
+		t, ix := v.snap.IndexByOID(build.Index)
+		if ix == nil {
+			return errBuildLost
+		}
+		nt := t.Clone()
+		for _, x := range nt.AllIndexes() {
+			if x.OID == build.Index {
+				x.State = catalog.IndexPublic
+			}
+		}
+		return v.txn.Put(ctx, nt)
+	})
+	return map[string]int64{"rows": st.Rows}, err
+}
+
+// Revert implements jobs.Handler: an index that was not finished is taken off its table.
+func (b indexBuilder) Revert(ctx context.Context, run *jobs.Run) error {
+	var build indexBuild
+	if err := run.Payload(&build); err != nil {
+		return err
+	}
+	s, err := b.session(ctx, run)
+	if pgerr.Code(err) == pgerr.UndefinedDatabase {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return s.changeCatalog(ctx, run.Until, func(ctx context.Context, v *catalogView) error { return dropUnfilled(ctx, v, build) })
+}
+
+// backfill makes the entries of an index, from a checkpoint on.
+func (s *Session) backfill(ctx context.Context, run *jobs.Run, b indexBuild, st *indexState) error {
+	var pace pacer
 	for {
 		var next []byte
 		var n int64
-		err := s.changeCatalog(ctx, func(ctx context.Context, v *catalogView) error {
-			d, ix := v.snap.IndexByOID(b.index)
+		began := time.Now()
+		err := s.changeCatalog(ctx, run.Until, func(ctx context.Context, v *catalogView) error {
+			d, ix := v.snap.IndexByOID(b.Index)
 			if ix == nil {
 				return errBuildLost
 			}
-			if d.StorageID() != storage {
-				after, storage = nil, d.StorageID() // the table was rewritten: its rows have other keys
+			if d.StorageID() != st.Storage {
+				*st = indexState{Storage: d.StorageID()} // the table was rewritten: its rows have other keys
 			}
 			if err := v.Use(ctx, []uint32{d.ID}); err != nil {
 				return err
@@ -184,10 +268,10 @@ func (s *Session) backfill(ctx context.Context, b indexBuild, job *indexJob) err
 				return err
 			}
 			for _, pi := range t.Indexes {
-				if pi.OID == b.index {
+				if pi.OID == b.Index {
 					s.bctx.Context = ctx
 					env := exec.Env{Txn: s.txn.kv, Isolation: kv.Serializable, Builtin: &s.bctx, Catalog: v, RowID: s.srv.cfg.RowID, Virtual: v.env()}
-					next, n, err = exec.BackfillChunk(ctx, &env, t, pi, after, backfillRows)
+					next, n, err = exec.BackfillChunk(ctx, &env, t, pi, st.After, backfillRows)
 					return err
 				}
 			}
@@ -196,125 +280,94 @@ func (s *Session) backfill(ctx context.Context, b indexBuild, job *indexJob) err
 		if err != nil {
 			return err
 		}
-		s.srv.jobs.advance(job, n)
+		st.Rows += n
+		p := jobs.Progress{Detail: fmt.Sprintf("%d rows", st.Rows), Done: st.Rows}
+		if b.Total > 0 {
+			p.Fraction = min(0.99, float64(st.Rows)/float64(b.Total))
+		}
+		run.Show(p)
 		if next == nil {
 			return nil
 		}
-		after = next
+		st.After = next
+		if err := run.Checkpoint(ctx, st, false); err != nil {
+			return err
+		}
+		rest := time.NewTimer(pace.rest(time.Since(began), s.srv.busy()))
+		select {
+		case <-rest.C:
+		case <-ctx.Done():
+			rest.Stop()
+			return context.Cause(ctx)
+		}
 	}
+}
+
+// pacer leaves the larger part of the time to those who use the table.
+type pacer struct{ best time.Duration }
+
+// maxRest bounds a rest: a chunk that was held up by something else says nothing about load.
+const maxRest = 500 * time.Millisecond
+
+// rest is how long to do nothing after a chunk that took d. On an idle cluster that is no time. While sessions of this
+// node are at work it is twice the chunk's, and where the load is on other nodes, twice what the chunk took longer than
+// the fastest one.
+func (p *pacer) rest(d time.Duration, busy bool) time.Duration {
+	if p.best == 0 || d < p.best {
+		p.best = d
+	}
+	rest := 2 * (d - p.best)
+	if busy {
+		rest = 2 * d
+	}
+	return min(rest, maxRest)
+}
+
+// busy reports whether a client's session is executing something other than waiting for a job.
+func (srv *Server) busy() bool {
+	active := -int(srv.awaiting.Load())
+	for _, i := range srv.Sessions() {
+		if i.State == "active" && i.Remote != nil {
+			active++
+		}
+	}
+	return active > 0
 }
 
 // dropUnfilled takes an index that was not finished off its table.
 func dropUnfilled(ctx context.Context, v *catalogView, b indexBuild) error {
-	t, ix := v.snap.IndexByOID(b.index)
+	t, ix := v.snap.IndexByOID(b.Index)
 	if ix == nil || ix.State == catalog.IndexPublic {
 		return nil
 	}
 	nt := t.Clone()
-	nt.Indexes = slices.DeleteFunc(nt.Indexes, func(x *catalog.Index) bool { return x.OID == b.index })
+	nt.Indexes = slices.DeleteFunc(nt.Indexes, func(x *catalog.Index) bool { return x.OID == b.Index })
 	if err := v.txn.DiscardIndex(t.StorageID(), ix.ID); err != nil {
 		return err
 	}
 	return v.txn.Put(ctx, nt)
 }
 
-// indexJob is a build that goes on, or has ended lately, on this node.
-type indexJob struct {
-	id       uint64
-	pid      int32
-	db       uint32
-	database string
-	build    indexBuild
-	name     string
-	total    float64
-	done     int64
-	started  time.Time
-	finished time.Time
-	err      error
-}
-
-// indexJobs are this node's builds.
-type indexJobs struct {
-	mu   sync.Mutex
-	next uint64
-	list []*indexJob
-}
-
-// keptJobs is how many ended builds are shown.
-const keptJobs = 20
-
-func (j *indexJobs) begin(s *Session, b indexBuild) *indexJob {
-	job := &indexJob{pid: s.pid, db: s.databaseID, database: s.args.Database, build: b, started: s.now()}
-	s.withCatalog(func(c CatalogTxn) {
-		if v, ok := c.(*catalogView); ok {
-			v.refresh()
-			if t, ix := v.snap.IndexByOID(b.index); ix != nil {
-				job.name = ix.Name + " on " + t.Name
-				if p, err := v.SnapshotCatalog.TableByID(t.ID); err == nil {
-					job.total = p.RowCount
-				}
-			}
-		}
-	})
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.next++
-	job.id = j.next
-	j.list = append(j.list, job)
-	for i := 0; len(j.list) > keptJobs && i < len(j.list); {
-		if j.list[i].finished.IsZero() {
-			i++
+// indexProgress are the builds that go on anywhere, for pg_stat_progress_create_index.
+func (srv *Server) indexProgress() []pgcatalog.IndexProgress {
+	if srv.cfg.Jobs == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	list, err := srv.cfg.Jobs.List(ctx)
+	if err != nil {
+		srv.cfg.Log.Warn("progress of jobs cannot be read", "error", err)
+		return nil
+	}
+	var out []pgcatalog.IndexProgress
+	for _, r := range list {
+		var b indexBuild
+		if r.Kind != KindCreateIndex || r.State.Final() || json.Unmarshal(r.Payload, &b) != nil {
 			continue
 		}
-		j.list = slices.Delete(j.list, i, i+1)
-	}
-	return job
-}
-
-func (j *indexJobs) advance(job *indexJob, n int64) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	job.done += n
-}
-
-func (j *indexJobs) end(job *indexJob, err error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	job.finished, job.err = time.Now(), err
-}
-
-// rows are the builds for meridian.jobs.
-func (j *indexJobs) rows() []pgcatalog.Job {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	var out []pgcatalog.Job
-	for _, job := range j.list {
-		r := pgcatalog.Job{ID: job.id, Kind: "create index", State: "running", Description: job.name, Started: job.started, Finished: job.finished}
-		if job.total > 0 {
-			r.Fraction = min(1, float64(job.done)/job.total)
-		}
-		switch {
-		case job.err != nil:
-			r.State, r.Error = "failed", job.err.Error()
-		case !job.finished.IsZero():
-			r.State, r.Fraction = "succeeded", 1
-		}
-		r.Description = fmt.Sprintf("%s (%d rows)", job.name, job.done)
-		out = append(out, r)
-	}
-	return out
-}
-
-// progress are the builds that go on, for pg_stat_progress_create_index.
-func (j *indexJobs) progress() []pgcatalog.IndexProgress {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	var out []pgcatalog.IndexProgress
-	for _, job := range j.list {
-		if job.finished.IsZero() {
-			out = append(out, pgcatalog.IndexProgress{PID: job.pid, DatabaseID: job.db, Database: job.database, Table: job.build.table, Index: job.build.index,
-				Total: int64(max(0, job.total)), Done: job.done})
-		}
+		out = append(out, pgcatalog.IndexProgress{PID: b.PID, DatabaseID: b.DB, Database: r.Database, Table: b.Table, Index: b.Index,
+			Total: max(b.Total, r.Done), Done: r.Done})
 	}
 	return out
 }

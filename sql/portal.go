@@ -230,6 +230,11 @@ func (s *Session) addPortal(p *portal) {
 // dropPortalsAfter drops the portals made after a savepoint, when the transaction returns to it.
 func (s *Session) dropPortalsAfter(serial uint64) {
 	s.dropPortal("")
+	s.dropCursorsAfter(serial)
+}
+
+// dropCursorsAfter is dropPortalsAfter inside of a running statement, whose unnamed portal stays.
+func (s *Session) dropCursorsAfter(serial uint64) {
 	for name, p := range s.portals {
 		if p.serial > serial {
 			s.dropPortal(name)

@@ -419,6 +419,7 @@ func (s *Session) prepareEnv(ctx context.Context, env *exec.Env, p *plan.Plan, p
 		Deferred:  &t.deferred,
 		RowID:     s.srv.cfg.RowID,
 		Scratch:   s.srv.cfg.Scratch,
+		Pool:      s.srv.cfg.Memory,
 		Triggers:  s,
 	}
 	if err := s.checkNeeds(p.Needs); err != nil {

@@ -56,6 +56,11 @@ type routineState struct {
 	code  map[uint32]*routineCode
 	casts map[coercionKey]coercion
 	depth int
+	// client is set while a CALL or DO is the whole of an implicit transaction, and transactional passes that on to the
+	// procedure that is entered next, which may then end transactions. committed says that one did.
+	client, transactional, committed bool
+	// caught counts the blocks with exception handlers that are running.
+	caught int
 }
 
 // callRoutine implements builtin.Ctx.Routine.
@@ -81,6 +86,8 @@ func (s *Session) callRoutine(call *builtin.Call, args []types.Datum) ([][]types
 
 // runRoutine runs a function's body as its owner and under its settings, where it says so.
 func (s *Session) runRoutine(f *catalog.Function, args []plpgsql.Value, ret plpgsql.Return) (rows [][]types.Datum, err error) {
+	transactional := s.routines.transactional && len(f.Settings) == 0 && !f.Definer
+	s.routines.transactional = false
 	leave, err := s.enterRoutine(f)
 	if err != nil {
 		return nil, err
@@ -92,7 +99,7 @@ func (s *Session) runRoutine(f *catalog.Function, args []plpgsql.Value, ret plpg
 		return nil, err
 	}
 	if code.pl != nil {
-		m := &plpgsql.Machine{Host: &routineHost{s, code}, Fn: code.pl, Ret: ret}
+		m := &plpgsql.Machine{Host: &routineHost{s: s, code: code, transactional: transactional}, Fn: code.pl, Ret: ret}
 		if err := m.Start(ctx, args); err != nil {
 			return nil, err
 		}
@@ -546,6 +553,8 @@ func (s *Session) runRoutineUtility(ctx context.Context, volatility byte, st *ro
 type routineHost struct {
 	s    *Session
 	code *routineCode
+	// transactional says that COMMIT and ROLLBACK are allowed.
+	transactional bool
 }
 
 func (h *routineHost) stmt(q *plpgsql.Query) *routineStmt {
@@ -559,7 +568,7 @@ func (h *routineHost) stmt(q *plpgsql.Query) *routineStmt {
 
 func (h *routineHost) Run(ctx context.Context, q *plpgsql.Query, vars []plpgsql.Value, emit func([]plpgsql.Column, []types.Datum) error) (plpgsql.Result, error) {
 	if call, ok := q.Node.(*ast.CallStmt); ok {
-		_, err := h.s.call(ctx, call, q, vars)
+		_, err := h.s.call(ctx, call, q, vars, h.transactional)
 		return plpgsql.Result{}, err
 	}
 	return h.s.runRoutineStmt(ctx, h.code.desc.Volatility, h.stmt(q), q, vars, emit)
@@ -606,6 +615,9 @@ func (h *routineHost) Dynamic(ctx context.Context, text string, args []plpgsql.V
 	var res plpgsql.Result
 	for i := range sts {
 		st := &routineStmt{node: sts[i].Stmt}
+		if _, ok := st.node.(*ast.TransactionStmt); ok {
+			return res, pgerr.Unsupported("EXECUTE of transaction commands is not implemented")
+		}
 		if sel, ok := st.node.(*ast.SelectStmt); ok && sel.Into != nil {
 			return res, pgerr.Unsupported("EXECUTE of SELECT ... INTO is not implemented")
 		}
@@ -673,8 +685,12 @@ func (h *routineHost) Atomic(ctx context.Context, f func() error) (bool, error) 
 		return false, err
 	}
 	sp, mark, deferred, settings, depth := tx.Savepoint(), t.catalog.Mark(), t.deferred.Mark(), len(s.vars.undo), s.routines.depth
+	portals, caught := s.portalSerial, s.routines.caught
 	user, super := s.user, s.superuser
-	if err = f(); err == nil {
+	s.routines.caught++
+	err = f()
+	s.routines.caught = caught
+	if err == nil {
 		return false, nil
 	}
 	s.routines.depth, s.bctx.Context, s.user, s.superuser = depth, ctx, user, super
@@ -691,6 +707,7 @@ func (h *routineHost) Atomic(ctx context.Context, f func() error) (bool, error) 
 	t.catalog.RollbackTo(mark)
 	t.deferred.RollbackTo(deferred)
 	s.undoSettings(settings)
+	s.dropCursorsAfter(portals)
 	return true, e
 }
 
@@ -809,13 +826,14 @@ func (s *Session) runDo(ctx context.Context, n *ast.DoStmt) error {
 	if _, err := s.pinCatalog(ctx); err != nil {
 		return err
 	}
+	s.routines.transactional, s.routines.client = s.routines.client, false
 	_, err := s.runRoutine(f, nil, plpgsql.Return{Void: true})
 	return err
 }
 
 // call runs CALL: vars are the caller's variables, whose values INOUT parameters change. It returns the row of the
 // output parameters.
-func (s *Session) call(ctx context.Context, n *ast.CallStmt, q *plpgsql.Query, vars []plpgsql.Value) ([]plpgsql.Value, error) {
+func (s *Session) call(ctx context.Context, n *ast.CallStmt, q *plpgsql.Query, vars []plpgsql.Value, transactional bool) ([]plpgsql.Value, error) {
 	c, err := s.pinCatalog(ctx)
 	if err != nil {
 		return nil, err
@@ -843,6 +861,7 @@ func (s *Session) call(ctx context.Context, n *ast.CallStmt, q *plpgsql.Query, v
 			return nil, err
 		}
 	}
+	s.routines.transactional = transactional
 	rows, err := s.callRoutine(pc.Call, args)
 	if err != nil || len(pc.Call.Columns) == 0 && len(rows) == 0 {
 		return nil, err
@@ -891,11 +910,13 @@ func (s *Session) callColumns(ctx context.Context, n *ast.CallStmt) ([]Column, e
 
 // runCall is CALL as a statement of its own.
 func (s *Session) runCall(ctx context.Context, n *ast.CallStmt) error {
+	client := s.routines.client
+	s.routines.client = false
 	cols, err := s.callColumns(ctx, n)
 	if err != nil {
 		return err
 	}
-	out, err := s.call(ctx, n, nil, nil)
+	out, err := s.call(ctx, n, nil, nil, client)
 	if err != nil || len(cols) == 0 {
 		return err
 	}

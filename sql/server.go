@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -16,7 +17,9 @@ import (
 
 	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/exec"
+	"github.com/meridian-db/meridian/sql/jobs"
 	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/replication"
 	"github.com/meridian-db/meridian/sql/stmtstats"
 	"github.com/meridian-db/meridian/txn/kv"
 )
@@ -33,9 +36,15 @@ type Config struct {
 	Log     *slog.Logger     // Default: discards.
 	Tracer  trace.Tracer     // nil: no spans.
 	// Signal sends a signal to a session of another node, and reports whether there is one. nil: there are no other nodes.
-	Signal   func(ctx context.Context, node, pid int32, sig Signal) (bool, error)
-	Notifier Notifier // Brings notifications to all nodes. nil: there are no other nodes.
+	Signal    func(ctx context.Context, node, pid int32, sig Signal) (bool, error)
+	NodeAdmin NodeAdmin // What the functions about nodes do. nil: they are refused.
+	Notifier  Notifier  // Brings notifications to all nodes. nil: there are no other nodes.
 
+	Jobs        *jobs.Registry       // Long work that outlives sessions and nodes. nil: what needs it is refused, or done at once.
+	Replication *replication.Service // nil: there are no replication slots
+
+	// Memory is what all statements may hold together; nil: each has only its own budget.
+	Memory  *exec.MemoryPool
 	Scratch exec.Scratch // Files for sorts that pass their memory budget; nil: they fail with 53200.
 
 	PlanCacheSize int // Entries of the shared plan cache; default 2000.
@@ -50,7 +59,7 @@ type Server struct {
 	sequences *catalog.Sequences
 	metrics   *metrics
 	channels  switchboard
-	jobs      indexJobs
+	awaiting  atomic.Int32 // sessions that wait for a job
 	stats     *stmtstats.Registry
 
 	mu struct {

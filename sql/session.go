@@ -66,20 +66,22 @@ type Session struct {
 	plannerEpoch     uint64   // counts changes of settings that plans depend on
 	searchPath       []string // resolved search_path; nil: not computed since it changed
 
-	txn          txnState
-	view         catalogView           // of the open transaction
-	statements   map[string]*statement // prepared, by name
-	unnamed      *statement
-	portals      map[string]*portal
-	unnamedP     portal // the unnamed portal, reused
-	portalSerial uint64 // counts portals made
-	hasTemp      bool   // there are temporary tables, or were
-	sequences    catalog.SequenceSession
-	advisory     map[advisoryKey]*advisoryLock // held now
+	txn            txnState
+	view           catalogView           // of the open transaction
+	statements     map[string]*statement // prepared, by name
+	unnamed        *statement
+	portals        map[string]*portal
+	unnamedP       portal // the unnamed portal, reused
+	portalSerial   uint64 // counts portals made
+	cursorNames    uint64 // numbers the cursors that functions open without a name
+	temporarySlots bool   // the session has made temporary replication slots
+	hasTemp        bool   // there are temporary tables, or were
+	sequences      catalog.SequenceSession
+	advisory       map[advisoryKey]*advisoryLock // held now
 
 	bctx       builtin.Ctx
 	routines   routineState
-	building   *[]indexBuild // indexes that the statement leaves to be filled; nil: none may be
+	building   *[]uint64 // jobs that fill the indexes which the statement makes; nil: it fills them itself
 	env        exec.Env
 	sink       func(row []types.Datum) error // sends a row; made once
 	staleness  kv.Staleness                  // of read-only transactions
@@ -142,6 +144,7 @@ func (srv *Server) NewSession(ctx context.Context, args SessionArgs) (*Session, 
 		Session:  s,
 		Notice:   s.builtinNotice,
 	}
+	s.bctx.CurrentOf = s.currentOf
 	s.bctx.Hook = s.builtinHook
 	s.bctx.Routine = s.callRoutine
 	login, err := srv.cfg.Catalog.Login(ctx, args.User, args.Database)
@@ -204,6 +207,7 @@ func (s *Session) Close() {
 	s.endTxn(context.WithoutCancel(s.stmtCtx.base), false)
 	s.dropAllPortals()
 	s.dropTemp()
+	s.dropTemporarySlots(context.WithoutCancel(s.stmtCtx.base))
 	s.srv.channels.leave(s)
 	s.releaseSessionLocks(context.WithoutCancel(s.stmtCtx.base))
 	s.stmtCtx.stop()

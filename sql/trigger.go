@@ -50,7 +50,7 @@ func (s *Session) Fire(ctx context.Context, t *plan.Table, tr *plan.Trigger, eve
 		}
 		return out
 	}
-	m := &plpgsql.Machine{Host: &routineHost{s, code}, Fn: code.pl, Ret: plpgsql.Return{Trigger: true, Type: types.Record}}
+	m := &plpgsql.Machine{Host: &routineHost{s: s, code: code}, Fn: code.pl, Ret: plpgsql.Return{Trigger: true, Type: types.Record}}
 	if tr.Desc.Row && tr.Desc.Timing != plan.After {
 		m.Ret.Fields = fields
 	}

@@ -501,6 +501,20 @@ func assignTxnMode(s *Session, _ string) {
 // setSnapshot is SET TRANSACTION SNAPSHOT: an exported snapshot's name, or a timestamp, of a read-only
 // transaction that has not read yet.
 func (s *Session) setSnapshot(text string) error {
+	if err := s.mayImportSnapshot(); err != nil {
+		return err
+	}
+	ts, err := s.parseReadTimestamp(text)
+	if err != nil {
+		return pgerr.New(pgerr.InvalidParameterValue, "invalid snapshot identifier: \"%s\"", text).
+			WithHint("Use a name from pg_export_snapshot() or a timestamp such as '2026-01-31 12:00:00Z'.")
+	}
+	s.txn.snapshot = kv.Staleness{Kind: kv.ReadTimestamp, At: ts}
+	return nil
+}
+
+// mayImportSnapshot checks that the transaction's timestamp may still be chosen.
+func (s *Session) mayImportSnapshot() error {
 	t := &s.txn
 	if t.phase != phaseBlock {
 		return s.needsBlock("SET TRANSACTION SNAPSHOT")
@@ -516,12 +530,6 @@ func (s *Session) setSnapshot(text string) error {
 		return pgerr.New(pgerr.FeatureNotSupported, "a snapshot can only be imported by a READ ONLY transaction").
 			WithHint("Begin the transaction with BEGIN READ ONLY.")
 	}
-	ts, err := s.parseReadTimestamp(text)
-	if err != nil {
-		return pgerr.New(pgerr.InvalidParameterValue, "invalid snapshot identifier: \"%s\"", text).
-			WithHint("Use a name from pg_export_snapshot() or a timestamp such as '2026-01-31 12:00:00Z'.")
-	}
-	t.snapshot = kv.Staleness{Kind: kv.ReadTimestamp, At: ts}
 	return nil
 }
 

@@ -131,7 +131,9 @@ func (s *Session) runDDL(ctx context.Context, st *statement, params []types.Datu
 	for attempt := 0; ; attempt++ {
 		s.openImplicit()
 		s.txn.replay.stop() // repeated as a whole below
+		s.routines.client, s.routines.committed = true, false
 		tag, err := s.executeDDL(ctx, st, params)
+		s.routines.client, s.routines.transactional, s.routines.caught = false, false, 0
 		if err == nil {
 			err = s.commit(ctx)
 		}
@@ -139,7 +141,7 @@ func (s *Session) runDDL(ctx context.Context, st *statement, params []types.Datu
 			s.out.Complete(tag)
 			return nil
 		}
-		if !retryableAlone(err) || attempt >= s.maxRetries || ctx.Err() != nil || !s.out.Rewind(mark) {
+		if s.routines.committed || !retryableAlone(err) || attempt >= s.maxRetries || ctx.Err() != nil || !s.out.Rewind(mark) {
 			return err
 		}
 		age := s.txn.age

@@ -16,7 +16,7 @@ import (
 // Config configures a SyncClock. A zero field takes the default named in its comment.
 type Config struct {
 	Sources        []Source      // Required. A majority of them must be honest.
-	PollInterval   time.Duration // Between polls of one source. Default 500ms, for servers of one's own.
+	PollInterval   time.Duration // Between polls of one source while nobody waits (pace.go). Default 500ms, for servers of one's own.
 	PollTimeout    time.Duration // Of one poll. Default 1s.
 	DriftPPM       int64         // How wrong the local oscillator may run, parts per million. Default 200.
 	MaxUncertainty time.Duration // Fence above this bound (half the interval). Default 50ms.
@@ -39,6 +39,7 @@ type SyncClock struct {
 	pauses                          atomic.Uint64
 
 	alarm alarm
+	pace  pace
 
 	mu struct {
 		sync.Mutex
@@ -121,8 +122,12 @@ func New(cfg Config) (*SyncClock, error) {
 	c.mu.Unlock()
 	ctx, cancel := context.WithCancel(context.Background())
 	c.stop, c.stopc = cancel, ctx.Done()
-	for i := range cfg.Sources {
+	c.pace.interval, c.pace.ppm = cfg.PollInterval, cfg.DriftPPM
+	for range cfg.Sources {
 		c.kick = append(c.kick, make(chan struct{}, 1))
+		c.pace.hurry = append(c.pace.hurry, make(chan struct{}, 1))
+	}
+	for i := range cfg.Sources {
 		c.pollWG.Add(1)
 		go c.poll(ctx, i)
 	}
@@ -230,6 +235,7 @@ func (c *SyncClock) WaitAfter(ctx context.Context, ts Timestamp) error {
 		if iv.After(ts) {
 			return nil
 		}
+		c.pace.note(c.local.Raw())
 		if !e.valid {
 			select {
 			case <-e.changed:
@@ -266,12 +272,14 @@ func (c *SyncClock) WaitAfter(ctx context.Context, ts Timestamp) error {
 	}
 }
 
-// poll reads source i until ctx ends: a few times quickly to become ready, then at the poll interval.
+// poll reads source i until ctx ends: a few times quickly to become ready, then at the poll interval, or faster while
+// commits wait (pace).
 func (c *SyncClock) poll(ctx context.Context, i int) {
 	defer c.pollWG.Done()
 	src := c.cfg.Sources[i]
 	t := time.NewTimer(0)
 	defer t.Stop()
+	hurry := c.pace.hurry[i]
 	for n := 0; ; n++ {
 		select {
 		case <-ctx.Done():
@@ -279,12 +287,9 @@ func (c *SyncClock) poll(ctx context.Context, i int) {
 		case <-t.C:
 		case <-c.kick[i]:
 			n = 0
+		case <-hurry:
 		}
-		wait := c.cfg.PollInterval
-		if n < 4 {
-			wait = min(wait, 20*time.Millisecond)
-		}
-		wait += time.Duration(rand.Int64N(int64(wait)/8 + 1)) // Nodes must not poll in step.
+		hurry = c.pace.hurry[i]
 		pauses := c.pauses.Load()
 		pctx, cancel := context.WithTimeout(ctx, c.cfg.PollTimeout)
 		s, err := src.Sample(pctx, c.local)
@@ -292,9 +297,17 @@ func (c *SyncClock) poll(ctx context.Context, i int) {
 		if ctx.Err() != nil {
 			return
 		}
+		if err != nil {
+			s.Bound = 0
+		}
+		wait := c.pace.wait(c.local.Raw(), s.Bound)
+		if n < 4 {
+			wait = min(wait, 20*time.Millisecond)
+		}
+		wait += time.Duration(rand.Int64N(int64(wait)/8 + 1)) // Nodes must not poll in step.
 		var back *BackOffError
 		if errors.As(err, &back) {
-			wait = max(wait, back.After)
+			wait, hurry = max(wait, back.After), nil
 		}
 		c.polled(i, s, err, pauses)
 		t.Reset(wait)

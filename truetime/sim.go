@@ -6,6 +6,8 @@ import (
 	"math"
 	"sync"
 	"time"
+
+	"github.com/meridian-db/meridian/truetime/plant"
 )
 
 // SimConfig configures a SimClock. A zero field takes the default named in its comment.
@@ -68,6 +70,9 @@ func (c *SimClock) Now() Interval {
 	defer c.mu.Unlock()
 	mid := FromTime(now) + Timestamp(c.errorLocked(now.Sub(c.start))) + Timestamp(c.mu.lie)
 	b := Timestamp(c.mu.cfg.Bound)
+	if plant.On(plant.NarrowClock) {
+		b /= 5
+	}
 	iv := Interval{Earliest: max(mid-b, c.mu.floor), Latest: mid + b}
 	c.mu.floor = iv.Earliest
 	return iv

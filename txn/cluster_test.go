@@ -90,6 +90,7 @@ const (
 	deliver    fault = iota
 	dropBefore       // lost on the way there
 	dropAfter        // executed, answer lost
+	notFound         // refused: no such range here
 )
 
 type testNode struct {
@@ -174,6 +175,8 @@ func (r *testReplica) BumpFloor(ts truetime.Timestamp) error {
 }
 
 // WaitSafe stands in for the question to the leader: it raises the floor and flushes the queue.
+func (r *testReplica) CountRequest(ranges.NodeID) {}
+
 func (r *testReplica) WaitSafe(ctx context.Context, ts truetime.Timestamp) error {
 	lead := r.r.replicas[r.LeaderHint()]
 	if err := lead.BumpFloor(ts); err != nil {
@@ -276,7 +279,7 @@ func newTestCluster(t testing.TB, nodes int, tune func(*Config), splits ...strin
 	c := &testCluster{t: t, clock: &testClock{eps: 500 * time.Microsecond}, engine: e, nodes: map[ranges.NodeID]*testNode{}, logger: logger, nextID: 1}
 	for i := 1; i <= nodes; i++ {
 		n := &testNode{c: c, id: ranges.NodeID(i)}
-		n.server, err = participant.NewServer(participant.Config{NodeID: n.id, Clock: c.clock, Logger: logger})
+		n.server, err = participant.NewServer(participant.Config{NodeID: n.id, Clock: c.clock, Logger: logger, Programs: testPrograms{}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -481,6 +484,9 @@ func (c *testCluster) deliver(ctx context.Context, from, to ranges.NodeID, req *
 	}
 	if f == dropBefore {
 		return nil, errors.New("lost request")
+	}
+	if f == notFound {
+		return &txnpb.BatchResponse{Error: txnpb.ErrorCode_RANGE_NOT_FOUND}, nil
 	}
 	resp, err := c.nodes[to].server.Batch(ctx, req)
 	if f == dropAfter {

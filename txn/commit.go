@@ -301,8 +301,8 @@ func (c *twoPhase) run(ctx context.Context, pieces []piece) (truetime.Timestamp,
 		if !errors.Is(err, errReroute) {
 			return 0, err
 		}
-		// Some range was split or replaced. Those that are prepared have not: a split waits for them. So
-		// the same commit goes on with a new plan for the rest.
+		// Some range was split, merged or replaced. Those that are prepared have not: splits and merges wait for
+		// them. So the same commit goes on with a new plan for the rest.
 		retry.cause = "routing"
 		if err := retry.wait(ctx); err != nil {
 			return 0, err
@@ -390,7 +390,8 @@ func (c *twoPhase) decide(ctx context.Context, pieces []piece) (truetime.Timesta
 			return 0, err
 		}
 		if rt.desc.ID != c.coord.desc.ID {
-			return 0, fmt.Errorf("%w: coordinator range %d is gone", ErrInternal, c.coord.desc.ID)
+			// The participants would look for the decision where they were told to; so nothing is decided elsewhere.
+			return 0, &reasonError{kv.ErrRetry, ErrAborted, fmt.Sprintf("coordinator range %d was merged", c.coord.desc.ID)}
 		}
 		own.rt = rt
 	}

@@ -51,8 +51,9 @@ type Config struct {
 	Sender      Sender         // Required when the cluster has other nodes.
 	Descriptors Descriptors    // Required.
 
-	// Nearness ranks nodes by distance, smaller is nearer; this node's own rank is always the least.
-	// Stale reads go to the nearest replica. Default: all others alike.
+	// Nearness ranks nodes by distance, smaller is nearer; this node's own rank is always the least, and nodes of
+	// other regions have FarRank or more. Reads of read-only transactions go to the nearest replica when that
+	// spares a region the way to another. Default: all others alike, and near.
 	Nearness func(ranges.NodeID) int
 
 	Logger *slog.Logger // Default: discards.

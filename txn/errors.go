@@ -34,6 +34,9 @@ var (
 )
 
 // AmbiguousError is the kv.ErrAmbiguous of one commit. CommitID names it in the ranges' records and logs.
+//
+// Cause is for people: errors.Is does not look at it. It may well be something after which a transaction is run
+// again, and this one must not be.
 type AmbiguousError struct {
 	CommitID [16]byte
 	Cause    error
@@ -43,7 +46,7 @@ func (e *AmbiguousError) Error() string {
 	return fmt.Sprintf("%v (commit %x): %v", kv.ErrAmbiguous, e.CommitID, e.Cause)
 }
 
-func (e *AmbiguousError) Unwrap() []error { return []error{kv.ErrAmbiguous, e.Cause} }
+func (e *AmbiguousError) Unwrap() error { return kv.ErrAmbiguous }
 
 // reasonError is a kv error with the reason from this layer.
 type reasonError struct {

@@ -81,6 +81,44 @@ func updateMeta(ctx context.Context, t kv.Txn, old, new []*ranges.Descriptor) er
 	return nil
 }
 
+// StaleMeta implements ranges.MetaChecker: it reads the records from the first to the last, in pages.
+func (db *DB) StaleMeta(ctx context.Context, descs []*ranges.Descriptor) ([]*ranges.Descriptor, error) {
+	if len(descs) == 0 {
+		return nil, nil
+	}
+	t, err := db.Begin(ctx, kv.TxnOptions{Name: "meta", ReadOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	defer t.Rollback(ctx)
+	span := kv.Span{Start: ranges.MetaKey(descs[0].End), End: append(ranges.MetaKey(descs[len(descs)-1].End), 0)}
+	sc, err := t.Scan(ctx, span, kv.ScanOptions{})
+	if err != nil {
+		return nil, err
+	}
+	defer sc.Close()
+	var stale []*ranges.Descriptor
+	for sc.Next(ctx) {
+		rec, err := ranges.DecodeDescriptor(sc.Pair().Value)
+		if err != nil {
+			return nil, err
+		}
+		for len(descs) > 0 && bytes.Compare(descs[0].End, rec.End) < 0 {
+			stale, descs = append(stale, descs[0]), descs[1:]
+		}
+		if len(descs) > 0 && bytes.Equal(descs[0].End, rec.End) {
+			if rec.Generation < descs[0].Generation {
+				stale = append(stale, descs[0])
+			}
+			descs = descs[1:]
+		}
+	}
+	if err := sc.Err(); err != nil {
+		return nil, err
+	}
+	return append(stale, descs...), nil
+}
+
 // StoreDescriptors makes a store's replicas the start of routing. First is asked for range 1 when the store
 // holds no replica of it, and may be nil.
 type StoreDescriptors struct {

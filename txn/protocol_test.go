@@ -432,6 +432,41 @@ func TestAmbiguous(t *testing.T) {
 	}
 }
 
+// TestAmbiguousElsewhere: the answer to the deciding request is lost, and then the range cannot be found any more for
+// a while. To look it up anew and to commit again, or to run the transaction again, would be to commit it twice.
+func TestAmbiguousElsewhere(t *testing.T) {
+	for _, keys := range [][]string{{"a"}, {"a", "z"}} {
+		inCluster(t, 2, func(c *Config) { c.CommitTimeout = 2 * time.Second }, []string{"m"}, func(ctx context.Context, c *testCluster) {
+			c.put(1, "a", "0", "z", "0")
+			c.transfer("a", 2, true)
+			c.transfer("z", 2, true)
+			var cut atomic.Bool
+			c.inject(func(from, to ranges.NodeID, req *txnpb.BatchRequest) fault {
+				switch {
+				case cut.Load():
+					return notFound
+				case to == 2 && (req.Kind == txnpb.Kind_DECIDE || req.Kind == txnpb.Kind_COMMIT_ONE):
+					cut.Store(true)
+					return dropAfter
+				}
+				return deliver
+			})
+			tx := c.begin(1, kv.TxnOptions{})
+			for _, k := range keys {
+				tx.Put([]byte(k), []byte("1"))
+			}
+			if _, err := tx.Commit(ctx); !errors.Is(err, kv.ErrAmbiguous) || errors.Is(err, kv.ErrRetry) {
+				t.Fatalf("%v: %v", keys, err)
+			}
+			tx.Rollback(ctx)
+			c.inject(nil)
+			if got := c.all(1); !strings.HasPrefix(got, "a=1") {
+				t.Errorf("%v: %s", keys, got)
+			}
+		})
+	}
+}
+
 // TestUnavailable: a range without leader is reported after RetryFor, and nothing is ambiguous about a commit
 // that never reached it.
 func TestUnavailable(t *testing.T) {
@@ -439,9 +474,9 @@ func TestUnavailable(t *testing.T) {
 		c.put(1, "a", "0", "z", "0")
 		c.transfer("a", 2, true)
 		c.nodes[2].down.Store(true)
-		tx := c.begin(1, kv.TxnOptions{ReadOnly: true})
+		tx := c.begin(1, kv.TxnOptions{})
 		began := time.Now()
-		if _, err := tx.Get(ctx, []byte("a"), kv.LockNone, kv.WaitBlock); !errors.Is(err, kv.ErrUnavailable) {
+		if _, err := tx.Get(ctx, []byte("a"), kv.LockShared, kv.WaitBlock); !errors.Is(err, kv.ErrUnavailable) {
 			t.Errorf("read: %v", err)
 		}
 		if d := time.Since(began); d < time.Second || d > 4*time.Second {

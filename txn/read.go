@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 
 	"github.com/meridian-db/meridian/truetime"
@@ -46,9 +47,9 @@ func (t *Txn) snapshotTS(ctx context.Context, key []byte, oneRange bool) (ts tru
 		case kv.ReadTimestamp:
 			ts = st.At
 		case kv.MaxStaleness:
-			ts, err = t.db.boundedTS(ctx, key, t.db.clock.Now().Latest-truetime.Timestamp(st.Age))
+			ts, err = t.db.boundedTS(ctx, key, t.db.clock.Now().Latest-truetime.Timestamp(st.Age), t.opts.OneShot && oneRange)
 		case kv.MinReadTimestamp:
-			ts, err = t.db.boundedTS(ctx, key, st.At)
+			ts, err = t.db.boundedTS(ctx, key, st.At, t.opts.OneShot && oneRange)
 		}
 		if err != nil {
 			return 0, false, err
@@ -67,22 +68,41 @@ func (t *Txn) snapshotTS(ctx context.Context, key []byte, oneRange bool) (ts tru
 	return t.mu.readTS, false, nil
 }
 
-// boundedTS returns the newest timestamp at which the replica of key nearest to this node can answer at once,
-// at least bound.
-func (db *DB) boundedTS(ctx context.Context, key []byte, bound truetime.Timestamp) (truetime.Timestamp, error) {
+// maxBounded bounds the ranges whose safe times decide about a bounded stale read.
+const maxBounded = 64
+
+// boundedTS returns the newest timestamp, at least bound, at which the replica of key nearest to this node can answer
+// at once. A transaction that may go on to other ranges does not know them yet: for it the safe times of the known
+// ranges on that node count too, the nearest in the order of keys first.
+func (db *DB) boundedTS(ctx context.Context, key []byte, bound truetime.Timestamp, oneRange bool) (truetime.Timestamp, error) {
 	rt, err := db.routeFor(ctx, key, false)
 	if err != nil {
 		return 0, err
 	}
+	node := db.nearest(rt)
 	req := &txnpb.BatchRequest{Kind: txnpb.Kind_SAFE_TIME, RangeIds: []int64{int64(rt.desc.ID)}, Gateway: int32(db.cfg.NodeID)}
-	var s sent
-	resp, err := db.call(ctx, rt.order[0], req, &s)
-	if err == nil && resp.Error == txnpb.ErrorCode_OK && len(resp.SafeTimes) == 1 {
-		// Not past now: a table that closes time ahead would have readers wait for their own clock.
-		safe := min(timestamp(resp.SafeTimes[0]), db.clock.Now().Latest)
-		bound = max(bound, safe)
+	if !oneRange {
+		list := db.routes.snapshot()
+		at := max(0, slices.Index(list, rt)-maxBounded/2)
+		for _, o := range list[at:min(len(list), at+maxBounded)] {
+			if o != rt && slices.Contains(o.order, node) && db.nearest(o) == node {
+				req.RangeIds = append(req.RangeIds, int64(o.desc.ID))
+			}
+		}
 	}
-	return bound, nil
+	var s sent
+	resp, err := db.call(ctx, node, req, &s)
+	if err != nil || resp.Error != txnpb.ErrorCode_OK || len(resp.SafeTimes) != len(req.RangeIds) || resp.SafeTimes[0] == 0 {
+		return bound, nil // whoever answers has to wait for it
+	}
+	// Not past now: a table that closes time ahead would have readers wait for their own clock.
+	safe := min(timestamp(resp.SafeTimes[0]), db.clock.Now().Latest)
+	for _, ts := range resp.SafeTimes[1:] {
+		if ts := timestamp(ts); ts >= bound {
+			safe = min(safe, ts) // the others lag too far to be waited for
+		}
+	}
+	return max(bound, safe), nil
 }
 
 // stale reports whether the transaction reads in the past, where followers can answer.
@@ -114,7 +134,7 @@ func (t *Txn) prepareRead(ctx context.Context, req *txnpb.BatchRequest, key []by
 			return err
 		}
 		req.ReadTs, req.Strong = int64(ts), strong
-		req.FollowerOk = t.stale()
+		req.FollowerOk = t.opts.ReadOnly
 	} else {
 		req.TxnId = t.id[:]
 		req.LockTimeout = int64(t.lockTimeout)
@@ -191,7 +211,7 @@ func (t *Txn) getOne(ctx context.Context, key []byte, lock kv.LockMode, wait kv.
 		if lock != kv.LockNone {
 			req.LockEpoch = t.epochFor(rt.desc)
 		}
-		resp, s, err := t.db.send(ctx, rt, req)
+		resp, s, err := t.sendRead(ctx, rt, req)
 		t.account(s, req, resp)
 		if errors.Is(err, errReroute) {
 			retry.cause = "routing"
@@ -364,7 +384,7 @@ func (t *Txn) getGroup(ctx context.Context, g keyGroup, keys, values [][]byte, o
 	if lock != kv.LockNone {
 		req.LockEpoch = t.epochFor(g.rt.desc)
 	}
-	resp, s, err := t.db.send(ctx, g.rt, req)
+	resp, s, err := t.sendRead(ctx, g.rt, req)
 	t.account(s, req, resp)
 	if lock != kv.LockNone && !errors.Is(err, errReroute) {
 		var epoch int64

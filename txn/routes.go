@@ -15,12 +15,14 @@ import (
 	"github.com/meridian-db/meridian/txn/txnpb"
 )
 
-// route is the cached way to one range. All but leader is immutable.
+// route is the cached way to one range. All but the atomics is immutable.
 type route struct {
 	desc   *ranges.Descriptor
 	order  []ranges.NodeID // replicas, nearest first
 	leader atomic.Uint32   // node believed to lead, zero when unknown
 	stale  atomic.Bool     // evicted: holders look the range up anew
+	ahead  atomic.Bool     // the near replica answers strong reads at once: time is closed ahead of now
+	probed atomic.Int64    // when that was last tried
 }
 
 // routeCache holds routes that do not overlap, sorted by start key. Readers take no lock.
@@ -126,13 +128,7 @@ func (db *DB) learn(desc *ranges.Descriptor) *route {
 	for _, r := range desc.Replicas {
 		order = append(order, r.Node)
 	}
-	rank := func(n ranges.NodeID) int {
-		if n == db.cfg.NodeID {
-			return -1
-		}
-		return max(0, db.cfg.Nearness(n))
-	}
-	slices.SortStableFunc(order, func(a, b ranges.NodeID) int { return rank(a) - rank(b) })
+	slices.SortStableFunc(order, func(a, b ranges.NodeID) int { return db.rank(a) - db.rank(b) })
 	return db.routes.insert(desc, order)
 }
 

@@ -28,11 +28,16 @@ type Scanner struct {
 	after        bool // upwards: pos itself has been returned
 	reach        []byte
 	kept         buffer // own writes in the page that were flushed after it was fetched
+	raw          bool   // the last page should have been computed, and was not
+	wire         int64  // bytes of the page's answer, if it came from another node
 	returned     int64
 	pair         kv.KeyValue
 	done, closed bool
 	err          error
 }
+
+// rawRows is the least number of rows to ask for at a time when the program that the limit counts on does not run.
+const rawRows = 256
 
 var _ kv.PageScanner = (*Scanner)(nil)
 
@@ -105,11 +110,8 @@ func (s *Scanner) Next(ctx context.Context) bool {
 	return false
 }
 
-// NextPage implements kv.PageScanner. Only a read-only transaction has nothing of its own to merge in.
-func (s *Scanner) NextPage(ctx context.Context) (keys, values [][]byte, ok bool) {
-	if !s.t.opts.ReadOnly {
-		return nil, nil, false
-	}
+// NextPage implements kv.PageScanner.
+func (s *Scanner) NextPage(ctx context.Context) (page kv.Page) {
 	for s.err == nil && !s.done && !s.closed {
 		if s.exhausted() {
 			s.done = true
@@ -119,12 +121,71 @@ func (s *Scanner) NextPage(ctx context.Context) (keys, values [][]byte, ok bool)
 			s.err = s.t.fail(s.err)
 			break
 		}
-		if page := s.rows[0]; len(page.RowKeys) > 0 {
-			s.returned += int64(len(page.RowKeys))
-			return page.RowKeys, page.RowValues, true
+		resp := s.rows[0]
+		page.Scanned += max(resp.RowsScanned, int64(len(resp.RowKeys)))
+		page.Wire += s.wire
+		lo, hi := s.pos, s.reach
+		if s.opts.Reverse {
+			lo, hi = hi, lo
+		}
+		if resp.Computed || s.t.opts.ReadOnly || !s.owns(lo, hi) {
+			page.Keys, page.Values, page.Computed = resp.RowKeys, resp.RowValues, resp.Computed
+		} else {
+			s.merge(&page)
+		}
+		// What the page covers has been returned, should the buffer be flushed.
+		s.pos, s.after, s.next = s.reach, false, len(resp.RowKeys)
+		if len(page.Keys) > 0 {
+			if s.raw = s.opts.Program != nil && !page.Computed; !s.raw {
+				s.returned += int64(len(page.Keys))
+			}
+			break
 		}
 	}
-	return nil, nil, true
+	return page
+}
+
+// merge appends the rows of the page that was fetched with the transaction's own writes in it.
+func (s *Scanner) merge(page *kv.Page) {
+	for {
+		key, v, own := s.ownNext()
+		rkey, rvalue := s.row()
+		if rkey == nil && !own {
+			return
+		}
+		if !own || rkey != nil && s.less(rkey, key) {
+			s.next++
+			s.pos, s.after = rkey, true
+			page.Keys, page.Values = append(page.Keys, rkey), append(page.Values, rvalue)
+			continue
+		}
+		if bytes.Equal(key, rkey) {
+			s.next++
+		}
+		if s.pos, s.after = key, true; v.op != txnpb.WriteOp_WRITE_DELETE {
+			page.Keys, page.Values = append(page.Keys, key), append(page.Values, v.value)
+		}
+	}
+}
+
+// owns reports whether the transaction has unstaged writes from lo on and below hi.
+func (s *Scanner) owns(lo, hi []byte) bool {
+	in := func(w *buffer) bool {
+		if len(w.entries) == 0 {
+			return false
+		}
+		i, _ := w.search(lo)
+		return i < len(w.entries) && bytes.Compare(w.entries[i].key, hi) < 0
+	}
+	if in(&s.t.buf) || in(&s.kept) {
+		return true
+	}
+	for _, f := range s.t.flights() {
+		if in(&f.buf) {
+			return true
+		}
+	}
+	return false
 }
 
 // less orders keys in the direction of the scan.
@@ -234,13 +295,20 @@ func (s *Scanner) fetch(ctx context.Context) error {
 		if s.ts != 0 {
 			req.ReadTs, req.Strong = int64(s.ts), false
 		}
+		if s.opts.Program != nil && (t.opts.ReadOnly || !s.owns(lo, hi)) {
+			req.Program = s.opts.Program
+		}
 		if s.opts.Limit > 0 {
 			req.MaxRows = max(1, s.opts.Limit-s.returned)
+			if s.raw || s.opts.Program != nil && req.Program == nil {
+				// How many of them the caller wants is not known here.
+				req.MaxRows = max(req.MaxRows, rawRows)
+			}
 		}
 		if s.lock != kv.LockNone {
 			req.LockEpoch = t.epochFor(rt.desc)
 		}
-		resp, sn, err := t.db.send(ctx, rt, req)
+		resp, sn, err := t.sendRead(ctx, rt, req)
 		t.account(sn, req, resp)
 		if errors.Is(err, errReroute) {
 			retry.cause = "routing"
@@ -288,6 +356,9 @@ func (s *Scanner) fetch(ctx context.Context) error {
 			return err
 		}
 		t.learnTS(resp)
+		if s.wire = 0; sn.node != t.db.cfg.NodeID {
+			s.wire = int64(resp.SizeVT())
+		}
 		s.rows, s.next = append(s.rows[:0], resp), 0
 		s.kept.reset()
 		// Own writes between the last row returned and the old reach have been returned too.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	ranges "github.com/meridian-db/meridian/range"
 	"github.com/meridian-db/meridian/truetime"
 	"github.com/meridian-db/meridian/txn/kv"
@@ -49,10 +51,26 @@ type sent struct {
 func (db *DB) send(ctx context.Context, rt *route, req *txnpb.BatchRequest) (*txnpb.BatchResponse, sent, error) {
 	req.RangeId = int64(rt.desc.ID)
 	req.DescGeneration = int64(rt.desc.Generation)
-	node := ranges.NodeID(rt.leader.Load())
-	if req.FollowerOk {
-		node = rt.order[0]
+	return db.sendTo(ctx, rt, ranges.NodeID(rt.leader.Load()), req)
+}
+
+// sendRead is send for a read: one without locks goes where it is answered soonest.
+func (t *Txn) sendRead(ctx context.Context, rt *route, req *txnpb.BatchRequest) (*txnpb.BatchResponse, sent, error) {
+	db := t.db
+	if !req.FollowerOk {
+		return db.send(ctx, rt, req)
 	}
+	req.RangeId = int64(rt.desc.ID)
+	req.DescGeneration = int64(rt.desc.Generation)
+	resp, s, err := db.sendTo(ctx, rt, db.reader(rt, req, t.stale()), req)
+	if err == nil {
+		rt.noteReader(req, resp)
+	}
+	return resp, s, err
+}
+
+// sendTo is send that begins with node.
+func (db *DB) sendTo(ctx context.Context, rt *route, node ranges.NodeID, req *txnpb.BatchRequest) (*txnpb.BatchResponse, sent, error) {
 	if node == db.cfg.NodeID {
 		// The common case, without any of the machinery below.
 		resp, err := db.local.Batch(ctx, req)
@@ -98,11 +116,17 @@ func (db *DB) sendSlow(ctx context.Context, rt *route, req *txnpb.BatchRequest, 
 			}
 			try.cause = err.Error()
 			rt.leader.CompareAndSwap(uint32(node), 0)
+			if rt.order[next%len(rt.order)] == node {
+				next++ // it was not tried by its place in the order
+			}
 			node = rt.order[next%len(rt.order)]
 			next++
 			wait = next%len(rt.order) == 0 || len(rt.order) == 1
 		default:
 			db.learnAll(resp)
+			if resp.Error != txnpb.ErrorCode_RANGE_NOT_FOUND {
+				failed = 0
+			}
 			try.cause = fmt.Sprintf("range %d: %s %s", rt.desc.ID, resp.Error, resp.ErrorMessage)
 			switch resp.Error {
 			case txnpb.ErrorCode_NOT_LEADER:
@@ -119,6 +143,7 @@ func (db *DB) sendSlow(ctx context.Context, rt *route, req *txnpb.BatchRequest, 
 					wait = next%len(rt.order) == 0 || len(rt.order) == 1
 				}
 			case txnpb.ErrorCode_RANGE_NOT_FOUND:
+				// A replica may yet have to come: only if all say so, one after the other, is the range elsewhere.
 				if failed++; failed >= len(rt.order) {
 					// No replica where the descriptor says: a later one must exist.
 					db.routes.evict(rt)
@@ -205,17 +230,22 @@ func (db *DB) learnAll(resp *txnpb.BatchResponse) {
 	}
 }
 
-// SendToRange sends req to the range that rangeID names and whose start key is, or was when it took part in
-// a commit, startKey: splits leave id and start key to the left half. It repeats until ctx ends, so the
-// request must be idempotent. It is how participants reach each other (RESOLVE, QUERY).
+// SendToRange sends req to the range that rangeID names and whose start key is startKey: splits leave id and start key
+// to the left half. When that range has been absorbed by another, req goes to the one that holds the key now, which knows
+// what the former has decided. It repeats until ctx ends, so the request must be idempotent. It is how participants
+// reach each other (RESOLVE, QUERY).
 func (db *DB) SendToRange(ctx context.Context, rangeID int64, startKey []byte, req *txnpb.BatchRequest) (*txnpb.BatchResponse, error) {
 	for n := 1; ; n++ {
 		rt, err := db.routeFor(ctx, startKey, false)
 		if err == nil {
+			to := req
 			if int64(rt.desc.ID) != rangeID {
-				// The cache is behind, or ahead in a way that needs an administrator: merges do not exist.
-				db.routes.evict(rt)
-			} else if resp, _, err := db.send(ctx, rt, req); err == nil {
+				// What is cached is from before rangeID was split off, or that range has been absorbed. A leader that has
+				// a lease and holds the key tells: while a range lives nobody else holds its first key.
+				to = proto.Clone(req).(*txnpb.BatchRequest)
+				to.Keys = [][]byte{startKey}
+			}
+			if resp, _, err := db.send(ctx, rt, to); err == nil {
 				return resp, nil
 			}
 		}

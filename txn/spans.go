@@ -86,7 +86,7 @@ func (t *Txn) spanGroup(ctx context.Context, g keyGroup, spans []kv.Span, out []
 	if err := t.prepareRead(ctx, req, req.SpanStarts[0], kv.LockNone, kv.WaitBlock, false, latestLevel); err != nil {
 		return nil, err
 	}
-	resp, s, err := t.db.send(ctx, g.rt, req)
+	resp, s, err := t.sendRead(ctx, g.rt, req)
 	t.account(s, req, resp)
 	if err == nil {
 		err = responseError(req, resp)
@@ -123,10 +123,48 @@ func (t *Txn) spanAlone(ctx context.Context, span kv.Span) (kv.Pairs, error) {
 	}
 	defer sc.Close()
 	for {
-		keys, values, _ := sc.(kv.PageScanner).NextPage(ctx)
-		if len(keys) == 0 {
+		page := sc.(kv.PageScanner).NextPage(ctx)
+		if len(page.Keys) == 0 {
 			return p, sc.Err()
 		}
-		p.Keys, p.Values = append(p.Keys, keys...), append(p.Values, values...)
+		p.Keys, p.Values = append(p.Keys, page.Keys...), append(p.Values, page.Values...)
 	}
+}
+
+// SplitSpan implements kv.SpanSplitter.
+func (t *Txn) SplitSpan(ctx context.Context, span kv.Span, most int) ([]kv.Span, error) {
+	if err := t.check(); err != nil {
+		return nil, err
+	}
+	var parts []kv.Span
+	for cur := span.Start; bytes.Compare(cur, span.End) < 0; {
+		rt, err := t.db.routeFor(ctx, cur, false)
+		if err != nil {
+			return nil, err
+		}
+		end := span.End
+		if bytes.Compare(rt.desc.End, end) < 0 {
+			end = rt.desc.End
+		}
+		parts = append(parts, kv.Span{Start: cur, End: end})
+		cur = end
+	}
+	if len(parts) < 2 {
+		return parts, nil
+	}
+	if t.opts.ReadOnly {
+		// The promise of a single read no longer holds, by which its one range would choose the timestamp.
+		if _, _, err := t.snapshotTS(ctx, span.Start, false); err != nil {
+			return nil, err
+		}
+	}
+	if n := len(parts); n > most {
+		// Neighbours go together.
+		joined := make([]kv.Span, most)
+		for i := range joined {
+			joined[i] = kv.Span{Start: parts[i*n/most].Start, End: parts[(i+1)*n/most-1].End}
+		}
+		parts = joined
+	}
+	return parts, nil
 }

@@ -45,15 +45,12 @@ func TestScanSpans(t *testing.T) {
 				t.Fatal(err)
 			}
 			for {
-				keys, values, ok := sc.(kv.PageScanner).NextPage(ctx)
-				if !ok {
-					t.Fatal("a read-only transaction has no pages")
-				}
-				if len(keys) == 0 {
+				page := sc.(kv.PageScanner).NextPage(ctx)
+				if len(page.Keys) == 0 {
 					break
 				}
-				for k, key := range keys {
-					paged = append(paged, fmt.Sprintf("%s=%s", key, values[k]))
+				for k, key := range page.Keys {
+					paged = append(paged, fmt.Sprintf("%s=%s", key, page.Values[k]))
 				}
 			}
 			sc.Close()
@@ -66,6 +63,41 @@ func TestScanSpans(t *testing.T) {
 		defer rw.Rollback(ctx)
 		if _, ok, _ := any(rw).(kv.SpanReader).ScanSpans(ctx, spans); ok {
 			t.Error("a read-write transaction reads spans in batches")
+		}
+	})
+}
+
+// TestSplitSpan: a span is divided at the bounds of ranges, neighbours together when they are too many, and a lone read
+// of its parts has one timestamp.
+func TestSplitSpan(t *testing.T) {
+	inCluster(t, 2, nil, []string{"d", "g", "p"}, func(ctx context.Context, c *testCluster) {
+		tx := c.begin(1, kv.TxnOptions{ReadOnly: true, OneShot: true})
+		defer tx.Rollback(ctx)
+		for _, tc := range []struct {
+			lo, hi string
+			most   int
+			want   string
+		}{
+			{"h", "k", 8, "h-k"},
+			{"a", "zz", 8, "a-d d-g g-p p-zz"},
+			{"a", "zz", 3, "a-d d-g g-zz"},
+			{"e", "p", 1, "e-p"},
+			{"b", "b", 8, ""},
+		} {
+			parts, err := tx.SplitSpan(ctx, kv.Span{Start: []byte(tc.lo), End: []byte(tc.hi)}, tc.most)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, p := range parts {
+				got = append(got, fmt.Sprintf("%s-%s", p.Start, p.End))
+			}
+			if strings.Join(got, " ") != tc.want {
+				t.Errorf("%s-%s by %d: %v, want %s", tc.lo, tc.hi, tc.most, got, tc.want)
+			}
+			if chosen := tx.ReadTimestamp() != 0; tc.lo == "h" && chosen || tc.lo == "a" && !chosen {
+				t.Errorf("%s-%s: timestamp chosen: %v", tc.lo, tc.hi, chosen)
+			}
 		}
 	})
 }

@@ -66,6 +66,9 @@ type part struct {
 	lo, hi []byte
 	hiOpen bool
 	staged bool
+	// root is the part whose token this one has taken over: the range was split from that part's, or has absorbed it.
+	// It is the part itself when the token was given to it.
+	root *part
 }
 
 func (p *part) extend(lo, hi []byte, hiOpen bool) {
@@ -109,6 +112,43 @@ func (t *Txn) epochFor(d *ranges.Descriptor) int64 {
 		}
 	}
 	return 0
+}
+
+// noToken is a token that no range gives.
+const noToken = -1
+
+// absorbedEpochs returns the tokens that a range must know besides epochFor's: those of other ranges that it has
+// absorbed, under which the transaction may hold locks there.
+func (t *Txn) absorbedEpochs(d *ranges.Descriptor) (epochs []int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.mu.parts) < 2 {
+		return nil
+	}
+	var known []*part
+	note := func(p *part, first bool) {
+		for _, q := range known {
+			if q.root == p.root {
+				return
+			}
+			if q.epoch == p.epoch {
+				// Two ranges have given the same number: it would not show if the locks of one were lost.
+				epochs = append(epochs, noToken)
+			}
+		}
+		if known = append(known, p); !first {
+			epochs = append(epochs, p.epoch)
+		}
+	}
+	if p := t.partLocked(d.ID); p != nil && p.epoch != 0 {
+		note(p, true)
+	}
+	for _, p := range t.mu.parts {
+		if p.epoch != 0 && p.rt.desc.ID != d.ID && p.reaches(d.Start, d.End) {
+			note(p, len(known) == 0)
+		}
+	}
+	return epochs
 }
 
 // covered reports whether the range as now known holds all that was locked under the part. After a split the
@@ -166,13 +206,17 @@ func (t *Txn) partLocked(id ranges.RangeID) *part {
 func (t *Txn) touched(rt *route, epoch int64, lo, hi []byte, hiOpen, staged bool) error {
 	t.mu.Lock()
 	p := t.partLocked(rt.desc.ID)
-	var old int64
+	lost := false // the token is none of those that it may be
 	if p == nil {
+		var root *part
 		for _, q := range t.mu.parts {
 			if q.epoch != 0 && q.reaches(rt.desc.Start, rt.desc.End) {
-				old = q.epoch
+				if lost = true; q.epoch == epoch {
+					root = q.root
+				}
 			}
 		}
+		lost = lost && root == nil
 		if t.mu.parts == nil {
 			// Most transactions hold locks in one range.
 			p, t.mu.parts = &t.mu.firstPart, t.mu.partSpace[:0]
@@ -180,9 +224,12 @@ func (t *Txn) touched(rt *route, epoch int64, lo, hi []byte, hiOpen, staged bool
 		} else {
 			p = &part{rt: rt}
 		}
+		if p.root = root; root == nil {
+			p.root = p
+		}
 		t.mu.parts = append(t.mu.parts, p)
 	} else {
-		old = p.epoch
+		lost = p.epoch != 0 && p.epoch != epoch
 		p.rt = rt
 	}
 	if epoch != 0 {
@@ -200,7 +247,7 @@ func (t *Txn) touched(rt *route, epoch int64, lo, hi []byte, hiOpen, staged bool
 		t.db.active.txns[t] = struct{}{}
 		t.db.active.Unlock()
 	}
-	if old != 0 && epoch != 0 && old != epoch {
+	if lost && epoch != 0 {
 		return &reasonError{kv.ErrRetry, ErrLockLost, fmt.Sprintf("range %d", rt.desc.ID)}
 	}
 	return nil

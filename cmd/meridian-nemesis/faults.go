@@ -24,6 +24,10 @@ var allFaults = map[string]fault{
 	"partition": partition,
 	"oneway":    oneWay,
 	"flap":      flap,
+	"loss":      loss,
+	"diskfull":  diskFull,
+	"clockliar": clockLiar,
+	"clockgone": clockGone,
 	"none":      none,
 }
 
@@ -45,6 +49,7 @@ type nemesis struct {
 	w       *workload
 	out     io.Writer
 	gaps    map[string]*gaps
+	line    *timeline
 }
 
 func (n *nemesis) pick() (int, *proc.Node) {
@@ -69,6 +74,7 @@ func (n *nemesis) play(ctx context.Context, d time.Duration) error {
 		if err := mend(ctx); err != nil && ctx.Err() == nil {
 			return fmt.Errorf("mend %s: %w", what, err)
 		}
+		n.line.fault(name, what, began, mended)
 		rest(ctx, 3*time.Second)
 		all, list := n.measure(name, began)
 		fmt.Fprintf(n.out, "  %s %s for %.1f s: no commit for %.2f s from %.1f s on, of one list for %.2f s from %.1f s on\n",
@@ -212,5 +218,52 @@ func flap(n *nemesis) (string, func(context.Context) error, error) {
 	return fmt.Sprintf("node %d cut off for 0.3 s of each second", i+1), func(context.Context) error {
 		stop()
 		return <-done
+	}, nil
+}
+
+// loss has a node lose packets in both directions, so many that TCP keeps backing off.
+func loss(n *nemesis) (string, func(context.Context) error, error) {
+	i, _ := n.pick()
+	share := []float64{0.02, 0.1, 0.3}[n.rng.IntN(3)]
+	return fmt.Sprintf("node %d loses %.0f%% of its packets", i+1, 100*share), n.heal, n.network.Lose(i, share)
+}
+
+// diskFull leaves no room for a node's store: the node stops by itself, and is started again when there is.
+func diskFull(n *nemesis) (string, func(context.Context) error, error) {
+	i, node := n.pick()
+	return fmt.Sprintf("no room on the disk of node %d", i+1), func(ctx context.Context) error {
+		if err := node.FreeDisk(); err != nil {
+			return err
+		}
+		select {
+		case <-node.Done():
+			return n.restart(node)(ctx)
+		default:
+			return nil // it has not written anything meanwhile
+		}
+	}, node.FillDisk()
+}
+
+// clockLiar has one time server state a wrong time: a majority of the others outvotes it.
+func clockLiar(n *nemesis) (string, func(context.Context) error, error) {
+	i := n.rng.IntN(n.cluster.TimeServers())
+	offset := []time.Duration{20 * time.Millisecond, time.Second, -time.Hour}[n.rng.IntN(3)]
+	return fmt.Sprintf("time server %d lies by %s", i+1, offset), func(context.Context) error {
+		return n.cluster.StartTimeServer(i)
+	}, n.cluster.StartTimeServer(i, "--offset", offset.String())
+}
+
+// clockGone takes all time servers away: the nodes' bounds grow, and with them commit wait.
+func clockGone(n *nemesis) (string, func(context.Context) error, error) {
+	for i := range n.cluster.TimeServers() {
+		n.cluster.StopTimeServer(i)
+	}
+	return "no time server", func(context.Context) error {
+		for i := range n.cluster.TimeServers() {
+			if err := n.cluster.StartTimeServer(i); err != nil {
+				return err
+			}
+		}
+		return nil
 	}, nil
 }

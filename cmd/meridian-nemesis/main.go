@@ -3,7 +3,10 @@
 // It works in rounds: each has new keys, its own faults, and a check of its whole history at the end. The first
 // violation ends the run with status 1 and leaves the history in a file. It needs root and ip(8).
 //
-//	make test-nemesis ARGS='-time 10m -nodes 5 -faults kill,partition'
+//	make test-nemesis ARGS='-duration 10m -nodes 5 -faults kill,partition'
+//
+// A timeline of the run, what committed in each quarter of a second and which fault was under way, goes to a CSV file and
+// a plot.
 package main
 
 import (
@@ -17,8 +20,10 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/meridian-db/meridian/cmd/internal/proc"
@@ -32,12 +37,14 @@ type options struct {
 	keys           int
 	pause          time.Duration
 	rangeBytes     int64
+	stall          time.Duration
+	timeline       string
 	faults         []string
 	seed           uint64
 }
 
 func main() {
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "meridian-nemesis:", err)
@@ -51,14 +58,17 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	fs := flag.NewFlagSet("meridian-nemesis", flag.ContinueOnError)
 	fs.StringVar(&o.binary, "meridian", "bin/meridian", "path of the meridian binary")
 	fs.StringVar(&o.dir, "dir", "", "folder for stores and logs, kept (default: a temporary one, kept after a violation)")
-	fs.DurationVar(&o.time, "time", 5*time.Minute, "how long to go on")
+	fs.DurationVar(&o.time, "duration", 5*time.Minute, "how long to go on")
+	fs.DurationVar(&o.time, "time", 5*time.Minute, "the same")
 	fs.DurationVar(&o.round, "round", time.Minute, "length of one round")
 	fs.IntVar(&o.nodes, "nodes", 3, "number of nodes")
 	fs.IntVar(&o.clients, "clients", 8, "number of clients")
 	fs.IntVar(&o.keys, "keys", 12, "number of lists in use at a time")
 	fs.DurationVar(&o.pause, "pause", 20*time.Millisecond, "mean rest of a client between transactions")
 	fs.Int64Var(&o.rangeBytes, "range-max-bytes", 256<<10, "ranges split beyond this size")
-	fs.StringVar(&faults, "faults", strings.Join(faultNames(), ","), "faults to choose from")
+	fs.StringVar(&o.timeline, "timeline", "", "write the timeline to this name with .csv and .svg (default: in -dir, if given)")
+	fs.DurationVar(&o.stall, "stall", time.Second, "after so long without a commit, write down in -dir what every node waits for (0: never)")
+	fs.StringVar(&faults, "faults", strings.Join(faultNames(), ","), "faults to choose from; with diskfull the stores are in memory")
 	fs.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "seed of the choice of faults and transactions")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -76,6 +86,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return errors.New("network namespaces need root and ip(8), from Debian's iproute2")
 	}
 	keep := o.dir != ""
+	if keep && o.timeline == "" {
+		o.timeline = filepath.Join(o.dir, "timeline")
+	}
 	if !keep {
 		var err error
 		if o.dir, err = os.MkdirTemp("", "meridian-nemesis"); err != nil {
@@ -101,7 +114,8 @@ func (o *options) execute(ctx context.Context, out io.Writer) (violated bool, er
 	starting, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	c, err := proc.Start(starting, proc.Config{Binary: o.binary, Dir: o.dir, Nodes: o.nodes, Network: network,
-		Args: []string{"--range-max-bytes", fmt.Sprint(o.rangeBytes), "--log-level", "warn"}})
+		SmallDisks: slices.Contains(o.faults, "diskfull"),
+		Args:       []string{"--range-max-bytes", fmt.Sprint(o.rangeBytes), "--log-level", "warn"}})
 	if err != nil {
 		return true, err
 	}
@@ -110,8 +124,24 @@ func (o *options) execute(ctx context.Context, out io.Writer) (violated bool, er
 		return true, err
 	}
 	fmt.Fprintf(out, "%d nodes, %d clients, seed %d\n", o.nodes, o.clients, o.seed)
-	w := &workload{cluster: c, options: o}
-	n := &nemesis{cluster: c, network: network, faults: o.faults, rng: rand.New(rand.NewPCG(o.seed, 0)), w: w, out: out}
+	line := newTimeline(time.Now(), 250*time.Millisecond)
+	w := &workload{cluster: c, options: o, line: line}
+	n := &nemesis{cluster: c, network: network, faults: o.faults, rng: rand.New(rand.NewPCG(o.seed, 0)), w: w, out: out, line: line}
+	if o.timeline != "" {
+		defer func() {
+			if werr := line.write(o.timeline); werr != nil {
+				err = errors.Join(err, werr)
+			}
+		}()
+	}
+	if o.stall > 0 {
+		watching, stop := context.WithCancel(ctx)
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		defer stop()
+		s := stallWatch{cluster: c, w: w, after: o.stall, dir: o.dir, out: out}
+		wg.Go(func() { s.run(watching) })
+	}
 	var sum totals
 	for end := time.Now().Add(o.time); time.Now().Before(end) && ctx.Err() == nil; {
 		sum.rounds++
@@ -160,8 +190,10 @@ func (o *options) playRound(ctx context.Context, round int, w *workload, n *neme
 		wg.Go(func() { w.client(clients, i) })
 	}
 	err := n.play(ctx, o.round)
+	w.rested()
 	stop()
 	wg.Wait()
+	w.rested()
 	if err != nil || ctx.Err() != nil {
 		return &history.Report{}, err
 	}

@@ -24,6 +24,7 @@ const listLength = 64
 type workload struct {
 	cluster *proc.Cluster
 	options *options
+	line    *timeline
 
 	rec      *history.Recorder
 	base     int // first key of the round
@@ -31,7 +32,8 @@ type workload struct {
 	appended []atomic.Int64 // by slot: appends begun in this round
 
 	mu   sync.Mutex
-	seen []commit // commits since the last reset, for the gaps
+	seen []commit  // commits since the last reset, for the gaps
+	last time.Time // of the newest commit; zero while no clients run
 }
 
 // commit is when a list's transaction was acknowledged.
@@ -83,11 +85,27 @@ func (w *workload) key(slot int) int {
 
 func (w *workload) committed(slots map[int]bool) {
 	now := time.Now()
+	w.line.commit(now)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.last = now
 	for s := range slots {
 		w.seen = append(w.seen, commit{now, s})
 	}
+}
+
+// lastCommit returns when the newest commit was acknowledged, zero while no clients run.
+func (w *workload) lastCommit() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.last
+}
+
+// rested says that the clients have been told to stop.
+func (w *workload) rested() {
+	w.mu.Lock()
+	w.last = time.Time{}
+	w.mu.Unlock()
 }
 
 // takeCommits returns what was acknowledged since the last call.
@@ -128,6 +146,13 @@ func (w *workload) client(ctx context.Context, id int) {
 		try, cancel := context.WithTimeout(ctx, 3*time.Second)
 		w.transaction(try, conn, name, rng)
 		cancel()
+		if conn.PgConn().TxStatus() != 'I' {
+			// Its time was up between two statements, before a message was sent: the connection is well and the block
+			// still open. The next transaction would go on in it, and commit what counts as aborted.
+			closing, cancel := context.WithTimeout(ctx, time.Second)
+			conn.Close(closing)
+			cancel()
+		}
 		if conn.IsClosed() {
 			node++
 		}

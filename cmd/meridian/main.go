@@ -73,7 +73,11 @@ func subcommands() []command {
 		{"sql", "[URL]", "an interactive SQL shell", func(ctx context.Context, args []string, e env) error {
 			return runSQLShell(ctx, args, e.stdin, e.stdout, e.stderr)
 		}},
+		{"node", "status|decommission|recommission|drain [ID] [--url URL]", "look at the nodes of a cluster, and take them out", runNode},
+		{"backup", "--to DEST [flags] | show DEST", "back up a cluster, a database or a table; verify a backup", runBackup},
+		{"restore", "--from LOCATION [flags]", "restore what a backup holds", runRestore},
 		{"workload", "NAME [flags]", "load a database with bank, kv, ycsb or tpcc, and watch", runWorkload},
+		{"sim", "[flags]", "live through faults in simulated clusters and check what clients saw", runSim},
 		{"version", "", "print the version", runVersion},
 	}
 }
@@ -109,5 +113,7 @@ func runVersion(_ context.Context, args []string, e env) error {
 		}
 	}
 	fmt.Fprintf(e.stdout, "meridian %s%s (%s)\n", version, revision, goVersion)
+	oldest, newest := server.SupportedVersions()
+	fmt.Fprintf(e.stdout, "cluster versions %d to %d\n", oldest, newest)
 	return nil
 }

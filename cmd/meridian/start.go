@@ -27,11 +27,12 @@ func nodeFlags(f *flags) *server.Config {
 	f.BoolVar(&cfg.Insecure, "insecure", false, "no TLS and no passwords, on loopback only")
 	f.BoolVar(&cfg.InsecureListenAnywhere, "insecure-listen-anywhere", false, "with --insecure: listen beyond loopback too")
 	f.StringVar(&cfg.PostgresPassword, "postgres-password", "", "password of the user postgres when this node founds a cluster")
-	f.StringVar(&cfg.SimulatedLatency, "simulated-latency", "off", "latency added between regions: off, lan, wan or a file")
+	f.StringVar(&cfg.SimulatedLatency, "simulated-latency", "off", "latency added between regions: off, lan, wan, world or a file")
 	f.DurationVar(&cfg.MaxClockUncertainty, "max-clock-uncertainty", 50*time.Millisecond, "stop serving while the clock is less certain")
 	f.DurationVar(&cfg.ClockPollInterval, "clock-poll-interval", 500*time.Millisecond, "how often to ask each time source; 64s or more for public servers")
 	f.Int64Var(&cfg.CacheBytes, "cache-bytes", 256<<20, "block cache")
 	f.Int64Var(&cfg.RangeMaxBytes, "range-max-bytes", 512<<20, "split a range that grows beyond this")
+	f.DurationVar(&cfg.ReplaceAfter, "replace-after", 5*time.Minute, "replace the replicas of a node that has been down for so long")
 	f.DurationVar(&cfg.DrainTimeout, "drain-timeout", 10*time.Second, "how long SIGTERM waits for clients and leases")
 	return cfg
 }
@@ -94,7 +95,7 @@ func runDemo(ctx context.Context, args []string, e env) error {
 	var regions list
 	f.Var(&regions, "regions", "regions, separated by commas (default us-east,eu-west,ap-south)")
 	f.IntVar(&cfg.NodesPerRegion, "nodes-per-region", 1, "nodes in each region")
-	f.StringVar(&cfg.Latency, "latency", "off", "latency between regions: off, lan, wan or a file")
+	f.StringVar(&cfg.Latency, "latency", "", "latency between regions: off, lan, wan, world or a file of lines \"REGION REGION 80ms\" (default world if --regions names parts of the world, as in us-east,eu-west,ap-south; else off)")
 	f.StringVar(&cfg.SQLAddr, "sql-addr", "127.0.0.1:5433", "host:port for PostgreSQL clients of node 0; node k's port is k higher")
 	f.StringVar(&cfg.HTTPAddr, "http-addr", "127.0.0.1:8080", "host:port for the console and metrics of node 0; node k's port is k higher")
 	f.StringVar(&cfg.Data, "data", "", "directory of the stores, kept for the next time (default: a temporary one)")
@@ -107,6 +108,11 @@ func runDemo(ctx context.Context, args []string, e env) error {
 		return err
 	}
 	cfg.Regions = regions
+	if cfg.Latency == "" && len(regions) > 0 {
+		if _, err := server.ParseLatency("world", regions); err == nil {
+			cfg.Latency = "world"
+		}
+	}
 	var err error
 	if cfg.Logger, err = logger(e, *level); err != nil {
 		return err

@@ -17,7 +17,8 @@ import (
 //	'r' range(8) 'e' index(8)   one entry
 //	'r' range(8) 'h'            hard state: term, vote, commit
 //	'r' range(8) 't'            truncated state: index, term of the entry before the first
-//	'r' range(8) 'x'            tombstone: largest replica id that was removed from this store
+//	'r' range(8) 'x'            tombstone: largest replica id that was removed from this store, and the range that
+//	                            has absorbed this one, if one has
 //	's' name                    a record of the store
 //	'm'                         the mark of the last synced write
 const (
@@ -269,6 +270,16 @@ func (l *Log) Tombstone(id uint64) (uint64, error) {
 	}
 	t, _, _, err := decode3(v)
 	return t, err
+}
+
+// MergedInto returns the range that is known here to have absorbed the range, zero when none is.
+func (l *Log) MergedInto(id uint64) (uint64, error) {
+	v, err := l.get(rangeKey(id, kindTombstone))
+	if err != nil || v == nil {
+		return 0, err
+	}
+	_, into, _, err := decode3(v)
+	return into, err
 }
 
 func encode3(a, b, c uint64) []byte {

@@ -68,6 +68,9 @@ const (
 // read makes a model of what a Log holds, by its methods.
 func read(l *Log) (*model, error) {
 	m := newModel()
+	if err := compareLoadAll(l); err != nil {
+		return nil, err
+	}
 	for id := uint64(1); id <= modelRanges; id++ {
 		st, err := l.Load(id)
 		if err != nil {
@@ -109,6 +112,41 @@ func read(l *Log) (*model, error) {
 		return err
 	})
 	return m, err
+}
+
+// compareLoadAll checks that one pass over all logs says what is said of each.
+func compareLoadAll(l *Log) error {
+	seen := map[uint64]Loaded{}
+	at := func(id uint64) uint64 {
+		st, err := l.Load(id)
+		if err != nil {
+			return 0
+		}
+		return st.Truncated.Index + (st.Last.Index-st.Truncated.Index)/2
+	}
+	if err := l.LoadAll(at, func(id uint64, x Loaded) error { seen[id] = x; return nil }); err != nil {
+		return err
+	}
+	for id := uint64(1); id <= modelRanges; id++ {
+		st, err := l.Load(id)
+		if err != nil {
+			return err
+		}
+		tomb, err := l.Tombstone(id)
+		if err != nil {
+			return err
+		}
+		want := Loaded{State: st, Tombstone: tomb, TermAt: st.Truncated.Term}
+		if i := at(id); i > st.Truncated.Index {
+			if err := l.Scan(id, i, i+1, func(e *pb.Entry) (bool, error) { want.TermAt = e.GetTerm(); return false, nil }); err != nil {
+				return err
+			}
+		}
+		if got := seen[id]; got != want {
+			return fmt.Errorf("range %d: LoadAll says %+v, Load %+v", id, got, want)
+		}
+	}
+	return nil
 }
 
 func (l modelLog) last() Position {

@@ -54,6 +54,7 @@ const jdbcJar = "/usr/share/java/postgresql.jar"
 
 var clients = []client{
 	python("psycopg2", "psycopg2_client.py"),
+	python("psycopg2.extras", "psycopg2_replication_client.py"),
 	python("psycopg", "psycopg3_client.py"),
 	python("asyncpg", "asyncpg_client.py"),
 	python("psycopg2, sqlalchemy", "sqlalchemy_client.py"),

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -91,6 +92,7 @@ func (n *Network) shake(st grpc.ServerStream) (NodeID, error) {
 	if NodeID(from) == n.cfg.NodeID {
 		return refuse("another process claims to be node %d: two processes use copies of one store, or an address is wrong", from)
 	}
+	n.nudge(NodeID(from))
 	return NodeID(from), st.SendHeader(metadata.Pairs(mdFrom, strconv.FormatUint(uint64(n.cfg.NodeID), 10)))
 }
 
@@ -116,7 +118,15 @@ func (n *Network) acceptFrames(st grpc.ServerStream) error {
 		defer wg.Done()
 		a.out.run(ctx, func(m *message) error { return st.SendMsg(m) })
 	}()
-	err = a.read(st)
+	// It reads on a goroutine of its own: a stream ends for its reader when this function returns, and by nothing else
+	// that a node could do which hears nothing.
+	ended := make(chan error, 1)
+	n.wg.Add(1)
+	go func() {
+		defer n.wg.Done()
+		ended <- a.read(st)
+	}()
+	err = a.watch(ended)
 	if md, _ := metadata.FromIncomingContext(st.Context()); n.cfg.OnLost != nil && n.ctx.Err() == nil && slices.Contains(md.Get(mdClass), classRequest.String()) {
 		n.cfg.OnLost(from)
 	}
@@ -140,9 +150,35 @@ type accepted struct {
 	from NodeID
 	ctx  context.Context
 	out  *outbox
-	mu   struct {
+	// heard counts the messages received: any is a sign of life.
+	heard atomic.Uint64
+	mu    struct {
 		sync.Mutex
 		reqs map[uint64]*reqContext
+	}
+}
+
+// errSilent ends a connection whose peer does not ping any more.
+var errSilent = errors.New("rpc: the peer has gone silent")
+
+// watch returns when the reader has ended, or nothing has been read for a while: the dialing node pings. Where packets are
+// lost in one direction only this is how the accepting end learns of it, whose requests are then canceled. The dialing
+// end is first to give up, as a rule, and connects again.
+func (a *accepted) watch(ended <-chan error) error {
+	t := time.NewTicker(a.n.cfg.PingInterval)
+	defer t.Stop()
+	silent, seen := 0, uint64(0)
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case <-t.C:
+		}
+		if now := a.heard.Load(); now != seen {
+			seen, silent = now, 0
+		} else if silent++; silent > silentPings {
+			return errSilent
+		}
 	}
 }
 
@@ -153,6 +189,7 @@ func (a *accepted) read(st grpc.ServerStream) error {
 		if err := st.RecvMsg(&m); err != nil {
 			return err
 		}
+		a.heard.Add(1)
 		for rest := m.in; len(rest) > 0; {
 			var body []byte
 			var err error

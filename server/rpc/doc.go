@@ -24,6 +24,8 @@
 //	  ▲                                                                                          │
 //	  └───────────── reader goroutine ◀══════════ gRPC stream ══════ writer goroutine ◀── outbox ┘
 //
+// A request about transactions whose peer cannot be reached goes through a third node that can (relay.go).
+//
 // # Goroutines
 //
 // A link (one peer, one class) owns a dialing loop and, while connected, a writer; the dialing goroutine reads.

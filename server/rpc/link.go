@@ -33,6 +33,8 @@ type link struct {
 	session atomic.Pointer[session] // nil while down
 	retry   chan struct{}           // capacity 1: dial now
 	bulkCC  atomic.Pointer[grpc.ClientConn]
+	via     atomic.Uint32 // the node through which the last request was relayed, zero for none (relay.go)
+	noRelay atomic.Int64  // nobody could: not before this time, in nanoseconds
 	mu      struct {
 		sync.Mutex
 		changed chan struct{} // closed and replaced when session or failing changes
@@ -88,10 +90,13 @@ func (l *link) nudge() {
 	}
 }
 
+// While packets are lost without a trace an attempt ends by time only, and the kernel repeats its SYN ever more rarely. So
+// an attempt to connect is short, and the next one is soon: a second after the network is well again the link is up.
 const (
-	minBackoff  = 20 * time.Millisecond
-	maxBackoff  = time.Second
-	dialTimeout = 3 * time.Second
+	minBackoff   = 20 * time.Millisecond
+	maxBackoff   = 500 * time.Millisecond
+	dialTimeout  = time.Second     // of TCP's handshake
+	helloTimeout = 3 * time.Second // of that, TLS and ours
 )
 
 func (l *link) run() {
@@ -109,6 +114,7 @@ func (l *link) run() {
 		t := time.NewTimer(wait/2 + rand.N(wait))
 		select {
 		case <-t.C:
+		case <-l.retry: // it has just connected to us
 		case <-l.ctx.Done():
 		}
 		t.Stop()
@@ -188,7 +194,7 @@ func (n *Network) dial(addr string) (*grpc.ClientConn, error) {
 		grpc.WithWriteBufferSize(64 << 10), grpc.WithReadBufferSize(64 << 10),
 		grpc.WithMaxHeaderListSize(16 << 10), grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true}),
-		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: dialTimeout, Backoff: backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 2, MaxDelay: maxBackoff}}),
+		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: helloTimeout, Backoff: backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 2, MaxDelay: maxBackoff}}),
 		grpc.WithContextDialer(func(ctx context.Context, a string) (net.Conn, error) {
 			if n.cfg.Dial != nil {
 				return n.cfg.Dial(ctx, a)
@@ -220,7 +226,7 @@ func (l *link) connect() error {
 	ctx, cancel := context.WithCancel(metadata.NewOutgoingContext(l.ctx, l.n.hello(l.peer, l.class)))
 	defer cancel()
 	// Opening a stream waits for nothing; its header is the peer's half of the handshake.
-	guard := time.AfterFunc(dialTimeout, cancel)
+	guard := time.AfterFunc(helloTimeout, cancel)
 	stream, err := cc.NewStream(ctx, &serviceDesc.Streams[streamIndex(l.class)], streamName(l.class))
 	if err != nil {
 		return statusError(err)
@@ -340,6 +346,9 @@ func (s *session) fail(err error) {
 	}
 }
 
+// silentPings is how many intervals between two pings pass without a sign of life before a connection is given up.
+const silentPings = 3
+
 // ping keeps asking for the peer's clock and notices when it has gone silent.
 func (s *session) ping(ctx context.Context, cancel context.CancelFunc) {
 	n := s.l.n
@@ -363,7 +372,7 @@ func (s *session) ping(ctx context.Context, cancel context.CancelFunc) {
 		}
 		if now := s.heard.Load(); now != seen {
 			seen, silent = now, 0
-		} else if silent++; silent >= 3 {
+		} else if silent++; silent >= silentPings {
 			cancel()
 			return
 		}
@@ -415,12 +424,26 @@ func (n *Network) Call(ctx context.Context, to NodeID, service Service, payload 
 	if l == nil {
 		return nil, fmt.Errorf("%w: this node is shutting down", ErrUnavailable)
 	}
-	s := l.session.Load()
-	if s == nil {
-		var err error
-		if s, err = l.ready(ctx); err != nil {
+	if l.session.Load() == nil {
+		if _, err := l.ready(ctx); err != nil {
+			if resp, rerr, ok := l.relay(ctx, service, payload); ok {
+				return resp, rerr
+			}
 			return nil, err
 		}
+	}
+	return n.call(ctx, l, service, payload)
+}
+
+// call sends a request over its peer's own connection.
+func (n *Network) call(ctx context.Context, l *link, service Service, payload []byte) ([]byte, error) {
+	if l == nil {
+		return nil, fmt.Errorf("%w: this node is shutting down", ErrUnavailable)
+	}
+	to := l.peer
+	s := l.session.Load()
+	if s == nil {
+		return nil, fmt.Errorf("%w: %s: connection lost", ErrUnavailable, to)
 	}
 	f := frame{kind: frameRequest, id: s.next.Add(1), service: service, payload: payload}
 	if d, ok := ctx.Deadline(); ok {

@@ -38,6 +38,7 @@ const (
 	ServiceCatalog Service = 2 // catalog lease revocation
 	ServiceServer  Service = 3 // node registry, cancel requests
 	ServiceNotify  Service = 4 // notifications between sessions
+	ServiceRelay   Service = 5 // requests for a peer that the sender cannot reach itself (relay.go)
 	ServiceRanges  Service = 64
 )
 
@@ -105,7 +106,7 @@ type Config struct {
 	Bulk         func(ctx context.Context, from NodeID, s ranges.BulkStream) error
 	Dial         func(ctx context.Context, addr string) (net.Conn, error) // Default: TCP.
 	MaxHandlers  int                                                      // Requests of one peer handled at once. Default 16384.
-	PingInterval time.Duration                                            // Default 1s. A peer silent for three of them is disconnected.
+	PingInterval time.Duration                                            // Default 500ms. A peer silent for three of them is disconnected; an accepted connection after one more.
 	Logger       *slog.Logger                                             // Default: discards.
 }
 
@@ -150,13 +151,14 @@ func New(cfg Config) (*Network, error) {
 		return nil, errors.New("rpc: Config.Listener and Config.Resolve are required")
 	}
 	cfg.MaxHandlers = cmp.Or(cfg.MaxHandlers, 16384)
-	cfg.PingInterval = cmp.Or(cfg.PingInterval, time.Second)
+	cfg.PingInterval = cmp.Or(cfg.PingInterval, 500*time.Millisecond)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	n := &Network{cfg: cfg}
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	n.mu.links = map[linkKey]*link{}
+	n.handlers[ServiceRelay] = n.handleRelay
 	n.m.init()
 	return n, nil
 }
@@ -227,6 +229,17 @@ func (n *Network) Close() {
 	n.work.wait()
 }
 
+// nudge has the connections to a peer that are down try again now: it can be reached, for it has connected to us.
+func (n *Network) nudge(peer NodeID) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for c := classRequest; c <= classBulk; c++ {
+		if l := n.mu.links[linkKey{peer, c}]; l != nil && l.session.Load() == nil {
+			l.nudge()
+		}
+	}
+}
+
 // link returns the connection of a class to a peer, made on first use; nil after Close.
 func (n *Network) link(peer NodeID, c class) *link {
 	if c == classRequest {
@@ -289,7 +302,6 @@ func (n *Network) SendRaft(to NodeID, body []byte) {
 	s := l.session.Load()
 	if s == nil {
 		n.m.raftDropped.Inc()
-		l.nudge()
 		return
 	}
 	if s.out.put(&frame{kind: frameRaft, payload: body}) != nil {
@@ -357,6 +369,16 @@ func (n *Network) Peers() []Peer {
 func (n *Network) Connected(peer NodeID) bool {
 	l, ok := n.reqLinks.Load(peer)
 	return ok && l.(*link).session.Load() != nil
+}
+
+// RTT returns the round trip of the last ping to a peer, zero when none has come back.
+func (n *Network) RTT(peer NodeID) time.Duration {
+	if l, ok := n.reqLinks.Load(peer); ok {
+		if s := l.(*link).session.Load(); s != nil {
+			return time.Duration(s.rtt.Load())
+		}
+	}
+	return 0
 }
 
 // Join asks the node at addr to let this one into its cluster; it needs no identity. The answer is what that

@@ -508,3 +508,84 @@ func TestOnLost(t *testing.T) {
 		t.Errorf("lost %s", got)
 	}
 }
+
+// muteConn is a connection over which nothing is sent any more, and no error tells of it: packets are lost in one direction.
+type muteConn struct {
+	net.Conn
+	mute *atomic.Bool
+}
+
+func (c muteConn) Write(b []byte) (int, error) {
+	if c.mute.Load() {
+		return len(b), nil
+	}
+	return c.Conn.Write(b)
+}
+
+// Close ends the connection here; the other end does not hear of it.
+func (c muteConn) Close() error {
+	if c.mute.Load() {
+		return c.Conn.SetDeadline(time.Unix(1, 0))
+	}
+	return c.Conn.Close()
+}
+
+// TestOneWay: what a node asks arrives no more, though it hears the other. The accepting node notices by itself: it
+// cancels the requests that it is still handling, whose answers nobody would act on, and says that the peer is lost. Both
+// ends are connected again soon after the network is well.
+func TestOneWay(t *testing.T) {
+	c := newCluster(t)
+	const interval = 20 * time.Millisecond
+	lost, canceled, asked := make(chan NodeID, 10), make(chan struct{}), make(chan struct{})
+	c.add(1, func(cfg *Config, n *Network) {
+		cfg.PingInterval = interval
+		cfg.OnLost = func(peer NodeID) { lost <- peer }
+		handle(ServiceTxn, func(ctx context.Context, from NodeID, p []byte) ([]byte, error) {
+			if len(p) > 0 {
+				return p, nil
+			}
+			close(asked)
+			<-ctx.Done()
+			close(canceled)
+			return nil, ctx.Err()
+		})(cfg, n)
+	})
+	var mute atomic.Bool
+	up := make(chan struct{}, 10)
+	b := c.add(2, func(cfg *Config, n *Network) {
+		cfg.PingInterval = interval
+		cfg.OnPeer = func(_ NodeID, ok bool) {
+			if ok {
+				up <- struct{}{}
+			}
+		}
+		cfg.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
+			conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+			if err != nil {
+				return nil, err
+			}
+			t.Cleanup(func() { conn.Close() })
+			return muteConn{conn, &mute}, nil
+		}
+	})
+	answer := make(chan error, 1)
+	go func() {
+		_, err := b.Call(context.Background(), 1, ServiceTxn, nil)
+		answer <- err
+	}()
+	<-asked
+	<-up
+	mute.Store(true)
+	if got := <-lost; got != 2 {
+		t.Errorf("lost %s", got)
+	}
+	<-canceled
+	if err := <-answer; !errors.Is(err, ErrAmbiguous) {
+		t.Errorf("the call ended with %v", err)
+	}
+	mute.Store(false)
+	<-up
+	if _, err := b.Call(context.Background(), 1, ServiceTxn, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+}

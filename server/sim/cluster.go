@@ -12,6 +12,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/meridian-db/meridian/pgwire"
 	ranges "github.com/meridian-db/meridian/range"
 	"github.com/meridian-db/meridian/server"
 	"github.com/meridian-db/meridian/server/rpc"
@@ -25,6 +26,7 @@ type Config struct {
 	Nodes      int           // Default 3, each in a region of its own.
 	ClockBound time.Duration // Half the width of every clock's interval. Default 2ms.
 	DriftPPM   int64         // How fast clocks drift inside the bound. Default 150.
+	SQL        bool          // Nodes serve SQL (Node.Connect).
 	Tune       func(*server.CoreConfig)
 	Logger     *slog.Logger // Default: discards.
 }
@@ -43,9 +45,12 @@ type Node struct {
 	Clock *truetime.SimClock
 
 	cluster *Cluster
+	disk    disk
+	ending  sync.WaitGroup // of a process whose store has stopped because of its disk
 	fs      *vfs.MemFS
 	mu      sync.Mutex // guards core, which is nil while the node is down
 	core    *server.Core
+	wire    *pgwire.Server // nil until SQL is up
 	net     *Endpoint
 }
 
@@ -124,12 +129,20 @@ func (n *Node) start(found bool) error {
 	c := n.cluster
 	n.net = c.Net.Attach(n.ID)
 	cfg := server.CoreConfig{
-		NodeID: n.ID, FS: n.fs, Dir: "store", Clock: n.Clock, Network: n.net, Nodes: lister{c},
+		NodeID: n.ID, FS: n.disk.over(n.fs), Dir: "store", Failed: n.fail, Clock: n.Clock, Network: n.net, Nodes: lister{c},
 		FirstHint: n.firstHint, Rand: rand.New(rand.NewPCG(c.cfg.Seed, 100+uint64(n.ID))),
 		Logger: c.cfg.Logger.With("node", n.ID), CacheBytes: 4 << 20,
 	}
 	if c.cfg.Tune != nil {
 		c.cfg.Tune(&cfg)
+	}
+	// Short logs, so that followers that were away get snapshots.
+	tuneRanges := cfg.TuneRanges
+	cfg.TuneRanges = func(r *ranges.Config) {
+		r.LogTruncateBytes, r.LogKeepBytes = 32<<10, 64<<10
+		if tuneRanges != nil {
+			tuneRanges(r)
+		}
 	}
 	tune := cfg.TuneParticipant
 	cfg.TuneParticipant = func(p *participant.Config) {
@@ -155,6 +168,9 @@ func (n *Node) start(found bool) error {
 	n.mu.Lock()
 	n.core = core
 	n.mu.Unlock()
+	if c.cfg.SQL {
+		go n.startSQL(core)
+	}
 	return nil
 }
 
@@ -178,16 +194,57 @@ func (n *Node) Crash() {
 		return
 	}
 	survived := n.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: n.cluster.rng.IntN(101), RNG: rand.New(rand.NewPCG(n.cluster.rng.Uint64(), 3))})
-	n.mu.Lock()
-	n.core = nil
-	n.mu.Unlock()
 	n.net.Close()
-	_ = core.Close() // On the old disk, which nobody reads any more.
+	n.close(gone) // On the old disk, which nobody reads any more.
 	n.fs = survived
+}
+
+// Stop ends a node in order: its leases go to others first, as far as they take them.
+func (n *Node) Stop(ctx context.Context) {
+	core := n.Core()
+	if core == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	_ = core.Drain(ctx)
+	n.close(ctx)
+	n.net.Close()
+}
+
+// gone is the context of what has no time left.
+var gone = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// fail ends a node as its process ends when the store has stopped because of its disk.
+func (n *Node) fail(error) {
+	n.ending.Go(func() {
+		n.net.Close()
+		n.close(gone)
+	})
+}
+
+// close closes what runs on a node.
+func (n *Node) close(ctx context.Context) {
+	n.mu.Lock()
+	core, wire := n.core, n.wire
+	n.core, n.wire = nil, nil
+	n.mu.Unlock()
+	if wire != nil {
+		wire.Close()
+	}
+	if core != nil {
+		core.StopSQL(ctx)
+		_ = core.Close()
+	}
 }
 
 // Restart starts a crashed node again on what its disk kept.
 func (n *Node) Restart() error {
+	n.ending.Wait()
 	if n.Core() != nil {
 		return nil
 	}
@@ -197,16 +254,11 @@ func (n *Node) Restart() error {
 // Close ends all nodes.
 func (c *Cluster) Close() {
 	for _, n := range c.nodes {
-		n.mu.Lock()
-		core := n.core
-		n.core = nil
-		n.mu.Unlock()
 		if n.net != nil {
 			n.net.Close()
 		}
-		if core != nil {
-			_ = core.Close()
-		}
+		n.close(gone)
+		n.ending.Wait()
 	}
 }
 

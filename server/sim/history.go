@@ -16,10 +16,23 @@ type Op struct {
 	Begin, End time.Time // true time, before the first request and after the last answer
 	Commit     time.Time // true time at which the commit was requested
 	ReadOnly   bool
+	Stale      bool               // reads the past, by its own wish
 	TS         truetime.Timestamp // commit timestamp, or read timestamp of a read-only transaction
 	Unknown    bool               // the answer was lost: it may have committed
 	Reads      map[string][]int
 	Appends    map[string]int
+}
+
+// String says who did it and when.
+func (o Op) String() string {
+	kind := "a commit"
+	switch {
+	case o.Stale:
+		kind = "a stale read"
+	case o.ReadOnly:
+		kind = "a read"
+	}
+	return fmt.Sprintf("%s of client %d at %s, begun at %s, answered at %s,", kind, o.Client, o.TS, truetime.FromTime(o.Begin), truetime.FromTime(o.End))
 }
 
 // Check holds a history against strict serializability with external consistency. final is every list as read
@@ -36,7 +49,8 @@ func Check(ops []Op, final map[string][]int) []error {
 		}
 	}
 	committed := map[int]truetime.Timestamp{} // value -> timestamp
-	place := map[int]int{}                    // value -> index in its final list
+	appended := map[int]bool{}
+	place := map[int]int{} // value -> index in its final list
 	for _, list := range final {
 		for i, v := range list {
 			if _, twice := place[v]; twice {
@@ -46,6 +60,9 @@ func Check(ops []Op, final map[string][]int) []error {
 		}
 	}
 	for _, o := range ops {
+		for _, v := range o.Appends {
+			appended[v] = true
+		}
 		if o.Unknown {
 			continue
 		}
@@ -66,6 +83,11 @@ func Check(ops []Op, final map[string][]int) []error {
 		}
 	}
 	for key, list := range final {
+		for _, v := range list {
+			if !appended[v] {
+				fail("value %d is in %s, and its transaction was reported as aborted", v, key)
+			}
+		}
 		last := truetime.Timestamp(0)
 		for _, v := range list {
 			if ts, ok := committed[v]; ok {
@@ -96,10 +118,10 @@ func Check(ops []Op, final map[string][]int) []error {
 					visible = false
 				}
 				if i < len(got) && !visible {
-					fail("client %d at %s saw value %d of %s in %s: too new", o.Client, o.TS, v, ts, key)
+					fail("%s saw value %d of %s in %x: too new", o, v, ts, key)
 				}
 				if i >= len(got) && visible {
-					fail("client %d at %s did not see value %d of %s in %s", o.Client, o.TS, v, ts, key)
+					fail("%s did not see value %d of %s in %x, but %v", o, v, ts, key, tail(got))
 				}
 			}
 		}
@@ -133,7 +155,7 @@ func checkRealTime(ops []Op, limit int) []error {
 				latest = byEnd[i]
 			}
 		}
-		if len(errs) < limit && o.TS < latest.TS {
+		if len(errs) < limit && o.TS < latest.TS && !o.Stale {
 			errs = append(errs, fmt.Errorf("client %d began at %s, after client %d was answered at %s, but got timestamp %s < %s",
 				o.Client, truetime.FromTime(o.Begin), latest.Client, truetime.FromTime(latest.End), o.TS, latest.TS))
 		}

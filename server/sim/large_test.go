@@ -45,18 +45,17 @@ func splitLists(ctx context.Context, c *Cluster, rng *rand.Rand, keys int) {
 func TestSimLarge(t *testing.T) {
 	for _, seed := range seeds(t) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			w := workload{keys: 8, clients: 8, length: 20 * time.Second, faults: true, flush: true}
-			w.tune = func(cc *server.CoreConfig) {
+			l := Life{Seed: seed, Keys: 8, Length: 20 * time.Second, Flush: true, Schedule: Plan(seed, 3, 20*time.Second, 1500*time.Millisecond)}
+			l.Tune = func(cc *server.CoreConfig) {
 				cc.TuneTxn = func(c *txn.Config) { c.StageBytes = 1 }
 				cc.TuneParticipant = func(c *participant.Config) {
 					c.MoveAfter, c.GCTTL, c.GCInterval = 300*time.Millisecond, 2*time.Second, time.Second
 				}
 			}
-			w.aside = func(ctx context.Context, c *Cluster) {
-				splitLists(ctx, c, rand.New(rand.NewPCG(seed, 77)), w.keys)
+			l.Aside = func(ctx context.Context, c *Cluster) {
+				splitLists(ctx, c, rand.New(rand.NewPCG(seed, 77)), l.Keys)
 			}
-			ops, errs := w.run(t, seed)
-			report(t, seed, ops, errs)
+			report(t, seed, live(t, l))
 		})
 	}
 }

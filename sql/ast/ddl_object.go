@@ -154,6 +154,13 @@ type AlterTablespaceStmt struct {
 	Reset   bool
 }
 
+// MoveAllStmt is ALTER TABLE, INDEX or MATERIALIZED VIEW ALL IN TABLESPACE .. SET TABLESPACE.
+type MoveAllStmt struct {
+	Object   ObjectType
+	From, To string
+	Owners   []*RoleSpec // OWNED BY; nil: anyone's
+}
+
 // DropTablespaceStmt is DROP TABLESPACE.
 type DropTablespaceStmt struct {
 	Name     string
@@ -392,6 +399,7 @@ func (*AlterRoleSetStmt) stmt()           {}
 func (*DropRoleStmt) stmt()               {}
 func (*CreateTablespaceStmt) stmt()       {}
 func (*AlterTablespaceStmt) stmt()        {}
+func (*MoveAllStmt) stmt()                {}
 func (*DropTablespaceStmt) stmt()         {}
 func (*CreateExtensionStmt) stmt()        {}
 func (*AlterExtensionStmt) stmt()         {}
@@ -433,6 +441,7 @@ func (*CreateTablespaceStmt) Tag() string {
 	return "CREATE TABLESPACE"
 }
 func (*AlterTablespaceStmt) Tag() string { return "ALTER TABLESPACE" }
+func (s *MoveAllStmt) Tag() string       { return "ALTER " + string(s.Object) }
 func (*DropTablespaceStmt) Tag() string  { return "DROP TABLESPACE" }
 func (*CreateExtensionStmt) Tag() string { return "CREATE EXTENSION" }
 func (*AlterExtensionStmt) Tag() string  { return "ALTER EXTENSION" }

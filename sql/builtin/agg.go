@@ -359,6 +359,7 @@ func (m *extremeAcc) Result(*Ctx) (types.Datum, error) { return m.v, nil }
 
 // foldAcc folds with a function from the first value on.
 type foldAcc struct {
+	t *types.T
 	v types.Datum
 	f func(acc, d types.Datum) types.Datum
 }
@@ -379,7 +380,10 @@ func (f *foldAcc) Merge(ctx *Ctx, o Accumulator) error {
 func (f *foldAcc) Result(*Ctx) (types.Datum, error) { return f.v, nil }
 
 func fold(f func(acc, d types.Datum) types.Datum) func(c *Call) func() Accumulator {
-	return func(*Call) func() Accumulator { return func() Accumulator { return &foldAcc{f: f} } }
+	return func(c *Call) func() Accumulator {
+		t := c.Args[0].BaseType()
+		return func() Accumulator { return &foldAcc{t: t, f: f} }
+	}
 }
 
 // stringAgg is string_agg over text or bytea.
@@ -507,12 +511,13 @@ func registerAggregates(l library) {
 	aggFor(l, "bool_or", fold(func(x, y types.Datum) types.Datum { return types.NewBool(x.Bool() || y.Bool()) }))
 	bitAgg := func(name string, f func(x, y int64) int64) {
 		aggFor(l, name, func(c *Call) func() Accumulator {
-			if c.Args[0].Kind == types.KindString {
+			t := c.Args[0].BaseType()
+			if t.Kind == types.KindString {
 				g := bitString2(f)
-				return func() Accumulator { return &foldAcc{f: g} }
+				return func() Accumulator { return &foldAcc{t: t, f: g} }
 			}
 			return func() Accumulator {
-				return &foldAcc{f: func(x, y types.Datum) types.Datum { return types.NewInt(f(x.Int(), y.Int())) }}
+				return &foldAcc{t: t, f: func(x, y types.Datum) types.Datum { return types.NewInt(f(x.Int(), y.Int())) }}
 			}
 		})
 	}

@@ -32,7 +32,7 @@ func implementations() library {
 	implOnce.Do(func() {
 		impls = library{}
 		for _, register := range []func(library){registerInt, registerFloat, registerNumeric, registerText, registerBit, registerArray, registerJSON, registerJSONPath, registerMoney, registerAddress, registerFormat, registerPattern, registerBytea, registerCompare, registerWindow,
-			registerAggregates, registerDatetime, registerSeries, registerSystem, registerSupport} {
+			registerAggregates, registerDatetime, registerSeries, registerSystem, registerSupport, registerRange, registerMultirange, registerGeometry} {
 			register(impls)
 		}
 	})
@@ -119,7 +119,7 @@ func bind(c *candidate, actual []*types.T) (*Call, error) {
 			args[i], args[k+i] = t, t
 		}
 	}
-	if fn.User != nil {
+	if fn.RetType != nil {
 		return call, bindUser(call, c)
 	}
 	im := findImpl(fn)

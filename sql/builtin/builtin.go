@@ -31,6 +31,8 @@ type Ctx struct {
 	// Routine runs a users' function (Func.User) and returns its rows: one for a function that returns no set,
 	// none for a NULL record.
 	Routine func(call *Call, args []types.Datum) ([][]types.Datum, error)
+	// CurrentOf gives a column of the primary key of the row of a table on which a cursor stands; nil: there are none.
+	CurrentOf func(cursor string, table uint32, tableName string, key int) (types.Datum, error)
 	// Notice receives NOTICE and WARNING messages; may be nil.
 	Notice func(severity, code, message string)
 
@@ -55,7 +57,8 @@ type Session interface {
 type Func struct {
 	OID        types.OID
 	Name       string
-	Kind       byte // 'f' function, 'a' aggregate, 'w' window function
+	Schema     string // "meridian"; empty: pg_catalog, or information_schema for those that begin with _pg_
+	Kind       byte   // 'f' function, 'a' aggregate, 'w' window function
 	Args       []types.OID
 	Ret        types.OID
 	RetSet     bool
@@ -70,6 +73,7 @@ type Func struct {
 	Agg        *AggInfo // for aggregates
 	// User is set for functions that users made: Ctx.Routine runs them. Types are those of Args, and RetType that
 	// of Ret, which may be user-defined too; AllTypes those of AllArgs.
+	// A constructor of a user-defined range type has the types but no User.
 	User     any
 	Types    []*types.T
 	RetType  *types.T

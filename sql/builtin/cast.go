@@ -33,6 +33,9 @@ func pathway(from, to *types.T, cc CastContext) path {
 			return path{method: 'a'}
 		}
 	}
+	if from.Kind == types.KindRange && to.Kind == types.KindMultirange && to.Sub != nil && to.Sub.OID == from.OID && cc == CastExplicit {
+		return path{method: 'm'}
+	}
 	if to.OID == types.OIDAnyArray && from.IsArray() || to.OID == types.OIDRecord && from.Kind == types.KindTuple {
 		return path{method: 'b'}
 	}
@@ -91,6 +94,8 @@ func ResolveCast(from, to *types.T, cc CastContext) (*Cast, error) {
 			return c, nil
 		}
 		step = representationChange(from.BaseType(), to)
+	case 'm':
+		step = func(_ *Ctx, a []types.Datum) (types.Datum, error) { return types.NewMultirange(setOf(a[0])), nil }
 	case 'f':
 		fn := catalog().funcByOID[p.fn]
 		if fn.Src == "i2toi4" && types.IsOIDLike(to) {

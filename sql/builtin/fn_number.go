@@ -644,6 +644,9 @@ func widthBucketFloat(_ *Ctx, a []types.Datum) (types.Datum, error) {
 }
 
 // rand returns the session's generator.
+// Random returns a number in [0,1), as random() does.
+func (c *Ctx) Random() float64 { return c.rand().Float64() }
+
 func (c *Ctx) rand() *rand.Rand {
 	if c.Rand == nil {
 		c.Rand = rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), rand.Uint64()))

@@ -166,7 +166,8 @@ func registerSeries(l library) {
 		}), nil
 	}
 	// The catalog's implementation returns an array of records.
-	for _, name := range []string{"pg_partition_tree", "pg_partition_ancestors"} {
+	for _, name := range []string{"pg_partition_tree", "pg_partition_ancestors", "pg_get_publication_tables",
+		"pg_logical_slot_get_changes", "pg_logical_slot_peek_changes", "pg_logical_slot_get_binary_changes", "pg_logical_slot_peek_binary_changes"} {
 		l.rows(name, func(c *Ctx, a []types.Datum) (RowIter, error) {
 			var eval EvalFunc
 			if c != nil && c.Hook != nil {

@@ -9,7 +9,8 @@ func isPolymorphic(o types.OID) bool { return isPolyElem(o) || isPolyCompat(o) }
 
 func isPolyElem(o types.OID) bool {
 	switch o {
-	case types.OIDAnyElement, types.OIDAnyArray, types.OIDAnyNonArray, types.OIDAnyEnum, 3831, 4537: // anyrange, anymultirange
+	case types.OIDAnyElement, types.OIDAnyArray, types.OIDAnyNonArray, types.OIDAnyEnum,
+		types.OIDAnyRange, types.OIDAnyMultirange:
 		return true
 	}
 	return false
@@ -17,7 +18,8 @@ func isPolyElem(o types.OID) bool {
 
 func isPolyCompat(o types.OID) bool {
 	switch o {
-	case types.OIDAnyCompatible, types.OIDAnyCompatibleArray, types.OIDAnyCompatibleNonArray, 5080, 4538:
+	case types.OIDAnyCompatible, types.OIDAnyCompatibleArray, types.OIDAnyCompatibleNonArray,
+		types.OIDAnyCompatibleRange, types.OIDAnyCompatibleMultirange:
 		return true
 	}
 	return false
@@ -26,9 +28,17 @@ func isPolyCompat(o types.OID) bool {
 // polyCheck reports whether the actual types can stand for the declared polymorphic ones
 // (check_generic_type_consistency).
 func polyCheck(actual []*types.T, declared []types.OID) bool {
-	var elem, array *types.T
+	var elem, array, rng, multi, compatRange *types.T
 	var compat []*types.T
 	var compatArray, nonArray, isEnum bool
+	// same notes the one type that all parameters of a pseudotype stand for.
+	same := func(t **types.T, a *types.T, kind types.Kind) bool {
+		if *t != nil {
+			return (*t).OID == a.OID
+		}
+		*t = a
+		return a.Kind == kind && a.Sub != nil
+	}
 	for i, d := range declared {
 		a := actual[i].BaseType()
 		switch d {
@@ -65,9 +75,38 @@ func polyCheck(actual []*types.T, declared []types.OID) bool {
 				return false
 			}
 			compat, compatArray = append(compat, a.Elem), true
-		case 3831, 4537, 5080, 4538: // ranges are not supported
+		case types.OIDAnyRange, types.OIDAnyMultirange, types.OIDAnyCompatibleRange, types.OIDAnyCompatibleMultirange:
+			ok := a.OID == types.OIDUnknown
+			switch {
+			case ok:
+			case d == types.OIDAnyRange:
+				ok = same(&rng, a, types.KindRange)
+			case d == types.OIDAnyMultirange:
+				ok = same(&multi, a, types.KindMultirange)
+			case d == types.OIDAnyCompatibleRange:
+				ok = same(&compatRange, a, types.KindRange)
+			default:
+				ok = a.Kind == types.KindMultirange && a.Sub != nil && same(&compatRange, a.Sub, types.KindRange)
+			}
+			if !ok {
+				return false
+			}
+		}
+	}
+	if multi != nil {
+		if rng != nil && rng.OID != multi.Sub.OID {
 			return false
 		}
+		rng = multi.Sub
+	}
+	if rng != nil {
+		if elem != nil && elem.BaseType().OID != rng.Sub.OID {
+			return false
+		}
+		elem = rng.Sub
+	}
+	if compatRange != nil {
+		compat = append(compat, compatRange.Sub)
 	}
 	if array != nil {
 		if array.OID == types.OIDAnyArray {
@@ -91,7 +130,7 @@ func polyCheck(actual []*types.T, declared []types.OID) bool {
 	}
 	if len(compat) > 0 {
 		c, ok := commonType(compat)
-		if !ok || compatArray && types.ArrayOf(c) == nil {
+		if !ok || compatArray && types.ArrayOf(c) == nil || compatRange != nil && c.OID != compatRange.Sub.OID {
 			return false
 		}
 		for _, a := range compat {
@@ -106,7 +145,7 @@ func polyCheck(actual []*types.T, declared []types.OID) bool {
 // polyResolve turns declared argument types and a declared result into concrete ones
 // (enforce_generic_type_consistency).
 func polyResolve(actual []*types.T, declared []types.OID, ret types.OID) ([]*types.T, *types.T, error) {
-	var elem, array *types.T
+	var elem, array, rng, compatRange *types.T
 	var compat []*types.T
 	poly, compatible := isPolyElem(ret), isPolyCompat(ret)
 	for i, d := range declared {
@@ -117,9 +156,14 @@ func polyResolve(actual []*types.T, declared []types.OID, ret types.OID) ([]*typ
 			if a.OID == types.OIDUnknown {
 				continue
 			}
-			if d == types.OIDAnyArray {
+			switch {
+			case d == types.OIDAnyArray:
 				array = a
-			} else if elem == nil {
+			case d == types.OIDAnyRange:
+				rng = a
+			case d == types.OIDAnyMultirange:
+				rng = a.Sub
+			case elem == nil:
 				elem = actual[i]
 			}
 		case isPolyCompat(d):
@@ -127,11 +171,19 @@ func polyResolve(actual []*types.T, declared []types.OID, ret types.OID) ([]*typ
 			if a.OID == types.OIDUnknown {
 				continue
 			}
-			if d == types.OIDAnyCompatibleArray {
+			switch d {
+			case types.OIDAnyCompatibleArray:
 				a = a.Elem
+			case types.OIDAnyCompatibleRange:
+				compatRange, a = a, a.Sub
+			case types.OIDAnyCompatibleMultirange:
+				compatRange, a = a.Sub, a.Sub.Sub
 			}
 			compat = append(compat, a)
 		}
+	}
+	if rng != nil && elem == nil {
+		elem = rng.Sub
 	}
 	var compatT *types.T
 	if compatible {
@@ -158,8 +210,27 @@ func polyResolve(actual []*types.T, declared []types.OID, ret types.OID) ([]*typ
 			return nil, nil, pgerr.New(pgerr.DatatypeMismatch, "could not determine polymorphic type because input has type %s", "unknown")
 		}
 	}
+	undetermined := func(pseudo string) error {
+		return pgerr.New(pgerr.DatatypeMismatch, "could not determine polymorphic type %s because input has type unknown", pseudo)
+	}
 	concrete := func(d types.OID) (*types.T, error) {
 		switch d {
+		case types.OIDAnyRange, types.OIDAnyMultirange:
+			if rng == nil {
+				return nil, undetermined(types.TypeNameOID(d))
+			}
+			if d == types.OIDAnyMultirange {
+				return rng.Multi, nil
+			}
+			return rng, nil
+		case types.OIDAnyCompatibleRange, types.OIDAnyCompatibleMultirange:
+			if compatRange == nil {
+				return nil, undetermined(types.TypeNameOID(d))
+			}
+			if d == types.OIDAnyCompatibleMultirange {
+				return compatRange.Multi, nil
+			}
+			return compatRange, nil
 		case types.OIDAnyElement, types.OIDAnyNonArray, types.OIDAnyEnum:
 			if elem == nil {
 				return types.AnyElement, nil

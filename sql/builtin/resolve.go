@@ -248,7 +248,7 @@ func choose(cands []*candidate, actual []*types.T) (*candidate, error) {
 	}
 	var match []*candidate
 	for _, c := range cands {
-		if c.fn.User != nil && canCoerceUser(actual, c) || c.fn.User == nil && canCoerce(actual, c.args, CastImplicit) {
+		if c.fn.RetType != nil && canCoerceUser(actual, c) || c.fn.RetType == nil && canCoerce(actual, c.args, CastImplicit) {
 			match = append(match, c)
 		}
 	}

@@ -12,6 +12,11 @@ import (
 //go:embed tables/proc.tsv
 var procTable string
 
+// meridianTable has the functions of schema meridian.
+//
+//go:embed tables/meridian.tsv
+var meridianTable string
+
 //go:embed tables/oper.tsv
 var operTable string
 
@@ -41,7 +46,7 @@ var catalog = sync.OnceValue(loadTables)
 func loadTables() *tables {
 	t := &tables{funcByOID: map[types.OID]*Func{}, funcByName: map[string][]*Func{}, operByOID: map[types.OID]*Operator{},
 		operByName: map[string][]*Operator{}, casts: map[[2]types.OID]*castEntry{}}
-	for f := range rows(procTable) {
+	proc := func(f []string, schema string) {
 		fn := &Func{OID: oid(f[0]), Name: f[1], Kind: f[2][0], Args: oids(f[3]), Ret: oid(f[4]), RetSet: f[5] == "t",
 			Variadic: oid(f[6]), Volatility: f[7][0], Strict: f[8] == "t", Src: f[9], AllArgs: oids(f[11]), ArgModes: f[12]}
 		if fn.Src == "-" {
@@ -59,7 +64,18 @@ func loadTables() *tables {
 		}
 		t.funcs = append(t.funcs, fn)
 		t.funcByOID[fn.OID] = fn
-		t.funcByName[fn.Name] = append(t.funcByName[fn.Name], fn)
+		key := fn.Name
+		if fn.Schema = schema; schema != "" {
+			key = schema + "." + fn.Name // found by its full name only
+			fn.Src = key
+		}
+		t.funcByName[key] = append(t.funcByName[key], fn)
+	}
+	for f := range rows(procTable) {
+		proc(f, "")
+	}
+	for f := range rows(meridianTable) {
+		proc(f, "meridian")
 	}
 	for f := range rows(operTable) {
 		op := &Operator{OID: oid(f[0]), Name: f[1], Left: oid(f[2]), Right: oid(f[3]), Ret: oid(f[4]), Commutator: oid(f[5]),

@@ -47,6 +47,14 @@ func bindUser(call *Call, c *candidate) error {
 	if !isPolymorphic(fn.Ret) {
 		call.Ret = fn.RetType
 	}
+	if fn.User == nil {
+		eval, err := findImpl(fn).bind(call)
+		call.Eval = eval
+		if err == nil {
+			err = adaptArgs(call, c)
+		}
+		return err
+	}
 	call.Order, call.Missing, call.Gathered = c.order, c.ndefault, c.expanded
 	call.Columns = nil
 	outs := 0

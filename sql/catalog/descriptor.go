@@ -46,6 +46,7 @@ type Database struct {
 	IsTemplate bool      `json:"tmpl,omitempty"`
 	ConnLimit  int32     `json:"limit"`
 	Settings   []Setting `json:"set,omitempty"`
+	Tablespace uint32    `json:"ts,omitempty"` // of objects that name none; 0: pg_default
 }
 
 // Setting is a default from ALTER DATABASE or ALTER ROLE ... SET.
@@ -114,10 +115,15 @@ type Type struct {
 	DB     uint32      `json:"db"`
 	Schema uint32      `json:"s"`
 	Array  uint32      `json:"arr"`
-	Class  byte        `json:"cl"` // 'e' enum, 'd' domain, 'c' composite
+	Class  byte        `json:"cl"` // 'e' enum, 'd' domain, 'c' composite, 'r' range, 'm' multirange
 	Labels []EnumLabel `json:"lab,omitempty"`
+	// Base is the type under a domain, the type of a range's bounds, and the range type of a multirange type.
+	Base TypeRef `json:"base,omitzero"`
+	// Ranges: the multirange type, which is dropped with the range, and the function for subtype_diff.
+	Multirange  uint32    `json:"mr,omitempty"`
+	SubtypeDiff types.OID `json:"sd,omitempty"`
+	Collation   types.OID `json:"col,omitempty"`
 	// Domains.
-	Base    TypeRef  `json:"base,omitzero"`
 	NotNull bool     `json:"nn,omitempty"`
 	Default string   `json:"def,omitempty"`
 	Checks  []*Check `json:"chk,omitempty"`
@@ -181,13 +187,15 @@ type Table struct {
 
 	// Storage is the id under which the rows are stored. It is the table's own id until TRUNCATE or a
 	// rewrite gives the table new storage.
-	Storage    uint32   `json:"st,omitempty"`
-	Options    []string `json:"opt,omitempty"` // reloptions, name=value
-	Tablespace uint32   `json:"ts,omitempty"`
-	RowType    uint32   `json:"rt,omitempty"`  // id of the row type
-	RowArray   uint32   `json:"rta,omitempty"` // and of the array over it
-	OnCommit   byte     `json:"oc,omitempty"`  // of temporary tables: 'd' delete rows, 'x' drop
-	ReplIdent  byte     `json:"ri,omitempty"`
+	Storage uint32 `json:"st,omitempty"`
+	// Truncations counts TRUNCATE, which replication tells from a rewrite by it.
+	Truncations uint32   `json:"trn,omitempty"`
+	Options     []string `json:"opt,omitempty"` // reloptions, name=value
+	Tablespace  uint32   `json:"ts,omitempty"`
+	RowType     uint32   `json:"rt,omitempty"`  // id of the row type
+	RowArray    uint32   `json:"rta,omitempty"` // and of the array over it
+	OnCommit    byte     `json:"oc,omitempty"`  // of temporary tables: 'd' delete rows, 'x' drop
+	ReplIdent   byte     `json:"ri,omitempty"`
 
 	// Partitioning is set for partitioned tables; PartOf and Bound for partitions, which may be partitioned too.
 	Partitioning *Partitioning   `json:"part,omitempty"`
@@ -371,12 +379,13 @@ func (*Table) kind() descKind      { return kindTable }
 type descKind byte
 
 const (
-	kindDatabase   descKind = 'd'
-	kindSchema     descKind = 's'
-	kindRole       descKind = 'r'
-	kindTablespace descKind = 'p'
-	kindType       descKind = 't'
-	kindTable      descKind = 'c'
+	kindDatabase    descKind = 'd'
+	kindSchema      descKind = 's'
+	kindRole        descKind = 'r'
+	kindTablespace  descKind = 'p'
+	kindType        descKind = 't'
+	kindTable       descKind = 'c'
+	kindPublication descKind = 'u'
 )
 
 // Column returns the live column of that name, nil if there is none.

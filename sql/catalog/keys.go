@@ -35,13 +35,14 @@ const (
 type nameSpace byte
 
 const (
-	spaceDatabase   nameSpace = 'd'
-	spaceRole       nameSpace = 'r'
-	spaceTablespace nameSpace = 'p'
-	spaceSchema     nameSpace = 's' // parent: database
-	spaceRelation   nameSpace = 'c' // parent: schema; tables, views, sequences, indexes
-	spaceType       nameSpace = 't' // parent: schema
-	spaceFunction   nameSpace = 'f' // parent: schema; the name goes with the types of the parameters
+	spaceDatabase    nameSpace = 'd'
+	spaceRole        nameSpace = 'r'
+	spaceTablespace  nameSpace = 'p'
+	spaceSchema      nameSpace = 's' // parent: database
+	spaceRelation    nameSpace = 'c' // parent: schema; tables, views, sequences, indexes
+	spaceType        nameSpace = 't' // parent: schema
+	spacePublication nameSpace = 'u' // parent: database
+	spaceFunction    nameSpace = 'f' // parent: schema; the name goes with the types of the parameters
 )
 
 func catKey(class byte, extra int) []byte {
@@ -148,6 +149,8 @@ func decodeDescriptor(b []byte) (Descriptor, error) {
 		d = &Table{}
 	case "f":
 		d = &Function{}
+	case "u":
+		d = &Publication{}
 	default:
 		return nil, fmt.Errorf("decode descriptor: unknown kind %q", e.Kind)
 	}

@@ -32,6 +32,9 @@ func (t *Txn) publish(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := t.writePlacement(ctx, version); err != nil {
+		return err
+	}
 	if err := t.checkBetween(ctx, version); err != nil {
 		return err
 	}
@@ -72,7 +75,7 @@ func (t *Txn) checkBetween(ctx context.Context, version uint64) error {
 		}
 		for ; len(b) >= 4; b = b[4:] {
 			id := binary.BigEndian.Uint32(b)
-			if _, mine := t.changed[id]; !mine && slices.Contains(t.used, id) {
+			if _, mine := t.changed[id]; !mine && (slices.Contains(t.used, id) || slices.Contains(t.placedBy, id)) {
 				return schemaChanged()
 			}
 		}

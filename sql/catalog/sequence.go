@@ -43,11 +43,11 @@ const (
 
 // keptValues are values that were drawn and not used.
 type keptValues struct {
-	mu      sync.Mutex
-	left    int64 // how many
-	next    int64 // the first of them
-	end     int64 // the stored last value that goes with them
-	drawn   int64 // how many were drawn the last time
+	turn    chan struct{} // holds one when nobody uses them; a mutex would keep those who wait from being cancelled
+	left    int64         // how many
+	next    int64         // the first of them
+	end     int64         // the stored last value that goes with them
+	drawn   int64         // how many were drawn the last time
 	checked time.Time
 }
 
@@ -114,18 +114,33 @@ func (q *Sequences) keep(state uint32) *keptValues {
 		if len(q.kept) >= maxKept {
 			clear(q.kept) // the next draws find the stored state ahead: a gap, which is allowed
 		}
-		k = &keptValues{}
+		k = &keptValues{turn: make(chan struct{}, 1)}
+		k.unlock()
 		q.kept[state] = k
 	}
 	return k
 }
 
+// lock waits for the values. Its error is ctx's.
+func (k *keptValues) lock(ctx context.Context) error {
+	select {
+	case <-k.turn:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (k *keptValues) unlock() { k.turn <- struct{}{} }
+
 // NextVal draws a value of the sequence t.
 func (q *Sequences) NextVal(ctx context.Context, t *Table) (int64, error) {
 	def := t.Sequence
 	k := q.keep(def.State)
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	if err := k.lock(ctx); err != nil {
+		return 0, err
+	}
+	defer k.unlock()
 	now := q.now()
 	fresh := now.Sub(k.checked) < freshTime
 	if k.left > 0 && fresh {
@@ -215,8 +230,10 @@ func (q *Sequences) SetVal(ctx context.Context, t *Table, v int64, called bool) 
 		return pgerr.New(pgerr.NumericValueOutOfRange, "setval: value %d is out of bounds for sequence %q (%d..%d)", v, t.Name, def.Min, def.Max)
 	}
 	k := q.keep(def.State)
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	if err := k.lock(ctx); err != nil {
+		return err
+	}
+	defer k.unlock()
 	err := q.run(ctx, func(tx kv.Txn) error {
 		st := seqState{v, called}
 		return tx.Put(SequenceKey(def.State), st.encode())
@@ -229,8 +246,10 @@ func (q *Sequences) SetVal(ctx context.Context, t *Table, v int64, called bool) 
 func (q *Sequences) Last(ctx context.Context, t *Table) (int64, bool, error) {
 	def := t.Sequence
 	k := q.keep(def.State)
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	if err := k.lock(ctx); err != nil {
+		return 0, false, err
+	}
+	defer k.unlock()
 	var st seqState
 	err := q.run(ctx, func(tx kv.Txn) error {
 		var err error

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/pgerr"
@@ -43,6 +44,11 @@ const (
 type Snapshot struct {
 	*state
 	db *Database
+
+	unidentified struct { // see Unidentified
+		sync.Once
+		tables map[uint32]publishedRows
+	}
 }
 
 // state is the catalog of the whole cluster at one version.
@@ -95,6 +101,8 @@ func namesOf(d Descriptor) []nameKey {
 		return []nameKey{{spaceSchema, d.DB, d.Name}}
 	case *Type:
 		return []nameKey{{spaceType, d.Schema, d.Name}}
+	case *Publication:
+		return []nameKey{{spacePublication, d.DB, d.Name}}
 	case *Function:
 		return []nameKey{{spaceFunction, d.Schema, d.functionKey()}}
 	case *Table:
@@ -203,6 +211,7 @@ func (s *state) makeType(d *Type) {
 	case 'd':
 		base := s.typeRef(d.Base)
 		t.Kind, t.Size, t.Category, t.Elem = base.Kind, base.Size, base.Category, nil
+		t.Sub, t.Multi = base.Sub, base.Multi
 		t.Def = &types.Def{Base: base, NotNull: d.NotNull, Default: d.Default}
 		if base.IsArray() {
 			t.Elem = base.Elem
@@ -214,9 +223,25 @@ func (s *state) makeType(d *Type) {
 			def.Fields = append(def.Fields, types.Field{Name: f.Name, Type: s.typeRef(f.Type)})
 		}
 		t.Def = def
+	case 'r':
+		t = s.rangeType(d, t)
+	case 'm':
+		if r, ok := s.byID[uint32(d.Base.OID)].(*Type); ok {
+			t = s.rangeType(r, &types.T{OID: d.Base.OID, Typmod: -1, Name: r.Name, Size: -1, Array: types.OID(r.Array), Class: 'r', Delim: ',', Schema: s.SchemaName(r.Schema)}).Multi
+		}
 	}
 	d.t = t
 	d.arr = &types.T{OID: types.OID(d.Array), Typmod: -1, Name: "_" + d.Name, Kind: types.KindArray, Size: -1, Elem: t, Category: 'A', Class: 'b', Delim: ',', Schema: t.Schema}
+}
+
+// rangeType completes a range type, together with its multirange type.
+func (s *state) rangeType(d *Type, t *types.T) *types.T {
+	t.Kind, t.Category, t.Sub = types.KindRange, 'R', s.typeRef(d.Base)
+	t.Multi = &types.T{OID: types.OID(d.Multirange), Typmod: -1, Kind: types.KindMultirange, Size: -1, Class: 'm', Category: 'R', Delim: ',', Sub: t}
+	if m, ok := s.byID[d.Multirange].(*Type); ok {
+		t.Multi.Name, t.Multi.Array, t.Multi.Schema = m.Name, types.OID(m.Array), s.SchemaName(m.Schema)
+	}
+	return t
 }
 
 // Virtual is the set of relations of the built-in schemas.
@@ -471,6 +496,12 @@ func (s *Snapshot) ResolveType(path []string, n *ast.TypeName) (*types.T, error)
 		schema := n.Names[len(n.Names)-2]
 		if len(n.Names) == 3 && s.db != nil && n.Names[0] != s.db.Name {
 			return nil, pgerr.New(pgerr.FeatureNotSupported, "cross-database references are not implemented: %s", strings.Join(n.Names, ".")).WithPosition(at)
+		}
+		if schema == "pg_temp" {
+			// The session's own schema, which is on its path once it exists.
+			if i := slices.IndexFunc(path, func(p string) bool { return strings.HasPrefix(p, "pg_temp_") }); i >= 0 {
+				schema = path[i]
+			}
 		}
 		if s.SchemaByName(schema) == nil {
 			return nil, pgerr.New(pgerr.InvalidSchemaName, "schema %q does not exist", schema).WithPosition(at)

@@ -56,11 +56,12 @@ type Txn struct {
 	past bool   // AsOf has set the view
 
 	// Own changes.
-	kv      kv.Txn
-	changed map[uint32]struct{}
-	edited  uint64 // counts own changes
-	frozen  bool   // PreCommit holds this node's freezer
-	freeze  *freezer
+	kv       kv.Txn
+	changed  map[uint32]struct{}
+	placedBy []uint32 // objects on which the policy records written depend
+	edited   uint64   // counts own changes
+	frozen   bool     // PreCommit holds this node's freezer
+	freeze   *freezer
 }
 
 var txnPool = sync.Pool{New: func() any { return new(Txn) }}
@@ -534,6 +535,6 @@ func (t *Txn) Finish(committed bool) {
 	t.next, t.prev = nil, nil
 	m.mu.Unlock()
 	m.wakeDrainers()
-	t.snap, t.kv, t.changed = nil, nil, nil
+	t.snap, t.kv, t.changed, t.placedBy = nil, nil, nil, nil
 	txnPool.Put(t)
 }

@@ -18,7 +18,7 @@ func (x *executor) alterTable(ctx context.Context, s *ast.AlterTableStmt) error 
 		return x.alterIndex(ctx, s)
 	}
 	if s.Object == ast.ObjType {
-		return pgerr.Unsupported("ALTER TYPE of a composite type's attributes is not supported")
+		return x.alterComposite(ctx, s)
 	}
 	if s.Object == ast.ObjForeignTable {
 		return pgerr.Unsupported("foreign tables are not supported")
@@ -76,7 +76,11 @@ func (x *executor) alterIndex(ctx context.Context, s *ast.AlterTableStmt) error 
 	}
 	for _, c := range s.Cmds {
 		switch c.Kind {
-		case ast.SetRelOptions, ast.ResetRelOptions, ast.SetStatistics, ast.SetTablespace:
+		case ast.SetRelOptions, ast.ResetRelOptions, ast.SetStatistics:
+		case ast.SetTablespace:
+			if err := x.moveIndex(ctx, rel, c.Name); err != nil {
+				return err
+			}
 		case ast.AttachPartition:
 			if err := x.attachIndexPart(ctx, rel, c); err != nil {
 				return err
@@ -163,11 +167,13 @@ func (x *executor) alterCmd(ctx context.Context, t *catalog.Table, cmds []*ast.A
 			nt.Options = append(nt.Options, relOptions(c.Options)...)
 		}
 		return x.View.Put(ctx, nt)
-	case ast.SetLogged, ast.SetUnlogged, ast.DropCluster, ast.ReplicaIdentity,
+	case ast.SetLogged, ast.SetUnlogged, ast.DropCluster,
 		ast.DisableRowSecurity, ast.NoForceRowSecurity:
 		return nil // nothing here works differently for them
 	case ast.EnableTrigger, ast.DisableTrigger:
 		return x.enableTrigger(ctx, t, c)
+	case ast.ReplicaIdentity:
+		return x.replicaIdentity(ctx, t, c)
 	case ast.ClusterOn:
 		nt := t.Clone()
 		for _, ix := range nt.AllIndexes() {
@@ -175,6 +181,7 @@ func (x *executor) alterCmd(ctx context.Context, t *catalog.Table, cmds []*ast.A
 		}
 		return x.View.Put(ctx, nt)
 	case ast.SetTablespace:
+		// Only where the data should be changes; it moves by itself, and is in use meanwhile.
 		id, err := x.tablespace(c.Name)
 		if err != nil {
 			return err

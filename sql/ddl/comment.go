@@ -103,9 +103,9 @@ func (x *executor) comment(ctx context.Context, s *ast.CommentStmt) error {
 		n.Comment = text
 		return x.View.Put(ctx, n)
 	case ast.ObjTablespace:
-		t := x.snap().TablespaceByName(names[0])
-		if t == nil {
-			return pgerr.New(pgerr.UndefinedObject, "tablespace %q does not exist", names[0])
+		t, err := x.ownTablespace(names[0])
+		if err != nil {
+			return err
 		}
 		n := *t
 		n.Comment = text

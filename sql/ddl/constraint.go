@@ -133,6 +133,9 @@ func (b *tableBuilder) keyIndex(ctx context.Context, k *ast.Constraint, name str
 	}
 	ix := &catalog.Index{ID: b.nextIndex(), Name: name, Unique: true, Deferrable: k.Deferrable, InitDeferred: k.InitiallyDeferred, Options: relOptions(k.Options)}
 	var err error
+	if ix.Tablespace, err = b.x.tablespaceFor(k.Tablespace, b.t.Persistence == 't', b.t.IsPartitioned()); err != nil {
+		return nil, err
+	}
 	if ix.OID, err = b.x.View.NewID(ctx); err != nil {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ func (x *executor) createTable(ctx context.Context, s *ast.CreateTableStmt) erro
 		return err
 	}
 	t.Options = relOptions(s.Options)
-	if t.Tablespace, err = x.tablespace(s.Tablespace); err != nil {
+	if t.Tablespace, err = x.tablespaceFor(s.Tablespace, t.Persistence == 't', s.PartitionBy != nil); err != nil {
 		return err
 	}
 	switch s.OnCommit {

@@ -34,9 +34,13 @@ type Env struct {
 	BuildIndex func(ctx context.Context, table, index uint32) error
 	// Defer, when set, takes over the filling of an index of a table with many rows, after the statement's transaction
 	// has committed: until then the index is only written.
-	Defer func(table, index uint32)
+	Defer func(ctx context.Context, t *catalog.Table, ix *catalog.Index) error
 	// ManyRows reports, without taking locks, whether a table has more rows than are read at once. It goes with Defer.
 	ManyRows func(ctx context.Context, t *catalog.Table) (bool, error)
+	// DefaultTablespace is the setting default_tablespace.
+	DefaultTablespace string
+	// Nodes lists where the cluster's nodes are; nil: what tablespaces ask for is not checked against it.
+	Nodes func(ctx context.Context) ([]Locality, error)
 	// CheckRoutine checks the body of a function that is stored; nil checks nothing.
 	CheckRoutine func(ctx context.Context, f *catalog.Function) error
 	// Notice sends a NOTICE or WARNING; may be nil.
@@ -125,6 +129,12 @@ func (x *executor) run(ctx context.Context, stmt ast.Stmt) error {
 		return x.alterDomain(ctx, s)
 	case *ast.CreateCompositeStmt:
 		return x.createComposite(ctx, s)
+	case *ast.DropOwnedStmt:
+		return x.dropOwned(ctx, s)
+	case *ast.ReassignOwnedStmt:
+		return x.reassignOwned(ctx, s)
+	case *ast.CreateRangeStmt:
+		return x.createRange(ctx, s)
 	case *ast.CreateRoleStmt:
 		return x.createRole(ctx, s)
 	case *ast.AlterRoleStmt:
@@ -141,8 +151,16 @@ func (x *executor) run(ctx context.Context, stmt ast.Stmt) error {
 		return x.grant(ctx, s)
 	case *ast.CreateTablespaceStmt:
 		return x.createTablespace(ctx, s)
+	case *ast.AlterTablespaceStmt:
+		return x.alterTablespace(ctx, s)
+	case *ast.MoveAllStmt:
+		return x.moveAll(ctx, s)
 	case *ast.DropTablespaceStmt:
 		return x.dropTablespace(ctx, s)
+	case *ast.CreatePublicationStmt:
+		return x.createPublication(ctx, s)
+	case *ast.AlterPublicationStmt:
+		return x.alterPublication(ctx, s)
 	case *ast.CreateExtensionStmt:
 		return x.createExtension(s)
 	case *ast.VacuumStmt, *ast.ReindexStmt, *ast.ClusterStmt, *ast.CheckpointStmt:

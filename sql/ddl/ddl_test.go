@@ -11,12 +11,15 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 
+	"github.com/meridian-db/meridian/range/placement"
 	"github.com/meridian-db/meridian/sql"
 	"github.com/meridian-db/meridian/sql/catalog"
+	"github.com/meridian-db/meridian/sql/jobs"
 	"github.com/meridian-db/meridian/sql/pgcatalog"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/types"
 	"github.com/meridian-db/meridian/truetime"
+	"github.com/meridian-db/meridian/txn/kv"
 	"github.com/meridian-db/meridian/txn/kv/kvtest"
 )
 
@@ -75,6 +78,11 @@ func (wallClock) Now() truetime.Interval {
 func (wallClock) WaitAfter(context.Context, truetime.Timestamp) error { return nil }
 
 func newServer(t *testing.T) *sql.Server {
+	srv, _ := newCluster(t)
+	return srv
+}
+
+func newCluster(t *testing.T) (*sql.Server, kv.DB) {
 	t.Helper()
 	db := kvtest.New()
 	m, err := catalog.NewManager(catalog.Config{DB: db, Clock: wallClock{}, Node: 1, Virtual: pgcatalog.Relations(), Lease: time.Hour})
@@ -85,22 +93,69 @@ func newServer(t *testing.T) *sql.Server {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { m.Stop(context.Background()) })
-	c, err := sql.NewCatalog(sql.CatalogConfig{Manager: m})
+	nodes := func(context.Context) ([]pgcatalog.Node, error) {
+		return []pgcatalog.Node{{Region: "us-east", Zone: "a"}, {Region: "us-east", Zone: "b"}, {Region: "us-east", Zone: "c"}, {Region: "eu-west", Zone: "a"}, {Region: "ap-south", Zone: "a"}}, nil
+	}
+	c, err := sql.NewCatalog(sql.CatalogConfig{Manager: m, Providers: &pgcatalog.Providers{Nodes: nodes}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv, err := sql.NewServer(sql.Config{DB: db, Catalog: c})
+	reg, err := jobs.New(jobs.Config{DB: db, Clock: wallClock{}, Node: 1, Describe: sql.JobError})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return srv
+	srv, err := sql.NewServer(sql.Config{DB: db, Catalog: c, Jobs: reg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reg.Handle(sql.KindCreateIndex, srv.IndexBuilder())
+	reg.Start()
+	t.Cleanup(func() { reg.Stop(context.Background()) })
+	return srv, db
+}
+
+// policies prints the records that placement reads. Storage ids are shown by the order of their appearance.
+func policies(t *testing.T, db kv.DB) string {
+	ctx := context.Background()
+	tx, err := db.Begin(ctx, kv.TxnOptions{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(ctx)
+	start, end := placement.KeySpan()
+	sc, err := tx.Scan(ctx, kv.Span{Start: start, End: end}, kv.ScanOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sc.Close()
+	var b strings.Builder
+	ids := map[string]int{}
+	for sc.Next(ctx) {
+		p, err := placement.Decode(sc.Pair().Value)
+		if err != nil || string(placement.Key(p.Start)) != string(sc.Pair().Key) {
+			t.Fatalf("record %x: %v", sc.Pair().Key, err)
+		}
+		id := string(p.Start[1:5])
+		if _, ok := ids[id]; !ok {
+			ids[id] = len(ids) + 1
+		}
+		fmt.Fprintf(&b, "storage %d", ids[id])
+		if len(p.Start) > 5 {
+			fmt.Fprintf(&b, " index %x", p.Start[5:])
+		}
+		fmt.Fprintf(&b, ": %+v\n", p.Policy)
+	}
+	if sc.Err() != nil {
+		t.Fatal(sc.Err())
+	}
+	return b.String()
 }
 
 // TestDDL runs the golden scripts. Each script has a database of its own; "sql" runs its lines as statements, one
 // a line, and shows what they answer.
 func TestDDL(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
-		srv := newServer(t)
+		srv, db := newCluster(t)
 		out := &output{}
 		ctx := context.Background()
 		s, err := srv.NewSession(ctx, sql.SessionArgs{User: "postgres", Database: "postgres", Output: out})
@@ -109,6 +164,9 @@ func TestDDL(t *testing.T) {
 		}
 		defer s.Close()
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			if d.Cmd == "policies" {
+				return policies(t, db)
+			}
 			for line := range strings.SplitSeq(d.Input, "\n") {
 				if err := s.SimpleQuery(ctx, line); err != nil {
 					s.Abort(ctx)
@@ -118,6 +176,9 @@ func TestDDL(t *testing.T) {
 						continue
 					}
 					fmt.Fprintf(&out.b, "%s: %s\n", e.Code, e.Message)
+					if e.Hint != "" && strings.HasSuffix(path, "tablespaces.txt") {
+						fmt.Fprintf(&out.b, "  hint: %s\n", e.Hint)
+					}
 					if e.Detail != "" {
 						fmt.Fprintf(&out.b, "  detail: %s\n", strings.ReplaceAll(e.Detail, "\n", "\n  "))
 					}

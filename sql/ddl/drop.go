@@ -46,6 +46,8 @@ func (x *executor) drop(ctx context.Context, s *ast.DropStmt) error {
 			x.notice(pgerr.UndefinedFunction, "%s %s does not exist, skipping", strings.ToLower(string(s.Object)), x.signature(o))
 		}
 		return nil
+	case ast.ObjPublication:
+		return x.dropPublications(ctx, s)
 	case ast.ObjTrigger:
 		return x.dropTriggers(ctx, s)
 	case ast.ObjPolicy, ast.ObjRule:

@@ -177,6 +177,13 @@ func (x *executor) functionParams(ctx context.Context, f *catalog.Function, s *a
 		}
 		f.Args = append(f.Args, a)
 	}
+	for _, a := range f.Args {
+		if strings.IndexByte("obt", a.Mode) >= 0 {
+			if err := determinable(f, a.Type.OID); err != nil {
+				return err
+			}
+		}
+	}
 	switch {
 	case f.Procedure:
 		f.Ret = catalog.TypeRef{OID: types.OIDVoid, Typmod: -1}
@@ -190,6 +197,9 @@ func (x *executor) functionParams(ctx context.Context, f *catalog.Function, s *a
 			return err
 		}
 		f.Ret, f.Set = typeRef(t.WithTypmod(-1)), s.Returns.Setof
+		if err := determinable(f, f.Ret.OID); err != nil {
+			return err
+		}
 		if outs > 0 {
 			want := catalog.TypeRef{OID: types.OIDRecord, Typmod: -1}
 			if outs == 1 {
@@ -214,6 +224,40 @@ func (x *executor) functionParams(ctx context.Context, f *catalog.Function, s *a
 		f.Ret = out
 	default:
 		f.Ret = catalog.TypeRef{OID: types.OIDRecord, Typmod: -1}
+	}
+	return nil
+}
+
+// The pseudotypes that stand for types that hang together, those over ranges first.
+var (
+	anyElements   = []types.OID{types.OIDAnyRange, types.OIDAnyMultirange, types.OIDAnyElement, types.OIDAnyArray, types.OIDAnyNonArray, types.OIDAnyEnum}
+	anyCompatible = []types.OID{types.OIDAnyCompatibleRange, types.OIDAnyCompatibleMultirange, types.OIDAnyCompatible,
+		types.OIDAnyCompatibleArray, types.OIDAnyCompatibleNonArray}
+)
+
+// determinable checks that the inputs of a function determine a polymorphic result: an input of the family does, but the
+// subtype of a range does not tell the range.
+func determinable(f *catalog.Function, result types.OID) error {
+	for _, family := range []struct {
+		types             []types.OID
+		ofRanges, ofTypes string
+	}{
+		{anyElements, "anyrange or anymultirange", "anyelement, anyarray, anynonarray, anyenum, anyrange, or anymultirange"},
+		{anyCompatible, "anycompatiblerange or anycompatiblemultirange",
+			"anycompatible, anycompatiblearray, anycompatiblenonarray, anycompatiblerange, or anycompatiblemultirange"},
+	} {
+		at := slices.Index(family.types, result)
+		if at < 0 {
+			continue
+		}
+		sources, words := family.types, family.ofTypes
+		if at < 2 {
+			sources, words = family.types[:2], family.ofRanges
+		}
+		if !slices.ContainsFunc(f.Inputs(), func(a catalog.FunctionArg) bool { return slices.Contains(sources, a.Type.OID) }) {
+			return pgerr.New(invalidFunction, "cannot determine result data type").
+				WithDetail("A result of type %s requires at least one input of type %s.", types.TypeNameOID(result), words)
+		}
 	}
 	return nil
 }

@@ -142,6 +142,19 @@ func (x *executor) grant(ctx context.Context, s *ast.GrantStmt) error {
 			if err := x.View.Put(ctx, &n); err != nil {
 				return err
 			}
+		case ast.ObjTablespace:
+			t := x.snap().TablespaceByName(o.Names[0])
+			if t == nil {
+				return noTablespace(o.Names[0])
+			}
+			n := *t
+			n.ACL = slices.Clone(t.ACL)
+			if err := apply(&n.Header, s.Object, "tablespace"); err != nil {
+				return err
+			}
+			if err := x.View.Put(ctx, &n); err != nil {
+				return err
+			}
 		case ast.ObjType, ast.ObjDomain:
 			t, err := x.userType(o.Names)
 			if err != nil {

@@ -48,7 +48,7 @@ func (x *executor) createIndex(ctx context.Context, s *ast.CreateIndexStmt) erro
 	if s.AccessMethod != "btree" {
 		ix.Method = s.AccessMethod
 	}
-	if ix.Tablespace, err = x.tablespace(s.Tablespace); err != nil {
+	if ix.Tablespace, err = x.tablespaceFor(s.Tablespace, t.Persistence == 't', t.IsPartitioned()); err != nil {
 		return err
 	}
 	var words []string
@@ -184,8 +184,10 @@ func (x *executor) addIndex(ctx context.Context, t *catalog.Table, ix *catalog.I
 		}
 		if many {
 			t.Indexes = append(t.Indexes, ix)
-			x.Defer(t.ID, ix.OID)
-			return x.View.Put(ctx, t)
+			if err := x.View.Put(ctx, t); err != nil {
+				return err
+			}
+			return x.Defer(ctx, t, ix)
 		}
 	}
 	t.Indexes = append(t.Indexes, ix)

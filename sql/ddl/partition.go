@@ -31,8 +31,10 @@ func (x *executor) createPartition(ctx context.Context, s *ast.CreateTableStmt) 
 		return err
 	}
 	t.Options = relOptions(s.Options)
-	if t.Tablespace, err = x.tablespace(s.Tablespace); err != nil {
-		return err
+	if t.Tablespace = parent.Tablespace; s.Tablespace != "" || parent.Tablespace == 0 {
+		if t.Tablespace, err = x.tablespaceFor(s.Tablespace, t.Persistence == 't', s.PartitionBy != nil); err != nil {
+			return err
+		}
 	}
 	b := &tableBuilder{x: x, t: t, schema: schema}
 	if err := b.inheritColumns(ctx, parent); err != nil {

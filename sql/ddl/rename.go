@@ -54,6 +54,10 @@ func (x *executor) rename(ctx context.Context, s *ast.RenameStmt) error {
 		n := *d
 		n.Name = s.New
 		return x.View.Put(ctx, &n)
+	case ast.ObjPublication:
+		return x.renamePublication(ctx, s)
+	case ast.ObjTablespace:
+		return x.renameTablespace(ctx, s)
 	case ast.ObjRole:
 		r := x.snap().RoleByName(s.Sub)
 		if r == nil {
@@ -444,6 +448,8 @@ func (x *executor) ownRelation(ctx context.Context, t *catalog.Table, r *ast.Rol
 
 func (x *executor) alterOwner(ctx context.Context, s *ast.AlterOwnerStmt) error {
 	switch s.Object {
+	case ast.ObjPublication:
+		return x.publicationOwner(ctx, s)
 	case ast.ObjSchema:
 		sc := x.snap().SchemaByName(s.Name.Names[0])
 		if sc == nil {
@@ -476,6 +482,16 @@ func (x *executor) alterOwner(ctx context.Context, s *ast.AlterOwnerStmt) error 
 		}
 		n := *d
 		n.Owner = id
+		return x.View.Put(ctx, &n)
+	case ast.ObjTablespace:
+		t, err := x.ownTablespace(s.Name.Names[0])
+		if err != nil {
+			return err
+		}
+		n := *t
+		if n.Owner, err = x.newOwner(s.Owner); err != nil {
+			return err
+		}
 		return x.View.Put(ctx, &n)
 	case ast.ObjType, ast.ObjDomain:
 		t, err := x.userType(s.Name.Names)

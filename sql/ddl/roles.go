@@ -330,6 +330,14 @@ func (x *executor) ownedObject(role uint32) string {
 	granted := func(acl []catalog.ACL) bool {
 		return slices.ContainsFunc(acl, func(a catalog.ACL) bool { return a.Role == role })
 	}
+	for _, t := range x.snap().Tablespaces() {
+		if t.Owner == role {
+			return "owner of tablespace " + t.Name
+		}
+		if granted(t.ACL) {
+			return "privileges for tablespace " + t.Name
+		}
+	}
 	for _, d := range x.snap().Databases() {
 		if d.Owner == role {
 			return "owner of database " + d.Name

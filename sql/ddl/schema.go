@@ -128,7 +128,25 @@ func (x *executor) databaseOptions(d *catalog.Database, opts []*ast.DefElem) err
 			if e := strings.ToUpper(strings.ReplaceAll(strings.ReplaceAll(text, "-", ""), "_", "")); e != "" && e != "UTF8" && e != "6" && e != "DEFAULT" && e != "UNICODE" {
 				return pgerr.Unsupported("encoding %q is not supported, only UTF8 is", text)
 			}
-		case "lc_collate", "lc_ctype", "locale", "icu_locale", "locale_provider", "collation_version", "strategy", "oid", "tablespace", "builtin_locale", "icu_rules":
+		case "lc_collate", "lc_ctype", "locale", "icu_locale", "locale_provider", "collation_version", "strategy", "oid", "builtin_locale", "icu_rules":
+		case "tablespace":
+			if o.Arg == nil {
+				continue
+			}
+			ts := x.snap().TablespaceByName(text)
+			switch {
+			case ts == nil:
+				return noTablespace(text)
+			case ts.ID == catalog.GlobalTablespaceID:
+				return pgerr.New(pgerr.InvalidParameterValue, "pg_global cannot be used as default tablespace")
+			case ts.ID == catalog.DefaultTablespaceID:
+				d.Tablespace = 0
+			default:
+				if err := x.mayUseTablespace(ts); err != nil {
+					return err
+				}
+				d.Tablespace = ts.ID
+			}
 		case "allow_connections":
 			d.AllowConn = o.Arg == nil || optBool(o)
 		case "is_template":
@@ -235,73 +253,6 @@ func (x *executor) dropDatabase(ctx context.Context, s *ast.DropDatabaseStmt) er
 		}
 	}
 	return x.View.Delete(ctx, d)
-}
-
-func (x *executor) createTablespace(ctx context.Context, s *ast.CreateTablespaceStmt) error {
-	if !x.superuser() {
-		return pgerr.New(pgerr.InsufficientPrivilege, "permission denied to create tablespace %q", s.Name).
-			WithHint("Must be superuser to create a tablespace.")
-	}
-	if strings.HasPrefix(s.Name, "pg_") {
-		return pgerr.New(pgerr.ReservedName, "unacceptable tablespace name %q", s.Name).
-			WithDetail("The prefix \"pg_\" is reserved for system tablespaces.")
-	}
-	if x.snap().TablespaceByName(s.Name) != nil {
-		return pgerr.New(pgerr.DuplicateObject, "tablespace %q already exists", s.Name)
-	}
-	id, err := x.View.NewID(ctx)
-	if err != nil {
-		return err
-	}
-	owner := x.User
-	if s.Owner != nil {
-		r, err := x.role(s.Owner)
-		if err != nil {
-			return err
-		}
-		owner = r.ID
-	}
-	return x.View.Put(ctx, &catalog.Tablespace{Header: catalog.Header{ID: id, Name: s.Name, Owner: owner}, Options: relOptions(s.Options)})
-}
-
-func (x *executor) dropTablespace(ctx context.Context, s *ast.DropTablespaceStmt) error {
-	t := x.snap().TablespaceByName(s.Name)
-	if t == nil {
-		if s.IfExists {
-			x.notice("00000", "tablespace %q does not exist, skipping", s.Name)
-			return nil
-		}
-		return pgerr.New(pgerr.UndefinedObject, "tablespace %q does not exist", s.Name)
-	}
-	if err := x.own(&t.Header, "tablespace"); err != nil {
-		return err
-	}
-	for _, d := range x.snap().Databases() {
-		for _, tab := range x.snap().InDatabase(d.ID).Tables() {
-			if tab.Tablespace == t.ID {
-				return pgerr.New(pgerr.ObjectNotInPrerequisiteState, "tablespace %q is not empty", t.Name)
-			}
-		}
-	}
-	if t.ID < catalog.FirstUserID {
-		return pgerr.New(pgerr.InsufficientPrivilege, "permission denied for tablespace %s", t.Name)
-	}
-	return x.View.Delete(ctx, t)
-}
-
-// tablespace finds a tablespace by name; 0 stands for the default.
-func (x *executor) tablespace(name string) (uint32, error) {
-	if name == "" {
-		return 0, nil
-	}
-	t := x.snap().TablespaceByName(name)
-	if t == nil {
-		return 0, pgerr.New(pgerr.UndefinedObject, "tablespace %q does not exist", name)
-	}
-	if t.ID == catalog.DefaultTablespaceID {
-		return 0, nil
-	}
-	return t.ID, nil
 }
 
 // createExtension accepts the extensions whose functions are built in.

@@ -314,6 +314,11 @@ func (x *executor) dropType(ctx context.Context, o *ast.ObjectName, s *ast.DropS
 	if u == nil {
 		return pgerr.New(pgerr.DependentObjectsStillExist, "cannot drop type %s because it is required by the database system", types.TypeName(t))
 	}
+	if u.Class == 'm' {
+		r := x.snap().UserType(uint32(u.Base.OID))
+		return pgerr.New(pgerr.DependentObjectsStillExist, "cannot drop type %s because type %s requires it", u.Name, r.Name).
+			WithHint("You can drop type %s instead.", r.Name)
+	}
 	if s.Object == ast.ObjDomain && u.Class != 'd' {
 		return pgerr.New(pgerr.WrongObjectType, "%q is not a domain", strings.Join(names, "."))
 	}
@@ -362,6 +367,9 @@ func (x *executor) typeDependents(t *catalog.Type) []string {
 			out = append(out, fmt.Sprintf("column %s of table %s depends on type %s", c.Name, tab.Name, name))
 		}
 	}
+	if m := x.snap().UserType(t.Multirange); m != nil {
+		out = append(out, x.typeDependents(m)...)
+	}
 	for _, d := range x.typesOver(t) {
 		out = append(append(out, fmt.Sprintf("type %s depends on type %s", d.Name, t.Name)), x.typeDependents(d)...)
 	}
@@ -372,7 +380,7 @@ func (x *executor) typeDependents(t *catalog.Type) []string {
 func (x *executor) typesOver(t *catalog.Type) []*catalog.Type {
 	var out []*catalog.Type
 	for _, d := range x.snap().Types() {
-		if d.ID != t.ID && (uint32(d.Base.OID) == t.ID || slices.ContainsFunc(d.Fields, func(f catalog.CompositeField) bool {
+		if d.ID != t.ID && d.Class != 'm' && (uint32(d.Base.OID) == t.ID || slices.ContainsFunc(d.Fields, func(f catalog.CompositeField) bool {
 			return uint32(f.Type.OID) == t.ID || uint32(f.Type.OID) == t.Array
 		})) {
 			out = append(out, d)
@@ -395,6 +403,11 @@ func (x *executor) eraseType(ctx context.Context, t *catalog.Type) error {
 	}
 	for _, d := range x.typesOver(t) {
 		if err := x.eraseType(ctx, d); err != nil {
+			return err
+		}
+	}
+	if m := x.snap().UserType(t.Multirange); m != nil {
+		if err := x.eraseType(ctx, m); err != nil {
 			return err
 		}
 	}

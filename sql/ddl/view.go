@@ -344,7 +344,7 @@ func (x *executor) createTableAs(ctx context.Context, s *ast.CreateTableAsStmt) 
 	if t.Columns, err = resultColumns(cols, s.Into.Columns, "table"); err != nil {
 		return err
 	}
-	if t.Tablespace, err = x.tablespace(s.Into.Tablespace); err != nil {
+	if t.Tablespace, err = x.tablespaceFor(s.Into.Tablespace, t.Persistence == 't', false); err != nil {
 		return err
 	}
 	if s.Object == ast.ObjMatView {
@@ -526,6 +526,7 @@ func (x *executor) truncate(ctx context.Context, s *ast.TruncateStmt) error {
 	}
 	for _, t := range list {
 		nt := t.Clone()
+		nt.Truncations++
 		if err := x.newStorage(ctx, nt); err != nil {
 			return err
 		}

@@ -17,7 +17,15 @@ type aggOp struct {
 	in   op
 	ts   []*types.T
 	key  []types.Datum
+	sub  []types.Datum   // the part of key that a set groups by
 	args [][]types.Datum // argument buffers, by aggregate
+	// remote, if set, reads what was aggregated beside the data in place of in's rows.
+	remote *remoteAggOp
+	// spilled is a row to be written out: its key, what it is, and what the aggregates read of it. order is room for
+	// sort keys; held is the memory of all aggState.size.
+	spilled, order []types.Datum
+	held           int64
+	grows          bool // groups take more memory with every row: fewer are begun
 
 	// Hash and plain.
 	sets []*aggSet
@@ -38,6 +46,12 @@ type aggSet struct {
 	keys   []int // indexes into Group
 	groups *rowSet
 	states [][]*aggState
+	// Rows without room (agg_spill.go): parts while the input is read; then the files still to be read, the first being
+	// the one that is, and over for what of it has no room either.
+	parts   *spillParts
+	queue   []*scratchRun
+	over    *scratchRun
+	reading bool
 }
 
 // aggState is one aggregate over one group.
@@ -46,13 +60,16 @@ type aggState struct {
 	acc      builtin.Accumulator
 	distinct *rowSet
 	ordered  [][]types.Datum // buffered input of an ordered aggregate: arguments, then sort keys
+	size     int64           // of ordered, and of arguments that acc keeps
 }
 
 func (s *state) newAgg(n *plan.Agg, in op) op {
-	o := &aggOp{s: s, n: n, in: in, ts: exprTypes(n.Group), key: make([]types.Datum, len(n.Group))}
+	o := &aggOp{s: s, n: n, in: in, ts: exprTypes(n.Group), key: make([]types.Datum, len(n.Group)), sub: make([]types.Datum, len(n.Group))}
 	for _, a := range n.Aggs {
 		o.args = append(o.args, make([]types.Datum, len(a.Args)))
+		o.grows = o.grows || a.Distinct || len(a.Order) > 0 || keepsArgs(a.Name) && a.Name != "min" && a.Name != "max"
 	}
+	o.spilled = make([]types.Datum, len(n.Group)+max(2, o.inputWidth()))
 	return o
 }
 
@@ -78,7 +95,8 @@ func (o *aggOp) newStates() []*aggState {
 }
 
 func (o *aggOp) open(ctx context.Context) error {
-	o.sets, o.set, o.pos, o.read = nil, 0, 0, false
+	o.close()
+	o.set, o.pos, o.read = 0, 0, false
 	o.cur, o.have, o.pending, o.end = nil, false, false, false
 	return o.in.open(ctx)
 }
@@ -105,31 +123,36 @@ func (o *aggOp) add(states []*aggState) error {
 			}
 			args[k] = d
 		}
-		if err := o.addArgs(st, args); err != nil {
+		order := o.order[:0]
+		for _, k := range a.Order {
+			d, err := k.E.Eval(c)
+			if err != nil {
+				return err
+			}
+			order = append(order, d)
+		}
+		o.order = order
+		if err := o.addArgs(st, args, order); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (o *aggOp) addArgs(st *aggState, args []types.Datum) error {
+// addArgs feeds a row's arguments and sort keys to an aggregate. It may change args.
+func (o *aggOp) addArgs(st *aggState, args, order []types.Datum) error {
 	a := st.a
 	if len(a.Order) > 0 {
-		row := make([]types.Datum, len(args)+len(a.Order))
-		n := int64(len(row))*datumSize + 24
-		for i, d := range args {
-			n += datumBytes(d)
-			row[i] = cloneDatum(d)
-		}
-		for i, k := range a.Order {
-			d, err := k.E.Eval(&o.s.c)
-			if err != nil {
-				return err
+		row := make([]types.Datum, 0, len(args)+len(order))
+		n := int64(cap(row))*datumSize + 24
+		for _, list := range [2][]types.Datum{args, order} {
+			for _, d := range list {
+				n += datumBytes(d)
+				row = append(row, cloneDatum(d))
 			}
-			row[len(args)+i] = cloneDatum(d)
 		}
 		st.ordered = append(st.ordered, row)
-		return o.s.grow(n)
+		return o.hold(st, n)
 	}
 	if st.distinct != nil {
 		_, fresh, err := st.distinct.add(args)
@@ -137,12 +160,27 @@ func (o *aggOp) addArgs(st *aggState, args []types.Datum) error {
 			return err
 		}
 	}
+	if k, ok := st.acc.(builtin.Keeper); ok {
+		return k.AddKept(o.s.c.B, args)
+	}
 	if keepsArgs(a.Name) {
+		n := int64(0)
 		for i := range args {
+			n += datumSize + datumBytes(args[i])
 			args[i] = cloneDatum(args[i])
+		}
+		if err := o.hold(st, n); err != nil {
+			return err
 		}
 	}
 	return st.acc.Add(o.s.c.B, args)
+}
+
+// hold accounts for memory that an aggregate keeps.
+func (o *aggOp) hold(st *aggState, n int64) error {
+	st.size += n
+	o.held += n
+	return o.s.grow(n)
 }
 
 // keepsArgs reports whether an aggregate's state may hold on to its arguments.
@@ -194,6 +232,13 @@ func (o *aggOp) emit(states []*aggState) error {
 	return nil
 }
 
+// emitLast is emit for a group that is not needed any more.
+func (o *aggOp) emitLast(states []*aggState) error {
+	err := o.emit(states)
+	o.dropStates(states)
+	return err
+}
+
 func (o *aggOp) evalKey() error {
 	for i, e := range o.n.Group {
 		d, err := e.Eval(&o.s.c)
@@ -220,6 +265,16 @@ func (o *aggOp) nextPlain(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	states := o.newStates()
+	if o.remote != nil {
+		err := o.remote.each(ctx, 0, func() error { return o.add(states) }, func(_ []types.Datum, accs []builtin.Accumulator) error {
+			return o.mergeStates(states, accs)
+		})
+		if err != nil {
+			return false, err
+		}
+		o.end = true
+		return true, o.emitLast(states)
+	}
 	for {
 		ok, err := o.in.next(ctx)
 		if err != nil {
@@ -233,7 +288,7 @@ func (o *aggOp) nextPlain(ctx context.Context) (bool, error) {
 		}
 	}
 	o.end = true
-	return true, o.emit(states)
+	return true, o.emitLast(states)
 }
 
 func (o *aggOp) nextSorted(ctx context.Context) (bool, error) {
@@ -306,7 +361,7 @@ func (o *aggOp) finishGroup(more bool) error {
 	for i, sl := range o.n.GroupSlots {
 		o.s.c.Frame[sl] = key[i]
 	}
-	return o.emit(states)
+	return o.emitLast(states)
 }
 
 func (o *aggOp) nextHash(ctx context.Context) (bool, error) {
@@ -318,7 +373,13 @@ func (o *aggOp) nextHash(ctx context.Context) (bool, error) {
 	for o.set < len(o.sets) {
 		st := o.sets[o.set]
 		if o.pos >= len(st.states) {
-			o.set++
+			more, err := o.nextFile(ctx, st)
+			if err != nil {
+				return false, err
+			}
+			if !more {
+				o.set++
+			}
 			o.pos = 0
 			continue
 		}
@@ -359,13 +420,30 @@ func (o *aggOp) readAll(ctx context.Context) error {
 		o.sets = append(o.sets, st)
 		if len(keys) == 0 {
 			// The empty set has its row even without input.
-			if _, _, err := st.groups.add(nil); err != nil {
+			if _, err := o.groupOf(st, nil); err != nil {
 				return err
 			}
-			st.states = append(st.states, o.newStates())
 		}
 	}
-	sub := make([]types.Datum, len(o.key))
+	if o.remote != nil {
+		return o.remote.each(ctx, len(o.key), func() error {
+			if err := o.evalKey(); err != nil {
+				return err
+			}
+			return o.addRow()
+		}, func(key []types.Datum, accs []builtin.Accumulator) error {
+			st := o.sets[0]
+			i, h, err := o.place(st, key)
+			switch {
+			case err != nil:
+				return err
+			case i >= 0:
+				return o.mergeStates(st.states[i], accs)
+			}
+			o.spilled[len(o.key)], o.spilled[len(o.key)+1] = types.NewInt(spillPartial), types.NewBytes(o.remote.scan.entryValue)
+			return o.spill(st, h, key)
+		})
+	}
 	for {
 		ok, err := o.in.next(ctx)
 		if err != nil {
@@ -377,32 +455,53 @@ func (o *aggOp) readAll(ctx context.Context) error {
 		if err := o.evalKey(); err != nil {
 			return err
 		}
-		for _, st := range o.sets {
-			key := sub[:len(st.keys)]
-			for i, k := range st.keys {
-				key[i] = o.key[k]
-			}
-			i, fresh, err := st.groups.add(key)
-			if err != nil {
-				return err
-			}
-			if fresh {
-				st.states = append(st.states, o.newStates())
-				if err := o.s.grow(int64(len(o.n.Aggs)) * 96); err != nil {
-					return err
-				}
-			}
-			if err := o.add(st.states[i]); err != nil {
-				return err
-			}
+		if err := o.addRow(); err != nil {
+			return err
 		}
 	}
+}
+
+// addRow feeds the frame's row, whose key has been evaluated, to its group in each set.
+func (o *aggOp) addRow() error {
+	for _, st := range o.sets {
+		key := o.sub[:len(st.keys)]
+		for i, k := range st.keys {
+			key[i] = o.key[k]
+		}
+		i, h, err := o.place(st, key)
+		switch {
+		case err != nil:
+		case i >= 0:
+			err = o.add(st.states[i])
+		default:
+			o.spilled[len(o.key)] = types.NewInt(spillInput)
+			if err = o.inputs(o.spilled[len(o.key)+1:]); err == nil {
+				err = o.spill(st, h, key)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// groupOf finds or makes the group of a key.
+func (o *aggOp) groupOf(st *aggSet, key []types.Datum) (int, error) {
+	i, fresh, err := st.groups.add(key)
+	if err != nil || !fresh {
+		return i, err
+	}
+	st.states = append(st.states, o.newStates())
+	return i, o.s.grow(o.groupCost())
 }
 
 func (o *aggOp) close() {
 	o.in.close()
 	for _, st := range o.sets {
-		st.groups.reset()
+		o.release(st)
+		st.parts.close()
+		closeRuns(append(st.queue, st.over))
 	}
 	o.sets = nil
 }

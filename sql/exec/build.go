@@ -6,6 +6,7 @@ import (
 
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/plan"
+	"github.com/meridian-db/meridian/txn/kv"
 )
 
 // build makes the operator of a node.
@@ -48,6 +49,11 @@ func (s *state) make(n plan.Node) (op, error) {
 		return &cteScanOp{s: s, n: n}, nil
 	case *plan.With:
 		return s.buildWith(n)
+	}
+	if a, ok := n.(*plan.Agg); ok {
+		if p, ok := a.Input.(*plan.Partial); ok {
+			return s.newRemoteAgg(a, p), nil
+		}
 	}
 	// Operators with one input.
 	var child plan.Node
@@ -131,6 +137,20 @@ type nodeStats struct {
 	sorted      string // how a sort went
 	memory      int64  // of a sort or hash table, at most
 	disk        int64  // bytes written to scratch files
+	// Rows that ranges have read for a scan, those of them that they have worked on, and what came from other nodes.
+	scanned, remote, wire int64
+}
+
+// read counts a page of a scan; its pairs are rows, or groups of them.
+func (n *nodeStats) read(p kv.Page, groups bool) {
+	n.scanned += p.Scanned
+	n.wire += p.Wire
+	if p.Computed {
+		n.remote += p.Scanned
+		if !groups {
+			n.removed += p.Scanned - int64(len(p.Keys))
+		}
+	}
 }
 
 // statsOf returns where a node's figures go, nil when nobody asked for them.

@@ -31,6 +31,8 @@ type Env struct {
 	MemLimit int64
 	// Scratch takes what a sort cannot hold within half of the budget; nil keeps everything in memory.
 	Scratch Scratch
+	// Pool is the memory that this execution shares with others of the node; nil: no bound but MemLimit.
+	Pool *MemoryPool
 	// Deferred collects the checks of deferrable constraints; nil makes all of them immediate.
 	Deferred *Deferred
 	// Sequences answers SELECT ... FROM sequence; a SequenceReader or nil.

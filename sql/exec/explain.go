@@ -21,6 +21,7 @@ func runExplain(ctx context.Context, p *plan.Plan, env *Env, sink func(row []typ
 		}
 		inner := o.Inner
 		s := newState(inner, env)
+		s.pool, s.reserved = env.Pool, freeMem
 		s.stats = make([]nodeStats, inner.NumNodes+1)
 		root, err := s.build(inner.Root)
 		if err != nil {
@@ -42,6 +43,7 @@ func runExplain(ctx context.Context, p *plan.Plan, env *Env, sink func(row []typ
 		for id, st := range s.stats {
 			if st.loops > 0 {
 				actual.Nodes[id] = plan.ActualNode{Loops: st.loops, Rows: st.rows, Startup: st.startup, Total: st.total,
+					Scanned: st.scanned, Remote: st.remote, Wire: st.wire,
 					Removed: st.removed, Sorted: st.sorted, Memory: st.memory, Disk: st.disk}
 			}
 		}

@@ -29,7 +29,9 @@ type testDB struct {
 	iso    kv.Isolation
 	// noIndexes makes CREATE INDEX do nothing, for tests that compare answers with and without.
 	noIndexes bool
-	txn       kv.Txn // an open transaction block
+	// remoteRows is plan.Env.RemoteRows.
+	remoteRows float64
+	txn        kv.Txn // an open transaction block
 }
 
 func newTestDB(t testing.TB) *testDB {
@@ -339,7 +341,7 @@ func (db *testDB) stmt(ctx context.Context, s ast.Statement, params []types.Datu
 		return &testResult{tag: "DROP"}, nil
 	}
 	b := db.ctx(ctx)
-	p, err := plan.Prepare(ctx, s.Stmt, plan.Env{Catalog: db, SearchPath: []string{"public"}, NumParams: s.NumParams, Builtin: b})
+	p, err := plan.Prepare(ctx, s.Stmt, plan.Env{Catalog: db, SearchPath: []string{"public"}, NumParams: s.NumParams, Builtin: b, RemoteRows: db.remoteRows})
 	if err != nil {
 		return nil, err
 	}

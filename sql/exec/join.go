@@ -211,6 +211,7 @@ type hashJoin struct {
 	leftDone    bool
 	rest        int
 	nk          int
+	grace       *graceJoin // set when the right side did not fit
 }
 
 func newHashJoin(s *state, n *plan.Join, l, r op) *hashJoin {
@@ -221,9 +222,19 @@ func newHashJoin(s *state, n *plan.Join, l, r op) *hashJoin {
 
 func (o *hashJoin) open(ctx context.Context) error {
 	o.store.reset()
+	o.grace.close()
+	o.grace = nil
 	o.built, o.haveLeft, o.leftDone, o.rest = false, false, false, 0
 	return o.left.open(ctx)
 }
+
+// keepsLeft and keepsRight say whether rows of that side without a match are answered, onlyFirst whether a left row is
+// done with at its first match.
+func (o *hashJoin) keepsLeft() bool {
+	return o.n.Kind == plan.LeftJoin || o.n.Kind == plan.FullJoin || o.n.Kind == plan.AntiJoin
+}
+func (o *hashJoin) keepsRight() bool { return o.n.Kind == plan.FullJoin }
+func (o *hashJoin) onlyFirst() bool  { return o.n.Kind == plan.SemiJoin || o.n.Kind == plan.AntiJoin }
 
 func (o *hashJoin) evalKeys(es []plan.Expr) (null bool, err error) {
 	for i, e := range es {
@@ -242,6 +253,8 @@ func (o *hashJoin) build(ctx context.Context) error {
 		return err
 	}
 	defer o.right.close()
+	var spill *spillParts
+	defer func() { spill.close() }()
 	for {
 		ok, err := o.right.next(ctx)
 		if err != nil {
@@ -254,7 +267,7 @@ func (o *hashJoin) build(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if null && o.n.Kind != plan.FullJoin {
+		if null && !o.keepsRight() {
 			continue
 		}
 		row := o.store.alloc(o.nk + len(o.n.KeepRight))
@@ -268,29 +281,61 @@ func (o *hashJoin) build(ctx context.Context) error {
 			size += datumBytes(d)
 			row[o.nk+i] = o.store.clone(d)
 		}
-		i := int32(len(o.store.data))
-		o.store.data = append(o.store.data, row)
-		o.store.size += size
-		if err := o.s.grow(size); err != nil {
+		if spill == nil && o.s.crowded(o.store.size, len(o.store.data)) {
+			if st := o.s.statsOf(o.n); st != nil {
+				st.memory = max(st.memory, o.store.size)
+			}
+			if spill, err = o.spillBuild(); err != nil {
+				return err
+			}
+		}
+		if spill != nil {
+			if err := spill.add(hashRow(o.lts, o.key), row); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := o.insert(row, size, null); err != nil {
 			return err
 		}
-		next := int32(-1)
-		if !null {
-			h := hashRow(o.lts, o.key)
-			if head, ok := o.table[h]; ok {
-				next = head
-			}
-			o.table[h] = i
-		}
-		o.chain = append(o.chain, next)
 	}
-	if o.n.Kind == plan.FullJoin {
-		o.seen = make([]bool, len(o.store.data))
-	}
+	o.startSeen()
 	if st := o.s.statsOf(o.n); st != nil {
 		st.memory = max(st.memory, o.store.size)
 	}
+	if spill != nil {
+		right := spill
+		spill = nil
+		return o.divide(ctx, right)
+	}
 	return nil
+}
+
+// insert adds a row, its key first, to the hash table.
+func (o *hashJoin) insert(row []types.Datum, size int64, null bool) error {
+	i := int32(len(o.store.data))
+	o.store.data = append(o.store.data, row)
+	o.store.size += size
+	if err := o.s.grow(size); err != nil {
+		return err
+	}
+	next := int32(-1)
+	if !null {
+		h := hashRow(o.lts, row[:o.nk])
+		if head, ok := o.table[h]; ok {
+			next = head
+		}
+		o.table[h] = i
+	}
+	o.chain = append(o.chain, next)
+	return nil
+}
+
+func (o *hashJoin) startSeen() {
+	o.seen = nil
+	if o.keepsRight() {
+		o.seen = make([]bool, len(o.store.data))
+	}
 }
 
 func (o *hashJoin) load(i int32) {
@@ -301,6 +346,32 @@ func (o *hashJoin) load(i int32) {
 }
 
 func (o *hashJoin) next(ctx context.Context) (bool, error) {
+	if !o.built {
+		if err := o.build(ctx); err != nil {
+			return false, err
+		}
+		if o.grace != nil {
+			if ok, err := o.nextChunk(); err != nil || !ok {
+				return false, err
+			}
+			// The order of the left rows, which files do not keep, is restored where a parent relies on it.
+			if o.n.LeftOrdered() {
+				if err := o.sort(ctx); err != nil {
+					return false, err
+				}
+			}
+		} else if len(o.store.data) == 0 && !o.keepsLeft() {
+			return false, nil
+		}
+	}
+	if o.grace != nil && o.grace.out != nil {
+		return o.nextSorted()
+	}
+	return o.step(ctx)
+}
+
+// step is next without what spilled rows need.
+func (o *hashJoin) step(ctx context.Context) (bool, error) {
 	kind := o.n.Kind
 	for {
 		if err := o.s.tick(ctx); err != nil {
@@ -316,31 +387,28 @@ func (o *hashJoin) next(ctx context.Context) (bool, error) {
 					return true, nil
 				}
 			}
-			return false, nil
+			if o.grace == nil {
+				return false, nil
+			}
+			if ok, err := o.nextChunk(); err != nil || !ok {
+				return false, err
+			}
+			o.leftDone = false
 		}
 		if !o.haveLeft {
-			if !o.built {
-				if err := o.build(ctx); err != nil {
-					return false, err
-				}
-				if len(o.store.data) == 0 && (kind == plan.InnerJoin || kind == plan.SemiJoin) {
-					return false, nil
-				}
-			}
-			ok, err := o.left.next(ctx)
+			ok, null, err := o.nextLeft(ctx)
 			if err != nil {
 				return false, err
 			}
 			if !ok {
-				if kind != plan.FullJoin {
+				if !o.keepsRight() && o.grace == nil {
 					return false, nil
+				}
+				if !o.keepsRight() {
+					o.rest = len(o.store.data)
 				}
 				o.leftDone = true
 				continue
-			}
-			null, err := o.evalKeys(o.n.LeftKeys)
-			if err != nil {
-				return false, err
 			}
 			o.haveLeft, o.matched, o.cur = true, false, -1
 			if !null {
@@ -351,7 +419,11 @@ func (o *hashJoin) next(ctx context.Context) (bool, error) {
 		}
 		if o.cur < 0 {
 			o.haveLeft = false
-			if !o.matched && (kind == plan.LeftJoin || kind == plan.FullJoin || kind == plan.AntiJoin) {
+			matched := o.matched
+			if o.grace != nil {
+				matched = o.grace.wasMatched(matched)
+			}
+			if !matched && o.keepsLeft() && (o.grace == nil || !o.grace.more) {
 				o.s.setNull(o.n.NullRight)
 				return true, nil
 			}
@@ -375,12 +447,14 @@ func (o *hashJoin) next(ctx context.Context) (bool, error) {
 		}
 		o.matched = true
 		switch kind {
-		case plan.SemiJoin:
+		case plan.SemiJoin, plan.AntiJoin:
 			o.haveLeft = false
-			return true, nil
-		case plan.AntiJoin:
-			o.haveLeft = false
-			continue
+			if o.grace != nil {
+				o.grace.wasMatched(true)
+			}
+			if kind == plan.AntiJoin {
+				continue
+			}
 		case plan.FullJoin:
 			o.seen[i] = true
 		}
@@ -388,10 +462,23 @@ func (o *hashJoin) next(ctx context.Context) (bool, error) {
 	}
 }
 
+// nextLeft brings the next left row into the frame and its key into o.key.
+func (o *hashJoin) nextLeft(ctx context.Context) (ok, null bool, err error) {
+	if o.grace != nil {
+		return o.grace.nextLeft(o)
+	}
+	if ok, err = o.left.next(ctx); err != nil || !ok {
+		return false, false, err
+	}
+	null, err = o.evalKeys(o.n.LeftKeys)
+	return true, null, err
+}
+
 func (o *hashJoin) close() {
 	o.left.close()
 	o.right.close()
 	o.store.reset()
+	o.grace.close()
 	o.table = nil
 }
 

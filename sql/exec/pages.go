@@ -2,69 +2,61 @@ package exec
 
 import (
 	"context"
+	"slices"
 
 	"github.com/meridian-db/meridian/txn/kv"
 )
 
 // page is a run of pairs as a range answered them.
 type page struct {
-	keys, values [][]byte
-	err          error
+	kv.Page
+	err  error
+	from *prefetch // who has fetched it, if a goroutine
+}
+
+// pages are the pages of a span. close ends what goes on in the background, and the scan; it may be called twice.
+type pages interface {
+	// next returns the next page, an empty one at the end.
+	next(ctx context.Context) page
+	close()
 }
 
 // pageReader reads a span page by page. From the second page on it fetches the next one while the caller works
 // on the last, in a goroutine that close ends.
 type pageReader struct {
-	sc     kv.PageScanner
-	pages  chan page // nil while there is no goroutine
-	cancel context.CancelFunc
-	eager  bool // fetch ahead
-	first  page
-	count  int
-	done   bool
+	sc    kv.PageScanner
+	ahead *prefetch // nil while there is no goroutine
+	eager bool      // fetch ahead
+	count int
+	done  bool
 }
 
-// newPageReader reads by pages if the scanner can; the first page has been fetched then. eager says that the
-// caller is going to read all of it.
-func newPageReader(ctx context.Context, sc kv.Scanner, eager bool) *pageReader {
+// newPageReader reads by pages if the scanner can. eager says that the caller is going to read all of it.
+func newPageReader(sc kv.Scanner, eager bool) pages {
 	ps, ok := sc.(kv.PageScanner)
 	if !ok {
 		return nil
 	}
-	r := &pageReader{sc: ps, eager: eager}
-	keys, values, ok := ps.NextPage(ctx)
-	if !ok {
-		return nil
-	}
-	r.first = page{keys, values, ps.Err()}
-	return r
+	return &pageReader{sc: ps, eager: eager}
 }
 
-// next returns the next page, an empty one at the end.
+// next implements pages.
 func (r *pageReader) next(ctx context.Context) page {
 	if r.done {
 		return page{}
 	}
 	r.count++
 	var p page
-	switch {
-	case r.count == 1:
-		p = r.first
-		r.first = page{}
-		if r.eager && len(p.keys) >= eagerRows && p.err == nil {
-			r.ahead(ctx)
-		}
-	case r.pages != nil:
-		select {
-		case p = <-r.pages:
-		case <-ctx.Done():
-			p.err = ctx.Err()
-		}
-	default:
-		k, v, _ := r.sc.NextPage(ctx)
-		p = page{k, v, r.sc.Err()}
+	if r.ahead != nil {
+		p = r.ahead.take(ctx)
+	} else {
+		p = page{Page: r.sc.NextPage(ctx), err: r.sc.Err()}
 	}
-	r.done = len(p.keys) == 0 || p.err != nil
+	r.done = len(p.Keys) == 0 || p.err != nil
+	if r.count == 1 && r.eager && !r.done && p.Scanned >= eagerRows {
+		r.ahead = startPrefetch(ctx, r.sc, make(chan page, 1))
+		go r.ahead.run()
+	}
 	return p
 }
 
@@ -72,37 +64,144 @@ func (r *pageReader) next(ctx context.Context) page {
 // only one.
 const eagerRows = 256
 
-// ahead starts the goroutine. It does not end with the statement that is running: a portal may be read on by
-// another one.
-func (r *pageReader) ahead(ctx context.Context) {
-	ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	pages := make(chan page, 1)
-	r.pages = pages
-	go func() {
-		defer close(pages)
-		for {
-			k, v, _ := r.sc.NextPage(ctx)
-			p := page{k, v, r.sc.Err()}
-			select {
-			case pages <- p:
-			case <-ctx.Done():
-				return
-			}
-			if len(p.keys) == 0 || p.err != nil {
-				return
-			}
-		}
-	}()
-}
-
-// close ends the goroutine and the scan.
+// close implements pages.
 func (r *pageReader) close() {
-	if r.pages != nil {
-		r.cancel()
-		for range r.pages { // until the goroutine has closed it: it uses the scanner
-		}
-		r.pages = nil
+	if r.ahead != nil {
+		r.ahead.end()
+		r.ahead = nil
 	}
 	r.done = true
 	r.sc.Close()
+}
+
+// prefetch fetches the pages of a scanner, in a goroutine.
+type prefetch struct {
+	sc     kv.PageScanner
+	ctx    context.Context
+	cancel context.CancelFunc
+	pages  chan page
+	done   chan struct{}
+}
+
+// startPrefetch prepares a goroutine, run, that sends pages. It does not end with the statement that is running: a
+// portal may be read on by another one.
+func startPrefetch(ctx context.Context, sc kv.PageScanner, to chan page) *prefetch {
+	f := &prefetch{sc: sc, pages: to, done: make(chan struct{})}
+	f.ctx, f.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	return f
+}
+
+// run sends all pages, an empty one or one with an error at last.
+func (f *prefetch) run() {
+	defer close(f.done)
+	for {
+		p := page{f.sc.NextPage(f.ctx), f.sc.Err(), f}
+		select {
+		case f.pages <- p:
+		case <-f.ctx.Done():
+			return
+		}
+		if len(p.Keys) == 0 || p.err != nil {
+			return
+		}
+	}
+}
+
+func (f *prefetch) take(ctx context.Context) page {
+	select {
+	case p := <-f.pages:
+		return p
+	case <-ctx.Done():
+		return page{err: ctx.Err()}
+	}
+}
+
+// end waits for the goroutine, which uses the scanner.
+func (f *prefetch) end() {
+	f.cancel()
+	<-f.done
+}
+
+const (
+	// maxParts bounds the parts that a span is divided into, sideBySide those that are read at a time. Each has at
+	// most partPages pages of about a megabyte waiting.
+	maxParts   = 256
+	sideBySide = 4
+	partPages  = 2
+)
+
+// parallelReader reads the parts of a span side by side. Pages come in the order of the scan, or, with anyOrder, as
+// they arrive.
+type parallelReader struct {
+	open    func(kv.Span) (kv.PageScanner, error)
+	parts   []kv.Span // not begun, in the order of the scan
+	running []*prefetch
+	shared  chan page // of all parts, with anyOrder
+	done    bool
+}
+
+// newParallelReader reads parts, which are in the order of the scan.
+func newParallelReader(parts []kv.Span, anyOrder bool, open func(kv.Span) (kv.PageScanner, error)) *parallelReader {
+	r := &parallelReader{open: open, parts: parts}
+	if anyOrder {
+		r.shared = make(chan page, sideBySide*partPages)
+	}
+	return r
+}
+
+// fill begins parts up to the number that is read side by side.
+func (r *parallelReader) fill(ctx context.Context) error {
+	for len(r.running) < sideBySide && len(r.parts) > 0 {
+		sc, err := r.open(r.parts[0])
+		if err != nil {
+			return err
+		}
+		r.parts = r.parts[1:]
+		to := r.shared
+		if to == nil {
+			to = make(chan page, partPages)
+		}
+		f := startPrefetch(ctx, sc, to)
+		r.running = append(r.running, f)
+		go f.run()
+	}
+	return nil
+}
+
+// next implements pages.
+func (r *parallelReader) next(ctx context.Context) page {
+	var scanned, wire int64 // of parts that had nothing, or nothing more, to answer
+	for !r.done {
+		if err := r.fill(ctx); err != nil {
+			return page{err: err}
+		}
+		if len(r.running) == 0 {
+			break
+		}
+		// All send to one channel, or it is the first one's turn.
+		p := r.running[0].take(ctx)
+		scanned, wire = scanned+p.Scanned, wire+p.Wire
+		if r.done = p.err != nil; r.done || len(p.Keys) > 0 {
+			p.Scanned, p.Wire = scanned, wire
+			return p
+		}
+		p.from.end()
+		p.from.sc.Close()
+		i := slices.Index(r.running, p.from)
+		r.running = slices.Delete(r.running, i, i+1)
+	}
+	r.done = true
+	return page{Page: kv.Page{Scanned: scanned, Wire: wire}}
+}
+
+// close implements pages.
+func (r *parallelReader) close() {
+	for _, f := range r.running {
+		f.cancel()
+	}
+	for _, f := range r.running {
+		f.end()
+		f.sc.Close()
+	}
+	r.running, r.parts, r.done = nil, nil, true
 }

@@ -59,11 +59,16 @@ type scanOp struct {
 	out   []types.Datum // the scan's part of the frame
 	lock  kv.LockMode
 	spans []kv.Span
-	keys  [][]byte    // complete keys of a unique index, instead of spans
-	sc    kv.Scanner  // of the span being read
-	pages *pageReader // sc by pages, nil when it has none
-	page  page
+	keys  [][]byte   // complete keys of a unique index, instead of spans
+	sc    kv.Scanner // of the span being read, if its pairs are read one by one
+	pages pages      // of the span being read, if it has pages
+	page  kv.Page
 	at    int // position in page
+	// remote is what runs beside the data, program what is sent of it, and computed says that it has been run on the
+	// page.
+	remote   *remoteScan
+	program  []byte
+	computed bool
 	// entryKey and entryValue are the index entry or row read last.
 	entryKey, entryValue []byte
 	// Rows fetched ahead: by primary key after index entries, or of keys.
@@ -85,6 +90,9 @@ func (s *state) newScan(n *plan.Scan) *scanOp {
 	o.out = s.c.Frame[o.c.base : o.c.base+o.c.width]
 	o.lock = s.lock(n.Lock, n.Point)
 	o.stats = s.statsOf(n)
+	if n.Remote > 0 || n.Narrow {
+		o.remote = n.Codec2(func() any { return newRemoteScan(n, o.c, nil) }).(*remoteScan)
+	}
 	if o.c.pk != nil {
 		o.pkRow = make([]types.Datum, o.c.width)
 	}
@@ -95,6 +103,7 @@ func (o *scanOp) open(ctx context.Context) error {
 	o.close()
 	o.spans, o.keys, o.pending, o.pos, o.exhausted, o.hint = o.spans[:0], o.keys[:0], nil, 0, false, 0
 	o.batch = 16
+	o.program = o.remote.encode(&o.s.c)
 	if o.n.LimitHint != nil {
 		d, err := o.n.LimitHint.Eval(&o.s.c)
 		if err != nil {
@@ -102,6 +111,9 @@ func (o *scanOp) open(ctx context.Context) error {
 		}
 		if !d.IsNull() {
 			o.hint = max(1, d.Int())
+		}
+		if o.program == nil && len(o.n.Filter) > 0 {
+			o.hint = 0 // it counts what the conditions let through
 		}
 	}
 	return o.ranges()
@@ -232,7 +244,7 @@ func (o *scanOp) next(ctx context.Context) (bool, error) {
 		if err != nil || !ok {
 			return false, err
 		}
-		ok, err = evalAll(&o.s.c, o.n.Filter)
+		ok, err = evalAll(&o.s.c, o.left())
 		if err != nil || ok {
 			return ok, err
 		}
@@ -240,6 +252,14 @@ func (o *scanOp) next(ctx context.Context) (bool, error) {
 			o.stats.removed++
 		}
 	}
+}
+
+// left are the conditions left to be tested on the row that was fetched.
+func (o *scanOp) left() []plan.Expr {
+	if o.computed {
+		return o.n.Filter[o.n.Remote:]
+	}
+	return o.n.Filter
 }
 
 // nextLazy is next for rows that are read where they are found: conditions are tested on the columns they need
@@ -250,14 +270,14 @@ func (o *scanOp) nextLazy(ctx context.Context) (bool, error) {
 		if err := o.s.tick(ctx); err != nil {
 			return false, err
 		}
-		if o.at >= len(o.page.keys) {
+		if o.at >= len(o.page.Keys) {
 			ok, err := o.entry(ctx)
 			if err != nil || !ok {
 				o.exhausted = true
 				return false, err
 			}
 		} else {
-			o.entryKey, o.entryValue = o.page.keys[o.at], o.page.values[o.at]
+			o.entryKey, o.entryValue = o.page.Keys[o.at], o.page.Values[o.at]
 			o.at++
 		}
 		if err := o.c.entry.readKey(o.entryKey, o.out); err != nil {
@@ -266,7 +286,7 @@ func (o *scanOp) nextLazy(ctx context.Context) (bool, error) {
 		if err := dec.DecodeEarly(o.entryValue, o.out, &o.late); err != nil {
 			return false, err
 		}
-		ok, err := evalAll(&o.s.c, o.n.Filter)
+		ok, err := evalAll(&o.s.c, o.left())
 		if err != nil {
 			return false, err
 		}
@@ -334,7 +354,7 @@ func (o *scanOp) fetch(ctx context.Context) (bool, error) {
 // entry advances over the spans' entries.
 func (o *scanOp) entry(ctx context.Context) (bool, error) {
 	for {
-		if o.sc == nil {
+		if o.sc == nil && o.pages == nil {
 			if len(o.spans) == 0 {
 				return false, nil
 			}
@@ -344,27 +364,25 @@ func (o *scanOp) entry(ctx context.Context) (bool, error) {
 			}
 			sp := o.spans[i]
 			o.spans = slices.Delete(o.spans, i, i+1)
-			sc, err := o.s.env.Txn.Scan(ctx, sp, kv.ScanOptions{Lock: o.lock, Wait: o.n.Wait, Reverse: o.n.Reverse, Limit: o.hint})
-			if err != nil {
+			if err := o.startSpan(ctx, sp); err != nil {
 				return false, err
-			}
-			o.sc = sc
-			if o.s.env.ReadOnly {
-				// Batches of rows looked up by entries go on while the next entries are fetched.
-				o.pages = newPageReader(ctx, sc, o.hint == 0)
 			}
 		}
 		if o.pages != nil {
-			if o.at < len(o.page.keys) {
-				o.entryKey, o.entryValue = o.page.keys[o.at], o.page.values[o.at]
+			if o.at < len(o.page.Keys) {
+				o.entryKey, o.entryValue = o.page.Keys[o.at], o.page.Values[o.at]
 				o.at++
 				return true, nil
 			}
-			o.page, o.at = o.pages.next(ctx), 0
-			if o.page.err != nil {
-				return false, o.page.err
+			p := o.pages.next(ctx)
+			if p.err != nil {
+				return false, p.err
 			}
-			if len(o.page.keys) > 0 {
+			o.page, o.at, o.computed = p.Page, 0, p.Computed
+			if o.stats != nil {
+				o.stats.read(p.Page, o.remote != nil && o.remote.program.Grouped)
+			}
+			if len(o.page.Keys) > 0 {
 				continue
 			}
 		} else {
@@ -381,6 +399,45 @@ func (o *scanOp) entry(ctx context.Context) (bool, error) {
 	}
 }
 
+// startSpan begins to read a span. Batches of rows looked up by entries go on while the next entries are fetched, and
+// ranges are read side by side. Nothing is fetched ahead where the transaction may write in between.
+func (o *scanOp) startSpan(ctx context.Context, sp kv.Span) error {
+	tx := o.s.env.Txn
+	opts := kv.ScanOptions{Lock: o.lock, Wait: o.n.Wait, Reverse: o.n.Reverse, Limit: o.hint, Program: o.program}
+	eager := o.hint == 0 && o.s.env.ReadOnly
+	if splitter, ok := tx.(kv.SpanSplitter); ok && eager && o.n.Many() {
+		parts, err := splitter.SplitSpan(ctx, sp, maxParts)
+		if err != nil {
+			return err
+		}
+		if len(parts) > 1 {
+			if o.n.Reverse {
+				slices.Reverse(parts)
+			}
+			// Groups may come in any order: a part never waits for its turn then.
+			groups := o.remote != nil && o.remote.program.Grouped
+			o.pages = newParallelReader(parts, groups, func(part kv.Span) (kv.PageScanner, error) {
+				sc, err := tx.Scan(ctx, part, opts)
+				if err != nil {
+					return nil, err
+				}
+				return sc.(kv.PageScanner), nil
+			})
+			return nil
+		}
+	}
+	sc, err := tx.Scan(ctx, sp, opts)
+	if err != nil {
+		return err
+	}
+	if o.pages = newPageReader(sc, eager); o.pages == nil {
+		if o.sc = sc; o.program != nil {
+			return pgerr.New(pgerr.InternalError, "scan without pages")
+		}
+	}
+	return nil
+}
+
 // closeSpan ends the scan of a span.
 func (o *scanOp) closeSpan() {
 	switch {
@@ -389,7 +446,7 @@ func (o *scanOp) closeSpan() {
 	case o.sc != nil:
 		o.sc.Close()
 	}
-	o.sc, o.pages, o.page, o.at = nil, nil, page{}, 0
+	o.sc, o.pages, o.page, o.at, o.computed = nil, nil, kv.Page{}, 0, false
 }
 
 // fetchKeys reads rows by complete keys of a unique index.

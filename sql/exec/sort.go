@@ -50,7 +50,7 @@ type sortOp struct {
 	seq   int64
 	// runs are sorted files of earlier rows, heads the next row of each; data is the last run. inMemory is set when a
 	// row cannot be written out.
-	runs     []*sortedRun
+	runs     []*scratchRun
 	heads    [][]types.Datum
 	inMemory bool
 }
@@ -119,7 +119,7 @@ func (o *sortOp) open(ctx context.Context) error {
 			heap.Fix((*topHeap)(o), 0)
 			continue
 		}
-		if o.limit == 0 && !o.inMemory && o.store.size+n > o.s.max/2 && len(o.data) > 0 {
+		if o.limit == 0 && !o.inMemory && (o.store.size+n > o.s.max/2 || o.s.tight(o.store.size)) && len(o.data) > 0 {
 			if err := o.spill(); err != nil {
 				return err
 			}
@@ -341,63 +341,4 @@ func (r *rowSet) add(key []types.Datum) (i int, fresh bool, err error) {
 func (r *rowSet) reset() {
 	r.store.reset()
 	r.m, r.keys, r.count = map[uint64][]int32{}, nil, nil
-}
-
-// distinctOp lets the first row of each group of equal keys pass.
-type distinctOp struct {
-	s    *state
-	n    *plan.Distinct
-	in   op
-	ts   []*types.T
-	set  *rowSet
-	key  []types.Datum
-	last []types.Datum
-	some bool
-}
-
-func newDistinct(s *state, n *plan.Distinct, in op) *distinctOp {
-	ts := exprTypes(n.Keys)
-	return &distinctOp{s: s, n: n, in: in, ts: ts, set: newRowSet(s, ts), key: make([]types.Datum, len(ts)), last: make([]types.Datum, len(ts))}
-}
-
-func (o *distinctOp) open(ctx context.Context) error {
-	o.set.reset()
-	o.some = false
-	return o.in.open(ctx)
-}
-
-func (o *distinctOp) next(ctx context.Context) (bool, error) {
-	for {
-		ok, err := o.in.next(ctx)
-		if err != nil || !ok {
-			return false, err
-		}
-		for i, e := range o.n.Keys {
-			if o.key[i], err = e.Eval(&o.s.c); err != nil {
-				return false, err
-			}
-		}
-		if o.n.Sorted {
-			if o.some && equalRows(o.ts, o.key, o.last) {
-				continue
-			}
-			for i, d := range o.key {
-				o.last[i] = cloneDatum(d)
-			}
-			o.some = true
-			return true, nil
-		}
-		_, fresh, err := o.set.add(o.key)
-		if err != nil {
-			return false, err
-		}
-		if fresh {
-			return true, nil
-		}
-	}
-}
-
-func (o *distinctOp) close() {
-	o.in.close()
-	o.set.reset()
 }

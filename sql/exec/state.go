@@ -44,6 +44,9 @@ type state struct {
 	owed  []triggerEvent // AFTER STATEMENT triggers
 	// delayed are the writes of WITH queries, done when the statement has read all it reads.
 	delayed []func(context.Context) error
+	// pool is what the node's executions share, reserved what this one has of it: from freeMem on.
+	pool     *MemoryPool
+	reserved int64
 }
 
 func newState(p *plan.Plan, env *Env) *state {
@@ -97,10 +100,17 @@ func (s *state) tick(ctx context.Context) error {
 func (s *state) grow(n int64) error {
 	s.mem += n
 	if s.mem > s.max {
-		return pgerr.New(pgerr.OutOfMemory, "out of memory").
-			WithDetail("The statement needs more than its budget of %d MB.", s.max>>20)
+		return s.outOfMemory()
+	}
+	if s.pool != nil && s.mem > s.reserved {
+		return s.reserve()
 	}
 	return nil
+}
+
+func (s *state) outOfMemory() error {
+	return pgerr.New(pgerr.OutOfMemory, "out of memory").
+		WithDetail("The statement needs more than its budget of %d MB.", s.max>>20)
 }
 
 func (s *state) shrink(n int64) { s.mem -= n }
@@ -175,8 +185,10 @@ func datumBytes(d types.Datum) int64 {
 		return 64 + int64(len(d.Array().Elems))*datumSize
 	case types.KindTuple:
 		return 64 + int64(len(d.Tuple().Elems))*datumSize
-	case types.KindJSON:
+	case types.KindJSON, types.KindRange:
 		return 128
+	case types.KindMultirange:
+		return 64 + int64(len(d.Multirange().Ranges))*128
 	}
 	return 0
 }
@@ -262,6 +274,7 @@ func open(ctx context.Context, p *plan.Plan, env *Env) (*Cursor, error) {
 		return c, err
 	}
 	s := newState(p, env)
+	s.pool, s.reserved = env.Pool, freeMem
 	root, err := s.build(p.Root)
 	if err != nil {
 		return nil, err
@@ -376,5 +389,6 @@ func (c *Cursor) Close() {
 	if c.root != nil {
 		c.root.close()
 	}
+	c.s.giveBack()
 	c.done = true
 }

@@ -23,6 +23,7 @@ type windowOp struct {
 	res   [][]types.Datum // by function, by row
 	pos   int
 	ahead []types.Datum // the first row of the next partition
+	last  int64         // what the row read last takes
 	eof   bool
 	peer  []int // group number of each row
 	group []int // first row of each group, and the end
@@ -66,6 +67,7 @@ func (o *windowOp) read(ctx context.Context) ([]types.Datum, error) {
 		row[o.nk+i] = o.store.clone(d)
 	}
 	o.store.size += n
+	o.last = n
 	return row, o.s.grow(n)
 }
 
@@ -100,6 +102,14 @@ func (o *windowOp) partition(ctx context.Context) error {
 	first := o.ahead
 	o.ahead = nil
 	o.part, o.pos = nil, 0
+	// Only the row that was read ahead is still needed of what is stored.
+	o.store.reset()
+	if first != nil {
+		o.store.size = o.last
+		if err := o.s.grow(o.last); err != nil {
+			return err
+		}
+	}
 	if first == nil {
 		row, err := o.read(ctx)
 		if err != nil {

@@ -33,6 +33,9 @@ func (l *lowerer) stmt(n *pg.Node) ast.Stmt {
 	if s := l.tableStmt(n); s != nil {
 		return s
 	}
+	if s := l.publicationStmt(n); s != nil {
+		return s
+	}
 	if s := l.objectStmt(n); s != nil {
 		return s
 	}
@@ -154,6 +157,9 @@ func (l *lowerer) objectStmt(n *pg.Node) ast.Stmt {
 	case *pg.Node_AlterTableSpaceOptionsStmt:
 		s := x.AlterTableSpaceOptionsStmt
 		return &ast.AlterTablespaceStmt{Name: s.Tablespacename, Options: l.defElems(s.Options), Reset: s.IsReset}
+	case *pg.Node_AlterTableMoveAllStmt:
+		s := x.AlterTableMoveAllStmt
+		return &ast.MoveAllStmt{Object: objectTypes[s.Objtype], From: s.OrigTablespacename, To: s.NewTablespacename, Owners: roles(s.Roles)}
 	case *pg.Node_DropTableSpaceStmt:
 		return &ast.DropTablespaceStmt{Name: x.DropTableSpaceStmt.Tablespacename, IfExists: x.DropTableSpaceStmt.MissingOk}
 	case *pg.Node_CreateExtensionStmt:

@@ -31,6 +31,7 @@ var classRows = map[string]generator{
 const (
 	classType       = 1247
 	classProc       = 1255
+	classOperator   = 2617
 	classClass      = 1259
 	classRole       = 1260
 	classDatabase   = 1262
@@ -89,12 +90,8 @@ func pgClass(g *gen) error {
 		if t.Virtual != nil {
 			replIdent = 'n'
 		}
-		tablespace := t.Tablespace
-		if tablespace == catalog.DefaultTablespaceID {
-			tablespace = 0
-		}
 		if err := g.row("oid", t.ID, "relname", t.Name, "relnamespace", t.Schema, "reltype", t.RowType, "relowner", t.Owner,
-			"relam", am, "relfilenode", t.StorageID(), "reltablespace", tablespace, "relpages", int64(max(0, tuples)/100),
+			"relam", am, "relfilenode", t.StorageID(), "reltablespace", t.Tablespace, "relpages", int64(max(0, tuples)/100),
 			"reltuples", tuples, "relhasindex", len(indexes) > 0, "relpersistence", persistence(t), "relkind", t.Kind,
 			"relnatts", max(lastShown(t), 0), "relchecks", len(t.Checks), "relhasrules", hasRules, "relhastriggers", len(t.FKs)+len(t.Inbound)+len(t.Triggers) > 0,
 			"relispopulated", t.Kind != catalog.RelMatView || t.Populated, "relreplident", replIdent,
@@ -269,12 +266,14 @@ func pgIndex(g *gen) error {
 					exprs = append(exprs, ruleText(g.env, k.Expr, tableColumns(t), k.T, false))
 				}
 				col := uint32(0)
+				operators := types.OID(0)
 				if typ := keyType(t, k); typ != nil {
+					operators = defaultOpclass(typ)
 					if info := types.InfoOf(typ.OID); info != nil {
 						col = uint32(info.Collation)
 					}
 				}
-				coll, class = append(coll, col), append(class, 0)
+				coll, class = append(coll, col), append(class, uint32(operators))
 				opt := int16(0)
 				if k.Desc {
 					opt |= 1
@@ -408,7 +407,7 @@ func pgSequences(g *gen) error {
 }
 
 func (g *gen) tablespaceName(id uint32) any {
-	if id == 0 || id == catalog.DefaultTablespaceID {
+	if id == 0 {
 		return nil
 	}
 	if ts, ok := g.snap.ByID(id).(*catalog.Tablespace); ok {
@@ -476,6 +475,9 @@ func pgRewrite(g *gen) error {
 }
 
 func pgDescription(g *gen) error {
+	if err := staticRelation(g); err != nil {
+		return err
+	}
 	add := func(obj uint32, class, sub int, text string) error {
 		if text == "" {
 			return nil

@@ -342,6 +342,10 @@ func RegName(env *catalog.VirtualEnv, typ types.OID, oid uint32) (string, bool) 
 			return name, true
 		}
 		return procName(types.OID(oid), typ == types.OIDRegprocedure)
+	case types.OIDRegoper, types.OIDRegoperator:
+		return operatorName(oid, typ == types.OIDRegoperator)
+	case types.OIDRegcollation:
+		return collationName(oid)
 	}
 	return "", false
 }
@@ -349,6 +353,9 @@ func RegName(env *catalog.VirtualEnv, typ types.OID, oid uint32) (string, bool) 
 // RegLookup finds an object by the name a user wrote. A number is an oid.
 func RegLookup(env *catalog.VirtualEnv, typ types.OID, text string) (uint32, error) {
 	snap := env.Snapshot
+	if typ == types.OIDRegoper || typ == types.OIDRegoperator {
+		return lookupOperator(env, text, typ == types.OIDRegoperator)
+	}
 	schema, name, err := splitName(text)
 	if err != nil {
 		return 0, err
@@ -377,6 +384,8 @@ func RegLookup(env *catalog.VirtualEnv, typ types.OID, text string) (uint32, err
 		return lookupProc(env, schema, name, text, typ == types.OIDRegprocedure)
 	case types.OIDRegtype:
 		return lookupType(env, text)
+	case types.OIDRegcollation:
+		return lookupCollation(schema, name)
 	}
 	return 0, pgerr.New(pgerr.FeatureNotSupported, "names of this kind of object cannot be looked up")
 }

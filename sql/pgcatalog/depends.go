@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/meridian-db/meridian/sql/builtin"
 	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/types"
 )
@@ -62,6 +63,14 @@ func pgDepend(g *gen) error {
 			return err
 		}
 	}
+	for _, f := range builtin.Funcs() {
+		if f.Schema != catalog.Meridian {
+			continue
+		}
+		if err := depend(dependExtension, object{class: classProc, id: f.OID}, brought); err != nil {
+			return err
+		}
+	}
 	for _, t := range g.snap.Types() {
 		self := object{class: classType, id: t.ID}
 		if err := depend(dependInternal, object{class: classType, id: t.Array}, self); err != nil {
@@ -69,6 +78,16 @@ func pgDepend(g *gen) error {
 		}
 		if err := depend(dependNormal, self, object{class: classNamespace, id: t.Schema}); err != nil {
 			return err
+		}
+		switch t.Class {
+		case 'r':
+			if err := onType(self, t.Base.OID); err != nil {
+				return err
+			}
+		case 'm':
+			if err := depend(dependInternal, self, object{class: classType, id: uint32(t.Base.OID)}); err != nil {
+				return err
+			}
 		}
 		if t.Class == 'd' {
 			if err := onType(self, t.Base.OID); err != nil {

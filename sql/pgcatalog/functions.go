@@ -180,6 +180,9 @@ var functions = map[string]func(c *call) (types.Datum, error){
 	"to_regrole":                 toReg(types.OIDRegrole),
 	"to_regproc":                 toReg(types.OIDRegproc),
 	"to_regprocedure":            toReg(types.OIDRegprocedure),
+	"to_regoper":                 toReg(types.OIDRegoper),
+	"to_regoperator":             toReg(types.OIDRegoperator),
+	"to_regcollation":            toReg(types.OIDRegcollation),
 	"pg_relation_is_publishable": func(c *call) (types.Datum, error) { return boolean(false) },
 	"pg_relation_filenode": func(c *call) (types.Datum, error) {
 		if t := c.snap.TableByID(c.oid(0)); t != nil {
@@ -320,6 +323,18 @@ func hasPrivilege(c *call) (types.Datum, error) {
 			}
 		}
 		return boolean(false)
+	case "has_tablespace_privilege":
+		t := c.snap.TablespaceByID(c.argOID(args[0], func(name string) uint32 {
+			if t := c.snap.TablespaceByName(name); t != nil {
+				return t.ID
+			}
+			return 0
+		}))
+		if t == nil {
+			return types.Null, nil
+		}
+		// The privilege on pg_default never matters: it is every database's unless another one is.
+		return boolean(t.ID == catalog.DefaultTablespaceID || c.snap.HasPrivsOf(id, t.Owner) || c.snap.Grants(t.ACL, id, 'C'))
 	case "has_function_privilege":
 		oid := uint32(0)
 		if args[0].Kind() == types.KindString {
@@ -555,6 +570,9 @@ func objDescription(c *call) (types.Datum, error) {
 		if t := c.snap.UserType(oid); t != nil {
 			return str(t.Comment)
 		}
+	}
+	if d := builtinDescription(class, oid); d != "" {
+		return str(d)
 	}
 	if class == "" || class == "pg_constraint" {
 		for _, t := range c.snap.Tables() {

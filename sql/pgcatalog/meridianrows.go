@@ -17,6 +17,25 @@ type Node struct {
 	Region, Zone, Version string
 	Live, Draining        bool
 	Started               time.Time
+	State                 string    // active, decommissioning, decommissioned or lost
+	Down                  time.Time // since when it has not been connected with the node asked; zero while it is
+	Held                  *NodeHeld // nil while it is not known
+	Oldest, Newest        int64     // cluster versions that its build knows
+	ClusterVersion        int64
+}
+
+// NodeHeld is what a node holds.
+type NodeHeld struct {
+	Replicas, Leaders, Bytes int64
+	Load                     float64 // requests per second
+}
+
+// PlacementDecision is a row of meridian.placement_log.
+type PlacementDecision struct {
+	Time                            time.Time
+	Node, Range                     uint64
+	Action, Change, Reason, Outcome string
+	Took                            time.Duration
 }
 
 // Range is a row of meridian.ranges: a range as one of its replicas sees it.
@@ -25,6 +44,8 @@ type Range struct {
 	Start, End          string // printable
 	Table               string // of the first key, "" for system ranges
 	Replicas, Learners  []int64
+	Behind              []int64 // of Replicas: those that could not take part in a quorum yet; no column
+	Wanted              int     // voters that it should have by its policy, 0: the cluster's replication factor; no column
 	Leader              uint64
 	LeaseUntil          truetime.Timestamp
 	Generation          uint64
@@ -34,6 +55,19 @@ type Range struct {
 	SafeTimeLag         time.Duration
 	Quiesced            bool
 	Node                uint64 // whose view this is
+}
+
+// Replica is a row of meridian.replicas: a replica as its own node sees it.
+type Replica struct {
+	Range, Node        uint64
+	Region, Zone, Role string // leader, follower or learner
+	Start, End         string // printable
+	Tablespace         string // whose policy the range has, "" for none
+	SizeBytes          int64
+	Requests           float64 // per second that this replica has served lately
+	Applied            uint64
+	SafeTime           truetime.Timestamp
+	SafeTimeLag        time.Duration // negative where time is closed ahead of now
 }
 
 // Transaction is a row of meridian.transactions.
@@ -72,13 +106,15 @@ type Statement struct {
 
 // meridianRows are the views over the cluster.
 var meridianRows = map[string]generator{
-	"meridian.clock":        meridianClock,
-	"meridian.nodes":        meridianNodes,
-	"meridian.ranges":       meridianRanges,
-	"meridian.transactions": meridianTransactions,
-	"meridian.locks":        meridianLocks,
-	"meridian.jobs":         meridianJobs,
-	"meridian.statements":   meridianStatements,
+	"meridian.clock":         meridianClock,
+	"meridian.nodes":         meridianNodes,
+	"meridian.ranges":        meridianRanges,
+	"meridian.placement_log": meridianPlacementLog,
+	"meridian.transactions":  meridianTransactions,
+	"meridian.locks":         meridianLocks,
+	"meridian.jobs":          meridianJobs,
+	"meridian.statements":    meridianStatements,
+	"meridian.replicas":      meridianReplicas,
 }
 
 // meridianClock has a row for each time source of this node.
@@ -117,8 +153,32 @@ func meridianNodes(g *gen) error {
 		return err
 	}
 	for _, n := range nodes {
-		if err := g.row("node_id", n.ID, "address", n.Address, "sql_address", n.SQLAddress, "region", n.Region, "zone", n.Zone,
-			"live", n.Live, "draining", n.Draining, "version", orNull(n.Version), "started", moment(n.Started)); err != nil {
+		row := []any{"node_id", n.ID, "address", n.Address, "sql_address", n.SQLAddress, "region", n.Region, "zone", n.Zone,
+			"live", n.Live, "draining", n.Draining, "version", orNull(n.Version), "started", moment(n.Started), "state", n.State,
+			"down_since", moment(n.Down), "supports_from", n.Oldest, "supports_to", n.Newest, "cluster_version", n.ClusterVersion}
+		if h := n.Held; h != nil {
+			row = append(row, "replicas", h.Replicas, "leaders", h.Leaders, "bytes", h.Bytes, "requests_per_second", h.Load)
+		}
+		if err := g.row(row...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// meridianPlacementLog has what was decided about replicas and leaders, as far as the nodes that decided remember it.
+func meridianPlacementLog(g *gen) error {
+	p := g.providers()
+	if p.Placement == nil {
+		return nil
+	}
+	list, err := p.Placement(g.ctx)
+	if err != nil {
+		return err
+	}
+	for _, d := range list {
+		if err := g.row("decided", moment(d.Time), "node", d.Node, "range_id", d.Range, "action", d.Action, "change", d.Change,
+			"reason", d.Reason, "outcome", d.Outcome, "took", duration(d.Took)); err != nil {
 			return err
 		}
 	}
@@ -143,6 +203,25 @@ func meridianRanges(g *gen) error {
 			"learners", r.Learners, "leader", leader, "lease_until", instant(r.LeaseUntil), "generation", r.Generation,
 			"size_bytes", r.SizeBytes, "log_bytes", r.LogBytes, "applied_index", r.Applied, "closed", instant(r.Closed),
 			"safe_time_lag", duration(r.SafeTimeLag), "quiesced", r.Quiesced, "node", r.Node); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func meridianReplicas(g *gen) error {
+	p := g.providers()
+	if p.Replicas == nil {
+		return nil
+	}
+	replicas, err := p.Replicas(g.ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range replicas {
+		if err := g.row("range_id", r.Range, "node", r.Node, "region", r.Region, "zone", orNull(r.Zone), "role", r.Role, "start_key", r.Start, "end_key", r.End,
+			"tablespace", orNull(r.Tablespace), "size_bytes", r.SizeBytes, "requests_per_second", r.Requests, "applied_index", r.Applied,
+			"safe_time", instant(r.SafeTime), "safe_time_lag", duration(r.SafeTimeLag)); err != nil {
 			return err
 		}
 	}

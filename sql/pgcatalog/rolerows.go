@@ -2,6 +2,7 @@ package pgcatalog
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/meridian-db/meridian/sql/catalog"
 )
@@ -96,7 +97,7 @@ func pgDatabase(g *gen) error {
 	for _, d := range g.snap.Databases() {
 		if err := g.row("oid", d.ID, "datname", d.Name, "datdba", d.Owner, "encoding", utf8Encoding, "datlocprovider", "c",
 			"datistemplate", d.IsTemplate, "datallowconn", d.AllowConn, "datconnlimit", d.ConnLimit, "datfrozenxid", 0, "datminmxid", 1,
-			"dattablespace", catalog.DefaultTablespaceID, "datcollate", "C.UTF-8", "datctype", "C.UTF-8", "datacl", g.aclText(d.ACL)); err != nil {
+			"dattablespace", d.TablespaceID(), "datcollate", "C.UTF-8", "datctype", "C.UTF-8", "datacl", g.aclText(d.ACL)); err != nil {
 			return err
 		}
 	}
@@ -152,13 +153,27 @@ func pgTablespace(g *gen) error {
 	for _, t := range g.snap.Tablespaces() {
 		var options any
 		if len(t.Options) > 0 {
-			options = t.Options
+			options = spcOptions(t.Options)
 		}
 		if err := g.row("oid", t.ID, "spcname", t.Name, "spcowner", t.Owner, "spcacl", g.aclText(t.ACL), "spcoptions", options); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// spcOptions shows a tablespace's options as they are written in SQL: pg_dumpall puts them into ALTER TABLESPACE as
+// they are, and 'us-east,eu-west' would be no value there without its quotes.
+func spcOptions(opts []string) []string {
+	out := make([]string, len(opts))
+	for i, o := range opts {
+		name, v, _ := strings.Cut(o, "=")
+		if strings.Trim(v, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" || v == "" || v[0] >= '0' && v[0] <= '9' && strings.Trim(v, "0123456789") != "" {
+			v = "'" + strings.ReplaceAll(v, "'", "''") + "'"
+		}
+		out[i] = name + "=" + v
+	}
+	return out
 }
 
 func pgAm(g *gen) error {

@@ -19,10 +19,14 @@ type Providers struct {
 	ClockNode    uint64
 	Nodes        func(ctx context.Context) ([]Node, error)
 	Ranges       func(ctx context.Context) ([]Range, error)
+	Placement    func(ctx context.Context) ([]PlacementDecision, error)
+	Replicas     func(ctx context.Context) ([]Replica, error)
 	Transactions func(ctx context.Context) ([]Transaction, error)
 	Locks        func(ctx context.Context) ([]Lock, error)
 	Jobs         func(ctx context.Context) ([]Job, error)
-	Indexes      func() []IndexProgress                         // indexes that this node builds
+	Indexes      func() []IndexProgress // indexes that this node builds
+	Slots        func(ctx context.Context) ([]ReplicationSlot, error)
+	Senders      func() []ReplicationSender                     // of this node
 	Statements   func(ctx context.Context) ([]Statement, error) // of the whole cluster
 }
 

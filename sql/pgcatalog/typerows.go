@@ -1,6 +1,7 @@
 package pgcatalog
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 
@@ -20,6 +21,10 @@ var typeRows = map[string]generator{
 	"pg_catalog.pg_language":  pgLanguage,
 	"pg_catalog.pg_collation": pgCollation,
 	"pg_catalog.pg_range":     pgRange,
+	"pg_catalog.pg_opclass":   staticRelation,
+	"pg_catalog.pg_opfamily":  staticRelation,
+	"pg_catalog.pg_amop":      staticRelation,
+	"pg_catalog.pg_amproc":    staticRelation,
 }
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }
@@ -44,11 +49,14 @@ func pgType(g *gen) error {
 			return err
 		}
 	}
-	userArray := func(id, elem uint32, name string, schema, owner uint32) error {
+	userArray := func(id, elem uint32, name string, schema, owner uint32, align string) error {
+		if align != "d" {
+			align = "i"
+		}
 		return g.row("oid", id, "typname", "_"+name, "typnamespace", schema, "typowner", owner, "typlen", -1, "typtype", "b",
 			"typcategory", "A", "typisdefined", true, "typdelim", ",", "typelem", elem, "typinput", regprocOf("array_in"),
 			"typoutput", regprocOf("array_out"), "typreceive", regprocOf("array_recv"), "typsend", regprocOf("array_send"),
-			"typalign", "i", "typstorage", "x", "typtypmod", -1)
+			"typalign", align, "typstorage", "x", "typtypmod", -1)
 	}
 	for _, t := range g.snap.Types() {
 		length, category, byVal, align, storage, in, out := -1, "C", false, "d", "x", "record_in", "record_out"
@@ -59,6 +67,13 @@ func pgType(g *gen) error {
 		case 'e':
 			length, category, byVal, align, storage, in, out = 4, "E", true, "i", "p", "enum_in", "enum_out"
 			recv, send = "enum_recv", "enum_send"
+		case 'r':
+			category, align, in, out, recv, send = "R", rangeAlign(g.snap.TypeByOID(t.Base.OID)), "range_in", "range_out", "range_recv", "range_send"
+		case 'm':
+			category, align, in, out, recv, send = "R", "i", "multirange_in", "multirange_out", "multirange_recv", "multirange_send"
+			if r := g.snap.UserType(uint32(t.Base.OID)); r != nil {
+				align = rangeAlign(g.snap.TypeByOID(r.Base.OID))
+			}
 		case 'd':
 			base, typmod, in, recv = t.Base.OID, t.Base.Typmod, "domain_in", "domain_recv"
 			if b := g.snap.TypeByOID(base); b != nil {
@@ -83,7 +98,7 @@ func pgType(g *gen) error {
 			"typnotnull", t.NotNull, "typbasetype", base, "typtypmod", typmod, "typdefault", def, "typdefaultbin", def, "typcollation", collation); err != nil {
 			return err
 		}
-		if err := userArray(t.Array, t.ID, t.Name, t.Schema, t.Owner); err != nil {
+		if err := userArray(t.Array, t.ID, t.Name, t.Schema, t.Owner, align); err != nil {
 			return err
 		}
 	}
@@ -98,7 +113,7 @@ func pgType(g *gen) error {
 			return err
 		}
 		if t.RowArray != 0 {
-			if err := userArray(t.RowArray, t.RowType, t.Name, t.Schema, t.Owner); err != nil {
+			if err := userArray(t.RowArray, t.RowType, t.Name, t.Schema, t.Owner, "d"); err != nil {
 				return err
 			}
 		}
@@ -134,7 +149,10 @@ func pgProc(g *gen) error {
 			modes = strings.Split(f.ArgModes, "")
 		}
 		schema := uint32(catalog.PgCatalogID)
-		if strings.HasPrefix(f.Name, "_pg_") {
+		switch {
+		case f.Schema == catalog.Meridian:
+			schema = catalog.MeridianSchemaID
+		case strings.HasPrefix(f.Name, "_pg_"):
 			schema = catalog.InfoSchemaID
 		}
 		if err := g.row("oid", f.OID, "proname", f.Name, "pronamespace", schema, "proowner", catalog.BootstrapRoleID,
@@ -223,4 +241,41 @@ func pgCollation(g *gen) error {
 	return nil
 }
 
-func pgRange(g *gen) error { return nil }
+// rangeOpclasses are the btree operator classes of the built-in range types' subtypes.
+var rangeOpclasses = map[types.OID]int{types.OIDInt4: 1978, types.OIDNumeric: 3125, types.OIDTimestamp: 3128, types.OIDTimestampTZ: 3127,
+	types.OIDDate: 3122, types.OIDInt8: 3124}
+
+func pgRange(g *gen) error {
+	for _, t := range types.All() {
+		if t.Multi == nil {
+			continue
+		}
+		if err := g.row("rngtypid", t.OID, "rngsubtype", t.Sub.OID, "rngmultitypid", t.Multi.OID, "rngsubopc", rangeOpclasses[t.Sub.OID],
+			"rngcanonical", regprocOf(t.Name+"_canonical"), "rngsubdiff", regprocOf(t.Name+"_subdiff")); err != nil {
+			return err
+		}
+	}
+	for _, t := range g.snap.Types() {
+		if t.Class != 'r' {
+			continue
+		}
+		sub := g.snap.TypeByOID(t.Base.OID)
+		collation := types.OID(0)
+		if info := types.InfoOf(sub.BaseType().OID); info != nil && info.Collation != 0 {
+			collation = cmp.Or(t.Collation, info.Collation)
+		}
+		if err := g.row("rngtypid", t.ID, "rngsubtype", t.Base.OID, "rngmultitypid", t.Multirange, "rngcollation", collation,
+			"rngsubopc", defaultOpclass(sub), "rngsubdiff", t.SubtypeDiff); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rangeAlign is the alignment of ranges over a type.
+func rangeAlign(sub *types.T) string {
+	if info := types.InfoOf(sub.BaseType().OID); info != nil && info.Align == 'd' {
+		return "d"
+	}
+	return "i"
+}

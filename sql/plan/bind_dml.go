@@ -83,11 +83,17 @@ func (s *scope) writable(r *ast.RangeVar, verb string) (*viewTarget, error) {
 		if t.NotUpdatable != "" && !s.b.env.Internal {
 			return nil, pgerr.New(pgerr.WrongObjectType, "%s", t.NotUpdatable)
 		}
+		if err := t.mayBePublished(verb); err != nil && !s.b.env.Internal {
+			return nil, err
+		}
 		v.base = t
 		return v, nil
 	case View:
 		base, err := s.b.baseOf(t, verb)
 		if err != nil {
+			return nil, err
+		}
+		if err := base.mayBePublished(verb); err != nil && !s.b.env.Internal {
 			return nil, err
 		}
 		v.view, v.base = t, base
@@ -526,6 +532,11 @@ func (s *scope) onConflict(n *Insert, oc *ast.OnConflict, v *viewTarget) error {
 	b := s.b
 	t := n.Target.Table
 	c := &Conflict{Update: oc.DoUpdate}
+	if oc.DoUpdate {
+		if err := t.mayBePublished("update"); err != nil {
+			return err
+		}
+	}
 	all := t.AllIndexes()
 	switch {
 	case oc.Constraint != "":
@@ -1272,4 +1283,23 @@ func ordsOf(set []OrdExpr) []int {
 		out = append(out, x.Ord)
 	}
 	return out
+}
+
+// mayBePublished refuses updates and deletions that a publication gives although subscribers could not tell the rows.
+func (t *Table) mayBePublished(verb string) error {
+	what := ""
+	switch {
+	case t.NoUpdate && (verb == "update" || verb == "merge into"):
+		verb, what = "update", "updates"
+	case t.NoDelete && (verb == "delete from" || verb == "merge into"):
+		verb, what = "delete from", "deletes"
+	default:
+		return nil
+	}
+	word := "updating"
+	if what == "deletes" {
+		word = "deleting from"
+	}
+	return pgerr.New(pgerr.ObjectNotInPrerequisiteState, "cannot %s table %q because it does not have a replica identity and publishes %s", verb, t.Name, what).
+		WithHint("To enable %s the table, set REPLICA IDENTITY using ALTER TABLE.", word)
 }

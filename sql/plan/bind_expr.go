@@ -108,7 +108,7 @@ func (s *scope) expr(e ast.Expr) (Expr, error) {
 	case *ast.NamedArg:
 		return nil, errAt(e.Off, pgerr.SyntaxError, "named arguments are not allowed here")
 	case *ast.CurrentOf:
-		return nil, errAt(e.Off, pgerr.FeatureNotSupported, "WHERE CURRENT OF is not supported")
+		return s.currentOf(e)
 	case *ast.Unsupported:
 		return nil, errAt(e.Off, pgerr.FeatureNotSupported, "%s is not supported", e.What)
 	}

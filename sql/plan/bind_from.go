@@ -92,10 +92,6 @@ func (s *scope) tableRef(r ast.TableRef, left []nsItem) (Node, []nsItem, error) 
 	return nil, nil, pgerr.Unsupported("FROM item %T", r)
 }
 
-func (s *scope) tableSample(r *ast.TableSample) (Node, []nsItem, error) {
-	return nil, nil, errAt(r.Off, pgerr.FeatureNotSupported, "TABLESAMPLE is not supported")
-}
-
 // rename applies an alias with column names to a rel.
 func (r *rel) rename(a *ast.Alias, pos int32) error {
 	if a == nil {

@@ -104,6 +104,10 @@ func (s *scope) resolveCall(e *ast.FuncCall) ([]Expr, *builtin.Call, error) {
 	if len(e.Name) > 1 {
 		if sc := e.Name[len(e.Name)-2]; sc != "pg_catalog" && sc != "information_schema" {
 			users := s.b.users(sc, name)
+			if sc == "meridian" {
+				s.b.writes = true // on the cluster; the snapshot of a lone SELECT may be any node's
+				return s.resolveArgs(e, builtin.FuncRequest{Name: sc + "." + name})
+			}
 			if users == nil {
 				bound, err := s.argTypes(e)
 				if err != nil {

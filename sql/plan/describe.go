@@ -25,6 +25,9 @@ type ActualNode struct {
 	Sorted         string // how a sort went: "quicksort", "top-N heapsort"
 	Memory         int64  // bytes that a sort or hash table took at most
 	Disk           int64  // bytes that it wrote out
+	// Scanned are the rows that ranges have read for a scan, Remote those of them that they have worked on themselves,
+	// Wire the bytes that came from other nodes.
+	Scanned, Remote, Wire int64
 }
 
 // item is a node of the description.
@@ -302,7 +305,11 @@ func (d *describer) item(n Node) *item {
 			r = &item{name: "Hash", kind: "Hash", node: x.Right, kids: []*item{r}, part: "Inner"}
 			if d.a != nil && d.a.Nodes[x.ID].Memory > 0 {
 				kb := d.a.Nodes[x.ID].Memory/1024 + 1
-				r.props = append(r.props, prop{key: "Batches", val: fmt.Sprintf("1  Memory Usage: %dkB", kb)})
+				batches := 1
+				if d.a.Nodes[x.ID].Disk > 0 {
+					batches = 16 // exec's fanOut
+				}
+				r.props = append(r.props, prop{key: "Batches", val: fmt.Sprintf("%d  Memory Usage: %dkB", batches, kb)})
 			}
 		case x.Memo:
 			r.part = ""
@@ -330,9 +337,24 @@ func (d *describer) item(n Node) *item {
 			strategy = "Sorted"
 		}
 		head("Strategy", strategy)
-		head("Partial Mode", "Simple")
+		if _, ok := x.Input.(*Partial); ok {
+			it.name = "Finalize " + it.name
+			head("Partial Mode", "Finalize")
+		} else {
+			head("Partial Mode", "Simple")
+		}
 		if len(x.Group) > 0 {
 			it.props = append(it.props, prop{key: "Group Key", val: d.list(x.Group), list: d.texts(x.Group)})
+		}
+	case *Partial:
+		it.name, it.kind = "Partial Aggregate", "Aggregate"
+		if x.Agg.Strategy == AggHash {
+			it.name = "Partial HashAggregate"
+		}
+		head("Strategy", map[bool]string{true: "Hashed", false: "Plain"}[x.Agg.Strategy == AggHash])
+		head("Partial Mode", "Partial")
+		if len(x.Agg.Group) > 0 {
+			it.props = append(it.props, prop{key: "Group Key", val: d.list(x.Agg.Group), list: d.texts(x.Agg.Group)})
 		}
 	case *Sort:
 		it.name, it.kind = "Sort", "Sort"
@@ -418,6 +440,12 @@ func (d *describer) item(n Node) *item {
 	default:
 		it.name = fmt.Sprintf("%T", n)
 	}
+	switch n.(type) {
+	case *Agg, *Distinct:
+		if d.a != nil && d.a.Nodes[n.Base().ID].Disk > 0 {
+			it.props = append(it.props, prop{key: "Disk Usage", val: fmt.Sprintf("%dkB", d.a.Nodes[n.Base().ID].Disk/1024+1)})
+		}
+	}
 	if it.kind == "" {
 		it.kind = it.name
 	}
@@ -466,9 +494,18 @@ func (d *describer) scan(it *item, x *Scan) {
 		head("Schema", x.Table.Schema)
 	}
 	head("Alias", cmp.Or(x.Alias, x.Table.Name))
-	if len(x.Filter) > 0 {
-		add("Filter", d.conds(x.Filter))
-		d.removed(it, "Rows Removed by Filter", x)
+	if x.Remote > 0 {
+		add("Remote Filter", d.conds(x.Filter[:x.Remote]))
+	}
+	if x.Remote < len(x.Filter) {
+		add("Filter", d.conds(x.Filter[x.Remote:]))
+	}
+	d.removed(it, "Rows Removed by Filter", x)
+	if d.a != nil {
+		if n := d.a.Nodes[x.ID]; n.Remote > 0 {
+			it.props = append(it.props, prop{key: "Rows Scanned at Ranges", val: fmt.Sprint(n.Scanned / max(1, n.Loops)), number: true})
+			it.props = append(it.props, prop{key: "Bytes Received", val: fmt.Sprint(n.Wire / max(1, n.Loops)), number: true})
+		}
 	}
 	for _, e := range append(append([]Expr(nil), x.Filter...), x.IndexConds...) {
 		d.subplans(it, e)

@@ -82,14 +82,19 @@ type Scan struct {
 	LimitHint Expr
 	// Recheck are the conditions (Filter and IndexConds) to be tested again when a locking read finds a
 	// newer version of the row.
+	// Remote conditions, the first of Filter, are evaluated beside the data as far as ranges can; Narrow: rows are cut
+	// down there to the columns that are needed.
+	Remote int
+	Narrow bool
 	Target bool // the target of UPDATE or DELETE, or of a LockRows: all columns are needed
 
-	codec  sync.Once
-	codecV any
+	codec, codec2   sync.Once
+	codecV, codecV2 any
 
 	allCols  []ScanCol // before pruning
 	conds    []Expr    // all conditions, for trying another index
 	pathRows float64
+	many     bool // pathRows is above Env.RemoteRows
 }
 
 // SlotBase is the slot of the column with ordinal 0: a scan's slots follow each other by ordinal.
@@ -116,6 +121,15 @@ func (n *Scan) FilterOrdinals() []int {
 func (n *Scan) Codec(build func() any) any {
 	n.codec.Do(func() { n.codecV = build() })
 	return n.codecV
+}
+
+// Many reports whether the scan reads many entries, by estimate: more than come in one small page.
+func (n *Scan) Many() bool { return n.many }
+
+// Codec2 is Codec for a second thing.
+func (n *Scan) Codec2(build func() any) any {
+	n.codec2.Do(func() { n.codecV2 = build() })
+	return n.codecV2
 }
 
 // LockWant is the lock a scan takes by itself.

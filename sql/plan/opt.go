@@ -38,6 +38,12 @@ func (o *optimizer) optimize(n Node, out []Expr) (Node, []Expr, error) {
 		}
 	}
 	o.estimate(n)
+	n = o.ship(n, nil)
+	for _, s := range o.subqs {
+		if s != nil && s.Root != nil {
+			s.Root = o.ship(s.Root, nil)
+		}
+	}
 	o.number(n)
 	return n, out, nil
 }

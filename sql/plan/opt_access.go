@@ -474,6 +474,12 @@ func scanBelow(n Node) *Scan {
 	return nil
 }
 
+// LeftOrdered reports whether the order of the left rows may matter to what stands above the join.
+func (j *Join) LeftOrdered() bool {
+	s := scanBelow(j.Left)
+	return j.Kind != FullJoin && s != nil && s.Ordered
+}
+
 // sortKeysBelow rewrites sort keys through projections above the scan; nil when they cannot be.
 func sortKeysBelow(n Node, keys []SortKey) []SortKey {
 	switch x := n.(type) {

@@ -109,6 +109,8 @@ func (o *optimizer) rows(n Node) float64 {
 			return math.Max(l+r, l*r*o.selectivity(on))
 		}
 		return o.outerRows(x.Kind, l, r, on)
+	case *Partial:
+		return x.Rows
 	case *Agg:
 		in := o.rows(x.Input)
 		if len(x.Group) == 0 {

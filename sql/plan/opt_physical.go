@@ -170,11 +170,18 @@ func (o *optimizer) hint(l *Limit, n Node) {
 		if len(x.Filter) > 0 {
 			return
 		}
-		x.LimitHint = l.Count
-		if l.Offset != nil {
-			if call, err := builtin.ResolveOperator("+", types.Int8, types.Int8); err == nil {
-				x.LimitHint = &Func{Name: "+", Call: call, Args: []Expr{l.Count, l.Offset}, T: types.Int8, Form: FormOperator}
-			}
+		o.limitHint(l, x)
+	}
+}
+
+func (o *optimizer) limitHint(l *Limit, x *Scan) {
+	if l.Count == nil || l.WithTies {
+		return
+	}
+	x.LimitHint = l.Count
+	if l.Offset != nil {
+		if call, err := builtin.ResolveOperator("+", types.Int8, types.Int8); err == nil {
+			x.LimitHint = &Func{Name: "+", Call: call, Args: []Expr{l.Count, l.Offset}, T: types.Int8, Form: FormOperator}
 		}
 	}
 }

@@ -30,6 +30,9 @@ type Env struct {
 	Internal bool
 	// Variables are names that stand for parameters, in the statements of functions. nil: none.
 	Variables Variables
+	// RemoteRows is how many entries a scan reads, by estimate, above which it runs its conditions and aggregates
+	// beside the data; 0 takes 1000, negative never does.
+	RemoteRows float64
 	// MaxDepth bounds the nesting of expressions and queries; 0 takes 6000.
 	MaxDepth int
 }

@@ -68,6 +68,7 @@ func (c *SnapshotCatalog) Routines(path []string, schema, name string) []*builti
 				out = append(out, c.routine(d))
 			}
 		}
+		out = append(out, c.Snap.RangeConstructors(p, name)...)
 	}
 	return out
 }

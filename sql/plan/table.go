@@ -48,9 +48,11 @@ type Table struct {
 	RowCount float64
 	// ReadOnlyReason is set for relations that cannot be written.
 	NotUpdatable string
-	CheckOption  string // of a view: "", "local" or "cascaded"
-	Unpopulated  bool   // a materialized view WITH NO DATA, which cannot be read
-	Descriptor   any
+	// Updates, or deletions, would be published and could not be told: the table has no replica identity.
+	NoUpdate, NoDelete bool
+	CheckOption        string // of a view: "", "local" or "cascaded"
+	Unpopulated        bool   // a materialized view WITH NO DATA, which cannot be read
+	Descriptor         any
 	// Parts is set for a partitioned table, Within for a partition; partition.go has both.
 	Parts  *Parts
 	Within *Within

@@ -1,5 +1,5 @@
 // Package plpgsql is the procedural language of functions, triggers and DO blocks: PL/pgSQL as PostgreSQL's manual has
-// it, without cursors and transaction control.
+// it.
 //
 // Parse turns a body into a tree. It reads tokens only; expressions and SQL statements stay text that package parser
 // has read, in which names of variables are left for the planner to find (plan.Variables). A Machine runs the tree:

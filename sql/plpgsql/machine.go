@@ -40,10 +40,13 @@ type Host interface {
 	Dynamic(ctx context.Context, text string, args []Value, emit func(cols []Column, row []types.Datum) error) (Result, error)
 	// Coerce converts a value as an assignment does.
 	Coerce(ctx context.Context, v Value, to *types.T) (types.Datum, error)
+	// EndTransaction commits or rolls back, and begins another transaction, with the same modes when chain is set.
+	EndTransaction(ctx context.Context, rollback, chain bool) error
 	// Atomic runs f and undoes what it did when it fails. catch says that the error may be caught.
 	Atomic(ctx context.Context, f func() error) (catch bool, err error)
 	// Text prints a value.
 	Text(v Value) string
+	Cursors
 	// Notice sends a message.
 	Notice(n *pgerr.Error)
 }
@@ -324,7 +327,7 @@ func (m *Machine) assignTo(ctx context.Context, to Target, x Value) error {
 }
 
 // setField replaces a field of a composite value.
-func (m *Machine) setField(ctx context.Context, name string, cur Value, path []string, index []*Query, x Value) (Value, error) {
+func (m *Machine) setField(ctx context.Context, name string, cur Value, path []string, index []subscript, x Value) (Value, error) {
 	cols := fieldsOf(cur)
 	if cols == nil {
 		return cur, unassigned(name)
@@ -367,32 +370,6 @@ func (m *Machine) setField(ctx context.Context, name string, cur Value, path []s
 	return Value{tupleOf(fields, row), t}, nil
 }
 
-// setElement replaces an element of a one-dimensional array, which grows as far as needed.
-func (m *Machine) setElement(ctx context.Context, cur Value, index []*Query, x Value) (types.Datum, error) {
-	t := cur.T
-	if t == nil || t.BaseType().Elem == nil {
-		return types.Null, pgerr.New(pgerr.DatatypeMismatch, "cannot subscript type %s because it does not support subscripting", types.TypeName(t))
-	}
-	var at []plan.Expr
-	for _, q := range index {
-		iv, err := m.Host.Eval(ctx, q, m.vars)
-		if err != nil {
-			return types.Null, err
-		}
-		id, err := m.Host.Coerce(ctx, iv, types.Int4)
-		if err != nil {
-			return types.Null, err
-		}
-		at = append(at, &plan.Const{D: id, T: types.Int4})
-	}
-	d, err := m.Host.Coerce(ctx, x, t.BaseType().Elem)
-	if err != nil {
-		return types.Null, err
-	}
-	e := &plan.ArraySet{Arr: &plan.Const{D: cur.D, T: t}, Lower: make([]plan.Expr, len(at)), Upper: at, Value: &plan.Const{D: types.Detach(d), T: t.BaseType().Elem}, T: t.BaseType()}
-	return e.Eval(&plan.EvalCtx{})
-}
-
 func (m *Machine) cond(ctx context.Context, q *Query) (bool, error) {
 	v, err := m.Host.Eval(ctx, q, m.vars)
 	if err != nil {
@@ -431,6 +408,9 @@ func (m *Machine) block(ctx context.Context, b *Block) (control, error) {
 			if x, err = m.Host.Eval(ctx, v.Default, m.vars); err != nil {
 				return control{}, err
 			}
+		} else if v.cursor != nil {
+			m.vars[i].D = types.NewString(v.Name)
+			continue
 		} else if v.Record || v.Type.Class != 'd' {
 			continue
 		}
@@ -600,6 +580,20 @@ func (m *Machine) stmt(ctx context.Context, s stmt) (control, error) {
 			return control{again, s.label}, nil
 		}
 		return control{leave, s.label}, nil
+	case *transactionStmt:
+		return none, m.Host.EndTransaction(ctx, s.rollback, s.chain)
+	case *openStmt:
+		return none, m.open(ctx, s)
+	case *fetchStmt:
+		return none, m.fetch(ctx, s)
+	case *closeStmt:
+		name, err := m.cursorName(s.v)
+		if err != nil {
+			return none, err
+		}
+		return none, m.Host.CloseCursor(name)
+	case *forCursor:
+		return m.forCursor(ctx, s)
 	case *returnStmt:
 		return control{kind: returned}, m.returns(ctx, s.value)
 	case *returnNext:
@@ -707,22 +701,11 @@ func (m *Machine) query(ctx context.Context, q, dyn *Query, using []*Query, emit
 	if dyn == nil {
 		return m.Host.Run(ctx, q, m.vars, emit)
 	}
-	v, err := m.Host.Eval(ctx, dyn, m.vars)
+	text, args, err := m.dynamic(ctx, dyn, using)
 	if err != nil {
 		return Result{}, err
 	}
-	if v.D.IsNull() {
-		return Result{}, pgerr.New(pgerr.NullValueNotAllowed, "query string argument of EXECUTE is null")
-	}
-	var args []Value
-	for _, u := range using {
-		a, err := m.Host.Eval(ctx, u, m.vars)
-		if err != nil {
-			return Result{}, err
-		}
-		args = append(args, a)
-	}
-	return m.Host.Dynamic(ctx, m.Host.Text(v), args, emit)
+	return m.Host.Dynamic(ctx, text, args, emit)
 }
 
 func (m *Machine) forQuery(ctx context.Context, s *forQuery) (control, error) {

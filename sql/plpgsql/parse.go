@@ -345,8 +345,8 @@ func (r *reader) declaration(b *Block) error {
 		return r.wantSym(";")
 	}
 	constant := r.take("constant")
-	if r.peek().is("cursor") || r.peek().is("refcursor") || r.at(1).is("cursor") {
-		return pgerr.Unsupported("cursors in PL/pgSQL are not supported")
+	if !constant && r.declaresCursor() {
+		return r.cursorDeclaration(b, name)
 	}
 	s, err := r.until(func(t token) bool {
 		return t.sym(";") || t.sym(":=") || t.sym("=") || t.is("default") || t.is("not") || t.is("collate")
@@ -575,10 +575,20 @@ func (r *reader) stmt() (stmt, error) {
 	case t.is("null") && r.at(1).sym(";"):
 		r.pos += 2
 		return &null{}, nil
-	case t.is("open") || t.is("fetch") || t.is("move") || t.is("close"):
-		return nil, pgerr.Unsupported("cursors in PL/pgSQL are not supported")
+	case r.take("open"):
+		return r.open()
+	case r.take("fetch"):
+		return r.fetch(false)
+	case r.take("move"):
+		return r.fetch(true)
+	case r.take("close"):
+		v, err := r.cursorVariable()
+		if err != nil {
+			return nil, err
+		}
+		return &closeStmt{v}, r.wantSym(";")
 	case (t.is("commit") || t.is("rollback")) && !r.at(1).is("to"):
-		return nil, pgerr.Unsupported("%s in PL/pgSQL is not supported", strings.ToUpper(t.text))
+		return r.transaction()
 	}
 	return r.sql()
 }
@@ -606,19 +616,11 @@ func (r *reader) target() (Target, bool, error) {
 		r.pos += 2
 	}
 	for r.takeSym("[") {
-		s, err := r.until(stopAt("]"))
+		s, err := r.subscript()
 		if err != nil {
 			return to, true, err
 		}
-		if strings.Contains(s, ":") && !strings.Contains(s, "::") {
-			return to, true, pgerr.Unsupported("assignment to a slice of an array is not supported")
-		}
-		q, err := r.exprOf(s)
-		if err != nil {
-			return to, true, err
-		}
-		r.pos++
-		to.Index = append(to.Index, q)
+		to.Index = append(to.Index, s)
 	}
 	return to, true, nil
 }
@@ -836,6 +838,12 @@ func (r *reader) forLoop(label string, body func() ([]stmt, error)) (stmt, error
 		f.body, err = body()
 		return f, err
 	}
+	if r.peek().is("in") {
+		r.pos++
+		if s, ok, err := r.loopCursor(label, name, body); ok || err != nil {
+			return s, err
+		}
+	}
 	r.pos = start
 	f := &forQuery{label: label}
 	if f.into, err = r.targets(); err != nil {
@@ -855,9 +863,6 @@ func (r *reader) forLoop(label string, body func() ([]stmt, error)) (stmt, error
 		s, err := r.until(stopAt("loop"))
 		if err != nil {
 			return nil, err
-		}
-		if toks, _ := scan(s); len(toks) == 2 && toks[0].ident() {
-			return nil, pgerr.Unsupported("cursors in PL/pgSQL are not supported")
 		}
 		if f.query, err = r.queryOf(s); err != nil {
 			return nil, err

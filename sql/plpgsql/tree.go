@@ -28,6 +28,7 @@ type Var struct {
 	Constant bool
 	NotNull  bool
 	Default  *Query
+	cursor   *boundCursor // of a bound cursor variable
 }
 
 // scope is where names are looked up: those of a block and, outwards, of the blocks around it.
@@ -87,7 +88,7 @@ func (q *Query) Function() *Function { return q.fn }
 type Target struct {
 	Var    int
 	Fields []string
-	Index  []*Query // of an array, after the fields
+	Index  []subscript // of an array, after the fields
 }
 
 // stmt is a statement. line counts from 1.

@@ -34,6 +34,9 @@ func KeyEncodable(t *types.T) error {
 		if b.Kind == types.KindArray && b.Elem != nil {
 			return KeyEncodable(b.Elem)
 		}
+		if b.Sub != nil {
+			return KeyEncodable(b.Sub)
+		}
 		return nil
 	}
 	return pgerr.New(pgerr.UndefinedObject, "data type %s has no default operator class for access method \"btree\"", types.TypeName(t)).
@@ -53,6 +56,8 @@ func KeyLossy(t *types.T) bool {
 		return t.OID == types.OIDBPChar && t.Typmod < 0
 	case types.KindArray:
 		return t.Elem == nil || KeyLossy(t.Elem)
+	case types.KindRange, types.KindMultirange:
+		return t.Sub == nil || KeyLossy(t.Sub)
 	}
 	return false
 }
@@ -141,6 +146,10 @@ func appendKey(buf []byte, d types.Datum, t *types.T) []byte {
 			buf = AppendKey(append(buf, present), e, tu.Types[i], false, false)
 		}
 		return append(buf, nullFirst)
+	case types.KindRange:
+		return appendKeyRange(append(buf, present), d.Range())
+	case types.KindMultirange:
+		return appendKeyMultirange(append(buf, present), d.Multirange())
 	}
 	return append(buf, present)
 }
@@ -404,6 +413,11 @@ func (r *keyReader) value(t *types.T, depth int) (types.Datum, bool) {
 		return r.array(t, depth)
 	case types.KindTuple:
 		return r.tuple(t, depth)
+	case types.KindRange:
+		x, ok := r.rangeValue(t, depth)
+		return types.NewRange(x), ok
+	case types.KindMultirange:
+		return r.multirange(t, depth)
 	}
 	return types.Null, false
 }

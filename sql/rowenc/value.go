@@ -192,6 +192,10 @@ func appendOther(buf []byte, d types.Datum, t *types.T) []byte {
 			buf = binary.AppendUvarint(buf, uint64(tu.Types[i].OID))
 			buf = appendTagged(buf, 0, e, tu.Types[i])
 		}
+	case types.KindRange:
+		return appendRange(buf, d.Range())
+	case types.KindMultirange:
+		return appendMultirange(buf, d.Multirange())
 	}
 	return buf
 }
@@ -343,6 +347,11 @@ func decodeOther(b []byte, t *types.T, depth int) (types.Datum, bool) {
 		return r.array(t, depth)
 	case types.KindTuple:
 		return r.tuple(t, depth)
+	case types.KindRange:
+		x, ok := r.rangeValue(t, depth)
+		return types.NewRange(x), ok && len(r.b) == 0
+	case types.KindMultirange:
+		return r.multirange(t, depth)
 	}
 	return types.Null, false
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"math/big"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/cockroachdb/apd/v3"
@@ -42,6 +43,13 @@ func appendBinary(buf []byte, d Datum, t *T, s *Settings) ([]byte, error) {
 			return appendMacBinary(buf, d.Str()), nil
 		case OIDJSONPath:
 			buf = append(buf, 1)
+		case OIDTid:
+			return appendTIDBinary(buf, d.Str()), nil
+		case OIDChar:
+			return append(append(buf, d.Str()...), 0)[:len(buf)+1], nil // the empty one is a zero byte
+		}
+		if isShape(t.BaseType().OID) {
+			return appendShapeBinary(buf, ShapeOf(d, t.BaseType().OID)), nil
 		}
 		return append(buf, d.Str()...), nil
 	case KindBytes:
@@ -81,6 +89,10 @@ func appendBinary(buf []byte, d Datum, t *T, s *Settings) ([]byte, error) {
 			}
 		}
 		return buf, nil
+	case KindRange:
+		return appendRangeBinary(buf, d.Range(), s)
+	case KindMultirange:
+		return appendMultirangeBinary(buf, d.Multirange(), s)
 	}
 	return nil, pgerr.New(pgerr.UndefinedFunction, "no binary output function available for type %s", TypeName(t))
 }
@@ -298,11 +310,24 @@ func parseBinary(data []byte, t *T, s *Settings) (Datum, error) {
 			return parseInetBinary(data, t)
 		case OIDMacaddr, OIDMacaddr8:
 			return parseMacBinary(data, t)
+		case OIDTid:
+			if err := fixed(6); err != nil {
+				return Null, err
+			}
+			return newTID(be.Uint32(data), be.Uint16(data[4:])), nil
+		case OIDChar:
+			if err := fixed(1); err != nil {
+				return Null, err
+			}
+			return NewString(strings.TrimSuffix(string(data), "\x00")), nil
 		case OIDJSONPath:
 			if len(data) == 0 || data[0] != 1 {
 				return Null, pgerr.New(pgerr.InternalError, "unsupported jsonpath version number: %d", versionByte(data))
 			}
 			data = data[1:]
+		}
+		if isShape(t.BaseType().OID) {
+			return parseShapeBinary(data, t.BaseType())
 		}
 		if err := checkText(data); err != nil {
 			return Null, err
@@ -380,6 +405,12 @@ func parseBinary(data []byte, t *T, s *Settings) (Datum, error) {
 		return parseArrayBinary(data, t, s)
 	case KindTuple:
 		return parseTupleBinary(data, t, s)
+	case KindRange:
+		r, err := parseRangeBinary(data, t.BaseType(), s)
+		return rangeDatum(r, err)
+	case KindMultirange:
+		m, err := parseMultirangeBinary(data, t.BaseType(), s)
+		return multirangeDatum(m, err)
 	}
 	return Null, pgerr.New(pgerr.UndefinedFunction, "no binary input function available for type %s", TypeName(t))
 }

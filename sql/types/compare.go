@@ -63,6 +63,10 @@ func Compare(t *T, a, b Datum) int {
 		return compareArray(a.Array(), b.Array())
 	case KindTuple:
 		return compareTuple(a.Tuple(), b.Tuple())
+	case KindRange:
+		return a.Range().Compare(b.Range())
+	case KindMultirange:
+		return a.Multirange().Compare(b.Multirange())
 	}
 	return 0
 }
@@ -207,6 +211,13 @@ func Hash(t *T, seed uint64, d Datum) uint64 {
 			seed = Hash(et, seed, e)
 		}
 		return mix(seed, uint64(len(tu.Elems)))
+	case KindRange:
+		return d.Range().hash(seed)
+	case KindMultirange:
+		for _, r := range d.Multirange().Ranges {
+			seed = r.hash(seed)
+		}
+		return mix(seed, 1)
 	}
 	return seed
 }

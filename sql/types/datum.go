@@ -30,6 +30,8 @@ const (
 	KindJSON        // *JSON (jsonb)
 	KindArray       // *Array
 	KindTuple       // *Tuple (row values)
+	KindRange       // *Range
+	KindMultirange  // *Multirange
 	KindOther       // *Other, for types added later without a kind of their own
 )
 
@@ -86,6 +88,10 @@ func NewUUID(u *[16]byte) Datum     { return Datum{kind: KindUUID, p: unsafe.Poi
 func NewJSON(j *JSON) Datum         { return Datum{kind: KindJSON, p: unsafe.Pointer(j)} }
 func NewArray(a *Array) Datum       { return Datum{kind: KindArray, p: unsafe.Pointer(a)} }
 func NewTuple(t *Tuple) Datum       { return Datum{kind: KindTuple, p: unsafe.Pointer(t)} }
+func NewRange(r *Range) Datum       { return Datum{kind: KindRange, p: unsafe.Pointer(r)} }
+func NewMultirange(m *Multirange) Datum {
+	return Datum{kind: KindMultirange, p: unsafe.Pointer(m)}
+}
 
 // Kind returns the representation, KindNull for NULL.
 func (d Datum) Kind() Kind { return d.kind }
@@ -115,6 +121,11 @@ func (d Datum) UUID() *[16]byte     { d.must(KindUUID); return (*[16]byte)(d.p) 
 func (d Datum) JSON() *JSON         { d.must(KindJSON); return (*JSON)(d.p) }
 func (d Datum) Array() *Array       { d.must(KindArray); return (*Array)(d.p) }
 func (d Datum) Tuple() *Tuple       { d.must(KindTuple); return (*Tuple)(d.p) }
+func (d Datum) Range() *Range       { d.must(KindRange); return (*Range)(d.p) }
+func (d Datum) Multirange() *Multirange {
+	d.must(KindMultirange)
+	return (*Multirange)(d.p)
+}
 
 // must and mustText stop a wrong access before it reads memory as what it is not: a panic is one failed
 // statement, stray memory is a dead node or another user's data. NULL is let through, as nil.

@@ -56,6 +56,11 @@ func loadRegistry() *registry {
 			t.Elem, t.Kind = r.byOID[e], KindArray
 		}
 	}
+	for _, rt := range rangeTypes {
+		t, multi := r.byOID[rt.Range], r.byOID[rt.Multirange]
+		t.Kind, t.Sub, t.Multi = KindRange, r.byOID[rt.Subtype], multi
+		multi.Kind, multi.Sub = KindMultirange, t
+	}
 	return r
 }
 
@@ -91,6 +96,10 @@ func kindOf(oid OID, name string) Kind {
 		return KindTuple
 	case "anyarray", "anycompatiblearray":
 		return KindArray
+	case "anyrange", "anycompatiblerange":
+		return KindRange
+	case "anymultirange", "anycompatiblemultirange":
+		return KindMultirange
 	}
 	if isReg(oid) {
 		return KindInt

@@ -66,6 +66,10 @@ func appendText(buf []byte, d Datum, t *T, s *Settings) []byte {
 		return appendArray(buf, d.Array(), t, s)
 	case KindTuple:
 		return appendTuple(buf, d.Tuple(), s)
+	case KindRange:
+		return appendRange(buf, d.Range(), s)
+	case KindMultirange:
+		return appendMultirange(buf, d.Multirange(), s)
 	}
 	return buf
 }
@@ -124,6 +128,12 @@ func parseText(text string, t *T, s *Settings) (Datum, error) {
 		return parseArray(text, t, s)
 	case KindTuple:
 		return parseTuple(text, t, s)
+	case KindRange:
+		r, err := parseRange(text, t.BaseType(), s)
+		return rangeDatum(r, err)
+	case KindMultirange:
+		m, err := parseMultirange(text, t.BaseType(), s)
+		return multirangeDatum(m, err)
 	}
 	return Null, pgerr.New(pgerr.FeatureNotSupported, "cannot accept a value of type %s", TypeName(t))
 }
@@ -405,6 +415,14 @@ func parseStringKind(text string, t *T, s *Settings) (Datum, error) {
 		return parseInet(text, t)
 	case OIDMacaddr, OIDMacaddr8:
 		return parseMacaddr(text, t)
+	case OIDTid:
+		return parseTID(text, t)
+	case OIDPoint, OIDLseg, OIDPath, OIDBox, OIDPolygon, OIDLine, OIDCircle:
+		s, err := ParseShape(text, t)
+		if err != nil {
+			return Null, err
+		}
+		return NewShape(s), nil
 	}
 	if t.Class == 'e' && t.Def != nil {
 		if enumIndex(t, text) < 0 {
@@ -565,6 +583,9 @@ func parseUUID(text string, t *T) (Datum, error) {
 
 func appendReg(buf []byte, oid uint32, typ OID, s *Settings) []byte {
 	if oid == 0 {
+		if typ == OIDRegoper || typ == OIDRegoperator {
+			return append(buf, '0') // a minus is an operator
+		}
 		return append(buf, '-')
 	}
 	if s.Reg != nil {

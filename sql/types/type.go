@@ -20,12 +20,15 @@ type T struct {
 	// resolution.
 	Category  byte
 	Preferred bool
-	// Class is pg_type's typtype: 'b' base, 'p' pseudo, 'd' domain, 'e' enum, 'c' composite.
+	// Class is pg_type's typtype: 'b' base, 'p' pseudo, 'd' domain, 'e' enum, 'c' composite, 'r' range, 'm' multirange.
 	Class byte
 	// Delim separates the elements of an array of this type, ',' for all but box.
 	Delim byte
 	// Schema is the schema of a user-defined type, "" for pg_catalog.
 	Schema string
+	// Sub is the type of a range type's bounds, and the range type of a multirange type. Multi is the multirange type of
+	// a range type. Both are nil for other types.
+	Sub, Multi *T
 	// Def describes a user-defined type, nil for built-in ones.
 	Def *Def
 }

@@ -2,6 +2,7 @@ package types
 
 import (
 	"errors"
+	"math"
 	"testing"
 	"time"
 
@@ -155,4 +156,33 @@ func TestNumericHash(t *testing.T) {
 			t.Errorf("%v hash apart", pair)
 		}
 	}
+}
+
+// TestShapeForms: what is written of a shape is read again, in both formats, whatever its numbers are.
+func TestShapeForms(t *testing.T) {
+	nan, inf := math.NaN(), math.Inf(1)
+	for _, s := range []*Shape{
+		{OID: OIDPoint, F: []float64{nan, -inf}}, {OID: OIDLseg, F: []float64{1, 2, inf, 1e-300}}, {OID: OIDBox, F: []float64{3, 4, 1, 2}},
+		{OID: OIDPath, F: []float64{0, 0, 1, 1}, Open: true}, {OID: OIDPath, F: []float64{0.1, 0}}, {OID: OIDPolygon, F: []float64{0, 0, 1, 1, 2, 0}},
+		{OID: OIDLine, F: []float64{1, 2, nan}}, {OID: OIDCircle, F: []float64{0, 0, inf}},
+	} {
+		typ, d := ByOID(s.OID), NewShape(s)
+		if again := NewShape(ShapeOf(d, s.OID)); again.Str() != d.Str() {
+			t.Errorf("%s is read as %s", d.Str(), again.Str())
+		}
+		b, err := AppendBinary(nil, d, typ, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := ParseBinary(b, typ, nil)
+		if err != nil || again.Str() != d.Str() {
+			t.Errorf("%s comes back in binary as %v, %v", d.Str(), again, err)
+		}
+		for n := range b {
+			if _, err := ParseBinary(b[:n], typ, nil); err == nil {
+				t.Errorf("%s: %d of %d bytes are taken", d.Str(), n, len(b))
+			}
+		}
+	}
+	ShapeOf(NewShape(&Shape{OID: OIDCircle, F: []float64{0, 0, -1}}), OIDCircle)
 }

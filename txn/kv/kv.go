@@ -124,8 +124,11 @@ type ScanOptions struct {
 	Wait    WaitPolicy
 	Reverse bool
 	// Limit is the number of pairs the caller is going to need, 0 for all: a hint that bounds how much
-	// is fetched, and locked, ahead.
+	// is fetched, and locked, ahead. With a Program it counts what comes of it.
 	Limit int64
+	// Program is to be run over the pairs where they are (Programs), nil for none. Only pages (PageScanner) of a scan
+	// with one may be read, as each says whether it was.
+	Program []byte
 }
 
 // Scanner iterates over pairs in key order. It fetches in bounded batches.
@@ -141,10 +144,47 @@ type Scanner interface {
 // each pair and lets it fetch the next page while it works on one.
 type PageScanner interface {
 	Scanner
-	// NextPage returns the next page of pairs, none at the end or on an error, which Err returns. ok is false when
-	// this scanner merges pairs from several places, so that there are no pages: use Next. Pages stay valid until
-	// the transaction ends and must not be modified; NextPage and Next must not both be used.
-	NextPage(ctx context.Context) (keys, values [][]byte, ok bool)
+	// NextPage returns the next page, an empty one at the end or on an error, which Err returns. Pages stay valid
+	// until the transaction ends and must not be modified; NextPage and Next must not both be used.
+	NextPage(ctx context.Context) Page
+}
+
+// SpanSplitter is a Txn that knows where a span's pairs are.
+type SpanSplitter interface {
+	// SplitSpan divides span at the bounds of ranges, as they are known, into parts that are best read side by side, in
+	// order and most of them at the most. A read-only transaction reads all parts at one timestamp, which is chosen then.
+	SplitSpan(ctx context.Context, span Span, most int) ([]Span, error)
+}
+
+// Page is a run of pairs of a scan, in its order.
+type Page struct {
+	Keys, Values [][]byte
+	// Computed says that ScanOptions.Program has been run: the pairs are what it made of those of the span. Otherwise,
+	// with a program too, they are the span's own: the range could not run it, or the transaction has written there.
+	Computed bool
+	// Scanned counts the pairs that ranges have read for the page, Wire the bytes of the answers that came from other
+	// nodes.
+	Scanned, Wire int64
+}
+
+// Programs runs programs that the layer above ships to its data. A store is given one (participant.Config); this
+// layer carries programs without looking into them. It is safe for concurrent use.
+type Programs interface {
+	// Start begins to run a program over the pairs of one read. An error says that it cannot be run here (another
+	// version made it, or it is malformed): the pairs are answered as they are, and the sender runs it himself.
+	Start(ctx context.Context, program []byte) (Evaluator, error)
+}
+
+// Evaluator is a program that runs. One goroutine uses it. After an error, which likewise has the pairs answered as
+// they are, it is not used any more.
+type Evaluator interface {
+	// Pair takes the next pair of the scan and says whether to answer one for it, and which. Both pairs are valid
+	// until the next call.
+	Pair(key, value []byte) (outKey, outValue []byte, keep bool, err error)
+	// Held is how many bytes of memory the program keeps; a page ends when it is too much.
+	Held() int64
+	// Finish emits what is to be answered at the end of a page.
+	Finish(emit func(key, value []byte)) error
 }
 
 // Pairs are pairs in key order. They stay valid and must not be modified.
@@ -156,6 +196,34 @@ type SpanReader interface {
 	// ScanSpans returns the pairs of each span, read without locks. ok is false when this transaction cannot: it
 	// may have writes of its own. Everything that the spans hold is in memory at once, so they should be short.
 	ScanSpans(ctx context.Context, spans []Span) (pairs []Pairs, ok bool, err error)
+}
+
+// Changes are versions of keys in key order, the newest first for each key. They stay valid and must not be modified.
+type Changes struct {
+	Keys, Values [][]byte
+	Timestamps   []truetime.Timestamp
+	Deleted      []bool // such a version has no value
+}
+
+// ChangeScanner iterates over what was written in an interval of time, page by page.
+type ChangeScanner interface {
+	// NextPage returns the next versions; none at the end or on an error, which Err returns. That is ErrReadTooOld
+	// when deletions of the interval may have been collected as garbage.
+	NextPage(ctx context.Context) Changes
+	Err() error
+}
+
+// ChangeReader is a read-only Txn that knows what has changed.
+type ChangeReader interface {
+	// Changes reads what was written in span above after and at or below the transaction's read timestamp: of each
+	// key the newest such version or, with all, every one. A deletion of a span shows as one of each of its keys.
+	Changes(ctx context.Context, span Span, after truetime.Timestamp, all bool) (ChangeScanner, error)
+}
+
+// Partitioner is a DB that tells how keys are spread over ranges.
+type Partitioner interface {
+	// Partition cuts span where ranges meet, as far as this node knows.
+	Partition(ctx context.Context, span Span) ([]Span, error)
 }
 
 // Txn is one transaction. It is not safe for concurrent use, except that several Scanners and Gets may
@@ -223,4 +291,32 @@ type Stats struct {
 	Replication  int64
 	Retries      int
 	FollowerRead bool
+}
+
+// Diff is what one commit did to one key. The slices are valid during the call that it is handed to.
+type Diff struct {
+	Key []byte
+	TS  truetime.Timestamp
+	// Value is what the key has from TS on, nil when it was deleted.
+	Value []byte
+	// Existed: the key had a value before. Previous is that value, if it was asked for.
+	Existed  bool
+	Previous []byte
+}
+
+// DiffRequest says which diffs are read: those of Span with After < commit timestamp <= TS.
+type DiffRequest struct {
+	Span      Span
+	After, TS truetime.Timestamp
+	Previous  bool // with the values before
+}
+
+// DiffReader is a DB that can tell what each commit has done.
+type DiffReader interface {
+	Partitioner
+	// Diffs calls fn for each diff. Those of one key come in the order of their timestamps; keys come in order. It
+	// waits until TS has passed and nothing at or below it can be committed any more, so a reader that goes on with
+	// After = TS misses nothing. It fails with ErrReadTooOld when After is below the GC threshold, and with the
+	// error of fn; what fn was called for by then is true, if incomplete. It keeps nothing between calls.
+	Diffs(ctx context.Context, req DiffRequest, fn func(*Diff) error) error
 }

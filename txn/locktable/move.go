@@ -37,7 +37,7 @@ func (t *Table) SplitOff(key []byte, right *Table) {
 	twin := func(x *Txn) *Txn {
 		y := right.txns[x.ID]
 		if y == nil {
-			y = &Txn{ID: x.ID, Age: x.Age, Gateway: x.Gateway, Token: x.Token, Payload: x.Payload, ts: x.ts, seen: right.sweep}
+			y = &Txn{ID: x.ID, Age: x.Age, Gateway: x.Gateway, Token: x.Token, others: slices.Clone(x.others), Payload: x.Payload, ts: x.ts, seen: right.sweep}
 			y.state.Store(x.state.Load())
 			if s := x.State(); s == Committing || s == Prepared {
 				right.unsettled.Add(1)
@@ -87,9 +87,13 @@ func (t *Table) SplitOff(key []byte, right *Table) {
 	}
 }
 
-// The handoff format: version 1, token counter, transactions, each with its locks. Everything is
-// length-prefixed with uvarints.
-const handoffVersion = 1
+// The handoff format: version, token counter, transactions, each with its locks. Everything is
+// length-prefixed with uvarints. Version 2 has the other tokens of an entry behind its own; it is written only when some
+// entry has any.
+const (
+	handoffVersion = 1
+	handoffJoined  = 2
+)
 
 var errHandoff = errors.New("locktable: malformed handoff")
 
@@ -106,6 +110,10 @@ func (t *Table) Encode(payload func(*Txn) []byte) []byte {
 			live = append(live, x)
 		}
 	}
+	joined := slices.ContainsFunc(live, func(x *Txn) bool { return len(x.others) > 0 })
+	if joined {
+		b[0] = handoffJoined
+	}
 	slices.SortFunc(live, func(a, b *Txn) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 	b = binary.AppendUvarint(b, uint64(len(live)))
 	for _, x := range live {
@@ -113,6 +121,12 @@ func (t *Table) Encode(payload func(*Txn) []byte) []byte {
 		b = binary.AppendVarint(b, x.Age)
 		b = binary.AppendUvarint(b, uint64(uint32(x.Gateway)))
 		b = binary.AppendUvarint(b, uint64(x.Token))
+		if joined {
+			b = binary.AppendUvarint(b, uint64(len(x.others)))
+			for _, token := range x.others {
+				b = binary.AppendUvarint(b, uint64(token))
+			}
+		}
 		b = append(b, byte(x.State()))
 		b = binary.AppendVarint(b, int64(x.ts))
 		var pl []byte
@@ -141,7 +155,8 @@ func (t *Table) Decode(b []byte, payload func(*Txn, []byte) error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	d := fields.Reader{B: b}
-	if d.Byte() != handoffVersion {
+	version := d.Byte()
+	if version != handoffVersion && version != handoffJoined {
 		return fmt.Errorf("%w: unknown version", errHandoff)
 	}
 	t.token = max(t.token, int64(d.Uvarint()))
@@ -153,6 +168,11 @@ func (t *Table) Decode(b []byte, payload func(*Txn, []byte) error) error {
 		x.Age = d.Varint()
 		x.Gateway = int32(d.Uvarint())
 		x.Token = int64(d.Uvarint())
+		if version == handoffJoined {
+			for j, m := 0, d.Count(1); j < m && d.Err == nil; j++ {
+				x.others = append(x.others, int64(d.Uvarint()))
+			}
+		}
 		state := State(d.Byte())
 		x.ts = truetime.Timestamp(d.Varint())
 		pl := d.Bytes()

@@ -84,7 +84,8 @@ type Txn struct {
 	ID      TxnID
 	Age     int64
 	Gateway int32
-	Token   int64 // unique for the entry over the history of the range
+	Token   int64   // unique for the entry over the history of the range
+	others  []int64 // the tokens of entries that were joined to this one
 
 	// Payload belongs to the user of the table.
 	Payload any
@@ -208,8 +209,9 @@ func New(firstToken int64, onWound func(victim, by *Txn)) *Table {
 
 // Begin returns the entry of transaction id, pinned: it cannot expire before Unpin. With token 0 the entry
 // is made if need be; otherwise it must exist with that token, or the answer is ErrLockLost. An aborted
-// entry answers its reason.
-func (t *Table) Begin(id TxnID, age int64, gateway int32, token int64) (*Txn, error) {
+// entry answers its reason. absorbed are further tokens that the entry must answer to: those of ranges that this one
+// has absorbed.
+func (t *Table) Begin(id TxnID, age int64, gateway int32, token int64, absorbed ...int64) (*Txn, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
@@ -217,7 +219,7 @@ func (t *Table) Begin(id TxnID, age int64, gateway int32, token int64) (*Txn, er
 	}
 	x := t.txns[id]
 	if x == nil {
-		if token != 0 {
+		if token != 0 || len(absorbed) > 0 {
 			return nil, ErrLockLost
 		}
 		t.token++
@@ -228,7 +230,12 @@ func (t *Table) Begin(id TxnID, age int64, gateway int32, token int64) (*Txn, er
 		if x.State() == Aborted {
 			return nil, x.err
 		}
-		if token != 0 && x.Token != token {
+		if token != 0 && !x.answersTo(token) {
+			return nil, ErrLockLost
+		}
+	}
+	for _, token := range absorbed {
+		if !x.answersTo(token) {
 			return nil, ErrLockLost
 		}
 	}

@@ -100,6 +100,7 @@ func (m *Machine) Applied(index uint64, _ truetime.Timestamp) {
 
 func (m *Machine) applyWrites(b *mvcc.Batch, w *writeSet, ts truetime.Timestamp) {
 	m.wrote(ts)
+	m.noteWrites(w, ts)
 	for i := range w.keys {
 		switch w.op(i) {
 		case txnpb.WriteOp_WRITE_PUT, txnpb.WriteOp_WRITE_INSERT:
@@ -122,14 +123,16 @@ func (m *Machine) wrote(ts truetime.Timestamp) {
 
 // hasOutcomes reports whether there is an outcome of an attempt begun between the two timestamps.
 func (m *Machine) hasOutcomes(after, upTo truetime.Timestamp) bool {
-	at := func(ts truetime.Timestamp) []byte {
-		return localKey(m.id, outcomeKeys, binary.BigEndian.AppendUint64(nil, uint64(ts)))
-	}
 	found := false
-	_ = mvcc.ScanLocal(m.rep.Engine(), at(after+1), at(upTo+1), func(_, _ []byte) error {
-		found = true
-		return errStop
-	})
+	for _, prefix := range []string{outcomeKeys, inheritedKeys} {
+		at := func(ts truetime.Timestamp) []byte {
+			return localKey(m.id, prefix, binary.BigEndian.AppendUint64(nil, uint64(ts)))
+		}
+		_ = mvcc.ScanLocal(m.rep.Engine(), at(after+1), at(upTo+1), func(_, _ []byte) error {
+			found = true
+			return errStop
+		})
+	}
 	return found
 }
 
@@ -183,6 +186,7 @@ func (m *Machine) landLocked(b *mvcc.Batch, c *command, ts truetime.Timestamp) {
 	}
 	b.PutLocal(localKey(m.id, layerKeys, c.txn[:]), encodeLayer(&l.Layer, c.age, c.gateway, c.token))
 	m.state.layers[c.txn] = l
+	m.noteLayer(ts)
 	m.publishLayersLocked()
 }
 
@@ -430,6 +434,7 @@ func (m *Machine) applyTrim(b *mvcc.Batch, c *command) {
 	b.PutLocal(localKey(m.id, horizonKey, nil), v)
 	end := binary.BigEndian.AppendUint64(nil, uint64(horizon)+1)
 	b.DeleteLocalRange(localKey(m.id, outcomeKeys, nil), localKey(m.id, outcomeKeys, end))
+	b.DeleteLocalRange(localKey(m.id, inheritedKeys, nil), localKey(m.id, inheritedKeys, end))
 }
 
 func (m *Machine) applyGC(b *mvcc.Batch, c *command) (any, error) {

@@ -458,6 +458,8 @@ func (r *fakeReplica) BumpFloor(ts truetime.Timestamp) error {
 	return nil
 }
 
+func (r *fakeReplica) CountRequest(ranges.NodeID) {}
+
 func (r *fakeReplica) WaitSafe(ctx context.Context, ts truetime.Timestamp) error {
 	r.g.mu.Lock()
 	r.g.floor = max(r.g.floor, ts)

@@ -141,7 +141,7 @@ func (m *Machine) commit(ctx context.Context, req *txnpb.BatchRequest, resp *txn
 // commitReadOnly ends a transaction that wrote nothing: it is serializable now, if every lock it ever took is
 // still held. The lease is looked at last, for only under it the table's word counts.
 func (m *Machine) commitReadOnly(ctx context.Context, l *leadership, req *txnpb.BatchRequest, resp *txnpb.BatchResponse) error {
-	x, err := l.table.Begin(TxnID(req.TxnId), req.Age, req.Gateway, req.LockEpoch)
+	x, err := l.table.Begin(TxnID(req.TxnId), req.Age, req.Gateway, req.LockEpoch, req.AbsorbedLockEpochs...)
 	if errors.Is(err, locktable.ErrLockLost) {
 		// A large transaction whose answer was lost looks like this, too.
 		if known, kerr := m.knownOutcome(ctx, CommitID(req.CommitId), false, resp); known || kerr != nil {

@@ -42,6 +42,12 @@
 // lock and no safe time waits for more. Server.moveLoop rewrites them later, by bounded commands (cmdMove)
 // that depend on the replicated state alone. Heads and layers go to both sides of a split.
 //
+// # Changes
+//
+// DIFF answers what was committed in a span between two timestamps, for change feeds (package txn/feed). It is a read at
+// the later one, so the same rules make it complete; nothing is kept for its sender but a bounded tail of the keys
+// written lately, on the replicas that are asked.
+//
 // # Garbage
 //
 // I3: the log carries the GC threshold; from the apply of that command on, reads below it are refused. Each replica

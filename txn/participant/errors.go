@@ -98,6 +98,9 @@ func (m *Machine) refuse(ctx context.Context, resp *txnpb.BatchResponse, err err
 
 // describe adds the range's descriptor, and those of ranges split off from it, to resp.
 func (m *Machine) describe(resp *txnpb.BatchResponse) {
+	if into := m.successor(); into != nil {
+		m = into
+	}
 	resp.Descriptors = append(resp.Descriptors[:0], m.rep.Desc().Encode())
 	if l := m.lead.Load(); l != nil {
 		l.mu.Lock()

@@ -6,6 +6,7 @@ import (
 
 	"github.com/meridian-db/meridian/mvcc"
 	"github.com/meridian-db/meridian/truetime"
+	"github.com/meridian-db/meridian/truetime/plant"
 )
 
 // gcLoop trims outcomes and raises GC thresholds on the ranges led here, and removes dead versions of all replicas
@@ -44,9 +45,18 @@ func (m *Machine) maintain(ctx context.Context) {
 	}
 	ttl := m.srv.cfg.GCTTL
 	threshold := now.Add(-ttl)
-	if ttl > 0 && m.dirty.Load() && threshold > truetime.Timestamp(m.threshold.Load()).Add(ttl/4) {
-		_ = m.RaiseGCThreshold(ctx, threshold)
+	due := truetime.Timestamp(m.threshold.Load()).Add(ttl / 4)
+	if ttl <= 0 || !m.dirty.Load() || threshold <= due {
+		return
 	}
+	desc := m.rep.Desc()
+	if protected := m.srv.cfg.Protected; protected != nil && desc != nil {
+		// What is protected is kept (I3), however long its readers take.
+		if threshold = min(threshold, protected(ctx, desc.Start, desc.End, threshold)); threshold <= due {
+			return
+		}
+	}
+	_ = m.RaiseGCThreshold(ctx, threshold)
 }
 
 // RaiseGCThreshold has the range refuse reads below ts from now on (I3).
@@ -56,10 +66,25 @@ func (m *Machine) RaiseGCThreshold(ctx context.Context, ts truetime.Timestamp) e
 	return err
 }
 
+// collectible is up to where garbage may be removed: the threshold, but below every layer. A range with a layer raises
+// its threshold no further than that (applyGC); one that was absorbed since may have brought an older layer.
+func (m *Machine) collectible() int64 {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	threshold := m.threshold.Load()
+	for _, l := range m.state.layers {
+		threshold = min(threshold, int64(l.TS.Prev()))
+	}
+	return threshold
+}
+
 // collect removes from this replica the versions that no permitted read can see, if the threshold has been raised
 // since it last did and something was written. Replicas need not collect in step: nobody can tell.
 func (m *Machine) collect(ctx context.Context) error {
-	threshold := m.threshold.Load()
+	threshold := m.collectible()
+	if plant.On(plant.GCThreshold) {
+		threshold = int64(m.now())
+	}
 	if threshold <= m.collected.Load() || !m.dirty.Swap(false) {
 		return nil
 	}

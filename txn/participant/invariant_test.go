@@ -179,7 +179,7 @@ func TestI7Visibility(t *testing.T) {
 			return v, err
 		},
 		"follower": func(ctx context.Context, c *cluster) (string, error) {
-			req := &txnpb.BatchRequest{Kind: txnpb.Kind_READ, RangeId: 1, Keys: [][]byte{[]byte("a")}, Strong: true, FollowerOk: true}
+			req := &txnpb.BatchRequest{Kind: txnpb.Kind_READ, RangeId: 1, Keys: [][]byte{[]byte("a")}, ReadTs: int64(c.nodes[2].srv.cfg.Clock.Now().Latest), FollowerOk: true}
 			resp, err := c.nodes[2].srv.Batch(ctx, req)
 			if err != nil {
 				return "", err

@@ -13,6 +13,7 @@ import (
 	"github.com/meridian-db/meridian/mvcc"
 	ranges "github.com/meridian-db/meridian/range"
 	"github.com/meridian-db/meridian/truetime"
+	"github.com/meridian-db/meridian/truetime/plant"
 	"github.com/meridian-db/meridian/txn/locktable"
 	"github.com/meridian-db/meridian/txn/txnpb"
 )
@@ -55,11 +56,16 @@ type Machine struct {
 	}
 	outcomePrefix []byte
 
+	tail atomic.Pointer[tail] // for readers of changes; set and dropped under mu
+
 	dirty     atomic.Bool  // something was written since the last garbage collection
 	collected atomic.Int64 // the threshold of that
 	closed    atomic.Bool
 
 	stash atomic.Pointer[locktable.Table] // locks that a split moved here, for the range's first lease
+
+	load       *ranges.Load            // nil: nobody wants to know
+	mergedInto atomic.Pointer[Machine] // set when the range has been absorbed
 }
 
 var (
@@ -150,8 +156,14 @@ func (l *leadership) abortion(at *attempt) <-chan struct{} {
 	return at.abort
 }
 
+// preloaded is what a Replica implements besides if it may have read its local keys already.
+type preloaded interface{ LocalReader() mvcc.LocalReader }
+
 func newMachine(srv *Server, rep Replica) *Machine {
 	m := &Machine{srv: srv, rep: rep, id: rep.ID()}
+	if x, ok := rep.(loaded); ok {
+		m.load = x.LoadStats()
+	}
 	m.outcomePrefix = localKey(m.id, outcomeKeys, nil)
 	m.dirty.Store(true) // for all it knows
 	m.Reset()
@@ -160,16 +172,24 @@ func newMachine(srv *Server, rep Replica) *Machine {
 
 // Reset reads the replicated state from the engine.
 func (m *Machine) Reset() {
-	state, err := loadReplicated(m.rep.Engine(), m.id)
+	local := mvcc.LocalOf(m.rep.Engine())
+	if x, ok := m.rep.(preloaded); ok {
+		local = x.LocalReader()
+	}
+	state, err := loadReplicated(local, m.id)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.leaving, m.movedLayers = nil, nil
+	m.dropTail(m.tail.Load())
 	if m.failed = err; err != nil {
 		m.srv.cfg.Logger.Error("transaction state unreadable", "range", m.id, "err", err)
 		state = &replicated{}
 		m.state = state
 		m.floor.Store(0) // no safe time either
 		return
+	}
+	if plant.On(plant.BareSnapshot) {
+		clear(state.records)
 	}
 	m.state = state
 	m.publishLayersLocked()
@@ -238,6 +258,9 @@ func (m *Machine) LeaseAcquired(lease ranges.Lease, handoff []byte) {
 func (m *Machine) restore(l *leadership) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
+	if plant.On(plant.LostPrepare) {
+		return
+	}
 	for id, rec := range m.state.records {
 		keys, spans := m.recordLocks(id, rec)
 		l.table.Restore(id, rec.cmd.age, rec.cmd.gateway, rec.cmd.token, rec.floor, partOf(&rec.cmd), keys, spans)
@@ -410,6 +433,9 @@ func (m *Machine) LeaseSettled() bool {
 func (m *Machine) Close() {
 	m.closed.Store(true)
 	m.LeaseLost()
+	m.mu.Lock()
+	m.dropTail(m.tail.Load())
+	m.mu.Unlock()
 	m.srv.remove(m)
 }
 
@@ -613,7 +639,7 @@ func (l *leadership) startLogging(at *attempt) error {
 // Past the horizon "no record" says nothing, except to a participant (see from_participant).
 func (m *Machine) knownOutcome(ctx context.Context, commit CommitID, forParticipant bool, resp *txnpb.BatchResponse) (bool, error) {
 	outcome, ts, err := readOutcome(m.rep.Engine(), m.id, commit)
-	if err != nil {
+	if err != nil || plant.On(plant.DoubleApply) {
 		return false, err
 	}
 	switch outcome {

@@ -19,6 +19,8 @@ type metrics struct {
 	lockWait, commitWait              prometheus.Histogram
 	readsLeader, readsFollower        prometheus.Counter
 	readsLocking, stagedBytes, pieces prometheus.Counter
+	diffs                             prometheus.Counter
+	programRows                       prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -55,12 +57,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		readsFollower: read("follower"),
 		readsLocking:  read("locking"),
 		stagedBytes:   counter("staged_bytes_total", "Bytes staged by large transactions.", nil),
+		diffs:         counter("diffs_total", "Changes of rows answered to change feeds.", nil),
+		programRows:   counter("program_rows_total", "Rows that filters and aggregates were run over beside the data.", nil),
 		pieces:        counter("large_pieces_total", "Pieces in which the writes of large commits were moved.", nil),
 	}
 	if reg != nil {
 		reg.MustRegister(m.lockWaits, m.wounds, m.expired, m.commitOne, m.decide, m.prepares, m.preparesRO,
 			m.aborts, m.recoveries, m.lockWait, m.commitWait, m.readsLeader, m.readsFollower, m.readsLocking,
-			m.stagedBytes, m.pieces)
+			m.stagedBytes, m.pieces, m.diffs, m.programRows)
 	}
 	return m
 }

@@ -3,10 +3,12 @@ package participant
 import (
 	"bytes"
 	"context"
+	"time"
 
 	"github.com/meridian-db/meridian/mvcc"
 	ranges "github.com/meridian-db/meridian/range"
 	"github.com/meridian-db/meridian/truetime"
+	"github.com/meridian-db/meridian/truetime/plant"
 	"github.com/meridian-db/meridian/txn/locktable"
 	"github.com/meridian-db/meridian/txn/txnpb"
 )
@@ -54,9 +56,11 @@ func (m *Machine) read(ctx context.Context, req *txnpb.BatchRequest, resp *txnpb
 			return err
 		}
 		if ts == 0 {
-			ts = m.now()
+			if ts = m.now(); ts > m.rep.SafeTime() && smallRead(req) {
+				return err // the leader's answer is as quick as its word that this one may answer
+			}
 		}
-		if err := m.rep.WaitSafe(ctx, ts); err != nil {
+		if err := m.waitSafe(ctx, ts); err != nil {
 			return err
 		}
 		resp.Follower = true
@@ -70,6 +74,29 @@ func (m *Machine) read(ctx context.Context, req *txnpb.BatchRequest, resp *txnpb
 		return err
 	}
 	return m.readAt(ctx, req, resp, ts)
+}
+
+// followerPatience bounds how long a replica that does not lead waits until it may answer: one that lags, or is cut
+// off, sends readers on to the leader.
+const followerPatience = time.Second
+
+func (m *Machine) waitSafe(ctx context.Context, ts truetime.Timestamp) error {
+	if ts <= m.rep.SafeTime() {
+		return nil
+	}
+	wctx, cancel := context.WithTimeout(ctx, followerPatience)
+	defer cancel()
+	err := m.rep.WaitSafe(wctx, ts)
+	if err != nil && ctx.Err() == nil && wctx.Err() != nil {
+		return m.notLeader()
+	}
+	return err
+}
+
+// smallRead reports whether a read is a whole transaction and is going to be answered with little. The gateway
+// routes it by the same rule.
+func smallRead(req *txnpb.BatchRequest) bool {
+	return req.Strong && (len(req.SpanStarts) == 0 || req.MaxRows > 0 && req.MaxRows <= 100)
 }
 
 // strongTimestamp chooses the timestamp of a strong read on the leader. LastTS will do when nothing that
@@ -161,7 +188,7 @@ func (m *Machine) readSafe(ctx context.Context, req *txnpb.BatchRequest, resp *t
 		return err
 	}
 	seen := min(ts, truetime.Timestamp(m.newest.Load()))
-	if clock := m.srv.cfg.Clock; seen > 0 && !m.srv.cfg.TestNoCommitWait && !clock.Now().After(seen) {
+	if clock := m.srv.cfg.Clock; seen > 0 && !m.srv.cfg.TestNoCommitWait && !m.srv.cfg.TestReadEarly && !clock.Now().After(seen) {
 		return clock.WaitAfter(ctx, seen)
 	}
 	return nil
@@ -178,6 +205,9 @@ func (m *Machine) readAt(ctx context.Context, req *txnpb.BatchRequest, resp *txn
 	view := m.view(req)
 	if err := m.readPoints(req, resp, ts, view); err != nil {
 		return err
+	}
+	if req.Changes {
+		return m.readChanges(ctx, req, resp, ts, view)
 	}
 	left := newPageLimit(req)
 	left.keep = len(req.SpanStarts) > 1
@@ -286,6 +316,12 @@ func (m *Machine) scanRows(ctx context.Context, req *txnpb.BatchRequest, resp *t
 			return 0, span.End, nil
 		}
 		return 0, span.Start, nil
+	}
+	if len(req.Program) > 0 && !keysOnly && len(req.SpanStarts) == 1 {
+		rows, resume, ok, err := m.scanProgram(ctx, req, resp, left, span, ts, view)
+		if ok || err != nil {
+			return rows, resume, err
+		}
 	}
 	s := left.sc
 	if s != nil {
@@ -431,12 +467,15 @@ func (m *Machine) lockSpan(ctx context.Context, lk *locking, left *pageLimit, sp
 		}
 		return 0, span.Start, nil
 	}
+	if plant.On(plant.Phantom) {
+		return m.lockRows(ctx, lk, left, span, mode)
+	}
 	locked := span
 	// Without a limit on rows the gateway is going to read all of it, page by page: it is locked whole.
 	if req.MaxRows > 0 {
 		var scratch txnpb.BatchResponse
 		look := *left
-		_, resume, err := m.scanRows(ctx, req, &scratch, &look, span, truetime.MaxTimestamp, true, m.view(req))
+		_, resume, err := m.scanRows(ctx, req, &scratch, &look, span, truetime.MaxTimestamp, len(req.Program) == 0, m.view(req))
 		if err != nil {
 			return 0, nil, err
 		}

@@ -20,7 +20,9 @@ const (
 	layerKeys    = "tl" // + txn id: a committed one, whose writes have not all been moved (layer)
 	decisionKeys = "td" // + commit id: a decision its participants have yet to hear (command, cmdDecide)
 	outcomeKeys  = "to" // + commit id: the outcome of a commit attempt
-	horizonKey   = "th" // outcomes of attempts begun up to this timestamp are gone
+	// + commit id: one that a range has decided which this one, or one that this was split from, has absorbed.
+	inheritedKeys = "ti"
+	horizonKey    = "th" // outcomes of attempts begun up to this timestamp are gone
 )
 
 func localKey(id ranges.RangeID, prefix string, suffix []byte) []byte {
@@ -147,6 +149,9 @@ func (id CommitID) time() truetime.Timestamp {
 // readOutcome returns the recorded outcome of a commit attempt, OUTCOME_UNKNOWN when there is none.
 func readOutcome(r mvcc.Reader, id ranges.RangeID, commit CommitID) (txnpb.Outcome, truetime.Timestamp, error) {
 	v, found, err := mvcc.GetLocal(r, localKey(id, outcomeKeys, commit[:]))
+	if err == nil && !found {
+		v, found, err = mvcc.GetLocal(r, localKey(id, inheritedKeys, commit[:]))
+	}
 	if err != nil || !found {
 		return txnpb.Outcome_OUTCOME_UNKNOWN, 0, err
 	}
@@ -171,7 +176,7 @@ type replicated struct {
 	threshold truetime.Timestamp
 }
 
-func loadReplicated(r mvcc.Reader, id ranges.RangeID) (*replicated, error) {
+func loadReplicated(r mvcc.LocalReader, id ranges.RangeID) (*replicated, error) {
 	s := &replicated{
 		records:   make(map[TxnID]*record),
 		staged:    make(map[TxnID]*stagedTxn),
@@ -180,7 +185,7 @@ func loadReplicated(r mvcc.Reader, id ranges.RangeID) (*replicated, error) {
 	}
 	scan := func(prefix string, fn func(id [16]byte, v []byte) error) error {
 		start := localKey(id, prefix, nil)
-		return mvcc.ScanLocal(r, start, mvcc.PrefixEnd(start), func(k, v []byte) error {
+		return r.ScanLocal(start, mvcc.PrefixEnd(start), func(k, v []byte) error {
 			if len(k) != len(start)+16 {
 				return fmt.Errorf("%w: key %x", errCommand, k)
 			}
@@ -232,11 +237,11 @@ func loadReplicated(r mvcc.Reader, id ranges.RangeID) (*replicated, error) {
 	if err != nil {
 		return nil, err
 	}
-	if v, found, err := mvcc.GetLocal(r, localKey(id, horizonKey, nil)); err != nil {
+	if v, found, err := r.GetLocal(localKey(id, horizonKey, nil)); err != nil {
 		return nil, err
 	} else if found && len(v) == 8 {
 		s.horizon = truetime.Timestamp(binary.BigEndian.Uint64(v))
 	}
-	s.threshold, err = mvcc.GCThreshold(r, uint64(id))
+	s.threshold, err = mvcc.LocalGCThreshold(r, uint64(id))
 	return s, err
 }

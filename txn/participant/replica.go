@@ -27,6 +27,7 @@ type Replica interface {
 	BumpFloor(ts truetime.Timestamp) error
 	WaitSafe(ctx context.Context, ts truetime.Timestamp) error
 	Propose(ctx context.Context, p ranges.Proposal) (Pending, error)
+	CountRequest(gateway ranges.NodeID)
 }
 
 // Pending is a proposal on its way (*ranges.Pending).

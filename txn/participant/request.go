@@ -6,6 +6,7 @@ import (
 	"github.com/meridian-db/meridian/mvcc"
 	ranges "github.com/meridian-db/meridian/range"
 	"github.com/meridian-db/meridian/truetime"
+	"github.com/meridian-db/meridian/truetime/plant"
 	"github.com/meridian-db/meridian/txn/locktable"
 	"github.com/meridian-db/meridian/txn/txnpb"
 )
@@ -25,7 +26,7 @@ func check(req *txnpb.BatchRequest) error {
 			return invalid("commit id of %d bytes", n)
 		}
 	}
-	if req.Kind != txnpb.Kind_QUERY && len(req.TxnId) == 0 && (req.Kind != txnpb.Kind_READ || req.Lock != 0) {
+	if req.Kind != txnpb.Kind_QUERY && req.Kind != txnpb.Kind_DIFF && len(req.TxnId) == 0 && (req.Kind != txnpb.Kind_READ || req.Lock != 0) {
 		return invalid("%s without transaction id", req.Kind)
 	}
 	if len(req.SpanStarts) != len(req.SpanEnds) {
@@ -46,6 +47,12 @@ func check(req *txnpb.BatchRequest) error {
 	}
 	if req.LockScope < 0 || req.LockScope > txnpb.LockScope_LOCK_ONLY || req.LockScope == txnpb.LockScope_LOCK_ONLY && req.Wait == txnpb.WaitPolicy_WAIT_SKIP {
 		return invalid("unknown lock scope, or one that cannot skip")
+	}
+	if req.Changes && (req.Kind != txnpb.Kind_READ || req.Lock != 0 || len(req.Keys) > 0 || len(req.SpanStarts) != 1 || req.Reverse) {
+		return invalid("changes are read of one span, forwards and without a lock")
+	}
+	if req.ChangesAfter < 0 || req.ResumeBelow < 0 {
+		return invalid("negative timestamp")
 	}
 	if req.ReadTs < 0 || req.MinTs < 0 || req.MaxTs < 0 || req.CommitTs < 0 || req.ConflictTs < 0 || req.StageSeq < 0 {
 		return invalid("negative timestamp")
@@ -81,6 +88,9 @@ func check(req *txnpb.BatchRequest) error {
 
 // contains checks that every key and span of req lies in the range.
 func contains(d *ranges.Descriptor, req *txnpb.BatchRequest) bool {
+	if plant.On(plant.StaleRoute) {
+		return true
+	}
 	for _, k := range req.Keys {
 		if !d.Contains(k) {
 			return false
@@ -134,11 +144,13 @@ func targetsOf(req *txnpb.BatchRequest) []target {
 
 // begin finds or makes the transaction's lock table entry. Unpin must follow.
 func (l *leadership) begin(req *txnpb.BatchRequest, resp *txnpb.BatchResponse) (*locktable.Txn, error) {
-	x, err := l.table.Begin(TxnID(req.TxnId), req.Age, req.Gateway, req.LockEpoch)
+	x, err := l.table.Begin(TxnID(req.TxnId), req.Age, req.Gateway, req.LockEpoch, req.AbsorbedLockEpochs...)
 	if err != nil {
 		return nil, err
 	}
-	resp.LockEpoch = x.Token
+	if resp.LockEpoch = req.LockEpoch; resp.LockEpoch == 0 {
+		resp.LockEpoch = x.Token
+	}
 	return x, nil
 }
 

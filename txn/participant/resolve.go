@@ -18,6 +18,9 @@ func (m *Machine) resolve(ctx context.Context, req *txnpb.BatchRequest, resp *tx
 	if err != nil {
 		return err
 	}
+	if !contains(m.rep.Desc(), req) {
+		return errMismatch // not the successor of the range that was meant
+	}
 	if req.Outcome != txnpb.Outcome_OUTCOME_COMMITTED && req.Outcome != txnpb.Outcome_OUTCOME_ABORTED {
 		return invalid("RESOLVE without outcome")
 	}
@@ -130,6 +133,9 @@ func (m *Machine) query(ctx context.Context, req *txnpb.BatchRequest, resp *txnp
 	l, err := m.leader()
 	if err != nil {
 		return err
+	}
+	if !contains(m.rep.Desc(), req) {
+		return errMismatch // not the successor of the range that was meant
 	}
 	commit := CommitID(req.CommitId)
 	if req.AbortIfUndecided {

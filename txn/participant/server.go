@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,6 +15,8 @@ import (
 
 	ranges "github.com/meridian-db/meridian/range"
 	"github.com/meridian-db/meridian/truetime"
+	"github.com/meridian-db/meridian/truetime/plant"
+	"github.com/meridian-db/meridian/txn/kv"
 	"github.com/meridian-db/meridian/txn/locktable"
 	"github.com/meridian-db/meridian/txn/txnpb"
 )
@@ -28,6 +31,8 @@ type Config struct {
 	Logger  *slog.Logger          // Default: discards.
 	Tracer  trace.Tracer          // Default: none.
 	Metrics prometheus.Registerer // Default: none.
+	// Programs runs what reads bring along over the data. Default: nothing is run, rows are answered as they are.
+	Programs kv.Programs
 
 	// SweepInterval is how often lock tables look for silent transactions. Default 1s.
 	SweepInterval time.Duration
@@ -49,6 +54,9 @@ type Config struct {
 	OutcomeRetention time.Duration
 	// GCTTL is how long old versions are kept. Default 1h; negative: for ever.
 	GCTTL time.Duration
+	// Protected says how far the GC threshold of a range may be raised that is to be raised to threshold; zero: not at
+	// all. Default: nothing is protected.
+	Protected func(ctx context.Context, start, end []byte, threshold truetime.Timestamp) truetime.Timestamp
 	// GCInterval is how often a range collects garbage and trims outcomes. Default 1m.
 	GCInterval time.Duration
 	// MoveAfter is how long after a large commit its writes begin to be moved to their commit timestamp. Its deletions
@@ -56,8 +64,10 @@ type Config struct {
 	MoveAfter time.Duration
 
 	// The following break the protocol on purpose, for tests that must then see an anomaly.
-	TestNoCommitWait bool // I7: release locks and answer without waiting out the commit timestamp
-	TestReleaseEarly bool // strict two-phase locking: shared locks go as soon as the read is done
+	TestNoCommitWait  bool // I7: release locks and answer without waiting out the commit timestamp
+	TestReadEarly     bool // I7: answer reads at safe time without waiting until what they saw has certainly passed
+	TestFeedUnsettled bool // answer DIFF without waiting for what may still be committed, prepared transactions included
+	TestReleaseEarly  bool // strict two-phase locking: shared locks go as soon as the read is done
 }
 
 // Server holds the machines of one store and dispatches requests to them. Its goroutines, one that sweeps
@@ -71,8 +81,14 @@ type Server struct {
 
 	mu       sync.RWMutex
 	machines map[ranges.RangeID]*Machine
-	closed   bool
-	router   Router
+	merged   struct { // ranges absorbed lately, and by whom
+		by    map[ranges.RangeID]ranges.RangeID
+		order []ranges.RangeID
+	}
+	closed bool
+	router Router
+
+	tailBytes atomic.Int64 // held by the tails of all machines
 
 	lostMu sync.Mutex
 	lost   map[TxnID]int64 // wounded and expired transactions, with the sweep that forgets them
@@ -90,6 +106,8 @@ func NewServer(cfg Config) (*Server, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	cfg.TestNoCommitWait = cfg.TestNoCommitWait || plant.On(plant.NoCommitWait)
+	cfg.TestReleaseEarly = cfg.TestReleaseEarly || plant.On(plant.EarlyRelease)
 	cfg.SweepInterval = cmp.Or(cfg.SweepInterval, time.Second)
 	cfg.Silence = cmp.Or(cfg.Silence, 5)
 	cfg.WoundPatience = cmp.Or(cfg.WoundPatience, time.Second)
@@ -144,6 +162,9 @@ func (s *Server) remove(m *Machine) {
 	defer s.mu.Unlock()
 	if s.machines[m.id] == m {
 		delete(s.machines, m.id)
+		if m.mergedInto.Load() != nil {
+			s.noteMerged(m)
+		}
 	}
 }
 
@@ -234,12 +255,23 @@ func (s *Server) Batch(ctx context.Context, req *txnpb.BatchRequest) (*txnpb.Bat
 	}
 	m := s.enter(ranges.RangeID(req.RangeId))
 	if m == nil {
-		resp.Error = txnpb.ErrorCode_RANGE_NOT_FOUND
+		if into := s.absorbedBy(ranges.RangeID(req.RangeId)); into != nil {
+			resp.Error, resp.ErrorMessage = txnpb.ErrorCode_RANGE_MISMATCH, "the range was merged"
+			into.describe(resp)
+		} else {
+			resp.Error = txnpb.ErrorCode_RANGE_NOT_FOUND
+		}
 		return resp, nil
 	}
 	defer s.tasks.Done()
 	span := s.startSpan(&ctx, req)
 	err := m.serve(ctx, req, resp)
+	if err == nil && resp.Error == txnpb.ErrorCode_OK {
+		m.note(req, resp)
+		if m.lead.Load() != nil {
+			m.rep.CountRequest(ranges.NodeID(req.Gateway))
+		}
+	}
 	if err == nil && resp.Error == txnpb.ErrorCode_OK && req.DescGeneration != 0 &&
 		uint64(req.DescGeneration) < m.rep.Desc().Generation {
 		m.describe(resp)
@@ -268,6 +300,8 @@ func (m *Machine) dispatch(ctx context.Context, req *txnpb.BatchRequest, resp *t
 	switch req.Kind {
 	case txnpb.Kind_READ:
 		return m.read(ctx, req, resp)
+	case txnpb.Kind_DIFF:
+		return m.diff(ctx, req, resp)
 	case txnpb.Kind_STAGE:
 		return m.stage(ctx, req, resp)
 	case txnpb.Kind_COMMIT_ONE, txnpb.Kind_DECIDE:
@@ -345,6 +379,7 @@ func (s *Server) sweepLoop() {
 func (s *Server) sweep() {
 	s.lostMu.Lock()
 	s.sweeps++
+	idleTails := s.sweeps%tailSweeps == 0
 	for id, until := range s.lost {
 		if until < s.sweeps {
 			delete(s.lost, id)
@@ -352,6 +387,9 @@ func (s *Server) sweep() {
 	}
 	s.lostMu.Unlock()
 	for _, m := range s.all() {
+		if idleTails {
+			m.sweepTail()
+		}
 		m.sweep()
 	}
 }

@@ -16,28 +16,7 @@ import (
 // Prepares are blocked first and alone, as their end depends on other ranges, which may be splitting too
 // and need to get their decisions through here.
 func (m *Machine) PrepareSplit(ctx context.Context, _ []byte) (release func(), err error) {
-	l, err := m.leader()
-	if err != nil {
-		return nil, err
-	}
-	l.mu.Lock()
-	if l.blocked != gateOpen {
-		l.mu.Unlock()
-		return nil, ranges.ErrNotReady
-	}
-	l.liftLocked(gatePrepares)
-	l.mu.Unlock()
-	release = func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.liftLocked(gateOpen)
-	}
-	quiet := func() bool {
-		m.mu.RLock()
-		defer m.mu.RUnlock()
-		return len(m.state.records)+len(m.leaving) == 0
-	}
-	err = l.waitIdle(ctx, func() bool { return quiet() && l.table.Prepared() == 0 })
+	l, release, err := m.holdPrepares(ctx)
 	if err == nil {
 		l.mu.Lock()
 		l.liftLocked(gateAll)
@@ -52,6 +31,32 @@ func (m *Machine) PrepareSplit(ctx context.Context, _ []byte) (release func(), e
 		return nil, err
 	}
 	return release, nil
+}
+
+// holdPrepares blocks new prepares until release, which is never nil, and waits until no transaction is prepared here.
+func (m *Machine) holdPrepares(ctx context.Context) (l *leadership, release func(), err error) {
+	l, err = m.leader()
+	if err != nil {
+		return nil, func() {}, err
+	}
+	l.mu.Lock()
+	if l.blocked != gateOpen {
+		l.mu.Unlock()
+		return nil, func() {}, ranges.ErrNotReady
+	}
+	l.liftLocked(gatePrepares)
+	l.mu.Unlock()
+	release = func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.liftLocked(gateOpen)
+	}
+	quiet := func() bool {
+		m.mu.RLock()
+		defer m.mu.RUnlock()
+		return len(m.state.records)+len(m.leaving) == 0
+	}
+	return l, release, l.waitIdle(ctx, func() bool { return quiet() && l.table.Prepared() == 0 })
 }
 
 // SplitState gives the right-hand range what it starts with of the left: the GC threshold, the outcome horizon, and
@@ -74,7 +79,13 @@ func (m *Machine) SplitState(b *mvcc.Batch, _ []byte, right ranges.RangeID) erro
 	for id, l := range m.state.layers {
 		b.PutLocal(localKey(right, layerKeys, id[:]), encodeLayer(&l.Layer, 0, 0, 0))
 	}
-	return nil
+	// Who asks for an outcome that a merge has brought here names the first key of the range that decided it, which may
+	// lie on either side.
+	start := localKey(m.id, inheritedKeys, nil)
+	return mvcc.ScanLocal(m.rep.Engine(), start, mvcc.PrefixEnd(start), func(k, v []byte) error {
+		b.PutLocal(localKey(right, inheritedKeys, k[len(start):]), v)
+		return nil
+	})
 }
 
 // Split moves the locks at and above key to the right-hand machine, which has found what SplitState gave it.

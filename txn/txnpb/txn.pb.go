@@ -42,7 +42,7 @@ const (
 	// lock = LOCK_NONE: a snapshot. Either read_ts is set, or strong asks the leader to choose the timestamp
 	// (LastTS when nothing in flight conflicts, else TT.now().latest) and answer it in read_ts. A
 	// follower serves read_ts <= safe time when follower_ok is set; with strong or a newer read_ts it
-	// first asks its leader to close that timestamp. When txn_id is set the transaction's own staged
+	// first asks its leader to close that timestamp, unless strong asks for so little that the leader may as well answer. When txn_id is set the transaction's own staged
 	// writes are merged in.
 	//
 	// lock = LOCK_SHARED or LOCK_EXCLUSIVE: takes the locks first and reads the newest data. Points are
@@ -95,6 +95,12 @@ const (
 	// wait for each other in a circle. Without range_ids it asks what txn_id was last reported to wait for:
 	// the answer has its age in txn_age and those transactions in wait_txn_ids and wait_gateways.
 	Kind_WAITS Kind = 11
+	// DIFF answers what each commit has done to span_starts[0] to span_ends[0] with min_ts < commit timestamp <= max_ts,
+	// once nothing at or below max_ts can be committed there any more. Any replica may answer when follower_ok is set. The
+	// answer has row_keys, row_ts, row_kinds and row_values in the order of keys, for one key in that of
+	// timestamps, with previous also row_previous, and resume_keys[0] when max_bytes ended it. BELOW_GC when min_ts is below
+	// the garbage collection threshold: what was overwritten since may be gone.
+	Kind_DIFF Kind = 20
 )
 
 // Enum value maps for Kind.
@@ -112,6 +118,7 @@ var (
 		9:  "QUERY",
 		10: "SAFE_TIME",
 		11: "WAITS",
+		20: "DIFF",
 	}
 	Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED": 0,
@@ -126,6 +133,7 @@ var (
 		"QUERY":            9,
 		"SAFE_TIME":        10,
 		"WAITS":            11,
+		"DIFF":             20,
 	}
 )
 
@@ -555,6 +563,9 @@ type BatchRequest struct {
 	// entry has gone, or was made anew, the answer is LOCK_LOST or WOUNDED. A gateway that gets two
 	// different tokens from one range has lost a lock and must abort.
 	LockEpoch int64 `protobuf:"varint,7,opt,name=lock_epoch,json=lockEpoch,proto3" json:"lock_epoch,omitempty"`
+	// STAGE, COMMIT_ONE, PREPARE, DECIDE: the tokens that ranges gave which this one has absorbed. The entry must hold the
+	// locks of all of them.
+	AbsorbedLockEpochs []int64 `protobuf:"varint,70,rep,packed,name=absorbed_lock_epochs,json=absorbedLockEpochs,proto3" json:"absorbed_lock_epochs,omitempty"`
 	// READ. Point keys are answered in the order given.
 	Keys        [][]byte   `protobuf:"bytes,8,rep,name=keys,proto3" json:"keys,omitempty"`
 	SpanStarts  [][]byte   `protobuf:"bytes,9,rep,name=span_starts,json=spanStarts,proto3" json:"span_starts,omitempty"`
@@ -605,8 +616,21 @@ type BatchRequest struct {
 	// READ with txn_id, COMMIT_ONE, PREPARE, DECIDE: staged writes with ignore_from[i] <= seq <
 	// ignore_to[i] do not exist (they were rolled back to a savepoint). Staged writes count before the
 	// writes of the commit request itself: on the same key the latter win.
-	IgnoreFrom    []int64 `protobuf:"varint,40,rep,packed,name=ignore_from,json=ignoreFrom,proto3" json:"ignore_from,omitempty"`
-	IgnoreTo      []int64 `protobuf:"varint,41,rep,packed,name=ignore_to,json=ignoreTo,proto3" json:"ignore_to,omitempty"`
+	IgnoreFrom []int64 `protobuf:"varint,40,rep,packed,name=ignore_from,json=ignoreFrom,proto3" json:"ignore_from,omitempty"`
+	IgnoreTo   []int64 `protobuf:"varint,41,rep,packed,name=ignore_to,json=ignoreTo,proto3" json:"ignore_to,omitempty"`
+	// READ without a lock, of spans: not the newest versions but what was written above changes_after and at or below
+	// read_ts, deletions included: of each key the newest such version, with all_versions all of them, the newest first.
+	// resume_below, when set, leaves out versions of the first span's first key at or above it. BELOW_GC when deletions
+	// above changes_after may have been collected.
+	Changes      bool  `protobuf:"varint,44,opt,name=changes,proto3" json:"changes,omitempty"`
+	ChangesAfter int64 `protobuf:"varint,45,opt,name=changes_after,json=changesAfter,proto3" json:"changes_after,omitempty"`
+	AllVersions  bool  `protobuf:"varint,46,opt,name=all_versions,json=allVersions,proto3" json:"all_versions,omitempty"`
+	ResumeBelow  int64 `protobuf:"varint,47,opt,name=resume_below,json=resumeBelow,proto3" json:"resume_below,omitempty"`
+	// DIFF: answer what the rows were before.
+	Previous bool `protobuf:"varint,60,opt,name=previous,proto3" json:"previous,omitempty"`
+	// program, in a READ of one span, is to be run over the span's pairs where they are (kv.Programs). Who cannot run
+	// it, or not to its end, answers the pairs themselves: computed says which. max_rows counts what comes of it.
+	Program       []byte `protobuf:"bytes,50,opt,name=program,proto3" json:"program,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -688,6 +712,13 @@ func (x *BatchRequest) GetLockEpoch() int64 {
 		return x.LockEpoch
 	}
 	return 0
+}
+
+func (x *BatchRequest) GetAbsorbedLockEpochs() []int64 {
+	if x != nil {
+		return x.AbsorbedLockEpochs
+	}
+	return nil
 }
 
 func (x *BatchRequest) GetKeys() [][]byte {
@@ -942,6 +973,48 @@ func (x *BatchRequest) GetIgnoreTo() []int64 {
 	return nil
 }
 
+func (x *BatchRequest) GetChanges() bool {
+	if x != nil {
+		return x.Changes
+	}
+	return false
+}
+
+func (x *BatchRequest) GetChangesAfter() int64 {
+	if x != nil {
+		return x.ChangesAfter
+	}
+	return 0
+}
+
+func (x *BatchRequest) GetAllVersions() bool {
+	if x != nil {
+		return x.AllVersions
+	}
+	return false
+}
+
+func (x *BatchRequest) GetResumeBelow() int64 {
+	if x != nil {
+		return x.ResumeBelow
+	}
+	return 0
+}
+
+func (x *BatchRequest) GetPrevious() bool {
+	if x != nil {
+		return x.Previous
+	}
+	return false
+}
+
+func (x *BatchRequest) GetProgram() []byte {
+	if x != nil {
+		return x.Program
+	}
+	return nil
+}
+
 type BatchResponse struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
 	Error        ErrorCode              `protobuf:"varint,1,opt,name=error,proto3,enum=meridian.txn.ErrorCode" json:"error,omitempty"`
@@ -963,6 +1036,11 @@ type BatchResponse struct {
 	RowValues  [][]byte `protobuf:"bytes,11,rep,name=row_values,json=rowValues,proto3" json:"row_values,omitempty"`
 	SpanRows   []int64  `protobuf:"varint,12,rep,packed,name=span_rows,json=spanRows,proto3" json:"span_rows,omitempty"`
 	ResumeKeys [][]byte `protobuf:"bytes,13,rep,name=resume_keys,json=resumeKeys,proto3" json:"resume_keys,omitempty"`
+	// READ with changes: timestamp of each row, and a byte for each, 1 for a deletion. A page may end within the versions
+	// of the resume key: resume_below is then the least timestamp that was answered of it.
+	RowTs       []int64 `protobuf:"varint,29,rep,packed,name=row_ts,json=rowTs,proto3" json:"row_ts,omitempty"`
+	RowDeleted  []byte  `protobuf:"bytes,30,opt,name=row_deleted,json=rowDeleted,proto3" json:"row_deleted,omitempty"`
+	ResumeBelow int64   `protobuf:"varint,31,opt,name=resume_below,json=resumeBelow,proto3" json:"resume_below,omitempty"`
 	// read_ts is the timestamp of a snapshot read.
 	ReadTs   int64 `protobuf:"varint,14,opt,name=read_ts,json=readTs,proto3" json:"read_ts,omitempty"`
 	Follower bool  `protobuf:"varint,15,opt,name=follower,proto3" json:"follower,omitempty"` // answered by a follower from its own state
@@ -980,9 +1058,14 @@ type BatchResponse struct {
 	WaitTxnIds   [][]byte `protobuf:"bytes,27,rep,name=wait_txn_ids,json=waitTxnIds,proto3" json:"wait_txn_ids,omitempty"`
 	WaitGateways []int32  `protobuf:"varint,28,rep,packed,name=wait_gateways,json=waitGateways,proto3" json:"wait_gateways,omitempty"`
 	// Where the time went, nanoseconds.
-	LockWait      int64 `protobuf:"varint,23,opt,name=lock_wait,json=lockWait,proto3" json:"lock_wait,omitempty"`
-	Replication   int64 `protobuf:"varint,24,opt,name=replication,proto3" json:"replication,omitempty"`
-	CommitWait    int64 `protobuf:"varint,25,opt,name=commit_wait,json=commitWait,proto3" json:"commit_wait,omitempty"` // the part left after replication
+	LockWait    int64 `protobuf:"varint,23,opt,name=lock_wait,json=lockWait,proto3" json:"lock_wait,omitempty"`
+	Replication int64 `protobuf:"varint,24,opt,name=replication,proto3" json:"replication,omitempty"`
+	CommitWait  int64 `protobuf:"varint,25,opt,name=commit_wait,json=commitWait,proto3" json:"commit_wait,omitempty"` // the part left after replication
+	// DIFF, with row_ts. Bits of row_kinds: 1 the row exists at row_ts, 2 it existed right below.
+	RowKinds      []byte   `protobuf:"bytes,61,opt,name=row_kinds,json=rowKinds,proto3" json:"row_kinds,omitempty"`
+	RowPrevious   [][]byte `protobuf:"bytes,62,rep,name=row_previous,json=rowPrevious,proto3" json:"row_previous,omitempty"`
+	Computed      bool     `protobuf:"varint,50,opt,name=computed,proto3" json:"computed,omitempty"`                          // READ: the pairs are what the request's program made of those of the span
+	RowsScanned   int64    `protobuf:"varint,51,opt,name=rows_scanned,json=rowsScanned,proto3" json:"rows_scanned,omitempty"` // READ: the pairs it was run over
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1108,6 +1191,27 @@ func (x *BatchResponse) GetResumeKeys() [][]byte {
 	return nil
 }
 
+func (x *BatchResponse) GetRowTs() []int64 {
+	if x != nil {
+		return x.RowTs
+	}
+	return nil
+}
+
+func (x *BatchResponse) GetRowDeleted() []byte {
+	if x != nil {
+		return x.RowDeleted
+	}
+	return nil
+}
+
+func (x *BatchResponse) GetResumeBelow() int64 {
+	if x != nil {
+		return x.ResumeBelow
+	}
+	return 0
+}
+
 func (x *BatchResponse) GetReadTs() int64 {
 	if x != nil {
 		return x.ReadTs
@@ -1213,11 +1317,39 @@ func (x *BatchResponse) GetCommitWait() int64 {
 	return 0
 }
 
+func (x *BatchResponse) GetRowKinds() []byte {
+	if x != nil {
+		return x.RowKinds
+	}
+	return nil
+}
+
+func (x *BatchResponse) GetRowPrevious() [][]byte {
+	if x != nil {
+		return x.RowPrevious
+	}
+	return nil
+}
+
+func (x *BatchResponse) GetComputed() bool {
+	if x != nil {
+		return x.Computed
+	}
+	return false
+}
+
+func (x *BatchResponse) GetRowsScanned() int64 {
+	if x != nil {
+		return x.RowsScanned
+	}
+	return 0
+}
+
 var File_txn_proto protoreflect.FileDescriptor
 
 const file_txn_proto_rawDesc = "" +
 	"\n" +
-	"\ttxn.proto\x12\fmeridian.txn\"\xae\v\n" +
+	"\ttxn.proto\x12\fmeridian.txn\"\x9b\r\n" +
 	"\fBatchRequest\x12&\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x12.meridian.txn.KindR\x04kind\x12\x19\n" +
 	"\brange_id\x18\x02 \x01(\x03R\arangeId\x12'\n" +
@@ -1226,7 +1358,8 @@ const file_txn_proto_rawDesc = "" +
 	"\x03age\x18\x05 \x01(\x03R\x03age\x12\x18\n" +
 	"\agateway\x18\x06 \x01(\x05R\agateway\x12\x1d\n" +
 	"\n" +
-	"lock_epoch\x18\a \x01(\x03R\tlockEpoch\x12\x12\n" +
+	"lock_epoch\x18\a \x01(\x03R\tlockEpoch\x120\n" +
+	"\x14absorbed_lock_epochs\x18F \x03(\x03R\x12absorbedLockEpochs\x12\x12\n" +
 	"\x04keys\x18\b \x03(\fR\x04keys\x12\x1f\n" +
 	"\vspan_starts\x18\t \x03(\fR\n" +
 	"spanStarts\x12\x1b\n" +
@@ -1269,7 +1402,13 @@ const file_txn_proto_rawDesc = "" +
 	"\tstage_seq\x18' \x01(\x03R\bstageSeq\x12\x1f\n" +
 	"\vignore_from\x18( \x03(\x03R\n" +
 	"ignoreFrom\x12\x1b\n" +
-	"\tignore_to\x18) \x03(\x03R\bignoreTo\"\x98\a\n" +
+	"\tignore_to\x18) \x03(\x03R\bignoreTo\x12\x18\n" +
+	"\achanges\x18, \x01(\bR\achanges\x12#\n" +
+	"\rchanges_after\x18- \x01(\x03R\fchangesAfter\x12!\n" +
+	"\fall_versions\x18. \x01(\bR\vallVersions\x12!\n" +
+	"\fresume_below\x18/ \x01(\x03R\vresumeBelow\x12\x1a\n" +
+	"\bprevious\x18< \x01(\bR\bprevious\x12\x18\n" +
+	"\aprogram\x182 \x01(\fR\aprogram\"\xf2\b\n" +
 	"\rBatchResponse\x12-\n" +
 	"\x05error\x18\x01 \x01(\x0e2\x17.meridian.txn.ErrorCodeR\x05error\x12#\n" +
 	"\rerror_message\x18\x02 \x01(\tR\ferrorMessage\x12\x1f\n" +
@@ -1288,7 +1427,11 @@ const file_txn_proto_rawDesc = "" +
 	"row_values\x18\v \x03(\fR\trowValues\x12\x1b\n" +
 	"\tspan_rows\x18\f \x03(\x03R\bspanRows\x12\x1f\n" +
 	"\vresume_keys\x18\r \x03(\fR\n" +
-	"resumeKeys\x12\x17\n" +
+	"resumeKeys\x12\x15\n" +
+	"\x06row_ts\x18\x1d \x03(\x03R\x05rowTs\x12\x1f\n" +
+	"\vrow_deleted\x18\x1e \x01(\fR\n" +
+	"rowDeleted\x12!\n" +
+	"\fresume_below\x18\x1f \x01(\x03R\vresumeBelow\x12\x17\n" +
 	"\aread_ts\x18\x0e \x01(\x03R\x06readTs\x12\x1a\n" +
 	"\bfollower\x18\x0f \x01(\bR\bfollower\x12/\n" +
 	"\aoutcome\x18\x10 \x01(\x0e2\x15.meridian.txn.OutcomeR\aoutcome\x12\x1b\n" +
@@ -1309,7 +1452,11 @@ const file_txn_proto_rawDesc = "" +
 	"\tlock_wait\x18\x17 \x01(\x03R\blockWait\x12 \n" +
 	"\vreplication\x18\x18 \x01(\x03R\vreplication\x12\x1f\n" +
 	"\vcommit_wait\x18\x19 \x01(\x03R\n" +
-	"commitWait*\xa9\x01\n" +
+	"commitWait\x12\x1b\n" +
+	"\trow_kinds\x18= \x01(\fR\browKinds\x12!\n" +
+	"\frow_previous\x18> \x03(\fR\vrowPrevious\x12\x1a\n" +
+	"\bcomputed\x182 \x01(\bR\bcomputed\x12!\n" +
+	"\frows_scanned\x183 \x01(\x03R\vrowsScanned*\xb3\x01\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04READ\x10\x01\x12\t\n" +
@@ -1325,7 +1472,8 @@ const file_txn_proto_rawDesc = "" +
 	"\x05QUERY\x10\t\x12\r\n" +
 	"\tSAFE_TIME\x10\n" +
 	"\x12\t\n" +
-	"\x05WAITS\x10\v*>\n" +
+	"\x05WAITS\x10\v\x12\b\n" +
+	"\x04DIFF\x10\x14*>\n" +
 	"\bLockMode\x12\r\n" +
 	"\tLOCK_NONE\x10\x00\x12\x0f\n" +
 	"\vLOCK_SHARED\x10\x01\x12\x12\n" +

@@ -17,12 +17,13 @@ type Network struct {
 	subnet  string // first three bytes
 	nodes   int
 	blocked map[[2]int]bool
+	lossy   map[int]bool // nodes that lose packets
 }
 
 // NewNetwork makes the bridge and the namespaces of so many nodes. Close removes them.
 func NewNetwork(nodes int) (*Network, error) {
 	id := os.Getpid() % 10000
-	n := &Network{bridge: fmt.Sprintf("mrd%d", id), subnet: fmt.Sprintf("10.%d.%d", 64+id%64, id/64%250), nodes: nodes, blocked: map[[2]int]bool{}}
+	n := &Network{bridge: fmt.Sprintf("mrd%d", id), subnet: fmt.Sprintf("10.%d.%d", 64+id%64, id/64%250), nodes: nodes, blocked: map[[2]int]bool{}, lossy: map[int]bool{}}
 	sw, port := n.bridge, n.bridge+"h"
 	steps := []string{
 		"netns add " + sw,
@@ -93,8 +94,32 @@ func (n *Network) Isolate(node int) error {
 	return nil
 }
 
+// Lose drops a share of the packets that a node and the others send each other, at random. It needs iptables(8).
+func (n *Network) Lose(node int, share float64) error {
+	for i := range n.nodes {
+		if i == node {
+			continue
+		}
+		for _, pair := range [][2]int{{node, i}, {i, node}} {
+			args := fmt.Sprintf("netns exec %s iptables -A OUTPUT -d %s -m statistic --mode random --probability %.3f -j DROP",
+				n.namespace(pair[0]), n.addr(pair[1]), share)
+			n.lossy[pair[0]] = true
+			if err := ip(args); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // Heal lets all packets through again.
 func (n *Network) Heal() error {
+	for node := range n.lossy {
+		if err := ip("netns exec " + n.namespace(node) + " iptables -F OUTPUT"); err != nil {
+			return err
+		}
+		delete(n.lossy, node)
+	}
 	for pair := range n.blocked {
 		if err := ip("-n " + n.namespace(pair[0]) + " route del blackhole " + n.addr(pair[1]) + "/32"); err != nil {
 			return err

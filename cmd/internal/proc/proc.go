@@ -28,6 +28,7 @@ type Config struct {
 	Env         []string  // Further environment, as NAME=value.
 	Certs       string    // Directory for --certs. Default: --insecure.
 	Network     *Network  // Each node in a network namespace of its own. Default: all on loopback.
+	SmallDisks  bool      // Each store on a file system of its own, in memory, that FillDisk can fill. Needs root.
 	Log         io.Writer // Progress lines; nil for none.
 }
 
@@ -49,6 +50,7 @@ type Node struct {
 	HTTPAddr string
 
 	cluster *Cluster
+	mounted bool // Store is a file system of its own
 	cmd     *exec.Cmd
 	done    chan struct{} // closed when the process has been reaped
 }
@@ -90,6 +92,12 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 		return nil, err
 	}
 	for _, n := range c.Nodes {
+		if cfg.SmallDisks {
+			if err := n.mount(); err != nil {
+				c.Close()
+				return nil, err
+			}
+		}
 		if err := n.Start(); err != nil {
 			c.Close()
 			return nil, err
@@ -273,11 +281,35 @@ func (c *Cluster) Close() {
 	for _, n := range c.Nodes {
 		n.Kill()
 	}
-	for _, cmd := range c.times {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+	for i := range c.times {
+		c.StopTimeServer(i)
 	}
 	c.times = nil
+	for _, n := range c.Nodes {
+		n.unmount()
+	}
+}
+
+// TimeServers returns how many time servers there are.
+func (c *Cluster) TimeServers() int { return len(c.times) }
+
+// StopTimeServer ends a time server, as if its host had gone.
+func (c *Cluster) StopTimeServer(i int) {
+	if cmd := c.times[i]; cmd != nil {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		c.times[i] = nil
+	}
+}
+
+// StartTimeServer starts it again where it was, with further flags, as --offset to have it lie.
+func (c *Cluster) StartTimeServer(i int, args ...string) error {
+	c.StopTimeServer(i)
+	cmd, err := c.spawn(fmt.Sprintf("time%d", i+1), -1, append([]string{"timeserver", "--listen", c.addrs[i]}, args...)...)
+	if err == nil {
+		c.times[i] = cmd
+	}
+	return err
 }
 
 // TimeSources are the addresses of the time servers, as --time-source takes them.

@@ -11,11 +11,15 @@ import (
 
 // DB is the in-memory database.
 type DB struct {
-	mu       sync.Mutex
-	released sync.Cond // broadcast whenever locks are released
-	data     *list[[]version]
-	locks    map[string]*lock
-	now      truetime.Timestamp // the newest commit; every commit and begin advances it
+	// Programs runs what scans bring along, nil leaves the pairs as they are. To be set before the first transaction.
+	Programs kv.Programs
+
+	mu        sync.Mutex
+	released  sync.Cond // broadcast whenever locks are released
+	data      *list[[]version]
+	locks     map[string]*lock
+	threshold truetime.Timestamp // of Diffs
+	now       truetime.Timestamp // the newest commit; every commit and begin advances it
 }
 
 // version is one committed value; a nil value is a tombstone. Versions of a key are in commit order.

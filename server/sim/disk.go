@@ -1,0 +1,39 @@
+package sim
+
+import (
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+)
+
+// disk is what is wrong with a node's disk. It belongs to the node, not to what the disk holds.
+type disk struct {
+	full atomic.Bool
+	slow atomic.Int64 // nanoseconds that a sync takes longer
+}
+
+// over returns fs as the node sees it.
+func (d *disk) over(fs vfs.FS) vfs.FS { return errorfs.Wrap(fs, d) }
+
+// String implements errorfs.Injector.
+func (d *disk) String() string { return "disk" }
+
+// MaybeError implements errorfs.Injector.
+func (d *disk) MaybeError(op errorfs.Op) error {
+	switch op.Kind {
+	case errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo:
+		if ns := d.slow.Load(); ns > 0 {
+			time.Sleep(time.Duration(ns))
+		}
+	case errorfs.OpCreate, errorfs.OpReuseForWrite, errorfs.OpFileWrite, errorfs.OpFileWriteAt, errorfs.OpFilePreallocate, errorfs.OpMkdirAll:
+	default:
+		return nil
+	}
+	if d.full.Load() {
+		return syscall.ENOSPC
+	}
+	return nil
+}

@@ -1,0 +1,262 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/meridian-db/meridian/txn/kv"
+)
+
+// The list-append load: transactions read whole lists and append values that are unique in the history. Whoever
+// reads a list sees in which order all that was appended to it took place.
+
+// listKey is the key of a list. Lists lie in the data range, spread over two halves of it, so that a split makes two ranges.
+func listKey(i int) []byte { return []byte{0x03, 0, 0, byte(1 + i%2), 0, 0, 0, 0, byte(i)} }
+
+// ageValues is after how many values the lists are left alone and new ones begin, so that they stay short.
+const ageValues = 400
+
+// agedKey is the key of list i of an age. Those of all ages stand together.
+func agedKey(i, age int) []byte { return append(listKey(i), byte(age>>8), byte(age)) }
+
+// allLists holds every list.
+var allLists = kv.Span{Start: []byte{0x03, 0, 0, 1}, End: []byte{0x03, 0, 0, 3}}
+
+// recorder collects the history of all clients.
+type recorder struct {
+	mu   sync.Mutex
+	ops  []Op
+	next int
+}
+
+func (h *recorder) value() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.next++
+	return h.next
+}
+
+func (h *recorder) age() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.next / ageValues
+}
+
+func (h *recorder) add(o Op) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ops = append(h.ops, o)
+}
+
+// client appends through random nodes as long as ctx lasts.
+func (l *Life) client(ctx context.Context, c *Cluster, id int, rng *rand.Rand, h *recorder, active func() bool) {
+	for ctx.Err() == nil {
+		if !active() {
+			pause(ctx, 100*time.Millisecond)
+			continue
+		}
+		core := c.Nodes()[rng.IntN(len(c.Nodes()))].Core()
+		if core == nil {
+			pause(ctx, 20*time.Millisecond)
+			continue
+		}
+		try, cancel := context.WithTimeout(ctx, 8*time.Second)
+		o, err := l.once(try, core.DB, id, rng, h)
+		cancel()
+		if err == nil || o.Unknown {
+			h.add(o)
+		}
+		switch {
+		case err != nil:
+			pause(ctx, time.Duration(rng.IntN(20))*time.Millisecond)
+		case l.Think > 0:
+			pause(ctx, time.Duration(rng.Int64N(int64(2*l.Think))))
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+// once runs one transaction: reads one to three lists, now or as they were up to four seconds ago, or appends to one
+// or two of them.
+func (l *Life) once(ctx context.Context, db kv.DB, id int, rng *rand.Rand, h *recorder) (Op, error) {
+	o := Op{Client: id, Begin: time.Now(), ReadOnly: rng.IntN(3) == 0, Reads: map[string][]int{}, Appends: map[string]int{}}
+	opt := kv.TxnOptions{ReadOnly: o.ReadOnly}
+	if o.Stale = o.ReadOnly && rng.IntN(3) == 0; o.Stale {
+		opt.Staleness = kv.Staleness{Kind: kv.ExactStaleness, Age: rng.Int64N(int64(4 * time.Second))}
+	}
+	tx, err := db.Begin(ctx, opt)
+	if err != nil {
+		return o, err
+	}
+	defer tx.Rollback(context.WithoutCancel(ctx))
+	picked, age := rng.Perm(l.Keys)[:1+rng.IntN(3)], h.age()
+	lock := kv.LockNone
+	for i, k := range picked {
+		append_ := !o.ReadOnly && (i == 0 || i == 1 && rng.IntN(2) == 0)
+		switch {
+		case append_:
+			lock = kv.LockExclusive
+		case !o.ReadOnly:
+			lock = kv.LockShared
+		}
+		key := agedKey(k, age)
+		b, err := tx.Get(ctx, key, lock, kv.WaitBlock)
+		if err != nil {
+			return o, err
+		}
+		list, err := decodeList(b)
+		if err != nil {
+			return o, err
+		}
+		o.Reads[string(key)] = list
+		if append_ {
+			v := h.value()
+			o.Appends[string(key)] = v
+			if err := tx.Put(key, encodeList(append(list, v))); err != nil {
+				return o, err
+			}
+			if l.Flush && rng.IntN(4) > 0 {
+				if err := tx.Flush(ctx); err != nil {
+					return o, err
+				}
+			}
+		}
+		if rng.IntN(4) == 0 {
+			pause(ctx, time.Duration(rng.IntN(5))*time.Millisecond)
+		}
+	}
+	if o.ReadOnly {
+		o.TS = tx.ReadTimestamp()
+	}
+	o.Commit = time.Now()
+	ts, err := tx.Commit(ctx)
+	o.End = time.Now()
+	if err != nil {
+		// Anything but a clean abort leaves the outcome open.
+		o.Unknown = !o.ReadOnly && !errors.Is(err, kv.ErrRetry)
+		return o, err
+	}
+	if !o.ReadOnly {
+		o.TS = ts
+	}
+	return o, nil
+}
+
+func encodeList(list []int) []byte {
+	var b strings.Builder
+	for _, v := range list {
+		fmt.Fprintf(&b, "%d ", v)
+	}
+	return []byte(b.String())
+}
+
+func decodeList(b []byte) ([]int, error) {
+	var out []int
+	for f := range strings.FieldsSeq(string(b)) {
+		v, err := strconv.Atoi(f)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+// readAll reads every list through every node, one after the other; all must agree. Only what a transaction of unknown
+// outcome appended may be there for a later node and not for an earlier one: it can commit as late as that.
+func readAll(ctx context.Context, c *Cluster, ops []Op) (final map[string][]int, errs []error) {
+	unknown := map[int]bool{}
+	for _, o := range ops {
+		if o.Unknown {
+			for _, v := range o.Appends {
+				unknown[v] = true
+			}
+		}
+	}
+	known := func(v int) bool { return !unknown[v] }
+	for _, n := range c.Nodes() {
+		lists, err := readThrough(ctx, n)
+		if err != nil {
+			return final, append(errs, fmt.Errorf("node %d does not serve after the faults have stopped: %w\n%s", n.ID, err, describe(c)))
+		}
+		if final == nil {
+			final = lists
+			continue
+		}
+		for key := range final {
+			if _, ok := lists[key]; !ok {
+				lists[key] = nil
+			}
+		}
+		for key, list := range lists {
+			before := final[key]
+			if k := len(before); len(list) > k && slices.Equal(list[:k], before) && !slices.ContainsFunc(list[k:], known) {
+				final[key] = list
+			} else if !slices.Equal(list, before) {
+				errs = append(errs, fmt.Errorf("node %d reads %v of %x, node 1 %v", n.ID, tail(list), key, tail(final[key])))
+			}
+		}
+	}
+	return final, errs
+}
+
+// readThrough reads every list through one node, at one timestamp, trying until ctx ends.
+func readThrough(ctx context.Context, n *Node) (map[string][]int, error) {
+	for {
+		lists := map[string][]int{}
+		tx, err := n.Core().DB.Begin(ctx, kv.TxnOptions{ReadOnly: true})
+		if err != nil {
+			return nil, err
+		}
+		var sc kv.Scanner
+		if sc, err = tx.Scan(ctx, allLists, kv.ScanOptions{}); err == nil {
+			for sc.Next(ctx) {
+				list, err := decodeList(sc.Pair().Value)
+				if err != nil {
+					return nil, err
+				}
+				lists[string(sc.Pair().Key)] = list
+			}
+			err = sc.Err()
+			sc.Close()
+		}
+		tx.Rollback(ctx)
+		if err == nil {
+			return lists, nil
+		}
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		pause(ctx, 100*time.Millisecond)
+	}
+}
+
+// describe prints what every node thinks of its ranges.
+func describe(c *Cluster) string {
+	var b strings.Builder
+	for _, n := range c.Nodes() {
+		core := n.Core()
+		if core == nil {
+			fmt.Fprintf(&b, "node %d is down\n", n.ID)
+			continue
+		}
+		for _, s := range core.Store.Status() {
+			fmt.Fprintf(&b, "node %d: %v leader %d (me %v) term %d lease until %s, applied %d committed %d last %d, quiesced %v, safe %s\n",
+				n.ID, s.Desc, s.Leader, s.IsLeader, s.Term, s.LeaseUntil, s.Applied, s.Committed, s.LastIndex, s.Quiesced, s.SafeTime)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,49 @@
+package txn
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"testing"
+
+	ranges "github.com/meridian-db/meridian/range"
+)
+
+// StaleMeta names the records that are missing or behind, and no others.
+func TestStaleMeta(t *testing.T) {
+	inCluster(t, 1, nil, []string{"d", "h", "m", "q"}, func(ctx context.Context, c *testCluster) {
+		var descs []*ranges.Descriptor
+		for _, r := range c.ranges {
+			descs = append(descs, r.desc.Load())
+		}
+		slices.SortFunc(descs, func(a, b *ranges.Descriptor) int { return bytes.Compare(a.Start, b.Start) })
+		db := c.nodes[1].db
+		check := func(what string, want ...*ranges.Descriptor) {
+			t.Helper()
+			got, err := db.StaleMeta(ctx, descs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%s: %v, want %v", what, got, want)
+			}
+		}
+		check("all known")
+		newer := *descs[2]
+		newer.Generation++
+		descs[2] = &newer
+		check("one behind", descs[2])
+		// A range in two: one record is new, one moves.
+		n := len(descs)
+		left, right := *descs[n-1], *descs[n-1]
+		left.End, right.Start = []byte("s"), []byte("s")
+		left.Generation, right.Generation = left.Generation+1, right.Generation+1
+		right.ID = 99
+		descs = append(descs[:n-1:n-1], &left, &right)
+		check("split", descs[2], descs[n-1], descs[n])
+		if err := db.UpdateMeta(ctx, nil, descs); err != nil {
+			t.Fatal(err)
+		}
+		check("written")
+	})
+}
