@@ -1,0 +1,117 @@
+package exec
+
+import (
+	"context"
+
+	"github.com/meridian-db/meridian/sql/catalog"
+	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/plan"
+	"github.com/meridian-db/meridian/sql/types"
+)
+
+// mergeOp is MERGE.
+type mergeOp struct {
+	modifyOp
+	n_    *plan.Merge
+	exprs bool
+	seen  map[string]struct{}
+}
+
+func newMerge(s *state, n *plan.Merge, in op) op {
+	o := &mergeOp{n_: n, seen: map[string]struct{}{}}
+	o.modifyOp = modifyOp{s: s, in: in, w: newWriter(s, n.Target), store: &rows{s: s}}
+	o.exprs = needFrame(n.Target)
+	o.table = n.Target.Table
+	for _, w := range n.Whens {
+		o.events |= map[plan.MergeAction]uint8{plan.MergeInsert: catalog.TriggerInsert, plan.MergeUpdate: catalog.TriggerUpdate, plan.MergeDelete: catalog.TriggerDelete}[w.Action]
+	}
+	o.fireBefore(o.w, o.events, nil)
+	o.take, o.flush, o.emit = o.takeRow, o.flushRows, func(*change) {}
+	return o
+}
+
+func (o *mergeOp) takeRow(context.Context) error {
+	c, w := &o.s.c, o.w
+	d, err := o.n_.Present.Eval(c)
+	if err != nil {
+		return err
+	}
+	matched := !d.IsNull()
+	for _, m := range o.n_.Whens {
+		if m.Matched != matched {
+			continue
+		}
+		ok, err := evalAll(c, m.Conds)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			continue
+		}
+		if m.Action == plan.MergeNothing {
+			return nil
+		}
+		var ch change
+		if matched {
+			key := string(w.codec.appendRowKey(nil, w.oldRow()))
+			if _, dup := o.seen[key]; dup {
+				return pgerr.New(pgerr.CardinalityViolation, "MERGE command cannot affect row a second time").
+					WithHint("Ensure that not more than one source row matches any one target row.")
+			}
+			o.seen[key] = struct{}{}
+			if ch.old, err = o.saveRow(w.oldRow()); err != nil {
+				return err
+			}
+		}
+		switch m.Action {
+		case plan.MergeUpdate:
+			if err = setNew(o.s, w, m.Set, make([]types.Datum, len(m.Set))); err == nil && o.before == nil {
+				err = w.complete()
+			}
+		case plan.MergeInsert:
+			for _, x := range m.Set {
+				v, err := x.E.Eval(c)
+				if err != nil {
+					return err
+				}
+				c.Frame[w.t.New[x.Ord]] = v
+			}
+			if o.before == nil {
+				err = w.complete()
+			}
+		}
+		if err != nil {
+			return err
+		}
+		if m.Action != plan.MergeDelete {
+			if ch.new, err = o.saveRow(w.newRow()); err != nil {
+				return err
+			}
+		}
+		o.pending = append(o.pending, ch)
+		return nil
+	}
+	return nil
+}
+
+func (o *mergeOp) flushRows(ctx context.Context) error {
+	w := o.w
+	for i := range o.pending {
+		c := &o.pending[i]
+		one := o.pending[i : i+1]
+		var err error
+		switch {
+		case c.old != nil && c.new != nil:
+			err = o.s.updateRows(ctx, w, one, o.exprs)
+		case c.old != nil:
+			err = o.s.deleteRows(w, one, o.exprs)
+		default:
+			err = o.s.insertRow(ctx, w, c.new, o.exprs)
+		}
+		if err != nil {
+			return err
+		}
+		o.n++
+	}
+	return nil
+}
