@@ -21,8 +21,8 @@
 //
 // # How it is restored
 //
-// Every object gets a new id, tables get new storage. Rows are written into it by transactions while no descriptor
-// refers to it. At the end one transaction adds all descriptors and notes in the job that it did: until then nothing
+// Every object gets a new id, tables get new storage. The placement policies of that storage are recorded first. Rows are
+// written into it by transactions while no descriptor refers to it. At the end one transaction adds all descriptors and notes in the job that it did: until then nothing
 // is visible, and a restore that fails or is canceled leaves only storage, which is collected as garbage.
 //
 // Backups and restores are jobs (package jobs); both are repeatable at any point.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/meridian-db/meridian/range/placement"
 	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/jobs"
 	"github.com/meridian-db/meridian/sql/pgerr"
@@ -38,7 +39,8 @@ func NewRestore(cfg Config) *Restore {
 type restoreState struct {
 	Base      uint32 `json:"base"`
 	Storages  uint32 `json:"storages"`
-	Done      int    `json:"done"` // units before it are done
+	Done      int    `json:"done"`   // units before it are done
+	Placed    bool   `json:"placed"` // the policies of the new storage are recorded
 	Published bool   `json:"published"`
 }
 
@@ -98,16 +100,27 @@ func (r *Restore) Resume(ctx context.Context, run *jobs.Run) (any, error) {
 				return nil, err
 			}
 		}
-		// What cannot work is refused before anything is copied.
-		if _, err := r.place(ctx, run, sel, &req, storages, st.Base, r.cfg.Catalog.Snapshot(0)); err != nil {
-			return nil, err
-		}
 		if err := run.Checkpoint(ctx, st, true); err != nil {
 			return nil, err
 		}
 	}
 	if int(st.Storages) != len(storages) {
 		return nil, fmt.Errorf("the backup at %s has changed since the restore began", req.From)
+	}
+	if !st.Placed {
+		// What cannot work is refused before anything is copied.
+		snap := r.cfg.Catalog.Snapshot(0)
+		o, err := r.place(ctx, run, sel, &req, storages, st.Base, snap)
+		if err != nil {
+			return nil, err
+		}
+		if err := r.setPolicies(ctx, run, &st, snap.PlacementOf(o.descriptors)); err != nil {
+			return nil, err
+		}
+		st.Placed = true
+		if err := run.Checkpoint(ctx, st, true); err != nil {
+			return nil, err
+		}
 	}
 	if err := r.copy(ctx, run, links, units, storages, &st, ts, &result); err != nil {
 		return nil, err
@@ -224,6 +237,52 @@ func (r *Restore) place(ctx context.Context, run *jobs.Run, sel *selection, req 
 	return sel.place(t)
 }
 
+// setPolicies records how the new storage is to be placed, in place of what was recorded before: rows are written where
+// they will be. A tablespace that changes before the end changes the records with the descriptors.
+func (r *Restore) setPolicies(ctx context.Context, run *jobs.Run, st *restoreState, policies []placement.SpanPolicy) error {
+	return runTxn(ctx, r.cfg.DB, "restore placement", run.Until(), func(tx kv.Txn) error {
+		if err := clearPolicies(ctx, tx, st); err != nil {
+			return err
+		}
+		for _, p := range policies {
+			b, err := p.Encode()
+			if err != nil {
+				return err
+			}
+			if err := tx.Put(placement.Key(p.Start), b); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// clearPolicies deletes the records of the new storage.
+func clearPolicies(ctx context.Context, tx kv.Txn, st *restoreState) error {
+	if st.Storages == 0 {
+		return nil
+	}
+	span := kv.Span{Start: placement.Key(tableSpan(st.Base).Start), End: placement.Key(tableSpan(st.Base + st.Storages).Start)}
+	rows, err := tx.Scan(ctx, span, kv.ScanOptions{Lock: kv.LockExclusive})
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var keys [][]byte
+	for rows.Next(ctx) {
+		keys = append(keys, bytes.Clone(rows.Pair().Key))
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	for _, k := range keys {
+		if err := tx.Delete(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // publish adds the descriptors, and notes in the job that it did, in one transaction.
 func (r *Restore) publish(ctx context.Context, run *jobs.Run, links []*link, sel *selection, req *RestoreRequest, storages []uint32, st restoreState, ts truetime.Timestamp, result *Result) error {
 	sequences := map[uint32][]byte{}
@@ -277,6 +336,10 @@ func (r *Restore) publishOnce(ctx context.Context, run *jobs.Run, sel *selection
 	defer tx.Rollback(ctx)
 	ct.Bind(tx)
 	if o, err = r.place(ctx, run, sel, req, storages, st.Base, ct.Snapshot()); err != nil {
+		return nil, err
+	}
+	// The commit of the descriptors records the policies anew, as tablespaces are now (catalog.Txn.PreCommit).
+	if err := clearPolicies(ctx, tx, &st); err != nil {
 		return nil, err
 	}
 	for _, id := range o.existing {
@@ -338,6 +401,9 @@ func (r *Restore) Revert(ctx context.Context, run *jobs.Run) error {
 		return err
 	}
 	return runTxn(ctx, r.cfg.DB, "restore undone", 0, func(tx kv.Txn) error {
+		if err := clearPolicies(ctx, tx, &st); err != nil {
+			return err
+		}
 		for i := range st.Storages {
 			if err := catalog.DiscardStorage(tx, st.Base+i); err != nil {
 				return err

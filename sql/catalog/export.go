@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/meridian-db/meridian/range/placement"
 	"github.com/meridian-db/meridian/txn/kv"
 )
 
@@ -197,6 +198,20 @@ func (t *Txn) PutStats(ctx context.Context, stats []*TableStats) error {
 
 // DiscardStorage notes, in a transaction of its own kind, that storage which no table refers to is to be removed.
 func DiscardStorage(tx kv.Txn, storage uint32) error { return tx.Put(garbageKey(storage), []byte{}) }
+
+// PlacementOf returns the placement policies that tables among ds, none of which is in the catalog yet, will have when all
+// of ds are. A restore has them obeyed before it writes rows: data must not pass through where it may not be.
+func (s *Snapshot) PlacementOf(ds []Descriptor) []placement.SpanPolicy {
+	st := s.state.clone()
+	st.addAll(ds)
+	var out []placement.SpanPolicy
+	for _, d := range ds {
+		if t, ok := d.(*Table); ok {
+			out = append(out, st.policies(t)...)
+		}
+	}
+	return out
+}
 
 // Taken returns the error of adding d when another object has one of its names.
 func (s *state) Taken(d Descriptor) error {
