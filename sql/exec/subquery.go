@@ -22,6 +22,9 @@ type subState struct {
 	memo *rowSet
 	res  []types.Datum
 	miss int
+	// runs is how often a correlated subquery was run, batch the table of all its answers.
+	runs  int
+	batch *subBatch
 }
 
 const memoRows = 4096
@@ -47,6 +50,11 @@ func (s *state) RunSubquery(c *plan.EvalCtx, q *plan.Subquery) (types.Datum, err
 	if c.B != nil && c.B.Context != nil {
 		ctx = c.B.Context
 	}
+	if q.Correlated {
+		if v, ok, err := s.batched(ctx, c, q, st); ok || err != nil {
+			return s.negated(q, v), err
+		}
+	}
 	switch q.Kind {
 	case plan.SubAny, plan.SubAll:
 		return s.quantified(ctx, c, q, st)
@@ -59,7 +67,7 @@ func (s *state) RunSubquery(c *plan.EvalCtx, q *plan.Subquery) (types.Datum, err
 			}
 			st.val, st.done = cloneDatum(v), true
 		}
-		return s.existsNot(q, st.val), nil
+		return s.negated(q, st.val), nil
 	}
 	// Outer values repeat often: remember results.
 	if len(q.Free) > 0 && len(q.Free) <= 4 && st.miss < 3*memoRows {
@@ -85,7 +93,7 @@ func (s *state) RunSubquery(c *plan.EvalCtx, q *plan.Subquery) (types.Datum, err
 		}
 		if st.memo != nil && sameKinds(st.memo.ts, key) {
 			if i, _ := st.memo.find(key); i >= 0 {
-				return s.existsNot(q, st.res[i]), nil
+				return s.negated(q, st.res[i]), nil
 			}
 			st.miss++
 			if len(st.memo.keys) >= memoRows {
@@ -105,11 +113,11 @@ func (s *state) RunSubquery(c *plan.EvalCtx, q *plan.Subquery) (types.Datum, err
 				return types.Null, err
 			}
 			st.res = append(st.res, v)
-			return s.existsNot(q, v), nil
+			return s.negated(q, v), nil
 		}
 	}
 	v, err := s.subValue(ctx, c, q, st)
-	return s.existsNot(q, v), err
+	return s.negated(q, v), err
 }
 
 // kindType is a type under which values of a kind may be hashed and compared exactly; nil for kinds whose
@@ -143,8 +151,8 @@ func sameKinds(ts []*types.T, row []types.Datum) bool {
 	return true
 }
 
-func (s *state) existsNot(q *plan.Subquery, v types.Datum) types.Datum {
-	if q.Kind == plan.SubExists && q.Not && !v.IsNull() {
+func (s *state) negated(q *plan.Subquery, v types.Datum) types.Datum {
+	if q.Not && !v.IsNull() {
 		return types.NewBool(!v.Bool())
 	}
 	return v
@@ -152,6 +160,7 @@ func (s *state) existsNot(q *plan.Subquery, v types.Datum) types.Datum {
 
 // subValue runs a subquery that yields one value.
 func (s *state) subValue(ctx context.Context, c *plan.EvalCtx, q *plan.Subquery, st *subState) (types.Datum, error) {
+	st.runs++
 	if err := st.root.open(ctx); err != nil {
 		return types.Null, err
 	}
@@ -277,6 +286,7 @@ func (s *state) quantified(ctx context.Context, c *plan.EvalCtx, q *plan.Subquer
 		}
 		return res(s.combine(c, q, test, st.rows))
 	}
+	st.runs++
 	if err := st.root.open(ctx); err != nil {
 		return types.Null, err
 	}

@@ -527,6 +527,12 @@ func (d *describer) subplans(it *item, e Expr) {
 				}
 			}
 			it.kids = append(it.kids, k)
+			if s.Batch != nil {
+				// As PostgreSQL shows the alternative of a subplan that is hashed.
+				all := d.item(s.Batch.All.Root)
+				all.label, all.part = k.label+" (hashed)", "SubPlan"
+				it.kids = append(it.kids, all)
+			}
 		}
 		return true
 	})

@@ -36,7 +36,9 @@ type Subquery struct {
 	// Free is whether the subquery refers to columns outside itself; without, it runs once.
 	Correlated bool
 	// FreeSlots of the subquery: the outer columns it depends on.
-	Free      []Slot
+	Free []Slot
+	// Batch answers a correlated subquery that is asked often; nil if there is none.
+	Batch     *SubBatch
 	Keep      []Slot
 	optimized bool
 }

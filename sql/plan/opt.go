@@ -38,6 +38,11 @@ func (o *optimizer) optimize(n Node, out []Expr) (Node, []Expr, error) {
 		}
 	}
 	o.estimate(n)
+	for _, e := range out {
+		startup, total := o.subqueryCosts(e, n.Base().Rows)
+		n.Base().Startup += startup
+		n.Base().Cost += startup + total
+	}
 	n = o.ship(n, nil)
 	for _, s := range o.subqs {
 		if s != nil && s.Root != nil {
@@ -45,6 +50,9 @@ func (o *optimizer) optimize(n Node, out []Expr) (Node, []Expr, error) {
 		}
 	}
 	o.number(n)
+	for i := range out {
+		o.numberSubs(out[i])
+	}
 	return n, out, nil
 }
 
@@ -89,7 +97,7 @@ func (o *optimizer) subquery(s *Subquery) {
 	// Copies of a Subquery (NOT folded in) share the registered one's plan.
 	reg := o.subqs[s.ID]
 	if reg != s && reg != nil && reg.optimized {
-		s.Root, s.Correlated, s.optimized, s.Keep = reg.Root, reg.Correlated, true, reg.Keep
+		s.Root, s.Correlated, s.optimized, s.Keep, s.Free, s.Batch = reg.Root, reg.Correlated, true, reg.Keep, reg.Free, reg.Batch
 		return
 	}
 	if s.optimized {
@@ -100,12 +108,19 @@ func (o *optimizer) subquery(s *Subquery) {
 		s.Root = stripForExists(s.Root)
 		s.Out = nil
 	}
+	var batch *SubBatch
+	if free := freeSlots(s.Root, s.Out); !free.empty() {
+		batch = o.batchOf(s)
+	}
 	s.Root = o.query(s.Root, s.Out)
 	o.eachSub(s.Out)
 	free := freeSlots(s.Root, s.Out)
 	s.Correlated = !free.empty()
 	s.Free = free.list()
 	o.subqs[s.ID] = s
+	if batch != nil && s.Correlated {
+		o.addBatch(s, batch)
+	}
 }
 
 // stripForExists drops what cannot matter for the question whether there is a row.

@@ -302,28 +302,34 @@ func (o *optimizer) estimate(n Node) {
 		total += b.Rows * costCond
 	}
 	// Subqueries run once, or for each row that gets to them.
+	times := b.Rows
+	n.inputs(func(k *Node) { times = math.Max(times, (*k).Base().Rows) })
 	n.exprs(func(e *Expr) {
-		walkExpr(*e, func(x Expr) bool {
-			s, ok := x.(*Subquery)
-			if !ok || s.Root == nil {
-				return true
-			}
-			if s.Root.Base().Cost == 0 {
-				o.estimate(s.Root)
-			}
-			c := s.Root.Base().Cost
-			if s.Correlated {
-				times := b.Rows
-				n.inputs(func(k *Node) { times = math.Max(times, (*k).Base().Rows) })
-				c *= times
-			} else {
-				startup += c
-			}
-			total += c
-			return true
-		})
+		once, each := o.subqueryCosts(*e, times)
+		startup += once
+		total += once + each
 	})
 	b.Startup, b.Cost, b.Width = startup, math.Max(total, startup), width
+}
+
+// subqueryCosts are the costs of an expression's subqueries: of those that run once, and of the others for so many rows.
+func (o *optimizer) subqueryCosts(e Expr, times float64) (once, each float64) {
+	walkExpr(e, func(x Expr) bool {
+		s, ok := x.(*Subquery)
+		if !ok || s.Root == nil {
+			return true
+		}
+		if s.Root.Base().Cost == 0 {
+			o.estimate(s.Root)
+		}
+		if s.Correlated {
+			each += o.batchCost(s, times)
+		} else {
+			once += s.Root.Base().Cost
+		}
+		return true
+	})
+	return once, each
 }
 
 // columnWidth is a column's average width.

@@ -239,7 +239,7 @@ func (o *optimizer) physicalJoin(j *Join) Node {
 		var rest []Expr
 		for _, c := range j.On {
 			l, r, ok := equiSides(c, &lm, &rm)
-			if ok && (l.Type().BaseType().OID == r.Type().BaseType().OID || keyFamily(l.Type(), r.Type()) || numericKinds(l.Type(), r.Type())) && hashableType(l.Type()) {
+			if ok && joinableTypes(l.Type(), r.Type()) {
 				j.LeftKeys, j.RightKeys = append(j.LeftKeys, l), append(j.RightKeys, r)
 			} else {
 				rest = append(rest, c)
@@ -349,6 +349,11 @@ func freshRows(n Node) bool {
 // scanOrderFree reports whether nothing above relies on the order of n's rows; joins are made before
 // sorts look for order, so nothing does yet.
 func scanOrderFree(Node) bool { return true }
+
+// joinableTypes reports whether values of two types that are equal hash alike.
+func joinableTypes(l, r *types.T) bool {
+	return (l.BaseType().OID == r.BaseType().OID || keyFamily(l, r) || numericKinds(l, r)) && hashableType(l)
+}
 
 func numericKinds(a, b *types.T) bool {
 	return a.BaseType().Kind == types.KindInt && b.BaseType().Kind == types.KindInt
@@ -542,13 +547,19 @@ func (o *optimizer) number(n Node) {
 	o.b.nodeIDs++
 	n.Base().ID = o.b.nodeIDs
 	n.inputs(func(c *Node) { o.number(*c) })
-	n.exprs(func(e *Expr) {
-		walkExpr(*e, func(x Expr) bool {
-			if s, ok := x.(*Subquery); ok && s.Root.Base().ID == 0 {
-				o.number(s.Root)
+	n.exprs(func(e *Expr) { o.numberSubs(*e) })
+}
+
+// numberSubs numbers the nodes of an expression's subqueries.
+func (o *optimizer) numberSubs(e Expr) {
+	walkExpr(e, func(x Expr) bool {
+		if s, ok := x.(*Subquery); ok && s.Root.Base().ID == 0 {
+			o.number(s.Root)
+			if s.Batch != nil {
+				o.number(s.Batch.All.Root)
 			}
-			return true
-		})
+		}
+		return true
 	})
 }
 
