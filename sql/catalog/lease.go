@@ -48,8 +48,17 @@ func (m *Manager) thaw(f *freezer) {
 	}
 }
 
+// isDrained reports whether drain has come to its end. A transaction that has listed an object before it asks, and is
+// told no, is one that drain is going to see.
+func (m *Manager) isDrained(f *freezer) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return f.drained
+}
+
 // drain waits until no transaction that has used an object of f can commit any more: those that are
-// committing end, those that are open end within the grace time or are doomed.
+// committing end, those that are open end within the grace time or are doomed. Until then the old version is the only
+// one, and open transactions go on using it, objects of f included; it is those that begin that wait.
 func (m *Manager) drain(ctx context.Context, f *freezer, except *Txn) error {
 	m.mu.Lock()
 	m.drainers++
@@ -76,6 +85,9 @@ func (m *Manager) drain(ctx context.Context, f *freezer, except *Txn) error {
 			if txnState(t.state.Load()) != txnDoomed {
 				busy++
 			}
+		}
+		if busy == 0 {
+			f.drained = true
 		}
 		m.mu.Unlock()
 		if busy == 0 {

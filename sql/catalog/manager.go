@@ -90,11 +90,12 @@ type leased struct {
 	until truetime.Timestamp
 }
 
-// freezer is a change of the catalog in progress, as the node sees it: no statement starts until it is
-// resolved.
+// freezer is a change of the catalog in progress, as the node sees it: no transaction begins until it is resolved, and
+// from the moment the node has drained on no statement does.
 type freezer struct {
 	version  uint64 // that the change will make
 	touched  map[uint32]struct{}
+	drained  bool          // under Manager.mu: no transaction here can commit any more that has used what is touched
 	resolved chan struct{} // closed when the outcome is known
 }
 

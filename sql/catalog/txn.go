@@ -99,12 +99,14 @@ func (t *Txn) Statement(ctx context.Context) error {
 		if err := t.doomed(); err != nil {
 			return err
 		}
-		if f := t.m.frozen.Load(); f != nil {
+		if f := t.m.frozen.Load(); f != nil && (t.snap == nil || t.m.isDrained(f)) {
 			if err := t.m.await(ctx, f); err != nil {
 				return err
 			}
 			continue
 		}
+		// A change that is still draining may be waiting for this transaction, or for one that waits for its
+		// locks: it goes on, on the old version, to its end.
 		l := t.m.current.Load()
 		if l.until <= t.m.cfg.Clock.Now().Latest {
 			if err := t.m.renewNow(ctx); err != nil {
@@ -191,8 +193,8 @@ next:
 }
 
 func (t *Txn) checkUse(ids []uint32) error {
-	// A change that froze the node before the ids were listed has not seen them.
-	if f := t.m.frozen.Load(); f != nil && f.touches(ids) {
+	// A change that had drained the node before the ids were listed has not seen them.
+	if f := t.m.frozen.Load(); f != nil && f.touches(ids) && t.m.isDrained(f) {
 		return ErrChanged
 	}
 	if t.opts.Pinned {
