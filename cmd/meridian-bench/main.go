@@ -61,6 +61,7 @@ type options struct {
 	nodes              int
 	tpch               tpchOptions
 	idle               int
+	load               loadOptions
 }
 
 func main() {
@@ -95,6 +96,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	fs.StringVar(&o.tpch.golden, "tpch-golden", "", "write PostgreSQL's answers to this file instead of measuring")
 	fs.BoolVar(&o.tpch.explain, "tpch-explain", false, "print each plan")
 	fs.IntVar(&o.idle, "idle", 0, "instead of pgbench, measure what so many idle ranges cost")
+	fs.IntVar(&o.load.rows, "load", 0, "instead of pgbench, copy so many rows of 200 bytes into the nodes, and look at splits, balance and counts")
+	fs.IntVar(&o.load.batch, "load-batch", 0, "rows of one COPY of -load (default: each client copies its share in one)")
+	fs.Int64Var(&o.load.rangeBytes, "load-range-bytes", 64<<20, "ranges of -load split beyond this size")
+	index := fs.Bool("index", false, "instead of pgbench, make indexes over the accounts while the first number of -clients run TPC-B")
+	ddl := fs.Bool("ddl", false, "instead of pgbench, measure schema changes on an idle cluster")
 	geo := fs.Bool("geo", false, "instead of pgbench, measure transactions between three regions far apart, beside what they should take")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -114,8 +120,21 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if *geo {
 		return runGeo(ctx, o, out)
 	}
+	if *index {
+		n, err := strconv.Atoi(o.clients[0])
+		if err != nil {
+			return fmt.Errorf("-clients: %w", err)
+		}
+		return runIndex(ctx, o, n, out)
+	}
+	if *ddl {
+		return runDDL(ctx, o, out)
+	}
 	if o.idle > 0 {
 		return runIdle(ctx, o, out)
+	}
+	if o.load.rows > 0 {
+		return runLoad(ctx, o, out)
 	}
 	if tpch {
 		return runTPCH(ctx, o, out)
