@@ -110,6 +110,20 @@ func (l *Load) forget() {
 	}
 }
 
+// divide has right begin with half of the load that l has had: it is what they are likely to have from now on.
+func (l *Load) divide(right *Load) {
+	c := l.state.Load()
+	if c == nil {
+		return
+	}
+	half := &loadState{}
+	c.mu.Lock()
+	c.rate.requests, c.rate.writes, c.rate.bytes = c.rate.requests/2, c.rate.writes/2, c.rate.bytes/2
+	half.rate = c.rate
+	c.mu.Unlock()
+	right.state.CompareAndSwap(nil, half)
+}
+
 func (c *loadState) counts() (n loadCounts) {
 	for i := range c.counters {
 		x := &c.counters[i]

@@ -55,6 +55,26 @@ func (r *Replica) CountRequest(gateway NodeID) {
 	o.list.Store(&list)
 }
 
+// divideLoad has the right half of a split begin with half of what is known of the requests, so that its leader stays where
+// they come from.
+func (r *Replica) divideLoad(right *Replica) {
+	r.load.divide(&right.load)
+	o := &r.origins
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	list := o.list.Load()
+	if list == nil {
+		return
+	}
+	var half []*origin
+	for _, x := range *list {
+		x.rate /= 2
+		half = append(half, &origin{node: x.node, rate: x.rate})
+	}
+	right.origins.at = o.at
+	right.origins.list.Store(&half)
+}
+
 // RequestRates returns how many requests per second have lately come from each gateway, by node, in two significant
 // digits; those below one are left out. The rates are those of this replica's own time as the leader.
 func (r *Replica) RequestRates() map[NodeID]float64 {

@@ -33,6 +33,7 @@ const (
 	maxOrders     = 64                     // under way at a time
 	passGap       = 100 * time.Millisecond // between passes that something has asked for
 	settleTime    = 2 * time.Minute        // how long a range that was moved for balance is not moved for it again
+	originTime    = 20 * time.Second       // how long a leader leads before it is moved to make nodes even: who asks it is not known sooner
 	retryAfter    = 10 * time.Second       // how long a range is left alone after a change of it failed
 	maxDecisions  = 1000                   // kept of the log
 )
@@ -60,6 +61,7 @@ type placer struct {
 
 	active   bool // the last pass was one of the leader of the first range
 	nodes    map[NodeID]*placerNode
+	leaders  map[RangeID]leadership
 	infos    []NodeInfo
 	policies *placement.Set
 	dirty    bool // the last pass decided something, or could not do everything
@@ -79,6 +81,13 @@ type placer struct {
 type restKey struct {
 	id     RangeID
 	leader bool
+}
+
+// leadership is a leader's time with a range, and when the placer first saw it.
+type leadership struct {
+	node  NodeID
+	term  uint64
+	since time.Time
 }
 
 // placerNode is what the placer remembers of a node.
@@ -147,7 +156,7 @@ func (p *placer) decides() bool {
 // forget drops what the placer knew: it will be old when it is wanted again.
 func (p *placer) forget() {
 	if p.active {
-		p.active, p.nodes, p.infos, p.policies = false, nil, nil, nil
+		p.active, p.nodes, p.leaders, p.infos, p.policies = false, nil, nil, nil, nil
 		p.mu.Lock()
 		p.mu.summaries = nil
 		p.mu.Unlock()
@@ -185,9 +194,9 @@ func (p *placer) pass(ctx context.Context) {
 	if !changed || !p.decides() {
 		return
 	}
-	snap, ids := p.snapshot(now)
+	snap, ids, fresh := p.snapshot(now)
 	changes := placement.Plan(snap, max(room, 0))
-	p.dirty = len(changes) > 0
+	p.dirty = len(changes) > 0 || fresh
 	for _, c := range changes {
 		p.start(c, ids[RangeID(c.Range)])
 	}
@@ -301,8 +310,9 @@ func (p *placer) ask(ctx context.Context, id NodeID, n *placerNode) (*report, er
 	return rep, nil
 }
 
-// snapshot makes the input of placement.Plan, and returns the ranges as they were seen.
-func (p *placer) snapshot(now time.Time) (placement.Snapshot, map[RangeID]*reportRange) {
+// snapshot makes the input of placement.Plan, and returns the ranges as they were seen. fresh says that leaders lead since a
+// moment only: in another moment the outcome may differ.
+func (p *placer) snapshot(now time.Time) (s placement.Snapshot, ids map[RangeID]*reportRange, fresh bool) {
 	snap := placement.Snapshot{Policies: p.policies, Replicas: p.s.cfg.ReplicationFactor,
 		ReplaceAfter: p.s.cfg.ReplaceAfter, UrgentAfter: min(p.s.cfg.UrgentAfter, p.s.cfg.ReplaceAfter)}
 	p.mu.Lock()
@@ -332,11 +342,19 @@ func (p *placer) snapshot(now time.Time) (placement.Snapshot, map[RangeID]*repor
 		list = append(list, r)
 	}
 	slices.SortFunc(list, func(a, b *reportRange) int { return cmp.Compare(a.desc.ID, b.desc.ID) })
+	leaders := make(map[RangeID]leadership, len(list))
 	for _, r := range list {
 		id := r.desc.ID
+		led := leadership{r.leader, r.term, now}
+		if old := p.leaders[id]; old.node == led.node && old.term == led.term {
+			led = old
+		}
+		leaders[id] = led
+		young := now.Sub(led.since) < originTime
+		fresh = fresh || young
 		voters, _ := r.desc.voterNodes()
 		pr := placement.Range{ID: placement.RangeID(id), Start: r.desc.Start, End: r.desc.End, Leader: placement.NodeID(r.leader), Bytes: r.bytes, Load: r.load,
-			Busy: r.busy || now.Before(p.mu.retry[id]), Settling: now.Before(p.mu.rest[restKey{id, false}]), LeaderSettling: now.Before(p.mu.rest[restKey{id, true}])}
+			Busy: r.busy || now.Before(p.mu.retry[id]), Settling: now.Before(p.mu.rest[restKey{id, false}]), LeaderSettling: young || now.Before(p.mu.rest[restKey{id, true}])}
 		if c, ok := p.mu.orders[id]; ok {
 			pr.Busy = true
 			switch {
@@ -358,6 +376,7 @@ func (p *placer) snapshot(now time.Time) (placement.Snapshot, map[RangeID]*repor
 		}
 		snap.Ranges = append(snap.Ranges, pr)
 	}
+	p.leaders = leaders
 	for _, info := range p.infos {
 		n := p.nodes[info.ID]
 		pn := placement.Node{ID: placement.NodeID(info.ID), Region: info.Region, Zone: info.Zone, Live: n.report != nil, Draining: n.draining || info.Draining,
@@ -378,7 +397,7 @@ func (p *placer) snapshot(now time.Time) (placement.Snapshot, map[RangeID]*repor
 			p.mu.summaries[id] = l
 		}
 	}
-	return snap, seen
+	return snap, seen, fresh
 }
 
 // complete reports whether the ranges are all there are, from the meta records to the last key.

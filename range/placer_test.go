@@ -160,6 +160,7 @@ func TestPlacerWaitsForRestart(t *testing.T) {
 func TestPlacerBalances(t *testing.T) {
 	const n = 20
 	runSim(t, 42, 4, nil, func(c *sim) {
+		began := c.nodes[1].clock.Now().Earliest
 		c.placeSim(n-1, 1, 2, 3)
 		for id := range c.nodes {
 			c.setNode(id, func(n *NodeInfo) { n.Region = "" })
@@ -187,6 +188,54 @@ func TestPlacerBalances(t *testing.T) {
 		if l := c.loads(n); !even(l) {
 			t.Errorf("%+v", l)
 		}
+		transfers := 0
+		for _, d := range c.decisions() {
+			if d.Kind != placement.TransferLeader.String() {
+				continue
+			}
+			if transfers++; d.Time.Sub(began) < originTime {
+				t.Errorf("after %s, before it is known who asks: %s", d.Time.Sub(began), d.Change)
+			}
+		}
+		if transfers == 0 {
+			t.Error("no leader was moved")
+		}
+	})
+}
+
+// What a range is asked for is expected of its halves too: their leaders stay with the gateway.
+func TestPlacerLeavesHalves(t *testing.T) {
+	runSim(t, 48, 3, nil, func(c *sim) {
+		c.placeSim(1, 1, 2, 3)
+		r := c.leader("\x03", 5*time.Second)
+		home := r.NodeID()
+		for range 30 * 20 {
+			for range 5 {
+				r.CountRequest(home)
+			}
+			r.LoadStats().Note([]byte("\x03x"), nil, 5, 5, 0)
+			time.Sleep(50 * time.Millisecond)
+		}
+		for _, i := range []int{8, 4, 12, 2, 6, 10, 14, 1, 3, 5, 7, 9, 11, 13, 15} {
+			key := []byte(fmt.Sprintf("\x03%02d", i))
+			if err := c.leader(string(key), 5*time.Second).Split(context.Background(), key); err != nil {
+				t.Fatal(err)
+			}
+		}
+		right := c.leader("\x0315", 5*time.Second)
+		if rates := right.RequestRates(); rates[home] < 1 || rates[home] > 10 || right.Load() < 1 || right.Load() > 10 {
+			t.Errorf("a sixteenth has %v, %.1f", rates, right.Load())
+		}
+		time.Sleep(originTime + 10*time.Second)
+		for _, d := range c.decisions() {
+			if d.Kind == placement.TransferLeader.String() {
+				t.Errorf("%s: %s", d.Change, d.Reason)
+			}
+		}
+		c.until(5*time.Minute, "even leaders when nobody asks any more", func() bool {
+			l := c.loads(17)
+			return l != nil && l[1].Leaders >= 5 && l[2].Leaders >= 5 && l[3].Leaders >= 5
+		})
 	})
 }
 

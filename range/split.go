@@ -191,6 +191,7 @@ func (r *Replica) applySplit(a *applier, payload []byte) (err error) {
 			// Whoever holds the lease of the undivided range holds it for keys of the right half, too.
 			x.mu.follow = inherit
 			if leads {
+				r.divideLoad(x)
 				r.seq.Lock()
 				x.seq.floor = max(x.seq.floor, r.seq.floor)
 				r.seq.Unlock()

@@ -20,8 +20,9 @@ const (
 
 // Averages below which a quantity says nothing yet.
 const (
-	bytesFloor = 64 << 20
-	loadFloor  = 50 // requests per second
+	bytesFloor   = 64 << 20
+	loadFloor    = 50 // requests per second
+	leadersFloor = 4  // leading a few ranges costs nothing but their load, which counts by itself
 )
 
 // scale is what the quantities are measured by: the average of the nodes that count, zero for those that say nothing.
@@ -50,7 +51,7 @@ func scaleOf(us []usage, counts func(i int) bool) (s scale) {
 // uneven says in which quantity node a has so much more than b that something should move; empty: in none.
 func (s scale) uneven(a, b usage) string {
 	switch {
-	case a.count-b.count >= 2 && a.count-b.count > countBand*s.count:
+	case s.count > 0 && a.count-b.count >= 2 && a.count-b.count > countBand*s.count:
 		return "count"
 	case s.bytes > 0 && a.bytes-b.bytes > bytesBand*s.bytes:
 		return "bytes"
@@ -109,15 +110,20 @@ func (p *planner) balanceReplicas(limit int) {
 	for i := range p.Nodes {
 		order = append(order, i)
 	}
-	on := make([][]int, len(p.Nodes)) // ranges that may move off a node
+	on := make([][]int, len(p.Nodes))  // ranges that may move off a node
+	led := make([][]int, len(p.Nodes)) // ranges that may when another node leads them
 	for ri := range p.Ranges {
 		r := &p.Ranges[ri]
 		if p.changed[ri] || r.Settling || !p.hasQuorum(r) {
 			continue
 		}
 		for _, v := range r.Voters {
-			if n, ok := p.byID[v]; ok && p.Nodes[n].Live && (v != r.Leader || len(r.Voters) == 1) {
+			switch n, ok := p.byID[v]; {
+			case !ok || !p.Nodes[n].Live:
+			case v != r.Leader || len(r.Voters) == 1:
 				on[n] = append(on[n], ri)
+			case !r.LeaderSettling && !p.stays(r):
+				led[n] = append(led[n], ri)
 			}
 		}
 	}
@@ -126,13 +132,14 @@ func (p *planner) balanceReplicas(limit int) {
 		slices.SortFunc(order, func(a, b int) int {
 			return cmp.Or(-cmp.Compare(s.share(p.hosted[a]), s.share(p.hosted[b])), cmp.Compare(p.Nodes[a].ID, p.Nodes[b].ID))
 		})
-		if !p.moveOne(s, order, on) {
+		if !p.moveOne(s, order, on) && !p.moveOne(s, order, led) {
 			return
 		}
 	}
 }
 
-// moveOne plans the best move from the node that holds most of which something can be moved.
+// moveOne plans the best move from the node that holds most of which something can be moved, or what must come before it:
+// that another node leads the range.
 func (p *planner) moveOne(s scale, order []int, on [][]int) bool {
 	for _, from := range order {
 		best, bestTo, bestGain, bestWhy := -1, 0, -minGain, ""
@@ -162,13 +169,40 @@ func (p *planner) moveOne(s scale, order []int, on [][]int) bool {
 		a, b := p.Nodes[from].ID, p.Nodes[bestTo].ID
 		c := Change{Kind: ReplaceVoter, From: a, To: b, Balance: true,
 			Reason: fmt.Sprintf("%s holds %s, %s %s", a, amount(bestWhy, p.hosted[from], "replicas"), b, amount(bestWhy, p.hosted[bestTo], "replicas"))}
-		if a == p.Ranges[best].Leader {
+		r := &p.Ranges[best]
+		switch {
+		case a == r.Leader && len(r.Voters) == 1:
 			c.Kind = AddVoter // the only voter; it is taken away when the other can lead
+		case a == r.Leader:
+			next, ok := p.nextLeader(r, from)
+			if !ok {
+				p.changed[best] = true // for this plan
+				return true
+			}
+			// The move itself is for the next plan; this one counts with it, and moves no more than that.
+			p.hosted[from].add(r, -1)
+			p.hosted[bestTo].add(r, 1)
+			c.Kind, c.To, c.Reason = TransferLeader, next, "before its replica goes: "+c.Reason
 		}
 		p.record(best, c)
 		return true
 	}
 	return false
+}
+
+// nextLeader is the voter that takes a range over from a node whose replica is to go: of those that the policy likes as
+// well, the one that leads least.
+func (p *planner) nextLeader(r *Range, from int) (NodeID, bool) {
+	best := -1
+	for _, v := range r.Voters {
+		if to, ok := p.byID[v]; ok && p.mayTake(r, from, to) && (best < 0 || p.led[to].count < p.led[best].count) {
+			best = to
+		}
+	}
+	if best < 0 {
+		return 0, false
+	}
+	return p.Nodes[best].ID, true
 }
 
 func amount(why string, u usage, what string) string {
@@ -226,6 +260,7 @@ func (p *planner) placeLeaders(limit int) {
 
 // followShare is how much of a range's requests must come from another region before its leader goes there, and
 // followLoad how many a second, unfollowLoad if no policy asks for it: little load is not worth that leaders are uneven.
+// A leader that is there already stays for followLoad: what has been asked for a little is asked for more next.
 const (
 	followShare  = 0.6
 	followLoad   = 1.0
@@ -238,7 +273,11 @@ func (pol *Policy) follows() bool { return pol.Follow || len(pol.Leaders) == 0 }
 // follow returns the voter in the region from which most requests come, and on the node of that region which
 // sends most of them itself. It returns none when the leader is there.
 func (p *planner) follow(r *Range, now *Node) (NodeID, string) {
-	if home := p.home(r); home != nil && home.ID != now.ID && home.leads() {
+	least := followLoad
+	if !p.Policies.at(r.Start).Follow {
+		least = unfollowLoad
+	}
+	if home := p.home(r, least); home != nil && home.ID != now.ID && home.leads() {
 		if home.Region == now.Region {
 			return home.ID, fmt.Sprintf("%.0f%% of the requests come from %s", 100*r.From[home.ID]/total(r.From), home.ID)
 		}
@@ -254,16 +293,11 @@ func (p *planner) follow(r *Range, now *Node) (NodeID, string) {
 }
 
 // home returns the node from which a range's requests are best served, nil if none is better than others or they are
-// too few to say. If no voter's node sends most requests of its region, any in the region will do, the leader's first.
-func (p *planner) home(r *Range) *Node {
-	pol := p.Policies.at(r.Start)
+// fewer than least, a second, from its region. If no voter's node sends most requests of its region, any in the region will do, the leader's first.
+func (p *planner) home(r *Range, least float64) *Node {
 	regions, all := map[string]float64{}, total(r.From)
 	for id, load := range r.From {
 		regions[p.node(id).Region] += load
-	}
-	least := followLoad
-	if !pol.Follow {
-		least = unfollowLoad
 	}
 	var best *Node
 	for _, v := range r.Voters {
@@ -288,17 +322,34 @@ func total(from map[NodeID]float64) (sum float64) {
 	return sum
 }
 
-// stays reports whether a range's leader is where requests come from, or may go there only.
+// stays reports whether a range's leader is where requests come from, so that making numbers even is no reason to move it.
+// When they come from the leader's region but not from its node, others of the region may have it (within).
 func (p *planner) stays(r *Range) bool {
 	pol := p.Policies.at(r.Start)
-	if pol.Follow {
-		return true
-	}
 	if !pol.follows() {
 		return false
 	}
-	home := p.home(r)
-	return home != nil && home.ID == r.Leader
+	all := total(r.From)
+	if pol.Follow && all < followLoad {
+		return true
+	}
+	return all >= followLoad && r.From[r.Leader] > followShare*all
+}
+
+// within reports whether a range that may be led elsewhere, for the sake of even numbers, may be so on a node: its requests
+// do not all come from the leader's region, or the node is in it too.
+func (p *planner) within(r *Range, to *Node) bool {
+	now := p.node(r.Leader)
+	if to.Region == now.Region || !p.Policies.at(r.Start).follows() {
+		return true
+	}
+	near, all := 0.0, 0.0
+	for id, load := range r.From {
+		if all += load; p.node(id).Region == now.Region {
+			near += load
+		}
+	}
+	return near < followLoad || near <= followShare*all
 }
 
 // balanceLeaders evens out how many ranges nodes lead, and their load, within what policies ask.
@@ -318,7 +369,9 @@ func (p *planner) balanceLeaders(limit int) {
 	}
 	for len(p.changes) < limit {
 		s := scaleOf(p.led, func(i int) bool { return p.Nodes[i].leads() })
-		s.bytes = 0
+		if s.bytes = 0; s.count < leadersFloor {
+			s.count = 0
+		}
 		slices.SortFunc(order, func(a, b int) int {
 			return cmp.Or(-cmp.Compare(s.share(p.led[a]), s.share(p.led[b])), cmp.Compare(p.Nodes[a].ID, p.Nodes[b].ID))
 		})
@@ -337,10 +390,9 @@ func (p *planner) handOne(s scale, from int, led []int) bool {
 			continue
 		}
 		r := &p.Ranges[ri]
-		pol := p.Policies.at(r.Start)
 		for _, v := range r.Voters {
 			to, ok := p.byID[v]
-			if !ok || !p.mayTake(pol, from, to) {
+			if !ok || !p.mayTake(r, from, to) {
 				continue
 			}
 			why := s.uneven(p.led[from], p.led[to])
@@ -361,10 +413,10 @@ func (p *planner) handOne(s scale, from int, led []int) bool {
 	return true
 }
 
-// mayTake reports whether leaders may go from one node to another without being worse off by their policy.
-func (p *planner) mayTake(pol *Policy, from, to int) bool {
-	n := &p.Nodes[to]
-	return to != from && n.leads() && allowed(pol, n) && rank(pol, n) == rank(pol, &p.Nodes[from])
+// mayTake reports whether the leader of a range may go from one node to another without being worse off by its policy.
+func (p *planner) mayTake(r *Range, from, to int) bool {
+	n, pol := &p.Nodes[to], p.Policies.at(r.Start)
+	return to != from && n.leads() && allowed(pol, n) && rank(pol, n) == rank(pol, &p.Nodes[from]) && p.within(r, n)
 }
 
 // handOn plans a chain of transfers from a node to one that leads fewer ranges but has no voter of any that this one
@@ -383,7 +435,7 @@ func (p *planner) handOn(s scale, from int, led [][]int, limit int) bool {
 			r := &p.Ranges[ri]
 			for _, v := range r.Voters {
 				to, ok := p.byID[v]
-				if _, seen := via[to]; ok && !seen && !p.changed[ri] && p.mayTake(p.Policies.at(r.Start), at, to) {
+				if _, seen := via[to]; ok && !seen && !p.changed[ri] && p.mayTake(r, at, to) {
 					via[to] = at
 					queue = append(queue, to)
 				}
@@ -403,7 +455,7 @@ func (p *planner) handAlong(s scale, first, last int, via map[int]int, led [][]i
 		from, best, bestLoad := via[to], -1, 0.0
 		for _, ri := range led[from] {
 			r := &p.Ranges[ri]
-			if p.changed[ri] || slices.Contains(ranges, ri) || !slices.Contains(r.Voters, p.Nodes[to].ID) || !p.mayTake(p.Policies.at(r.Start), from, to) {
+			if p.changed[ri] || slices.Contains(ranges, ri) || !slices.Contains(r.Voters, p.Nodes[to].ID) || !p.mayTake(r, from, to) {
 				continue
 			}
 			load := 0.0

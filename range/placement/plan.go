@@ -41,7 +41,8 @@ type Range struct {
 	Load       float64            // requests per second
 	From       map[NodeID]float64 // which gateways they come from; not for ranges whose policy names regions for leaders
 	Busy       bool               // a change is under way: the range counts, but is not changed
-	// Settling: a replica was moved a moment ago to make nodes even, and none is again. LeaderSettling: its leader was.
+	// Settling: a replica was moved a moment ago to make nodes even, and none is again. LeaderSettling: its leader was, or
+	// leads since a moment only, so that nobody knows yet who asks it.
 	Settling, LeaderSettling bool
 }
 
