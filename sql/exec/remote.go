@@ -14,7 +14,7 @@ import (
 // parameters come in when a scan is opened.
 type remoteScan struct {
 	program pushdown.Program
-	slot    func(plan.Slot) (int, bool)
+	form    *pushdown.Form // nil when it cannot be sent
 }
 
 // newRemoteScan derives the program from a scan and, for partial aggregates, from what aggregates its rows.
@@ -24,7 +24,8 @@ func newRemoteScan(n *plan.Scan, c *scanCodec, agg *plan.Agg) *remoteScan {
 	}
 	// Slots are the table's ordinals.
 	base := c.base
-	r := &remoteScan{slot: func(s plan.Slot) (int, bool) { return s - base, s >= base && s < base+c.width }}
+	slotOf := func(s plan.Slot) (int, bool) { return s - base, s >= base && s < base+c.width }
+	r := &remoteScan{}
 	p := &r.program
 	p.Prefix, p.Slots = c.entry.first, c.width
 	p.Filter = n.Filter[:n.Remote]
@@ -32,7 +33,7 @@ func newRemoteScan(n *plan.Scan, c *scanCodec, agg *plan.Agg) *remoteScan {
 	read := map[int]bool{}
 	note := func(e plan.Expr) {
 		plan.Columns(e, func(s plan.Slot) {
-			if i, ok := r.slot(s); ok {
+			if i, ok := slotOf(s); ok {
 				read[i] = true
 			}
 		})
@@ -82,6 +83,9 @@ func newRemoteScan(n *plan.Scan, c *scanCodec, agg *plan.Agg) *remoteScan {
 			p.Keep = append(p.Keep, col.ID)
 		}
 	}
+	if f, ok := p.Encode(&pushdown.Numbering{Slot: slotOf}); ok {
+		r.form = f
+	}
 	return r
 }
 
@@ -93,12 +97,12 @@ func (c *scanCodec) storedIn() []int {
 	return c.index.value
 }
 
-// encode makes the program to send, nil when it cannot be sent with these values.
-func (r *remoteScan) encode(c *plan.EvalCtx) []byte {
-	if r == nil {
+// bind makes the program to send, nil when it cannot be sent with these values.
+func (r *remoteScan) bind(c *plan.EvalCtx) []byte {
+	if r == nil || r.form == nil {
 		return nil
 	}
-	b, ok := r.program.Append(nil, c, &pushdown.Numbering{Slot: r.slot})
+	b, ok := r.form.Bind(nil, c)
 	if !ok {
 		return nil
 	}

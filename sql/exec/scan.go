@@ -103,7 +103,7 @@ func (o *scanOp) open(ctx context.Context) error {
 	o.close()
 	o.spans, o.keys, o.pending, o.pos, o.exhausted, o.hint = o.spans[:0], o.keys[:0], nil, 0, false, 0
 	o.batch = 16
-	o.program = o.remote.encode(&o.s.c)
+	o.program = o.remote.bind(&o.s.c)
 	if o.n.LimitHint != nil {
 		d, err := o.n.LimitHint.Eval(&o.s.c)
 		if err != nil {

@@ -3,6 +3,7 @@ package plan
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"github.com/meridian-db/meridian/sql/builtin"
 	"github.com/meridian-db/meridian/sql/rowenc"
@@ -11,7 +12,8 @@ import (
 
 // Expressions that are evaluated beside the data travel in a form of their own (ShipExpr, ReceiveExpr). What may
 // travel gives the same value on every node: immutable built-in functions over built-in types. Parameters,
-// outer columns and what is the same for all rows travel as the values that they have.
+// outer columns and what is the same for all rows become parameters of what travels, so that one form of it, read once,
+// serves all values.
 
 // Tags of shipped expressions. They are part of the format: new ones go to the end.
 const (
@@ -33,16 +35,19 @@ const (
 	shipAnyAll
 	shipDistinct
 	shipHole
+	shipParam
 )
 
 // maxShipDepth bounds the nesting of an expression that travels.
 const maxShipDepth = 100
 
+// maxShipParams bounds the parameters of what travels together.
+const maxShipParams = 1024
+
 // Shipper writes expressions. Slots of columns are numbered anew.
 type Shipper struct {
-	// Ctx gives the values of parameters, outer columns and invariants. nil: they are not known yet, the result only
-	// says whether the expression may travel.
-	Ctx *EvalCtx
+	// Params are the expressions whose values have to travel along, by the numbers they were given.
+	Params []Expr
 	// Slot numbers the columns that rows have there; false for an outer column.
 	Slot func(s Slot) (int, bool)
 	// Scratch numbers a slot that evaluation needs besides (CASE with an argument).
@@ -80,19 +85,13 @@ func (s *Shipper) expr(buf []byte, e Expr, depth int) ([]byte, bool) {
 	switch x := e.(type) {
 	case *Const:
 		return shipValue(buf, x.D, x.T)
-	case *Param, *Invariant:
-		if s.Ctx == nil {
-			if inv, ok := x.(*Invariant); ok && hasOuter(inv) {
-				return buf, false
-			}
-			return shipValue(buf, types.Null, x.Type())
-		}
-		// What fails is left to be evaluated at the gateway, where it fails only if a row asks for it.
-		d, err := x.Eval(s.Ctx)
-		if err != nil {
+	case *Param:
+		return s.param(buf, x)
+	case *Invariant:
+		if hasOuter(x) {
 			return buf, false
 		}
-		return shipValue(buf, d, x.Type())
+		return s.param(buf, x)
 	case *Col:
 		if n, ok := s.Slot(x.Slot); ok {
 			return AppendType(binary.AppendUvarint(append(buf, shipCol), uint64(n)), x.T), true
@@ -100,10 +99,7 @@ func (s *Shipper) expr(buf []byte, e Expr, depth int) ([]byte, bool) {
 		if t, ok := s.scratch[x.Slot]; ok {
 			return AppendType(binary.AppendUvarint(append(buf, shipCol), uint64(s.Scratch(x.Slot))), t), true
 		}
-		if s.Ctx == nil {
-			return shipValue(buf, types.Null, x.T)
-		}
-		return shipValue(buf, s.Ctx.Frame[x.Slot], x.T)
+		return s.param(buf, x)
 	case *Func:
 		return s.call(buf, x, depth)
 	case *Cast:
@@ -155,6 +151,32 @@ func (s *Shipper) expr(buf []byte, e Expr, depth int) ([]byte, bool) {
 		return AppendType(append(buf, shipHole), x.T), true
 	}
 	return buf, false
+}
+
+// param appends a parameter that stands for e.
+func (s *Shipper) param(buf []byte, e Expr) ([]byte, bool) {
+	t := e.Type()
+	if t.OID == types.OIDUnknown {
+		return buf, false
+	}
+	n := slices.IndexFunc(s.Params, func(p Expr) bool {
+		switch x := e.(type) {
+		case *Param:
+			y, ok := p.(*Param)
+			return ok && y.N == x.N
+		case *Col:
+			y, ok := p.(*Col)
+			return ok && y.Slot == x.Slot && y.T == x.T
+		}
+		return p == e
+	})
+	if n < 0 {
+		if n = len(s.Params); n >= maxShipParams {
+			return buf, false
+		}
+		s.Params = append(s.Params, e)
+	}
+	return AppendType(binary.AppendUvarint(append(buf, shipParam), uint64(n)), t), true
 }
 
 func flag(b bool, bit byte) byte {
@@ -273,11 +295,9 @@ func (s *Shipper) call(buf []byte, x *Func, depth int) ([]byte, bool) {
 	if depth > maxShipDepth || !shipCall(x.Call) || len(x.Args) != len(x.Call.Args) {
 		return buf, false
 	}
-	if s.Ctx == nil {
-		// Once, when the plan is made: is it found again by what is sent of it?
-		if again, err := resolveShipped(x.Call.Func.OID, opOID(x.Call), x.Call.Args); err != nil || again.Func != x.Call.Func || again.Ret.OID != x.Call.Ret.OID {
-			return buf, false
-		}
+	// Is it found again by what is sent of it?
+	if again, err := resolveShipped(x.Call.Func.OID, opOID(x.Call), x.Call.Args); err != nil || again.Func != x.Call.Func || again.Ret.OID != x.Call.Ret.OID {
+		return buf, false
 	}
 	if x.Call.Op != nil {
 		buf = binary.AppendUvarint(append(buf, shipOp), uint64(x.Call.Op.OID))
@@ -342,10 +362,8 @@ func (s *Shipper) cast(buf []byte, x *Cast, depth int) ([]byte, bool) {
 		if from.Kind != to.Kind {
 			return buf, false
 		}
-	} else if s.Ctx == nil {
-		if c, err := builtin.ResolveCast(from, to, castContext(x.Form)); err != nil || c.Volatility != 'i' || c.NoOp {
-			return buf, false
-		}
+	} else if c, err := builtin.ResolveCast(from, to, castContext(x.Form)); err != nil || c.Volatility != 'i' || c.NoOp {
+		return buf, false
 	}
 	buf = append(buf, shipCast, flag(x.Form == FormExplicit, 1)|flag(x.C.NoOp, 2))
 	return s.expr(AppendType(AppendType(buf, from), to), x.Arg, depth)
@@ -365,6 +383,8 @@ type Receiver struct {
 	Buf []byte
 	// Slots are the types of the row's columns and of the slots that evaluation needs besides, as they become known.
 	Slots map[Slot]*types.T
+	// Params are the types of the parameters, as they become known.
+	Params []*types.T
 	// Columns is the number of slots that rows have, which evaluation does not write; MaxSlots bounds all slots.
 	Columns, MaxSlots int
 	depth             int
@@ -568,6 +588,23 @@ func (r *Receiver) expr() (Expr, error) {
 	case shipHole:
 		t, err := r.Type()
 		return &Hole{t}, err
+	case shipParam:
+		n, err := r.Uvarint()
+		if err != nil {
+			return nil, err
+		}
+		t, err := r.Type()
+		if err != nil {
+			return nil, err
+		}
+		// They are numbered in the order in which they first appear.
+		switch {
+		case n == uint64(len(r.Params)) && n < maxShipParams:
+			r.Params = append(r.Params, t)
+		case n >= uint64(len(r.Params)) || r.Params[n].OID != t.OID || r.Params[n].Typmod != t.Typmod:
+			return nil, errShipped
+		}
+		return &Param{N: int(n), T: t}, nil
 	}
 	return nil, errShipped
 }

@@ -18,7 +18,7 @@ const maxCached = 256
 // Programs runs programs: a store's kv.Programs.
 type Programs struct {
 	mu    sync.Mutex
-	ready map[string]*compiled
+	ready map[string]*compiled // by body: the values of parameters do not matter
 	clock uint64
 }
 
@@ -37,21 +37,38 @@ type compiled struct {
 
 // Start implements kv.Programs.
 func (ps *Programs) Start(ctx context.Context, program []byte) (ev kv.Evaluator, err error) {
+	values, n, body, err := split(program)
+	if err != nil {
+		return nil, err
+	}
 	ps.mu.Lock()
-	c := ps.ready[string(program)]
+	c := ps.ready[string(body)]
 	ps.clock++
 	if c != nil {
 		c.used = ps.clock
 	}
 	ps.mu.Unlock()
 	if c == nil {
-		if c, err = compile(program); err != nil {
+		if c, err = compile(body); err != nil {
 			return nil, err
 		}
-		ps.keep(program, c)
+		ps.keep(body, c)
+	}
+	if n != len(c.params) {
+		return nil, errProgram
 	}
 	e := &evaluator{c: c, row: make([]types.Datum, c.slots)}
 	e.ctx = plan.EvalCtx{Frame: e.row, B: &builtin.Ctx{Context: ctx, Settings: types.DefaultSettings}}
+	if n > 0 {
+		e.ctx.Params = make([]types.Datum, n)
+		for i, t := range c.params {
+			d, err := values.Datum(t)
+			if err != nil {
+				return nil, err
+			}
+			e.ctx.Params[i] = types.Detach(d)
+		}
+	}
 	if c.Grouped {
 		e.groups = map[string]*group{}
 		e.args = make([][]types.Datum, len(c.Aggs))
@@ -63,7 +80,7 @@ func (ps *Programs) Start(ctx context.Context, program []byte) (ev kv.Evaluator,
 }
 
 // keep caches a program; the one that has not been used for longest goes.
-func (ps *Programs) keep(program []byte, c *compiled) {
+func (ps *Programs) keep(body []byte, c *compiled) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if len(ps.ready) >= maxCached {
@@ -76,17 +93,17 @@ func (ps *Programs) keep(program []byte, c *compiled) {
 		delete(ps.ready, oldest)
 	}
 	c.used = ps.clock
-	ps.ready[string(program)] = c
+	ps.ready[string(body)] = c
 }
 
-func compile(program []byte) (c *compiled, err error) {
+func compile(body []byte) (c *compiled, err error) {
 	defer func() {
 		// What is decoded came over the network.
 		if r := recover(); r != nil {
 			err = fmt.Errorf("%w: %v", errProgram, r)
 		}
 	}()
-	p, slots, err := decode(program)
+	p, slots, err := decode(body)
 	if err != nil {
 		return nil, err
 	}

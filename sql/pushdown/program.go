@@ -10,7 +10,7 @@ import (
 )
 
 // version is the first byte of a program. It changes with everything that an older store would misunderstand.
-const version = 1
+const version = 2
 
 // Limits of a program.
 const (
@@ -48,6 +48,8 @@ type Program struct {
 	Grouped bool
 	Group   []plan.Expr
 	Aggs    []*plan.AggFunc
+	// params are the types of the parameters of a program that was decoded.
+	params []*types.T
 }
 
 // Numbering numbers the slots of a program's expressions: Slot those of the row, false for one of an outer row.
@@ -69,13 +71,54 @@ func (n *Numbering) scratch(s plan.Slot) int {
 	return i
 }
 
-// Append encodes the program with the values that its parameters have in c. It reports false when it cannot be sent:
-// something in it means different things on different nodes, or failed to be evaluated.
-func (p *Program) Append(buf []byte, c *plan.EvalCtx, num *Numbering) ([]byte, bool) {
-	num.Columns = p.Slots
-	s := &plan.Shipper{Ctx: c, Slot: num.Slot, Scratch: num.scratch}
+// Form is an encoded Program whose parameters have no values yet. It is immutable.
+type Form struct {
+	body   []byte
+	params []plan.Expr
+}
+
+// Bind encodes the program with the values that its parameters have in c. It reports false when one of them failed to
+// be evaluated: at the gateway that is an error only if a row asks for it.
+func (f *Form) Bind(buf []byte, c *plan.EvalCtx) ([]byte, bool) {
 	start := len(buf)
-	buf = append(buf, version)
+	buf = binary.AppendUvarint(append(buf, version), uint64(len(f.params)))
+	for _, e := range f.params {
+		d, err := e.Eval(c)
+		if err != nil {
+			return buf, false
+		}
+		buf = plan.AppendDatum(buf, d, e.Type())
+	}
+	buf = append(buf, f.body...)
+	return buf, len(buf)-start <= maxProgram
+}
+
+// split divides a bound program into the values of its parameters and the rest.
+func split(b []byte) (values plan.Receiver, n int, body []byte, err error) {
+	if len(b) == 0 || b[0] != version || len(b) > maxProgram {
+		return values, 0, nil, errProgram
+	}
+	r := plan.Receiver{Buf: b[1:]}
+	if n, err = r.Count(); err != nil {
+		return values, 0, nil, errProgram
+	}
+	values = r
+	for range n {
+		size, err := r.Count()
+		if err != nil {
+			return values, 0, nil, errProgram
+		}
+		r.Buf = r.Buf[size:]
+	}
+	return values, n, r.Buf, nil
+}
+
+// Encode makes a program's form. It reports false when it cannot be sent: something in it means different things on
+// different nodes.
+func (p *Program) Encode(num *Numbering) (*Form, bool) {
+	num.Columns = p.Slots
+	s := &plan.Shipper{Slot: num.Slot, Scratch: num.scratch}
+	var buf []byte
 	buf = binary.AppendUvarint(buf, uint64(p.Prefix))
 	buf = binary.AppendUvarint(buf, uint64(p.Slots))
 	buf = binary.AppendUvarint(buf, uint64(len(p.Keys)))
@@ -127,15 +170,12 @@ func (p *Program) Append(buf []byte, c *plan.EvalCtx, num *Numbering) ([]byte, b
 			buf = binary.AppendUvarint(buf, uint64(id))
 		}
 	}
-	return buf, ok && len(buf)-start <= maxProgram
+	return &Form{buf, s.Params}, ok && len(buf) <= maxProgram
 }
 
-// decode reads a program and checks it.
-func decode(b []byte) (*Program, int, error) {
-	if len(b) == 0 || b[0] != version || len(b) > maxProgram {
-		return nil, 0, errProgram
-	}
-	r := &plan.Receiver{Buf: b[1:], Slots: map[plan.Slot]*types.T{}, MaxSlots: maxSlots}
+// decode reads the body of a program, checks it, and counts its slots.
+func decode(body []byte) (*Program, int, error) {
+	r := &plan.Receiver{Buf: body, Slots: map[plan.Slot]*types.T{}, MaxSlots: maxSlots}
 	p := &Program{}
 	var err error
 	number := func(most uint64) int {
@@ -215,6 +255,7 @@ func decode(b []byte) (*Program, int, error) {
 	if err != nil || len(r.Buf) != 0 {
 		return nil, 0, errProgram
 	}
+	p.params = r.Params
 	slots := p.Slots
 	for s := range r.Slots {
 		slots = max(slots, s+1)

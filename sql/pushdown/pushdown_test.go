@@ -52,9 +52,23 @@ func table(p Program) *Program {
 func encode(t testing.TB, p *Program) []byte {
 	t.Helper()
 	c := &plan.EvalCtx{Frame: make([]types.Datum, 20), B: &builtin.Ctx{Settings: types.DefaultSettings}}
-	b, ok := p.Append(nil, c, &Numbering{Slot: func(s plan.Slot) (int, bool) { return s - 10, s >= 10 && s < 14 }})
+	f, ok := p.Encode(&Numbering{Slot: func(s plan.Slot) (int, bool) { return s - 10, s >= 10 && s < 14 }})
 	if !ok {
 		t.Fatal("the program cannot be sent")
+	}
+	b, ok := f.Bind(nil, c)
+	if !ok {
+		t.Fatal("the program cannot be sent")
+	}
+	return b
+}
+
+// body is an encoded program without the values of its parameters.
+func body(t testing.TB, program []byte) []byte {
+	t.Helper()
+	_, _, b, err := split(program)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return b
 }
@@ -107,7 +121,7 @@ func TestRoundTrip(t *testing.T) {
 	ps := NewPrograms()
 	all := programs(t)
 	for name, ids := range want {
-		p, _, err := decode(encode(t, all[name]))
+		p, _, err := decode(body(t, encode(t, all[name])))
 		if err != nil {
 			t.Fatal(name, err)
 		}
@@ -131,6 +145,54 @@ func TestRoundTrip(t *testing.T) {
 		if fmt.Sprint(keys) != fmt.Sprint(wantKeys) {
 			t.Errorf("%s: %s, want the keys %v", name, got, wantKeys)
 		}
+	}
+}
+
+// TestParameters: parameters and outer columns travel as values, and one decoded program serves all of them.
+func TestParameters(t *testing.T) {
+	p := table(Program{Keep: []uint32{}, Filter: []plan.Expr{
+		operator(t, ">=", colA, &plan.Param{N: 1, T: types.Int4}),
+		operator(t, "<", colID, &plan.Col{Slot: 3, T: types.Int4}),
+		operator(t, "<>", colS, &plan.Param{N: 0, T: types.Text})}})
+	f, ok := p.Encode(&Numbering{Slot: func(s plan.Slot) (int, bool) { return s - 10, s >= 10 && s < 14 }})
+	if !ok {
+		t.Fatal("the program cannot be sent")
+	}
+	ps := NewPrograms()
+	for _, test := range []struct {
+		from, below int64
+		not         string
+		want        []int
+	}{{2, 5, "x", []int{3}}, {0, 4, "y", []int{0, 2}}, {5, 9, "none", []int{5, 7}}} {
+		c := &plan.EvalCtx{Frame: make([]types.Datum, 20), B: &builtin.Ctx{Settings: types.DefaultSettings},
+			Params: []types.Datum{types.NewString(test.not), types.NewInt(test.from)}}
+		c.Frame[3] = types.NewInt(test.below)
+		b, ok := f.Bind(nil, c)
+		if !ok {
+			t.Fatal("not bound")
+		}
+		got, err := run(ps, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := ""
+		for _, id := range test.want {
+			k, _ := pair(id, types.Null, "", 0)
+			want += fmt.Sprintf("%x=%q ", k[2:], "")
+		}
+		if got != want {
+			t.Errorf("%+v: %s, want %s", test, got, want)
+		}
+		// Fewer values than parameters, as no gateway sends them.
+		if _, err := run(ps, append([]byte{version, 0}, body(t, b)...)); err == nil {
+			t.Error("a program without its values is run")
+		}
+	}
+	if len(ps.ready) != 1 {
+		t.Errorf("%d programs are kept, want 1", len(ps.ready))
+	}
+	if _, ok := f.Bind(nil, &plan.EvalCtx{Frame: make([]types.Datum, 20)}); ok {
+		t.Error("a parameter without a value is bound")
 	}
 }
 
@@ -209,7 +271,7 @@ func TestStaysHere(t *testing.T) {
 		"subquery": &plan.Subquery{T: types.Bool},
 	} {
 		p := table(Program{All: true, Filter: []plan.Expr{e}})
-		if _, ok := p.Append(nil, nil, &Numbering{Slot: func(s plan.Slot) (int, bool) { return s - 10, true }}); ok {
+		if _, ok := p.Encode(&Numbering{Slot: func(s plan.Slot) (int, bool) { return s - 10, true }}); ok {
 			t.Errorf("%s is sent", name)
 		}
 	}
@@ -221,6 +283,7 @@ func FuzzProgram(f *testing.F) {
 		f.Add(encode(f, p))
 	}
 	f.Add([]byte{})
+	f.Add([]byte{version, 1, 0})
 	f.Fuzz(func(t *testing.T, program []byte) {
 		_, _ = run(NewPrograms(), program)
 	})
