@@ -7,12 +7,16 @@ import (
 	"crypto/sha512"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"hash"
 	"net"
+	"net/netip"
+	"time"
 
 	"github.com/jackc/pgproto3/v2"
 	"github.com/xdg-go/scram"
 
+	"github.com/meridian-db/meridian/pgwire/hba"
 	"github.com/meridian-db/meridian/sql/pgerr"
 )
 
@@ -27,24 +31,128 @@ const (
 
 // authenticate proves that the client is st.user, and sends AuthenticationOk.
 func (c *conn) authenticate(ctx context.Context, st *startup) error {
-	if c.srv.cfg.RequireTLS && c.tls == nil {
-		return pgerr.New(pgerr.InvalidAuthorizationSpecification,
-			"connection requires TLS, user \"%s\", database \"%s\"", st.user, st.database).WithSeverity(pgerr.SeverityFatal)
-	}
-	switch c.srv.cfg.Auth {
-	case AuthTrust:
-		if !c.srv.cfg.TrustAnywhere && !isLoopback(c.net.RemoteAddr()) {
-			return pgerr.New(pgerr.InvalidAuthorizationSpecification,
-				"trust authentication serves loopback connections only").WithSeverity(pgerr.SeverityFatal)
-		}
-	default:
-		if err := c.authenticateSCRAM(ctx, st.user); err != nil {
-			return err
-		}
+	method, err := c.prove(ctx, st)
+	c.method = method
+	if err != nil {
+		return err
 	}
 	at := c.out.begin('R')
 	c.out.int32(0)
 	c.out.end(at)
+	return nil
+}
+
+// prove finds the rule for the connection and does what it asks for. It returns the method that was used.
+func (c *conn) prove(ctx context.Context, st *startup) (method hba.Method, err error) {
+	rule, err := c.rule(st)
+	if err != nil {
+		return "", err
+	}
+	addr := addrOf(c.net.RemoteAddr())
+	method = rule.Method
+	if method == hba.CertOrSCRAM {
+		method = hba.SCRAM
+		if c.clientCertificate() != nil {
+			method = hba.Cert
+		}
+	}
+	limiter := c.srv.cfg.Throttle
+	if limiter != nil && method != hba.Trust {
+		if wait := limiter.Wait(addr, st.user); wait > 0 {
+			return method, pgerr.New(pgerr.ConfigurationLimitExceeded, "too many failed logins").
+				WithDetail("Another attempt is possible in %s.", wait.Round(time.Second)+time.Second).WithSeverity(pgerr.SeverityFatal)
+		}
+	}
+	if method == hba.Cert || rule.ClientCert != "" {
+		err = c.authenticateCert(st.user, method == hba.Cert || rule.ClientCert == hba.VerifyFull)
+	}
+	if err == nil && method == hba.SCRAM {
+		err = c.authenticateSCRAM(ctx, st.user)
+	}
+	if limiter != nil && method != hba.Trust {
+		switch {
+		case err == nil:
+			limiter.Succeeded(addr, st.user)
+		case pgerr.Code(err) != "": // not the network's
+			limiter.Failed(addr, st.user)
+		}
+	}
+	return method, err
+}
+
+// rule returns the rule that the connection falls under. One that keeps it out is an error.
+func (c *conn) rule(st *startup) (*hba.Rule, error) {
+	cfg := &c.srv.cfg
+	refused := func(format string, args ...any) error {
+		return pgerr.New(pgerr.InvalidAuthorizationSpecification, format, args...).WithSeverity(pgerr.SeverityFatal)
+	}
+	if cfg.Rules == nil {
+		switch {
+		case cfg.RequireTLS && c.tls == nil:
+			return nil, refused("connection requires TLS, user \"%s\", database \"%s\"", st.user, st.database)
+		case cfg.Auth != AuthTrust:
+			return &hba.Rule{Method: hba.CertOrSCRAM}, nil
+		}
+		return c.mayTrust(&hba.Rule{Method: hba.Trust})
+	}
+	remote := c.net.RemoteAddr()
+	_, unix := remote.(*net.UnixAddr)
+	conn := hba.Conn{Local: unix, TLS: c.tls != nil, Addr: addrOf(remote), Database: st.database, User: st.user,
+		SameHost: sameHost, SameNet: sameNet}
+	if cfg.MemberOf != nil {
+		conn.Member = func(role string) bool { return cfg.MemberOf(st.user, role) }
+	}
+	rule := hba.Match(cfg.Rules(), &conn)
+	encryption := "no encryption"
+	if c.tls != nil {
+		encryption = "SSL encryption"
+	}
+	switch {
+	case rule == nil:
+		return nil, refused("no pg_hba.conf entry for host \"%s\", user \"%s\", database \"%s\", %s", conn.Addr, st.user, st.database, encryption)
+	case rule.Method == hba.Reject:
+		return nil, refused("pg_hba.conf rejects connection for host \"%s\", user \"%s\", database \"%s\", %s", conn.Addr, st.user, st.database, encryption)
+	case rule.Method == hba.Trust:
+		return c.mayTrust(rule)
+	}
+	return rule, nil
+}
+
+// mayTrust refuses trust to clients of other hosts, whatever a rule says.
+func (c *conn) mayTrust(rule *hba.Rule) (*hba.Rule, error) {
+	if !c.srv.cfg.TrustAnywhere && !isLoopback(c.net.RemoteAddr()) {
+		return nil, pgerr.New(pgerr.InvalidAuthorizationSpecification, "trust authentication serves loopback connections only").
+			WithSeverity(pgerr.SeverityFatal)
+	}
+	return rule, nil
+}
+
+// clientCertificate is the certificate that the client has shown, nil if it has shown none. It is not verified.
+func (c *conn) clientCertificate() *x509.Certificate {
+	if c.tls == nil || c.srv.cfg.VerifyClient == nil {
+		return nil
+	}
+	if st := c.tls.ConnectionState(); len(st.PeerCertificates) > 0 {
+		return st.PeerCertificates[0]
+	}
+	return nil
+}
+
+// authenticateCert checks the client's certificate; full: that it is made out to the user, by its common name.
+func (c *conn) authenticateCert(user string, full bool) error {
+	leaf := c.clientCertificate()
+	if leaf == nil {
+		return pgerr.New(pgerr.InvalidAuthorizationSpecification, "connection requires a valid client certificate").WithSeverity(pgerr.SeverityFatal)
+	}
+	err := c.srv.cfg.VerifyClient(c.tls.ConnectionState())
+	if err == nil && full && leaf.Subject.CommonName != user {
+		err = fmt.Errorf("provided user name (%s) and certificate common name do not match", user)
+	}
+	if err != nil {
+		c.srv.log.Warn("client certificate refused", "user", user, "subject", leaf.Subject.String(), "remote", c.net.RemoteAddr(), "err", err)
+		return pgerr.New(pgerr.InvalidAuthorizationSpecification, "certificate authentication failed for user \"%s\"", user).
+			WithSeverity(pgerr.SeverityFatal)
+	}
 	return nil
 }
 
@@ -214,4 +322,40 @@ func isLoopback(addr net.Addr) bool {
 		return true
 	}
 	return addr != nil && addr.Network() == "pipe"
+}
+
+// addrOf is the IP address of a connection's other end, the zero one if it has none.
+func addrOf(addr net.Addr) netip.Addr {
+	if a, ok := addr.(*net.TCPAddr); ok {
+		ip, _ := netip.AddrFromSlice(a.IP)
+		return ip.Unmap()
+	}
+	return netip.Addr{}
+}
+
+// sameHost and sameNet report whether an address is one of this host's, or of a network that it is in.
+func sameHost(addr netip.Addr) bool {
+	return ofInterfaces(func(p netip.Prefix) bool { return p.Addr() == addr })
+}
+func sameNet(addr netip.Addr) bool {
+	return ofInterfaces(func(p netip.Prefix) bool { return p.Contains(addr) })
+}
+
+func ofInterfaces(is func(netip.Prefix) bool) bool {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return false
+	}
+	for _, a := range addrs {
+		n, ok := a.(*net.IPNet)
+		if !ok {
+			continue
+		}
+		ip, _ := netip.AddrFromSlice(n.IP)
+		ones, _ := n.Mask.Size()
+		if ip = ip.Unmap(); is(netip.PrefixFrom(ip, ones)) {
+			return true
+		}
+	}
+	return false
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/jackc/pgproto3/v2"
 
+	"github.com/meridian-db/meridian/pgwire/hba"
 	"github.com/meridian-db/meridian/sql"
 	"github.com/meridian-db/meridian/sql/pgerr"
 )
@@ -31,6 +32,7 @@ type conn struct {
 	session *sql.Session
 
 	certificate *tls.Certificate // presented to this client
+	method      hba.Method       // by which the client has proved who it is
 	cancelKey   []byte           // set before the connection is registered
 
 	// skipping is set by an error in the extended protocol: messages are dropped up to the next Sync.
@@ -88,6 +90,13 @@ func (c *conn) serve(ctx context.Context) {
 		return
 	}
 	defer c.srv.unregister(c)
+	if c.srv.cfg.Logout != nil {
+		began := time.Now()
+		defer func() {
+			c.srv.cfg.Logout(LoginEvent{User: c.session.LoginUser(), Database: c.session.Database(), Remote: c.net.RemoteAddr(), TLS: c.tls != nil,
+				Method: c.method, PID: c.session.PID(), Session: time.Since(began)})
+		}()
+	}
 	if err := c.loop(ctx); err != nil && !isDisconnect(err) {
 		c.fatal(err)
 	}
@@ -103,6 +112,20 @@ func (c *conn) start(ctx context.Context) error {
 	st, err := c.negotiate(ctx)
 	if err != nil {
 		return err
+	}
+	return c.open(ctx, st)
+}
+
+// open authenticates the client and opens its session.
+func (c *conn) open(ctx context.Context, st *startup) (err error) {
+	event := LoginEvent{User: st.user, Database: st.database, Application: st.settings["application_name"], Remote: c.net.RemoteAddr(), TLS: c.tls != nil}
+	if c.srv.cfg.Login != nil {
+		defer func() {
+			if event.Err, event.Method = err, c.method; err == nil {
+				event.PID = c.session.PID()
+			}
+			c.srv.cfg.Login(event)
+		}()
 	}
 	if !c.srv.admitSession() {
 		return pgerr.New(pgerr.TooManyConnections, "sorry, too many clients already").WithSeverity(pgerr.SeverityFatal)
@@ -130,6 +153,11 @@ func (c *conn) start(ctx context.Context) error {
 	if err != nil {
 		e := *sql.WireError(err)
 		return e.WithSeverity(pgerr.SeverityFatal)
+	}
+	if !c.session.Superuser() && c.srv.crowded() {
+		c.session.Close()
+		return pgerr.New(pgerr.TooManyConnections, "remaining connection slots are reserved for non-replication superuser connections").
+			WithSeverity(pgerr.SeverityFatal)
 	}
 	if c.replication = st.replication; c.replication {
 		if err := c.session.MayReplicate(); err != nil {

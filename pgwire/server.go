@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/meridian-db/meridian/pgwire/hba"
+	"github.com/meridian-db/meridian/pgwire/throttle"
 	"github.com/meridian-db/meridian/sql"
 	"github.com/meridian-db/meridian/sql/pgerr"
 )
@@ -40,9 +42,23 @@ type Config struct {
 	// another node with it than with their session. Default: such requests are dropped.
 	ForwardCancel func(ctx context.Context, pid int32, key []byte)
 	TLS           *tls.Config // nil: encryption is refused.
-	RequireTLS    bool
+	RequireTLS    bool        // without Rules
+
+	// Rules are the host-based authentication rules in force, asked for with each connection; they come in place of Auth
+	// and RequireTLS. nil: there are none.
+	Rules func() []hba.Rule
+	// MemberOf reports whether a role is a member of another, for rules about groups. nil: never.
+	MemberOf func(user, role string) bool
+	// VerifyClient checks a client's certificate. nil: clients' certificates count for nothing.
+	VerifyClient func(tls.ConnectionState) error
+	// Throttle slows down those who guess passwords. nil: nobody.
+	Throttle *throttle.Limiter
+	// Login is told of every attempt to log in that came as far as naming a user, and Logout of the end of each session.
+	Login  func(LoginEvent)
+	Logout func(LoginEvent)
 
 	MaxConnections  int           // Authenticated sessions. Default 1000.
+	ReservedForRoot int           // Of them, only for superusers. Default 3, less when there are few; negative: none.
 	MaxPending      int           // Connections before authentication. Default 256.
 	MaxMessageBytes int           // Largest message from an authenticated client. Default 128 MiB.
 	AuthTimeout     time.Duration // From accept to the end of authentication. Default 60s.
@@ -55,6 +71,17 @@ const (
 	fatalWriteTimeout = time.Second
 	acceptBackoff     = 50 * time.Millisecond
 )
+
+// LoginEvent describes a login, or an attempt.
+type LoginEvent struct {
+	User, Database, Application string
+	Remote                      net.Addr
+	TLS                         bool
+	Method                      hba.Method // empty: no rule got as far as one
+	PID                         int32      // zero when it failed
+	Session                     time.Duration
+	Err                         error // nil: it succeeded
+}
 
 // Server accepts PostgreSQL clients and runs each on a goroutine of its own, which lives until the client
 // leaves or Shutdown or Close ends it.
@@ -84,6 +111,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.Credentials = cfg.SQL.Credentials
 	}
 	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, 1000)
+	cfg.ReservedForRoot = max(0, cmp.Or(cfg.ReservedForRoot, min(3, cfg.MaxConnections/10)))
 	cfg.MaxPending = cmp.Or(cfg.MaxPending, 256)
 	cfg.MaxMessageBytes = cmp.Or(cfg.MaxMessageBytes, 128<<20)
 	cfg.AuthTimeout = cmp.Or(cfg.AuthTimeout, time.Minute)
@@ -106,7 +134,7 @@ func New(cfg Config) (*Server, error) {
 // Serve accepts connections on l until Shutdown or Close, and closes l. It returns nil then.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer l.Close()
-	if s.cfg.Auth == AuthTrust && !s.cfg.TrustAnywhere && !isLoopback(l.Addr()) {
+	if s.cfg.Rules == nil && s.cfg.Auth == AuthTrust && !s.cfg.TrustAnywhere && !isLoopback(l.Addr()) {
 		return fmt.Errorf("pgwire: trust authentication may listen on loopback only, not on %s", l.Addr())
 	}
 	s.mu.Lock()
@@ -176,6 +204,13 @@ func (s *Server) admitSession() bool {
 	}
 	s.mu.sessions++
 	return true
+}
+
+// crowded reports whether only the places for superusers are left.
+func (s *Server) crowded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.sessions > s.cfg.MaxConnections-s.cfg.ReservedForRoot
 }
 
 func (s *Server) releaseSession() {

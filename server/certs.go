@@ -12,7 +12,33 @@ import (
 // Certs are the TLS configurations of a node.
 type Certs struct {
 	RPCServer, RPCClient *tls.Config // mutual, both ends under the cluster's CA
-	SQL                  *tls.Config
+	SQL                  *tls.Config // asks clients for a certificate and takes any; see VerifyUser
+	load                 func() (*tls.Certificate, *x509.CertPool, error)
+}
+
+// VerifyUser checks that the certificate that a client has shown is a user's, of this cluster's CA. Whose it is says its
+// common name. One that would do for a node does not: its names are those of hosts.
+func (c *Certs) VerifyUser(st tls.ConnectionState) error {
+	_, pool, err := c.load()
+	if err != nil {
+		return err
+	}
+	if len(st.PeerCertificates) == 0 {
+		return errors.New("the client showed no certificate")
+	}
+	opts := x509.VerifyOptions{Roots: pool, Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	for _, c := range st.PeerCertificates[1:] {
+		opts.Intermediates.AddCert(c)
+	}
+	leaf := st.PeerCertificates[0]
+	if _, err := leaf.Verify(opts); err != nil {
+		return err
+	}
+	opts.KeyUsages = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	if _, err := leaf.Verify(opts); err == nil {
+		return errors.New("the certificate is a node's")
+	}
+	return nil
 }
 
 // LoadCerts reads ca.crt, node.crt and node.key of a --certs directory. Node-to-node connections require a
@@ -67,11 +93,11 @@ func LoadCerts(dir string) (*Certs, error) {
 		}
 		return verifyPeer(st, pool, st.ServerName)
 	}
-	sqlTLS := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	sqlTLS := &tls.Config{MinVersion: tls.VersionTLS12, ClientAuth: tls.RequestClientCert, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		cert, _, err := load()
 		return cert, err
 	}}
-	return &Certs{RPCServer: server, RPCClient: client, SQL: sqlTLS}, nil
+	return &Certs{RPCServer: server, RPCClient: client, SQL: sqlTLS, load: load}, nil
 }
 
 // checkOwn looks whether other nodes will accept this node's certificate: better now than on every connection.

@@ -15,6 +15,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -44,38 +45,15 @@ func IssueCA(dir string, valid time.Duration) error {
 // IssueNode makes a node's --certs directory: node.crt for hosts, names or addresses, signed by the CA in caDir, node.key,
 // and a copy of ca.crt. Existing files stay as they are.
 func IssueNode(caDir, dir string, hosts []string, valid time.Duration) error {
-	if err := checkValid(valid); err != nil {
-		return err
-	}
 	if len(hosts) == 0 {
 		return flagErr("host", "is required", "give the names and addresses by which clients and other nodes reach this node, separated by commas")
 	}
-	caPEM, err := os.ReadFile(filepath.Join(caDir, caCertFile))
+	ca, caKey, caPEM, until, err := authority(caDir, valid)
 	if err != nil {
-		return flagErr("ca", err.Error(), "give the directory that `meridian cert ca` wrote")
-	}
-	keyPEM, err := os.ReadFile(filepath.Join(caDir, caKeyFile))
-	if err != nil {
-		return flagErr("ca", err.Error(), "give the directory that `meridian cert ca` wrote")
-	}
-	ca, err := parsePEM(caPEM, "CERTIFICATE", x509.ParseCertificate)
-	if err != nil {
-		return flagErr("ca", fmt.Sprintf("%s: %v", filepath.Join(caDir, caCertFile), err), "give the directory that `meridian cert ca` wrote")
-	}
-	caKey, err := parsePEM(keyPEM, "EC PRIVATE KEY", x509.ParseECPrivateKey)
-	if err != nil {
-		return flagErr("ca", fmt.Sprintf("%s: %v", filepath.Join(caDir, caKeyFile), err), "give the directory that `meridian cert ca` wrote")
-	}
-	now := time.Now()
-	until := now.Add(valid)
-	if until.After(ca.NotAfter) {
-		until = ca.NotAfter
-	}
-	if !until.After(now) {
-		return flagErr("ca", fmt.Sprintf("the CA's certificate ended on %s", ca.NotAfter.Format(time.DateOnly)), "make a new one by `meridian cert ca`")
+		return err
 	}
 	tmpl := &x509.Certificate{Subject: pkix.Name{CommonName: hosts[0], OrganizationalUnit: []string{"Meridian node"}},
-		NotBefore: now.Add(-time.Minute), NotAfter: until, KeyUsage: x509.KeyUsageDigitalSignature,
+		NotBefore: time.Now().Add(-time.Minute), NotAfter: until, KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
 	for _, h := range hosts {
 		if ip := net.ParseIP(h); ip != nil {
@@ -88,7 +66,66 @@ func IssueNode(caDir, dir string, hosts []string, valid time.Duration) error {
 	if err != nil {
 		return err
 	}
-	files := map[string][]byte{nodeCertFile: cert, nodeKeyFile: key}
+	return writeWithCA(dir, caPEM, map[string][]byte{nodeCertFile: cert, nodeKeyFile: key})
+}
+
+// authority reads a certificate authority, and how long what it signs now is good.
+func authority(caDir string, valid time.Duration) (ca *x509.Certificate, key *ecdsa.PrivateKey, caPEM []byte, until time.Time, err error) {
+	fail := func(err error) (*x509.Certificate, *ecdsa.PrivateKey, []byte, time.Time, error) {
+		return nil, nil, nil, until, flagErr("ca", err.Error(), "give the directory that `meridian cert ca` wrote")
+	}
+	if err := checkValid(valid); err != nil {
+		return nil, nil, nil, until, err
+	}
+	if caPEM, err = os.ReadFile(filepath.Join(caDir, caCertFile)); err != nil {
+		return fail(err)
+	}
+	keyPEM, err := os.ReadFile(filepath.Join(caDir, caKeyFile))
+	if err != nil {
+		return fail(err)
+	}
+	if ca, err = parsePEM(caPEM, "CERTIFICATE", x509.ParseCertificate); err != nil {
+		return fail(fmt.Errorf("%s: %w", filepath.Join(caDir, caCertFile), err))
+	}
+	if key, err = parsePEM(keyPEM, "EC PRIVATE KEY", x509.ParseECPrivateKey); err != nil {
+		return fail(fmt.Errorf("%s: %w", filepath.Join(caDir, caKeyFile), err))
+	}
+	now := time.Now()
+	if until = now.Add(valid); until.After(ca.NotAfter) {
+		until = ca.NotAfter
+	}
+	if !until.After(now) {
+		return nil, nil, nil, until, flagErr("ca", fmt.Sprintf("the CA's certificate ended on %s", ca.NotAfter.Format(time.DateOnly)), "make a new one by `meridian cert ca`")
+	}
+	return ca, key, caPEM, until, nil
+}
+
+// IssueClient makes a certificate by which a role logs in: client.ROLE.crt and client.ROLE.key in dir, and a copy of ca.crt.
+// Existing files stay as they are.
+func IssueClient(caDir, dir, role string, valid time.Duration) error {
+	switch {
+	case role == "":
+		return flagErr("user", "is required", "give the role that the certificate is for")
+	case len(role) > 63 || strings.ContainsAny(role, "/\\\x00\n"):
+		return flagErr("user", fmt.Sprintf("%q cannot be the name of a file", role), "give a role whose name has no slashes")
+	}
+	ca, caKey, caPEM, until, err := authority(caDir, valid)
+	if err != nil {
+		return err
+	}
+	// For clients only: nodes accept it from no node.
+	tmpl := &x509.Certificate{Subject: pkix.Name{CommonName: role, OrganizationalUnit: []string{"Meridian client"}},
+		NotBefore: time.Now().Add(-time.Minute), NotAfter: until, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	cert, key, err := sign(tmpl, ca, caKey)
+	if err != nil {
+		return err
+	}
+	return writeWithCA(dir, caPEM, map[string][]byte{"client." + role + ".crt": cert, "client." + role + ".key": key})
+}
+
+// writeWithCA is writeNew with ca.crt among the files, unless the same is there already.
+func writeWithCA(dir string, caPEM []byte, files map[string][]byte) error {
 	if old, err := os.ReadFile(filepath.Join(dir, caCertFile)); err != nil || !bytes.Equal(old, caPEM) {
 		files[caCertFile] = caPEM
 	}

@@ -20,6 +20,8 @@ import (
 
 	"github.com/meridian-db/meridian/mvcc"
 	"github.com/meridian-db/meridian/pgwire"
+	"github.com/meridian-db/meridian/pgwire/hba"
+	"github.com/meridian-db/meridian/pgwire/throttle"
 	ranges "github.com/meridian-db/meridian/range"
 	"github.com/meridian-db/meridian/server/rpc"
 	"github.com/meridian-db/meridian/truetime"
@@ -37,6 +39,8 @@ type Server struct {
 	hostClockOnly bool
 	latency       Latency
 	certs         *Certs
+	hba           *hba.File // nil: the default rules
+	throttle      *throttle.Limiter
 	reg           *prometheus.Registry
 	tel           *Telemetry
 
@@ -108,6 +112,12 @@ func New(cfg Config) (_ *Server, err error) {
 			return nil, flagErr("certs", err.Error(), "give a directory with ca.crt, node.crt and node.key; `meridian cert` makes them")
 		}
 	}
+	if cfg.HBA != "" {
+		if s.hba, err = hba.Open(cfg.HBA, s.log); err != nil {
+			return nil, flagErr("hba", err.Error(), "give a file as PostgreSQL's pg_hba.conf")
+		}
+	}
+	s.throttle = throttle.New(throttle.Config{})
 	if err := createDir(cfg.FS, cfg.Store); err != nil {
 		return nil, flagErr("store", err.Error(), "give a directory that this user can write")
 	}

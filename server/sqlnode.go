@@ -122,8 +122,13 @@ func (s *Server) startSQL(ctx context.Context) error {
 	pc := pgwire.Config{SQL: s.core.SQL, Log: s.log, ForwardCancel: s.forwardCancel}
 	if s.certs != nil {
 		pc.Auth, pc.Credentials, pc.TLS, pc.RequireTLS = pgwire.AuthSCRAM, s.core.SQL.Credentials, s.certs.SQL, true
+		pc.VerifyClient = s.certs.VerifyUser
 	} else {
 		pc.Auth, pc.TrustAnywhere = pgwire.AuthTrust, s.cfg.InsecureListenAnywhere
+	}
+	pc.Throttle, pc.MemberOf = s.throttle, s.core.SQL.MemberOf
+	if s.hba != nil {
+		pc.Rules = s.hba.Rules
 	}
 	wire, err := pgwire.New(pc)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/meridian-db/meridian/sql"
+	"github.com/meridian-db/meridian/sql/parser"
 	"github.com/meridian-db/meridian/sql/pgcatalog"
 	"github.com/meridian-db/meridian/truetime"
 	"github.com/meridian-db/meridian/txn/locktable"
@@ -87,7 +88,7 @@ func joinTransactions(parts []txnPart, sessions []pgcatalog.Activity) []pgcatalo
 			row.State = "waiting"
 		}
 		if a := bySession[gatewayAge{p.Gateway, p.Age}]; a != nil {
-			row.SessionPID, row.Statement = a.PID, a.Query
+			row.SessionPID, row.Statement = a.PID, parser.Fingerprint(a.Query)
 		}
 		rows = append(rows, row)
 	}

@@ -37,6 +37,7 @@ const (
 // providers is what this node offers to system views.
 func (s *Server) providers() *pgcatalog.Providers {
 	return &pgcatalog.Providers{
+		AuthRules: s.authRuleRows,
 		Clock:     s.clock.Status,
 		ClockNode: uint64(s.identity.NodeID),
 		Nodes:     s.nodeRows,

@@ -68,7 +68,8 @@ func (c *nodeCatalog) Login(ctx context.Context, user, database string) (Login, 
 	if !db.AllowConn {
 		return Login{}, pgerr.New(pgerr.ObjectNotInPrerequisiteState, "database \"%s\" is not currently accepting connections", database)
 	}
-	login := Login{Superuser: role.Super, DatabaseID: db.ID, RoleID: role.ID}
+	login := Login{Superuser: role.Super, DatabaseID: db.ID, RoleID: role.ID,
+		Limits: &ConnectionLimits{Role: role.ConnLimit, Database: db.ConnLimit}}
 	for _, s := range db.Settings {
 		login.Settings = append(login.Settings, NameValue{s.Name, s.Value})
 	}

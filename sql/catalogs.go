@@ -30,6 +30,7 @@ type Login struct {
 	Superuser          bool
 	DatabaseID, RoleID uint32
 	Settings           []NameValue // of ALTER DATABASE and ALTER ROLE, in the order to apply
+	Limits             *ConnectionLimits
 }
 
 // NameValue is a setting and its value.

@@ -14,6 +14,7 @@ type metrics struct {
 	diverged   prometheus.Counter     // blocks that could not be, because an answer differed
 	planHits   prometheus.Counter
 	planMisses prometheus.Counter
+	limited    prometheus.Counter
 }
 
 func newMetrics() *metrics {
@@ -29,6 +30,7 @@ func newMetrics() *metrics {
 		retries:    counter("retries_total", "Implicit transactions run again after a conflict."),
 		replays:    counter("replays_total", "Transaction blocks run again after a conflict, with the same answers."),
 		diverged:   counter("replays_diverged_total", "Transaction blocks that failed with 40001 because an answer differed when they were run again."),
+		limited:    counter("statements_limited_total", "Statements refused because their role had run too many."),
 		planHits:   counter("plan_cache_hits_total", "Statements whose plan was in the shared cache."),
 		planMisses: counter("plan_cache_misses_total", "Statements that were parsed and planned."),
 	}
@@ -42,7 +44,7 @@ func (srv *Server) Register(r prometheus.Registerer) error {
 		defer srv.mu.Unlock()
 		return float64(len(srv.mu.sessions))
 	})
-	for _, c := range []prometheus.Collector{m.statements, m.latency, m.errors, m.retries, m.replays, m.diverged, m.planHits, m.planMisses, sessions} {
+	for _, c := range []prometheus.Collector{m.statements, m.latency, m.errors, m.retries, m.replays, m.diverged, m.planHits, m.planMisses, m.limited, sessions} {
 		if err := r.Register(c); err != nil {
 			return err
 		}

@@ -77,6 +77,11 @@ func ParseVerifier(v string) (scram.StoredCredentials, error) {
 // Credentials returns the stored keys of a role that may log in with a password, false if there is none. It
 // serves pgwire.Config.Credentials.
 func (srv *Server) Credentials(ctx context.Context, user string) (scram.StoredCredentials, bool, error) {
+	if c, ok := srv.cfg.Catalog.(*nodeCatalog); ok {
+		if r := c.cfg.Manager.Snapshot(0).RoleByName(user); r != nil && expired(r, srv.cfg.Now()) {
+			return scram.StoredCredentials{}, false, nil
+		}
+	}
 	v, ok := srv.cfg.Catalog.Verifier(user)
 	if !ok || v == "" {
 		return scram.StoredCredentials{}, false, nil

@@ -427,6 +427,11 @@ func (s *Session) Execute(_ context.Context, name string, maxRows int64, last bo
 }
 
 func (s *Session) execute(ctx context.Context, p *portal, maxRows int64, last bool) error {
+	if s.statementRate > 0 {
+		if err := s.pace(ctx); err != nil {
+			return err
+		}
+	}
 	if p.declared != nil {
 		return s.executeDeclared(ctx, p, maxRows)
 	}

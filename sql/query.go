@@ -92,7 +92,7 @@ func (s *Session) guarded(text string, f func() error) (err error) {
 		if p := recover(); p != nil {
 			s.out.EndDigest()
 			s.cost = costing{}
-			s.srv.cfg.Log.Error("statement panicked", "panic", p, "query", text, "stack", string(debug.Stack()))
+			s.srv.cfg.Log.Error("statement panicked", "panic", p, "query", parser.Fingerprint(text), "stack", string(debug.Stack()))
 			err = pgerr.New(pgerr.InternalError, "internal error: %v", p)
 		}
 	}()
@@ -102,6 +102,11 @@ func (s *Session) guarded(text string, f func() error) (err error) {
 func (s *Session) simpleQuery(ctx context.Context, text string) error {
 	s.unnamed = nil
 	s.dropPortal("")
+	if s.statementRate > 0 {
+		if err := s.pace(ctx); err != nil {
+			return err
+		}
+	}
 	if s.txn.phase != phaseFailed {
 		if st, params, err := s.lookupShared(text); err != nil {
 			return err
@@ -126,6 +131,11 @@ func (s *Session) simpleQuery(ctx context.Context, text string) error {
 	for i := range list {
 		if i > 0 {
 			s.stmtCtx.next(s.statementTimeout)
+			if s.statementRate > 0 {
+				if err := s.pace(ctx); err != nil {
+					return err
+				}
+			}
 		}
 		st := &statement{text: text, node: list[i].Stmt, from: list[i].Start, to: list[i].End, numParams: list[i].NumParams}
 		if _, prepares := st.node.(*ast.PrepareStmt); st.numParams > 0 && !prepares {
@@ -419,7 +429,7 @@ func (s *Session) prepareEnv(ctx context.Context, env *exec.Env, p *plan.Plan, p
 		Deferred:  &t.deferred,
 		RowID:     s.srv.cfg.RowID,
 		Scratch:   s.srv.cfg.Scratch,
-		Pool:      s.srv.cfg.Memory,
+		Pool:      s.pool,
 		Triggers:  s,
 	}
 	if err := s.checkNeeds(p.Needs); err != nil {

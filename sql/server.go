@@ -65,6 +65,7 @@ type Server struct {
 	mu struct {
 		sync.Mutex
 		sessions map[int32]*Session
+		tenants  map[uint32]*tenant // by role
 		nextPID  int32
 	}
 }
@@ -101,6 +102,7 @@ func NewServer(cfg Config) (*Server, error) {
 		stats: stmtstats.New(cfg.MaxStatements, cfg.Now())}
 	srv.plans.init(cfg.PlanCacheSize)
 	srv.mu.sessions = map[int32]*Session{}
+	srv.mu.tenants = map[uint32]*tenant{}
 	if c, ok := cfg.Catalog.(*nodeCatalog); ok {
 		c.cfg.Manager.SetAnalyzer(func(ctx context.Context, id uint32) error { return srv.autoAnalyze(ctx, c, id) })
 	}

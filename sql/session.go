@@ -61,6 +61,9 @@ type Session struct {
 	idleTimeout      time.Duration
 	idleTxnTimeout   time.Duration
 	maxRetries       int
+	statementRate    int // of the role, per second and node; 0: no limit
+	tenant           *tenant
+	pool             *exec.MemoryPool
 	minMessages      int
 	planCacheOff     bool
 	plannerEpoch     uint64   // counts changes of settings that plans depend on
@@ -155,11 +158,8 @@ func (srv *Server) NewSession(ctx context.Context, args SessionArgs) (*Session, 
 	s.setInternal("is_superuser", onOff(login.Superuser))
 	s.setInternal("session_authorization", args.User)
 	s.setInternal("ssl", onOff(args.TLS))
-	for _, set := range login.Settings {
-		if err := s.setSetting(set.Name, set.Value, false); err != nil {
-			return nil, err
-		}
-	}
+	s.pool = srv.cfg.Memory
+	s.applyStored(login.Settings)
 	names := make([]string, 0, len(args.Settings))
 	for name := range args.Settings {
 		names = append(names, name)
@@ -177,6 +177,10 @@ func (srv *Server) NewSession(ctx context.Context, args SessionArgs) (*Session, 
 	s.starting = false
 	s.stmtCtx.init(context.WithoutCancel(ctx))
 	if err := srv.addSession(s); err != nil {
+		return nil, err
+	}
+	if err := srv.checkLimits(s, args.User, args.Database, login.Limits); err != nil {
+		srv.removeSession(s)
 		return nil, err
 	}
 	s.info.Info = Info{PID: s.pid, User: args.User, Database: args.Database, DatabaseID: s.databaseID, RoleID: s.roleID, Remote: args.Remote, TLS: args.TLS,

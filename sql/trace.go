@@ -6,6 +6,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/meridian-db/meridian/sql/parser"
 )
 
 // maxTracedText bounds the statement text in a span.
@@ -30,7 +32,8 @@ func (s *Session) rootSpan(operation, text string) statementSpan {
 	if !span.IsRecording() {
 		return statementSpan{span}
 	}
-	if len(text) > maxTracedText {
+	// Traces leave the cluster: they get the statement without its literals.
+	if text = parser.Fingerprint(text); len(text) > maxTracedText {
 		text = text[:maxTracedText]
 	}
 	span.SetAttributes(

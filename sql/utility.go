@@ -95,6 +95,9 @@ func (s *Session) runUtility(ctx context.Context, st *statement, params []types.
 			st = &statement{text: st.text, from: st.from, to: st.to, node: &as}
 		}
 	}
+	if err := s.mayStoreSettings(st.node); err != nil {
+		return err
+	}
 	return s.runDDL(ctx, st, params)
 }
 

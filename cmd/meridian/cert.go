@@ -9,32 +9,38 @@ import (
 	"github.com/meridian-db/meridian/server"
 )
 
-// runCert is meridian cert ca and meridian cert node.
+// runCert is meridian cert ca, node and client.
 func runCert(_ context.Context, args []string, e env) error {
 	kind := ""
 	if len(args) > 0 {
 		kind, args = args[0], args[1:]
 	}
 	switch kind {
-	case "ca", "node":
+	case "ca", "node", "client":
 	case "", "help", "-h", "--help":
 		fmt.Fprintf(e.stdout, `Usage: meridian cert ca --out DIR            the cluster's certificate authority: ca.crt, ca.key
        meridian cert node --ca DIR --out DIR --host NAMES    a node's --certs directory: ca.crt, node.crt, node.key
+       meridian cert client --ca DIR --out DIR --user ROLE    a certificate to log in with: ca.crt, client.ROLE.crt, client.ROLE.key
 
 Keep ca.key away from the nodes: whoever has it can make himself one.
 `)
 		return nil
 	default:
-		return &usageError{fmt.Sprintf("cert: %q is neither ca nor node", kind)}
+		return &usageError{fmt.Sprintf("cert: %q is not ca, node or client", kind)}
 	}
 	f := newFlags("cert "+kind, "--out DIR [flags]", e)
 	out := f.String("out", "", "directory to write into; created when it does not exist")
 	var ca *string
 	var hosts list
+	var user *string
 	days := 365
-	if kind == "ca" {
+	switch kind {
+	case "ca":
 		days = 3650
-	} else {
+	case "client":
+		ca = f.String("ca", "", "directory with ca.crt and ca.key")
+		user = f.String("user", "", "role that may log in with the certificate")
+	default:
 		ca = f.String("ca", "", "directory with ca.crt and ca.key")
 		f.Var(&hosts, "host", "names and addresses by which clients and other nodes reach the node, separated by commas")
 	}
@@ -58,6 +64,13 @@ Keep ca.key away from the nodes: whoever has it can make himself one.
 	}
 	if *ca == "" {
 		return &server.FlagError{Flag: "ca", Problem: "is required", Fix: "give the directory that `meridian cert ca` wrote"}
+	}
+	if kind == "client" {
+		if err := server.IssueClient(*ca, *out, *user, *valid); err != nil {
+			return err
+		}
+		fmt.Fprintf(e.stdout, "wrote %s/ca.crt, %s/client.%s.crt and %s/client.%s.key\n", *out, *out, *user, *out, *user)
+		return nil
 	}
 	if err := server.IssueNode(*ca, *out, hosts, *valid); err != nil {
 		return err

@@ -68,7 +68,7 @@ func subcommands() []command {
 		{"demo", "[flags]", "run a cluster of three regions in this process", runDemo},
 		{"start", "--store DIR --time-source ntp://HOST:PORT [flags]", "run a node", runStart},
 		{"doctor", "[flags of start]", "look at everything that a node will depend on; changes nothing", runDoctor},
-		{"cert", "ca|node --out DIR", "make certificates for --certs", runCert},
+		{"cert", "ca|node|client --out DIR", "make certificates for --certs, and for clients", runCert},
 		{"timeserver", "--listen HOST:PORT", "answer NTP on a closed network", runTimeserver},
 		{"sql", "[URL]", "an interactive SQL shell", func(ctx context.Context, args []string, e env) error {
 			return runSQLShell(ctx, args, e.stdin, e.stdout, e.stderr)

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"strings"
 
 	"github.com/meridian-db/meridian/sql/types"
 )
@@ -60,6 +61,19 @@ type Setting struct {
 type Schema struct {
 	Header
 	DB uint32 `json:"db"`
+}
+
+// Monitors reports whether the role may see what the sessions of others do, which ALTER ROLE ... SET meridian.monitor allows.
+func (r *Role) Monitors() bool {
+	for _, s := range r.Settings {
+		if s.Name == "meridian.monitor" {
+			switch strings.ToLower(s.Value) {
+			case "on", "true", "yes", "1":
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Role is a role. Roles belong to the cluster.

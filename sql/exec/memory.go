@@ -20,16 +20,27 @@ const (
 type MemoryPool struct {
 	limit int64
 	used  atomic.Int64
+	whole *MemoryPool // that this is a part of; nil: it is the node's
+	whose string      // of a part
 }
 
 // NewMemoryPool returns a pool of limit bytes.
 func NewMemoryPool(limit int64) *MemoryPool { return &MemoryPool{limit: limit} }
+
+// Part returns a pool of limit bytes for some of the executions, which count in p, too. p may be nil.
+func (p *MemoryPool) Part(limit int64, whose string) *MemoryPool {
+	return &MemoryPool{limit: limit, whole: p, whose: whose}
+}
 
 // Used returns the bytes that are in use.
 func (p *MemoryPool) Used() int64 { return p.used.Load() }
 
 func (p *MemoryPool) take(n int64) bool {
 	if p.used.Add(n) > p.limit {
+		p.used.Add(-n)
+		return false
+	}
+	if p.whole != nil && !p.whole.take(n) {
 		p.used.Add(-n)
 		return false
 	}
@@ -40,8 +51,12 @@ func (p *MemoryPool) take(n int64) bool {
 func (s *state) reserve() error {
 	n := (s.mem - s.reserved + memStep - 1) / memStep * memStep
 	if !s.pool.take(n) {
+		whose := "this node"
+		if s.pool.whose != "" {
+			whose = s.pool.whose
+		}
 		return pgerr.New(pgerr.OutOfMemory, "out of memory").
-			WithDetail("The statements of this node together need more than their budget of %d MB.", s.pool.limit>>20)
+			WithDetail("The statements of %s together need more than their budget of %d MB.", whose, s.pool.limit>>20)
 	}
 	s.reserved += n
 	return nil
@@ -50,12 +65,22 @@ func (s *state) reserve() error {
 // giveBack returns what the execution has of the pool. It may be called twice.
 func (s *state) giveBack() {
 	if s.pool != nil {
-		s.pool.used.Add(freeMem - s.reserved)
+		for p := s.pool; p != nil; p = p.whole {
+			p.used.Add(freeMem - s.reserved)
+		}
 		s.pool = nil
 	}
 }
 
 // tight reports whether the pool runs short and an operator that holds size bytes should make room.
 func (s *state) tight(size int64) bool {
-	return s.pool != nil && size > tightMem && s.pool.used.Load() > s.pool.limit/4*3
+	if size <= tightMem {
+		return false
+	}
+	for p := s.pool; p != nil; p = p.whole {
+		if p.used.Load() > p.limit/4*3 {
+			return true
+		}
+	}
+	return false
 }

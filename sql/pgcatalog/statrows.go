@@ -28,6 +28,7 @@ type Providers struct {
 	Slots        func(ctx context.Context) ([]ReplicationSlot, error)
 	Senders      func() []ReplicationSender                     // of this node
 	Statements   func(ctx context.Context) ([]Statement, error) // of the whole cluster
+	AuthRules    func() ([]AuthRule, error)                     // of this node; nil: it has no file of them
 }
 
 // ProviderSource is implemented by what is handed to catalog.VirtualEnv.Providers.
@@ -108,6 +109,7 @@ type Cursor struct {
 var statRows = map[string]generator{
 	"pg_catalog.pg_settings":                   pgSettings,
 	"pg_catalog.pg_stat_activity":              pgStatActivity,
+	"pg_catalog.pg_hba_file_rules":             pgHBAFileRules,
 	"pg_catalog.pg_stat_progress_create_index": pgStatProgressCreateIndex,
 	"pg_catalog.pg_prepared_statements":        pgPrepared,
 	"pg_catalog.pg_cursors":                    pgCursors,
@@ -186,6 +188,14 @@ func pgStatActivity(g *gen) error {
 		return err
 	}
 	for _, a := range sessions {
+		if !g.mayWatch(a.RoleID) {
+			// What others do, their statements' values included, is theirs, and monitors' to see.
+			if err := g.row("datid", a.DatabaseID, "datname", orNull(a.Database), "pid", a.PID, "usesysid", a.RoleID, "usename", orNull(a.Role),
+				"application_name", a.Application, "query", "<insufficient privilege>"); err != nil {
+				return err
+			}
+			continue
+		}
 		var port any
 		if a.ClientPort != 0 {
 			port = a.ClientPort
@@ -199,6 +209,12 @@ func pgStatActivity(g *gen) error {
 		}
 	}
 	return nil
+}
+
+// mayWatch reports whether the user may see what sessions of a role do.
+func (g *gen) mayWatch(role uint32) bool {
+	me := g.snap.RoleByID(g.env.User)
+	return me == nil || me.Super || g.snap.IsMember(me.ID, role) || me.Monitors()
 }
 
 func pgPrepared(g *gen) error {
