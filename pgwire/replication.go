@@ -67,7 +67,10 @@ func (c *conn) stream(ctx context.Context, text string, stream *replication.Stre
 		return err
 	}
 	c.out.empty('c')
+	// PostgreSQL says that the copy is complete, then that the command is. Its subscribers wait for both: what they do next on
+	// the connection, dropping the slot with which they have copied a table, fails if the second is missing.
 	c.out.Complete("COPY 0")
+	c.out.Complete("START_REPLICATION")
 	return c.out.flush()
 }
 

@@ -103,7 +103,11 @@ func (s *Session) replicationCommand(ctx context.Context, cmd *replication.Comma
 			[]*types.T{types.Text, types.Text, types.Text, types.Text},
 			text(cmd.Slot), text(replication.EndLSN(ts).String()), snapshot, text(cmd.Plugin))
 	case replication.DropSlot:
-		if err := svc.Slots.Drop(ctx, cmd.Slot, s.pid); err != nil {
+		drop := svc.Slots.Drop
+		if cmd.Wait {
+			drop = svc.Slots.DropWhenFree
+		}
+		if err := drop(ctx, cmd.Slot, s.pid); err != nil {
 			return nil, err
 		}
 		s.out.Complete("DROP_REPLICATION_SLOT")

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/datadriven"
@@ -177,4 +178,43 @@ func TestSlotTakeover(t *testing.T) {
 	if _, err := svc.Slots.Acquire(ctx, "s", 6, 2); pgerr.Code(err) != pgerr.ObjectNotInPrerequisiteState {
 		t.Errorf("from another database: %v", err)
 	}
+}
+
+// TestDropWaits: DROP_REPLICATION_SLOT ... WAIT drops a slot once the session that uses it has given it back.
+func TestDropWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		srv := newReplicationServer(t, kvtest.New())
+		s := newTestSession(t, srv)
+		svc := srv.cfg.Replication
+		if _, err := svc.CreateSlot(ctx, "s", "test_decoding", 5, 99, false); err != nil {
+			t.Fatal(err)
+		}
+		slot, err := svc.Slots.Acquire(ctx, "s", 5, 99)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := s.ReplicationCommand(ctx, "DROP_REPLICATION_SLOT s"); pgerr.Code(err) != pgerr.ObjectInUse {
+			t.Errorf("without WAIT: %v", err)
+		}
+		dropped := make(chan error, 1)
+		go func() {
+			_, _, err := s.ReplicationCommand(ctx, "DROP_REPLICATION_SLOT s WAIT")
+			dropped <- err
+		}()
+		select {
+		case err := <-dropped:
+			t.Fatalf("while the slot is in use: %v", err)
+		case <-time.After(time.Second):
+		}
+		if err := svc.Slots.Release(ctx, "s", 99, slot.Confirmed, false); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-dropped; err != nil {
+			t.Error(err)
+		}
+		if list, err := svc.Slots.List(ctx); err != nil || len(list) != 0 {
+			t.Errorf("%v, %v", list, err)
+		}
+	})
 }

@@ -214,18 +214,17 @@ func startPostgres(t *testing.T) []string {
 	t.Cleanup(func() {
 		cmd.Process.Signal(os.Interrupt)
 		cmd.Wait()
+		if t.Failed() {
+			t.Logf("PostgreSQL's log:\n%s", log.String())
+		}
 	})
 	env := clientEnv(t, addr, "postgres")
-	if out, err := exec.Command(bin+"pg_isready", "-h", "127.0.0.1", "-p", port, "-t", "30").CombinedOutput(); err != nil {
-		for range 100 { // pg_isready does not wait for a server that does not listen yet
-			if out, err = exec.Command(bin+"pg_isready", "-h", "127.0.0.1", "-p", port).CombinedOutput(); err == nil {
-				break
-			}
-			time.Sleep(50 * time.Millisecond)
+	until(t, func() string { // pg_isready does not wait for a server that does not listen yet
+		out, err := exec.Command(bin+"pg_isready", "-h", "127.0.0.1", "-p", port).CombinedOutput()
+		if err == nil {
+			return ""
 		}
-		if err != nil {
-			t.Fatalf("PostgreSQL does not start: %v\n%s", err, fmt.Sprint(string(out), log.String()))
-		}
-	}
+		return fmt.Sprintf("PostgreSQL does not start: %v\n%s", err, out)
+	})
 	return env
 }

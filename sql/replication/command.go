@@ -35,6 +35,7 @@ type Command struct {
 	Slot      string
 	Plugin    string
 	Temporary bool
+	Wait      bool // of DropSlot: until nobody uses the slot
 	Snapshot  Snapshot
 	From      LSN
 	Options   []Option
@@ -80,7 +81,7 @@ func ParseCommand(text string) (*Command, error) {
 	case "DROP_REPLICATION_SLOT":
 		c.Verb = DropSlot
 		c.Slot = p.need("slot name")
-		p.accept("WAIT") // nobody waits long: an unused slot is free
+		c.Wait = p.accept("WAIT")
 	case "READ_REPLICATION_SLOT":
 		c.Verb = ReadSlot
 		c.Slot = p.need("slot name")

@@ -24,6 +24,9 @@ func TestCommands(t *testing.T) {
 			if c.Verb == CreateSlot {
 				fmt.Fprintf(&b, " plugin=%s temporary=%v snapshot=%s", c.Plugin, c.Temporary, []string{"export", "use", "nothing"}[c.Snapshot])
 			}
+			if c.Wait {
+				b.WriteString(" wait")
+			}
 			if c.Verb == StartReplication {
 				fmt.Fprintf(&b, " from=%s", c.From)
 			}

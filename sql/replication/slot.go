@@ -220,6 +220,25 @@ func (x *Slots) Drop(ctx context.Context, name string, session int32) error {
 	})
 }
 
+// freePoll is the time between two looks at a slot that another session uses: it may be the session of any node.
+const freePoll = 100 * time.Millisecond
+
+// DropWhenFree removes a slot once nobody else uses it.
+func (x *Slots) DropWhenFree(ctx context.Context, name string, session int32) error {
+	t := time.NewTicker(freePoll)
+	defer t.Stop()
+	for {
+		if err := x.Drop(ctx, name, session); pgerr.Code(err) != pgerr.ObjectInUse {
+			return err
+		}
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
 // free checks that no other session uses s.
 func (x *Slots) free(s *Slot, session int32) error {
 	if pid := s.Active(x.clock.Now().Earliest); pid != 0 && pid != session {

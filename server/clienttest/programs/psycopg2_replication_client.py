@@ -67,4 +67,10 @@ while not kinds.endswith(b"C") and time.time() < deadline:
         kinds += msg.payload[:1]
 assert kinds == b"BRDC", kinds
 conn.close()
+
+# Waits until the server has noticed that the connection has gone.
+conn = psycopg2.connect("", connection_factory=LogicalReplicationConnection)
+conn.cursor().execute("DROP_REPLICATION_SLOT psy WAIT")
+cur.execute("select count(*) from pg_replication_slots where slot_name = 'psy'")
+assert cur.fetchone() == (0,)
 print("ok")
