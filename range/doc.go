@@ -27,7 +27,8 @@
 // (raft.go). The append goroutine writes the appends of all replicas in one batch, the sync goroutine waits
 // for the disk and delivers the answers (scheduler.go). Committed entries go to the apply goroutine of the
 // range, which has the machine turn them into a batch for the state engine, commits it without a sync,
-// publishes index and closed timestamp, and tells the proposer (apply.go).
+// publishes index and closed timestamp, and tells the proposer (apply.go). While the store is idle the proposer
+// itself, or whoever brings a message, does the worker's and the append goroutine's part, which saves the switches.
 //
 // The state engine has no log of its own: after a crash it holds a prefix of what was applied, and the Raft
 // log, truncated only below what is durable there, replays the rest.

@@ -152,7 +152,10 @@ func (r *Replica) propose(ctx context.Context, prop Proposal, kind byte, wrap fu
 		_, span = r.store.cfg.Tracer.Start(ctx, "raft.propose", trace.WithAttributes(r.spanAttributes()...))
 		sc = span.SpanContext()
 	}
-	p, err := r.sequence(ctx, prop, kind, wrap, sc, span)
+	p, step, err := r.sequence(ctx, prop, kind, wrap, sc, span)
+	if step {
+		r.store.run(r)
+	}
 	if err != nil {
 		if span != nil {
 			span.RecordError(err)
@@ -163,7 +166,8 @@ func (r *Replica) propose(ctx context.Context, prop Proposal, kind byte, wrap fu
 	return p, nil
 }
 
-func (r *Replica) sequence(ctx context.Context, prop Proposal, kind byte, wrap func([]byte) []byte, sc trace.SpanContext, span trace.Span) (*Pending, error) {
+// sequence gives a command its timestamp and its place. The caller then has the replica stepped, if step says so.
+func (r *Replica) sequence(ctx context.Context, prop Proposal, kind byte, wrap func([]byte) []byte, sc trace.SpanContext, span trace.Span) (p *Pending, step bool, err error) {
 	r.seq.Lock()
 	for r.seq.fence != nil && kind != entrySplit {
 		fence := r.seq.fence
@@ -171,7 +175,7 @@ func (r *Replica) sequence(ctx context.Context, prop Proposal, kind byte, wrap f
 		select {
 		case <-fence:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, false, ctx.Err()
 		}
 		r.seq.Lock()
 	}
@@ -181,16 +185,16 @@ func (r *Replica) sequence(ctx context.Context, prop Proposal, kind byte, wrap f
 		lease, err = r.heldLease()
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if prop.Start != nil && !r.Desc().ContainsSpan(prop.Start, prop.End) && !plant.On(plant.StaleRoute) {
-		return nil, ErrRangeKeyMismatch
+		return nil, false, ErrRangeKeyMismatch
 	}
 	ts := r.seq.floor
 	if prop.Timed {
 		ts = max(prop.MinTS, ts.Next(), r.store.cfg.Clock.Now().Latest)
 		if ts >= lease.Until {
-			return nil, ErrLeaseExpired
+			return nil, false, ErrLeaseExpired
 		}
 	} else if kind == entryMerge {
 		ts = max(ts, prop.MinTS)
@@ -198,22 +202,22 @@ func (r *Replica) sequence(ctx context.Context, prop Proposal, kind byte, wrap f
 	cmd := prop.Encode(ts)
 	switch {
 	case cmd == nil:
-		return nil, ErrDropped
+		return nil, false, ErrDropped
 	case len(cmd) > r.store.cfg.MaxProposalBytes:
-		return nil, ErrProposalTooLarge
+		return nil, false, ErrProposalTooLarge
 	}
 	r.seq.nextID++
 	h := entryHeader{
 		kind: kind, proposer: r.store.cfg.NodeID, id: r.store.boot<<40 | r.seq.nextID,
 		closed: ts, span: sc, payload: cmd,
 	}
-	p := &Pending{id: h.id, epoch: lease.Epoch, ts: ts, done: make(chan struct{}), span: span}
+	p = &Pending{id: h.id, epoch: lease.Epoch, ts: ts, done: make(chan struct{}), span: span}
 	p.data = h.encode()
 	if wrap != nil {
 		p.typ, p.data = pb.EntryConfChangeV2, wrap(p.data)
 	}
 	if !r.pend.add(p, r.store.cfg.MaxPending, r.store.cfg.MaxPendingBytes) {
-		return nil, ErrOverloaded
+		return nil, false, ErrOverloaded
 	}
 	r.seq.floor = ts
 	switch kind {
@@ -228,13 +232,10 @@ func (r *Replica) sequence(ctx context.Context, prop Proposal, kind byte, wrap f
 	r.pos.proposed()
 	r.inbox.mu.Lock()
 	r.inbox.props = append(r.inbox.props, p)
-	push := !r.inbox.queued
+	step = !r.inbox.queued
 	r.inbox.queued = true
 	r.inbox.mu.Unlock()
-	if push {
-		r.store.sched.push(r)
-	}
-	return p, nil
+	return p, step, nil
 }
 
 // liftFence lets proposals pass again after a split has been applied or has failed.

@@ -356,7 +356,8 @@ func (r *Replica) handleReady(out *outbox) {
 				if r.tracesAny(m.Entries) {
 					w.since = time.Now()
 				}
-				r.store.appends.push(w)
+				r.store.appends.add(w)
+				out.appended = true
 			case raft.LocalApplyThread:
 				r.queue.push(applyWork{r: r, m: m})
 			default:

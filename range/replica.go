@@ -65,7 +65,7 @@ type Replica struct {
 		nextID uint64
 	}
 
-	// disk belongs to the append goroutine.
+	// disk belongs to whoever writes appends (appendQueue.busy).
 	disk struct {
 		last          uint64
 		hard, written raftlog.HardState // the newest, and the newest that was written
@@ -250,7 +250,7 @@ type inbox struct {
 	msgs   []inMsg
 	props  []*Pending
 	flags  inFlags
-	queued bool // in the scheduler's queue, or with a worker
+	queued bool // in the scheduler's queue, or with the goroutine that steps it
 }
 
 // inMsg is a message for Raft: from a peer, or, with a zero node, from a goroutine of this store.

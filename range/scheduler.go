@@ -1,6 +1,7 @@
 package ranges
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -10,12 +11,15 @@ import (
 )
 
 // scheduler hands replicas with work to a fixed set of workers. A replica is in the queue at most once,
-// and with at most one worker (Replica.sched says where it is).
+// and with at most one goroutine that steps it (inbox.queued). While no worker has anything to do, whoever brings
+// the work does it itself (Store.run): waking another goroutine, often on another processor, costs more than the step.
+// Under load work gathers in the queue, and what one pass takes up shares its messages and its fsync.
 type scheduler struct {
-	mu     sync.Mutex
-	cond   sync.Cond
-	queue  []*Replica
-	closed bool
+	mu      sync.Mutex
+	cond    sync.Cond
+	queue   []*Replica
+	running int // replicas being stepped
+	closed  bool
 }
 
 func newScheduler() *scheduler {
@@ -43,14 +47,39 @@ func (s *scheduler) pop() *Replica {
 	r := s.queue[0]
 	s.queue[0] = nil
 	s.queue = s.queue[1:]
+	s.running++
 	return r
 }
 
+// claim reports whether the caller may step a replica itself; done ends that, and a worker's step.
+func (s *scheduler) claim() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queue) > 0 || s.running > 0 || s.closed {
+		return false
+	}
+	s.running++
+	return true
+}
+
+func (s *scheduler) done() {
+	s.mu.Lock()
+	s.running--
+	if s.closed {
+		s.cond.Broadcast()
+	}
+	s.mu.Unlock()
+}
+
+// close ends the workers, and returns when nobody steps a replica any more.
 func (s *scheduler) close() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.closed = true
-	s.mu.Unlock()
 	s.cond.Broadcast()
+	for s.running > 0 {
+		s.cond.Wait()
+	}
 }
 
 // worker steps replicas until the store closes.
@@ -62,11 +91,29 @@ func (s *Store) worker() {
 		if r == nil {
 			return
 		}
-		s.process(r, out)
-		out.flush()
-		if r.inbox.rest() {
-			s.sched.push(r)
-		}
+		s.pass(r, out)
+	}
+}
+
+// run has a replica stepped whose inbox.queued the caller has set: by the caller, if no worker is busy. It does not wait
+// for disk or network, and the caller may hold any lock but those of Replica.
+func (s *Store) run(r *Replica) {
+	if !s.sched.claim() {
+		s.sched.push(r)
+		return
+	}
+	out := s.outboxes.Get().(*outbox)
+	s.pass(r, out)
+	s.outboxes.Put(out)
+}
+
+// pass steps a replica once, and sends and writes what comes of it.
+func (s *Store) pass(r *Replica, out *outbox) {
+	s.process(r, out)
+	out.flush()
+	s.sched.done()
+	if r.inbox.rest() {
+		s.sched.push(r)
 	}
 }
 
@@ -80,12 +127,14 @@ func (s *Store) process(r *Replica, out *outbox) {
 	r.process(out)
 }
 
-// outbox gathers the Raft messages of one pass, so that each peer gets one frame.
+// outbox gathers what comes of one pass: above all the Raft messages, so that each peer gets one frame.
 type outbox struct {
-	s      *Store
-	frames map[NodeID][]byte
-	order  []NodeID
-	others []rawFrame
+	s        *Store
+	frames   map[NodeID][]byte
+	order    []NodeID
+	others   []rawFrame
+	appended bool       // something was added to Store.appends
+	wake     []*Replica // to be stepped; their inbox.queued is set
 }
 
 type rawFrame struct {
@@ -117,7 +166,8 @@ func (o *outbox) add(to NodeID, m raftMsg) {
 	o.frames[to] = f
 }
 
-// flush sends everything. No lock is held meanwhile.
+// flush sends everything, then sees to the appends: the followers' way to the disk is longer. The caller holds no lock
+// of a replica.
 func (o *outbox) flush() {
 	silent := o.s.failed()
 	for i, f := range o.others {
@@ -134,6 +184,19 @@ func (o *outbox) flush() {
 		delete(o.frames, to)
 	}
 	o.order = o.order[:0]
+	if o.appended {
+		o.appended = false
+		o.s.seeToAppends()
+	}
+	for i, r := range o.wake {
+		if len(o.wake) == 1 {
+			o.s.run(r)
+		} else {
+			o.s.sched.push(r)
+		}
+		o.wake[i] = nil
+	}
+	o.wake = o.wake[:0]
 }
 
 // appendWork is one MsgStorageAppend.
@@ -147,11 +210,13 @@ type appendWork struct {
 	since  time.Time // set when the message holds entries of a traced proposal
 }
 
-// appendQueue collects the appends of all replicas for the append goroutine.
+// appendQueue collects the appends of all replicas for the append goroutine, or for a goroutine that brings some
+// while nobody is at it.
 type appendQueue struct {
 	mu     sync.Mutex
 	cond   sync.Cond
 	work   []appendWork
+	busy   bool // one goroutine at a time writes, and keeps the order
 	closed bool
 }
 
@@ -161,25 +226,58 @@ func newAppendQueue() *appendQueue {
 	return q
 }
 
-func (q *appendQueue) push(w appendWork) {
+// add queues one append. The caller holds the replica's mutex, so that the order is Raft's, and sees to it (outbox.flush)
+// when it no longer does.
+func (q *appendQueue) add(w appendWork) {
 	q.mu.Lock()
 	q.work = append(q.work, w)
 	q.mu.Unlock()
-	q.cond.Signal()
 }
 
-func (q *appendQueue) take(spare []appendWork) []appendWork {
+// claim returns the queued work for the caller to write, until done, if nobody is at it; otherwise, and always when
+// there is a snapshot to install, which takes its time, the append goroutine will.
+func (q *appendQueue) claim(inline bool) (mine []appendWork) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(q.work) == 0 && !q.closed {
+	if q.busy || len(q.work) == 0 {
+		return nil
+	}
+	if !inline || q.closed || slices.ContainsFunc(q.work, func(w appendWork) bool { return w.m.Snapshot != nil }) {
+		q.cond.Signal()
+		return nil
+	}
+	q.busy = true
+	mine, q.work = q.work, nil
+	return mine
+}
+
+// take waits for work; the caller writes it, until done. It returns nil once the queue is closed.
+func (q *appendQueue) take() []appendWork {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for (len(q.work) == 0 || q.busy) && !q.closed {
+		q.cond.Wait()
+	}
+	for q.busy {
 		q.cond.Wait()
 	}
 	if q.closed {
 		return nil
 	}
+	q.busy = true
 	w := q.work
-	q.work = spare[:0]
+	q.work = nil
 	return w
+}
+
+func (q *appendQueue) done() {
+	q.mu.Lock()
+	q.busy = false
+	more := len(q.work) > 0 || q.closed
+	q.mu.Unlock()
+	if more {
+		q.cond.Signal()
+	}
 }
 
 func (q *appendQueue) close() {
@@ -197,57 +295,72 @@ type syncWork struct {
 	start time.Time
 }
 
-// appendLoop writes queued appends, all replicas in one batch, and does not wait for the disk.
-//
-// An append that brings no entries and leaves term and vote as they were (a new commit index) promises
-// nothing to anyone: it is written without an fsync.
+// seeToAppends has the queued appends written: at once, by the caller, if the syncer is not far behind.
+func (s *Store) seeToAppends() {
+	if mine := s.appends.claim(len(s.syncs) < cap(s.syncs)/2); mine != nil {
+		s.writeAppends(mine)
+		s.appends.done()
+	}
+}
+
+// appendLoop writes queued appends.
 func (s *Store) appendLoop() {
 	defer s.wg.Done()
 	defer close(s.syncs)
 	for {
-		work := s.appends.take(nil)
+		work := s.appends.take()
 		if work == nil {
 			return
 		}
-		b := s.log.NewBatch()
-		sync := false
-		for i := range work {
-			w := &work[i]
-			if w.m.Snapshot != nil {
-				// What came before must be down first; then the snapshot replaces log and state.
-				if err := s.installSnapshot(w.r, w.m, b); err != nil {
-					s.fatal("install a snapshot of %s: %w", w.r.id, err)
-					break
-				}
-				b, sync = s.log.NewBatch(), false
-			}
-			if w.r.stageAppend(b, w.m, w.commit) {
-				sync = true
-			}
-		}
-		sw := syncWork{work: work, start: time.Now()}
-		var err error
-		switch {
-		case s.failed():
-			continue // nothing of it may look durable
-		case sync:
-			sw.b = b
-			s.metrics.fsyncs.Inc()
-			s.fsyncCount.Add(1)
-			err = b.CommitNoWait()
-		default:
-			err = b.Discard() // there is nothing in it
-		}
-		if err != nil {
-			s.fatal("raft log write: %w", err)
-			continue
-		}
-		s.syncs <- sw
+		s.writeAppends(work)
+		s.appends.done()
 	}
 }
 
-// stageAppend adds what an append message holds to b, and reports whether it must be synced. It runs on
-// the append goroutine, which alone touches durableLast.
+// writeAppends writes appends, those of all replicas in one batch, and does not wait for the disk. One goroutine at a
+// time does so (appendQueue.busy).
+//
+// An append that brings no entries and leaves term and vote as they were (a new commit index) promises
+// nothing to anyone: it is written without an fsync.
+func (s *Store) writeAppends(work []appendWork) {
+	b := s.log.NewBatch()
+	sync := false
+	for i := range work {
+		w := &work[i]
+		if w.m.Snapshot != nil {
+			// What came before must be down first; then the snapshot replaces log and state.
+			if err := s.installSnapshot(w.r, w.m, b); err != nil {
+				s.fatal("install a snapshot of %s: %w", w.r.id, err)
+				break
+			}
+			b, sync = s.log.NewBatch(), false
+		}
+		if w.r.stageAppend(b, w.m, w.commit) {
+			sync = true
+		}
+	}
+	sw := syncWork{work: work, start: time.Now()}
+	var err error
+	switch {
+	case s.failed():
+		return // nothing of it may look durable
+	case sync:
+		sw.b = b
+		s.metrics.fsyncs.Inc()
+		s.fsyncCount.Add(1)
+		err = b.CommitNoWait()
+	default:
+		err = b.Discard() // there is nothing in it
+	}
+	if err != nil {
+		s.fatal("raft log write: %w", err)
+		return
+	}
+	s.syncs <- sw
+}
+
+// stageAppend adds what an append message holds to b, and reports whether it must be synced. It runs
+// where appends are written, which alone touches Replica.disk.
 func (r *Replica) stageAppend(b *raftlog.Batch, m *pb.Message, commit uint64) (sync bool) {
 	hs := raftlog.HardState{Term: m.GetTerm(), Vote: m.GetVote(), Commit: m.GetCommit()}
 	if n := len(m.Entries); n > 0 {
@@ -314,7 +427,7 @@ func (r *Replica) deliver(ms []*pb.Message, epoch uint64, bytes int, out *outbox
 		}
 	}
 	if wake && r.inbox.wake() {
-		r.store.sched.push(r)
+		out.wake = append(out.wake, r)
 	}
 }
 

@@ -35,7 +35,7 @@ const logDir = "raftlog"
 
 // Store runs all replicas of one node on a fixed set of goroutines, which live from Start until Close.
 //
-//	workers      step Raft; one worker at a time owns a replica
+//	workers      step Raft; one goroutine at a time owns a replica
 //	appender     writes the log appends of all replicas, one batch at a time
 //	syncer       waits for the fsyncs in order and delivers the answers
 //	appliers     apply committed entries; a range always goes to the same one
@@ -43,6 +43,8 @@ const logDir = "raftlog"
 //	supporter    exchanges lease votes with other nodes
 //	queue        splits, snapshots, log truncation, meta updates, in the background
 //	placer       on the leader of the first range: decides where replicas and leaders go
+//
+// As long as the workers and the appender have nothing to do, their work is done by the goroutine that brings it.
 type Store struct {
 	cfg     Config
 	log     *raftlog.Log
@@ -53,10 +55,11 @@ type Store struct {
 
 	ahead atomic.Pointer[[]*Replica] // replicas of ranges that close time ahead of now
 
-	sched   *scheduler
-	appends *appendQueue
-	syncs   chan syncWork
-	applies []*applyQueue
+	sched    *scheduler
+	appends  *appendQueue
+	syncs    chan syncWork
+	outboxes sync.Pool // of goroutines that step a replica in passing
+	applies  []*applyQueue
 
 	mu struct { // held for memory only
 		sync.RWMutex
@@ -115,6 +118,7 @@ func Open(cfg Config) (*Store, error) {
 		queueCh:   make(chan struct{}, 1),
 		stop:      make(chan struct{}),
 	}
+	s.outboxes.New = func() any { return newOutbox(s) }
 	s.placer = newPlacer(s)
 	s.logCache.limit = cfg.LogCacheBytes
 	s.late.delay = cfg.CommitDelay
@@ -693,7 +697,7 @@ func (s *Store) route(from NodeID, rm raftMsg) {
 		return
 	}
 	if r.inbox.remote(im) && !r.lateAck(rm.m) && r.inbox.wake() {
-		s.sched.push(r)
+		s.run(r)
 	}
 }
 
