@@ -89,6 +89,7 @@ func (s *Store) queueLoop() {
 	tick := time.NewTicker(s.cfg.QueueInterval)
 	defer tick.Stop()
 	slots := make(chan struct{}, maxQueueTasks)
+	var rest []*Replica // not looked at yet, as all slots were taken
 	for {
 		pass := false
 		select {
@@ -106,25 +107,31 @@ func (s *Store) queueLoop() {
 			continue
 		}
 		all, list := s.looks.take()
-		if pass || all {
-			list = s.replicaList()
-		}
-		now := time.Now()
-		for _, r := range list {
-			if pass {
+		if pass {
+			now := time.Now()
+			for _, r := range s.replicaList() {
 				r.lookForLeader(s)
 				r.load.tick(now, s.cfg.SplitLoad)
+			}
+		}
+		if pass || all {
+			list = s.replicaList()
+		} else if len(list) == 0 {
+			list = rest
+		} else {
+			list = append(list, rest...)
+		}
+		rest = nil
+		for i, r := range list {
+			if len(slots) == cap(slots) {
+				rest = list[i:] // when a task has ended, or in the next pass
+				break
 			}
 			task := r.nextTask()
 			if task == nil || !r.queueBusy.CompareAndSwap(false, true) {
 				continue
 			}
-			select {
-			case slots <- struct{}{}:
-			default:
-				r.queueBusy.Store(false)
-				continue // the next pass
-			}
+			slots <- struct{}{} // nobody else takes them
 			s.spawn(func() {
 				ctx, cancel := context.WithTimeout(s.ctx, queueTaskLimit)
 				defer cancel()
@@ -132,8 +139,11 @@ func (s *Store) queueLoop() {
 				<-slots
 				r.queueBusy.Store(false)
 				if err == nil {
-					s.kickQueue()
-				} else if errors.Is(err, errSnapshotRefused) || errors.Is(err, ErrNotReady) {
+					s.kickReplica(r) // there may be more to do; a new right half asks for itself
+					return
+				}
+				s.wakeQueue() // there is a slot
+				if errors.Is(err, errSnapshotRefused) || errors.Is(err, ErrNotReady) {
 					s.cfg.Logger.Info("range queue", "range", uint64(r.id), "err", err)
 				} else if !errors.Is(err, context.Canceled) && !errors.Is(err, ErrClosed) {
 					s.cfg.Logger.Warn("range queue", "range", uint64(r.id), "err", err)
