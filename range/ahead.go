@@ -67,10 +67,16 @@ func (r *Replica) closeAhead(now truetime.Interval) (closedUpdate, error) {
 	return r.closeUpTo(0, max(ts, now.Earliest), now)
 }
 
-// findAhead notes which of the ranges here close time ahead, for publishAhead, which runs more often.
-func (s *Store) findAhead(all []*Replica) {
+// findAhead notes which of the ranges here close time ahead, for publishAhead, which runs more often. It belongs to
+// tickLoop, as publishAhead does.
+func (s *Store) findAhead() {
+	layout := s.layout.Load() + 1
+	if s.aheadLayout == layout {
+		return
+	}
+	s.aheadLayout = layout
 	var list []*Replica
-	for _, r := range all {
+	for _, r := range s.replicaList() {
 		global := r.Policy().Global
 		r.global.Store(global)
 		if global {

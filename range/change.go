@@ -186,6 +186,7 @@ func (r *Replica) applyChange(a *applier, cc *pb.ConfChangeV2, d *Descriptor) er
 	}
 	r.mu.Lock()
 	r.desc.Store(d)
+	r.store.layout.Add(1)
 	if r.mu.rn != nil {
 		r.mu.rn.ApplyConfChange(cc)
 		for id := range r.mu.snapshots {

@@ -118,17 +118,19 @@ const (
 func (s *Store) publishClosed() {
 	frames := closedFrames{s: s}
 	now := s.cfg.Clock.Now()
-	all := s.replicaList()
-	s.findAhead(all)
-	for _, r := range all {
-		if !r.leading.Load() || r.pend.len() > 0 || r.global.Load() {
-			continue // entries under way carry it, or publishAhead does it
+	s.findAhead()
+	for _, r := range s.replicaList() {
+		if !r.leading.Load() || r.global.Load() {
+			continue // publishAhead does it
 		}
 		// After a while of silence a range is told less often: who wants fresher asks (WaitSafe).
 		if !r.quiesced.Load() {
 			r.quietRounds.Store(0)
 		} else if n := r.quietRounds.Add(1); n > quietAfter && n%quietEvery != 0 {
 			continue
+		}
+		if r.pend.len() > 0 {
+			continue // entries under way carry it
 		}
 		if u, err := r.closeUpTo(0, now.Earliest, now); err == nil {
 			frames.add(r, u)

@@ -251,6 +251,7 @@ func (p *placer) setKnown(set *placement.Set) {
 	if p.mu.known == nil || p.mu.known.Hash() != set.Hash() {
 		p.mu.known = set
 		p.s.policies.Store(set)
+		p.s.layout.Add(1)
 	}
 }
 

@@ -53,7 +53,9 @@ type Store struct {
 	votes   *votes
 	metrics *metrics
 
-	ahead atomic.Pointer[[]*Replica] // replicas of ranges that close time ahead of now
+	ahead       atomic.Pointer[[]*Replica] // replicas of ranges that close time ahead of now
+	aheadLayout uint64                     // layout when they were looked for, and one; tickLoop's
+	peers       peers
 
 	sched    *scheduler
 	appends  *appendQueue
@@ -68,6 +70,9 @@ type Store struct {
 		creating map[RangeID]*Descriptor // ranges that a snapshot is about to create, or that are going away
 	}
 	byKey atomic.Pointer[[]*Replica] // sorted by start key; replaced, never changed
+	// layout counts the changes of which ranges are here, of where their replicas are, and of their policies: what is
+	// made from all of them need not be made again while it stands still. It is raised after the change.
+	layout atomic.Uint64
 
 	late       lateCommits
 	logCache   cacheBudget
@@ -349,7 +354,7 @@ func (s *Store) addReplica(d *Descriptor, a appliedState, id ReplicaID, st raftl
 	s.mu.Lock()
 	s.mu.replicas[d.ID] = r
 	if s.started.Load() {
-		s.reindex()
+		s.index(r)
 	} // else Start does it, once for all
 	held := s.mu.orphans.take(d.ID)
 	s.mu.Unlock()
@@ -372,6 +377,19 @@ func (s *Store) reindex() {
 	}
 	slices.SortFunc(list, func(a, b *Replica) int { return bytes.Compare(a.Desc().Start, b.Desc().Start) })
 	s.byKey.Store(&list)
+	s.layout.Add(1)
+}
+
+// index adds a replica to byKey: a store of thousands of ranges that splits many of them must not sort them all each
+// time. The caller holds mu.
+func (s *Store) index(r *Replica) {
+	old := s.replicaList()
+	start := r.Desc().Start
+	i := sort.Search(len(old), func(i int) bool { return bytes.Compare(old[i].Desc().Start, start) >= 0 })
+	list := make([]*Replica, 0, len(old)+1)
+	list = append(append(append(list, old[:i]...), r), old[i:]...)
+	s.byKey.Store(&list)
+	s.layout.Add(1)
 }
 
 // replicaList returns all replicas in key order. The slice is shared.

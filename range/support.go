@@ -30,8 +30,18 @@ func (s *Store) supportLoop() {
 	}
 }
 
+// peers are the nodes that share ranges with this one, as of a layout. They belong to supportLoop.
+type peers struct {
+	layout uint64 // Store.layout before the look, and one
+	nodes  map[NodeID]bool
+}
+
 // peerNodes returns the nodes that share ranges with this one.
 func (s *Store) peerNodes() map[NodeID]bool {
+	layout := s.layout.Load() + 1
+	if s.peers.layout == layout {
+		return s.peers.nodes
+	}
 	peers := make(map[NodeID]bool)
 	var last []ReplicaDesc
 	for _, r := range s.replicaList() {
@@ -46,6 +56,7 @@ func (s *Store) peerNodes() map[NodeID]bool {
 		}
 		last = rs
 	}
+	s.peers.layout, s.peers.nodes = layout, peers
 	return peers
 }
 
