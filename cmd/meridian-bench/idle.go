@@ -138,10 +138,11 @@ func fillRanges(ctx context.Context, c *proc.Cluster, want int) (int, error) {
 	}
 	rows := 0
 	for {
-		var ranges int
-		if err := conn.QueryRow(ctx, `select count(distinct range_id) from meridian.ranges`).Scan(&ranges); err != nil {
+		held, err := c.Nodes[0].Metric(ctx, "meridian_range_replicas") // the view would list them all
+		if err != nil {
 			return 0, err
 		}
+		ranges := int(held)
 		switch {
 		case ranges >= want:
 			return ranges, nil
@@ -154,7 +155,7 @@ func fillRanges(ctx context.Context, c *proc.Cluster, want int) (int, error) {
 			}
 			continue
 		}
-		_, err := conn.Exec(ctx, `insert into idle select g, repeat('x', $3) from generate_series($1::int, $2::int) g`, rows, rows+idleChunk-1, idleRowBytes)
+		_, err = conn.Exec(ctx, `insert into idle select g, repeat('x', $3) from generate_series($1::int, $2::int) g`, rows, rows+idleChunk-1, idleRowBytes)
 		if err != nil {
 			return 0, fmt.Errorf("after %d rows: %w", rows, err)
 		}

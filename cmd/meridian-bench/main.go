@@ -101,6 +101,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	fs.Int64Var(&o.load.rangeBytes, "load-range-bytes", 64<<20, "ranges of -load split beyond this size")
 	index := fs.Bool("index", false, "instead of pgbench, make indexes over the accounts while the first number of -clients run TPC-B")
 	ddl := fs.Bool("ddl", false, "instead of pgbench, measure schema changes on an idle cluster")
+	failover := fs.Bool("failover", false, "instead of pgbench, kill a region under TPC-B in three ways, as in Figure 5 of the Spanner paper")
+	plot := fs.String("plot", "", "file for the plot of -failover, an SVG")
 	geo := fs.Bool("geo", false, "instead of pgbench, measure transactions between three regions far apart, beside what they should take")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -126,6 +128,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			return fmt.Errorf("-clients: %w", err)
 		}
 		return runIndex(ctx, o, n, out)
+	}
+	if *failover {
+		return runFailover(ctx, o, *plot, out)
 	}
 	if *ddl {
 		return runDDL(ctx, o, out)

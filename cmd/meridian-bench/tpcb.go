@@ -25,6 +25,8 @@ type tpcb struct {
 	mu      sync.Mutex
 	began   time.Time
 	counts  []int           // acknowledged in each slice
+	last    time.Time       // of the newest acknowledgement
+	pauses  []pauseSpan     // of a tenth of a second and more without one
 	acked   map[string]bool // names
 	retries int             // 40001 and 40P01: asked to try again
 	unknown int             // the connection broke; the outcome is not known
@@ -36,8 +38,9 @@ const tpcbAccounts = 100_000 // for each unit of scale
 
 // run goes on until ctx ends; transactions under way are finished.
 func (t *tpcb) run(ctx context.Context) {
+	t.start()
 	t.mu.Lock()
-	t.began, t.acked = time.Now(), map[string]bool{}
+	t.acked = map[string]bool{}
 	t.mu.Unlock()
 	var wg sync.WaitGroup
 	for i := range t.clients {
@@ -124,6 +127,10 @@ func (t *tpcb) note(name string, err error) {
 			t.counts = append(t.counts, 0)
 		}
 		t.counts[i]++
+		if !t.last.IsZero() && now.Sub(t.last) >= 100*time.Millisecond {
+			t.pauses = append(t.pauses, pauseSpan{t.last, now})
+		}
+		t.last = now
 	case errors.As(err, &pg) && (pg.Code == "40001" || pg.Code == "40P01"):
 		t.retries++
 	case !errors.As(err, &pg), strings.HasPrefix(pg.Code, "57P"), pg.Code == "40003":
@@ -133,6 +140,33 @@ func (t *tpcb) note(name string, err error) {
 			t.first = err
 		}
 	}
+}
+
+// pauseSpan is a time in which nothing was acknowledged.
+type pauseSpan struct{ from, to time.Time }
+
+// start returns when the run began.
+func (t *tpcb) start() time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.began.IsZero() {
+		t.began = time.Now()
+	}
+	return t.began
+}
+
+// longestPause returns the longest time without an acknowledgement that ended after the run had gone on for so long.
+func (t *tpcb) longestPause(after time.Duration) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	from := t.began.Add(after)
+	longest := time.Duration(0)
+	for _, p := range t.pauses {
+		if p.to.After(from) {
+			longest = max(longest, p.to.Sub(p.from))
+		}
+	}
+	return longest
 }
 
 // rates returns the transactions acknowledged in each slice so far, the one under way left out.
