@@ -225,6 +225,8 @@ type fakeReplica struct {
 	applied int
 	closed  truetime.Timestamp
 	moved   chan struct{}
+
+	beforeSafe func() // called by WaitSafe
 }
 
 func (c *cluster) addGroup(id ranges.RangeID, start, end string, delay time.Duration, leader ranges.NodeID) *group {
@@ -461,6 +463,9 @@ func (r *fakeReplica) BumpFloor(ts truetime.Timestamp) error {
 func (r *fakeReplica) CountRequest(ranges.NodeID) {}
 
 func (r *fakeReplica) WaitSafe(ctx context.Context, ts truetime.Timestamp) error {
+	if r.beforeSafe != nil {
+		r.beforeSafe()
+	}
 	r.g.mu.Lock()
 	r.g.floor = max(r.g.floor, ts)
 	n := len(r.g.log)

@@ -27,12 +27,35 @@ const defaultPageBytes = 1 << 20
 var onePresence = [...][]byte{{absent}, {present}, {skipped}}
 
 func (m *Machine) read(ctx context.Context, req *txnpb.BatchRequest, resp *txnpb.BatchResponse) error {
-	if !contains(m.rep.Desc(), req) {
+	desc := m.rep.Desc()
+	if !contains(desc, req) {
 		return errMismatch
 	}
 	if req.Lock != txnpb.LockMode_LOCK_NONE {
 		return m.readLocking(ctx, req, resp)
 	}
+	if err := m.readUnlocked(ctx, req, resp); err != nil {
+		return err
+	}
+	return m.stillHolds(desc, req)
+}
+
+// stillHolds reports whether this replica, whose descriptor was desc, held the keys of req until now. What was split off
+// meanwhile may have gone on without it: neither its safe time nor its locks, which have moved, said anything about
+// those keys. And the data of a replica that has left may be gone.
+func (m *Machine) stillHolds(desc *ranges.Descriptor, req *txnpb.BatchRequest) error {
+	now := m.rep.Desc()
+	switch {
+	case m.closed.Load():
+		return m.notLeader()
+	case now != desc && !contains(now, req):
+		return errMismatch
+	}
+	return nil
+}
+
+// readUnlocked answers a snapshot read.
+func (m *Machine) readUnlocked(ctx context.Context, req *txnpb.BatchRequest, resp *txnpb.BatchResponse) error {
 	ts := truetime.Timestamp(req.ReadTs)
 	if ts == 0 && !req.Strong {
 		return invalid("snapshot read without timestamp")

@@ -234,6 +234,44 @@ func TestSplit(t *testing.T) {
 	})
 }
 
+// TestFollowerReadAcrossSplit: while a follower waits until it may answer, the keys are split off and written, and it has
+// not heard of the write yet. Its safe time says nothing about them.
+func TestFollowerReadAcrossSplit(t *testing.T) {
+	one(t, func(ctx context.Context, c *cluster, cl client) {
+		load(ctx, t, cl, 1, "b=0", "n=0")
+		var written truetime.Timestamp
+		c.groups[1].replicas[3].beforeSafe = func() {
+			if written != 0 {
+				return
+			}
+			if err := c.split(ctx, 1, 7, "m"); err != nil {
+				t.Error(err)
+			}
+			c.mu.Lock()
+			c.down[3] = true
+			c.mu.Unlock()
+			written = load(ctx, t, cl, 2, "n=1")
+		}
+		ts := c.nodes[3].srv.cfg.Clock.Now().Latest.Add(time.Second)
+		read := func(key string) *txnpb.BatchResponse {
+			req := &txnpb.BatchRequest{Kind: txnpb.Kind_READ, RangeId: 1, Keys: [][]byte{[]byte(key)}, ReadTs: int64(ts), FollowerOk: true}
+			resp, err := c.nodes[3].srv.Batch(ctx, req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return resp
+		}
+		resp := read("n")
+		if written == 0 || written > ts {
+			t.Fatalf("written at %s, read at %s", written, ts)
+		}
+		mustEqual(t, "read of what was split off", resp.Error, txnpb.ErrorCode_RANGE_MISMATCH)
+		resp = read("b")
+		mustEqual(t, "read of what has stayed", resp.Error, txnpb.ErrorCode_OK)
+		mustEqual(t, "value", string(resp.Values[0]), "0")
+	})
+}
+
 // TestSplitWaits: a split waits for prepared transactions and blocks new ones.
 func TestSplitWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
