@@ -30,11 +30,17 @@ func (s *Server) startAdmin() {
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	s.admin = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10}
+	var handler http.Handler = mux
+	listener := s.listeners.HTTP
+	if s.guarded() {
+		handler = newDoor(s, mux)
+		listener = newSniffer(listener, s.certs.SQL)
+	}
+	s.admin = &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := s.admin.Serve(s.listeners.HTTP); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.admin.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			s.log.Error("admin port failed", "err", err)
 		}
 	}()
@@ -80,6 +86,7 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) registerMetrics() {
+	s.reg.MustRegister(s.securityMetrics()...)
 	s.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		s.rpc, nodeCollector{s}, clockCollector{s.clock}, txnCollector{s.core.DB})
 }

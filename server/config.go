@@ -30,6 +30,7 @@ type Config struct {
 	TimeSources      []string // ntp://host:port or kernel. Default: the host's clock, on a cluster of one node only.
 	Join             []string // host:port of members. Default: a new store founds a cluster.
 	HBA              string   // File of authentication rules, as pg_hba.conf. Default: a certificate or a password, over TLS.
+	AuditLog         string   // File that logins and, by the settings pgaudit.*, statements are recorded in. Default: none.
 	Certs            string   // Directory with ca.crt, node.crt, node.key. Required unless Insecure.
 	Insecure         bool     // No TLS and no passwords, on loopback only.
 	// InsecureListenAnywhere lets Insecure listen beyond loopback, on networks that are closed by other means.

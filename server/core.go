@@ -17,6 +17,7 @@ import (
 	ranges "github.com/meridian-db/meridian/range"
 	"github.com/meridian-db/meridian/server/rpc"
 	"github.com/meridian-db/meridian/sql"
+	"github.com/meridian-db/meridian/sql/audit"
 	"github.com/meridian-db/meridian/sql/backup"
 	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/jobs"
@@ -69,6 +70,7 @@ type CoreConfig struct {
 	Providers         *pgcatalog.Providers      // What system views show of the node. Default: nothing.
 	// ReplaceAfter is how long a node may be down before its replicas are replaced. Default 5m.
 	ReplaceAfter time.Duration
+	Audit        *audit.Log    // Default: nothing is recorded.
 	NodeAdmin    sql.NodeAdmin // What SQL functions about nodes do. Default: they are refused.
 	// Signal reaches sessions of other nodes. Default: there are none.
 	Signal func(ctx context.Context, node, pid int32, sig sql.Signal) (bool, error)

@@ -24,6 +24,7 @@ import (
 	"github.com/meridian-db/meridian/pgwire/throttle"
 	ranges "github.com/meridian-db/meridian/range"
 	"github.com/meridian-db/meridian/server/rpc"
+	"github.com/meridian-db/meridian/sql/audit"
 	"github.com/meridian-db/meridian/truetime"
 	"github.com/meridian-db/meridian/txn"
 )
@@ -41,6 +42,7 @@ type Server struct {
 	certs         *Certs
 	hba           *hba.File // nil: the default rules
 	throttle      *throttle.Limiter
+	audit         auditLog
 	reg           *prometheus.Registry
 	tel           *Telemetry
 
@@ -102,6 +104,7 @@ func New(cfg Config) (_ *Server, err error) {
 				}
 			}
 			s.lock()
+			s.audit.log.Close()
 		}
 	}()
 	if s.latency, err = ParseLatency(cfg.SimulatedLatency, cfg.Regions); err != nil {
@@ -115,6 +118,11 @@ func New(cfg Config) (_ *Server, err error) {
 	if cfg.HBA != "" {
 		if s.hba, err = hba.Open(cfg.HBA, s.log); err != nil {
 			return nil, flagErr("hba", err.Error(), "give a file as PostgreSQL's pg_hba.conf")
+		}
+	}
+	if cfg.AuditLog != "" {
+		if s.audit.log, err = audit.Open(cfg.AuditLog, s.log); err != nil {
+			return nil, flagErr("audit-log", err.Error(), "give a file that this user can write")
 		}
 	}
 	s.throttle = throttle.New(throttle.Config{})
@@ -169,6 +177,7 @@ func New(cfg Config) (_ *Server, err error) {
 		return nil, flagErr("time-source", err.Error(), "check the time sources")
 	}
 	s.reg = prometheus.NewRegistry()
+	s.onClose("audit log", func(context.Context) error { return s.audit.log.Close() })
 	s.onClose("store lock", func(context.Context) error { s.lock(); return nil })
 	s.onClose("clock", func(context.Context) error { s.clock.Close(); return nil })
 	s.onClose("listeners", func(context.Context) error {
@@ -385,12 +394,14 @@ func (s *Server) startRPC(ctx context.Context) error {
 
 // startCore opens the database and starts talking to the other nodes.
 func (s *Server) startCore(ctx context.Context) error {
+	s.audit.log.SetNode(uint64(s.identity.NodeID))
 	s.tel = s.cfg.Telemetry.Node(ctx, fmt.Sprintf("n%d", s.identity.NodeID), s.cfg.Region)
 	s.onClose("tracing", func(context.Context) error { return s.tel.Close() })
 	cc := CoreConfig{NodeID: s.identity.NodeID, FS: s.cfg.FS, Dir: s.cfg.Store, Clock: s.clock, Network: s.rpc,
 		Nodes: s.registry, FirstHint: s.registry.firstRange, Logger: s.log, Tracer: s.tel.Tracer, Metrics: s.reg,
 		CacheBytes: s.cfg.CacheBytes, RangeMaxBytes: s.cfg.RangeMaxBytes, Cache: s.cfg.Cache, Nearness: s.nearness, RoundTrip: s.rpc.RTT,
-		Providers: s.providers(), Signal: s.signal, NodeAdmin: nodeAdmin{s}, ReplaceAfter: s.cfg.ReplaceAfter, Failed: s.storeFailed}
+		Providers: s.providers(), Signal: s.signal, NodeAdmin: nodeAdmin{s}, ReplaceAfter: s.cfg.ReplaceAfter, Failed: s.storeFailed,
+		Audit: s.audit.log}
 	if s.cfg.TuneCore != nil {
 		s.cfg.TuneCore(&cc)
 	}

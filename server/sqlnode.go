@@ -66,6 +66,7 @@ func (c *Core) openSQL() (err error) {
 	c.Jobs.Handle(backup.KindBackup, backup.NewBackup(bc))
 	c.Jobs.Handle(backup.KindRestore, backup.NewRestore(bc))
 	sc.Jobs = c.Jobs
+	sc.Audit = c.cfg.Audit
 	sc.Memory = exec.NewMemoryPool(statementMemory(memoryLimit(os.ReadFile)))
 	if sc.Scratch, err = newScratch(cfg.FS, cfg.Dir); err != nil {
 		return err
@@ -127,6 +128,9 @@ func (s *Server) startSQL(ctx context.Context) error {
 		pc.Auth, pc.TrustAnywhere = pgwire.AuthTrust, s.cfg.InsecureListenAnywhere
 	}
 	pc.Throttle, pc.MemberOf = s.throttle, s.core.SQL.MemberOf
+	if s.audit.log != nil {
+		pc.Login, pc.Logout = s.audit.sqlLogin, s.audit.sqlLogout
+	}
 	if s.hba != nil {
 		pc.Rules = s.hba.Rules
 	}

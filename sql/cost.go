@@ -1,7 +1,12 @@
 package sql
 
 import (
+	"context"
+	"log/slog"
+	"strconv"
 	"time"
+
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/meridian-db/meridian/sql/parser"
 	"github.com/meridian-db/meridian/sql/stmtstats"
@@ -11,6 +16,7 @@ import (
 // costing is what the statement under way has cost so far.
 type costing struct {
 	stat    *stmtstats.Statement // nil: none is under way
+	st      *statement
 	began   time.Time
 	before  kv.Stats // of the open kv transaction, when the statement began
 	ended   kv.Stats // of transactions that ended since, less what they had cost before
@@ -31,7 +37,7 @@ func (s *Session) beginCost(st *statement) {
 	if st.node == nil || s.cost.stat != nil {
 		return
 	}
-	s.cost = costing{stat: s.statsOf(st), began: s.now()}
+	s.cost = costing{stat: s.statsOf(st), st: st, began: s.now()}
 	if s.txn.kv != nil {
 		s.cost.before = s.txn.kv.Stats()
 	}
@@ -51,7 +57,42 @@ func (s *Session) endCost(err error) {
 		LockWait: time.Duration(c.ended.LockWait), Replication: time.Duration(c.ended.Replication),
 		CommitWait: time.Duration(c.ended.CommitWait), RPCs: int64(c.ended.RPCs)})
 	s.srv.metrics.latency.Observe(now.Sub(c.began).Seconds())
-	c.stat = nil
+	if s.audit.on {
+		s.auditEnd(c.st, err, now.Sub(c.began), c.rows)
+	}
+	if s.slowAfter >= 0 && now.Sub(c.began) >= s.slowAfter {
+		s.logSlow(err, now.Sub(c.began))
+	}
+	c.stat, c.st = nil, nil
+}
+
+// assignSlow follows log_min_duration_statement.
+func assignSlow(s *Session, v string) {
+	ms, err := strconv.Atoi(v)
+	if err != nil {
+		ms = -1
+	}
+	s.slowAfter = time.Duration(ms) * time.Millisecond
+}
+
+// logSlow writes the statement that has ended to the log: without its literals, with where the time went and the id under
+// which a trace of it may be found.
+func (s *Session) logSlow(err error, took time.Duration) {
+	c := &s.cost
+	attrs := []slog.Attr{slog.Duration("took", took), slog.String("statement", parser.Fingerprint(c.st.source())), slog.String("user", s.user),
+		slog.String("database", s.args.Database), slog.String("application", s.setting("application_name")), slog.Int("session", int(s.pid)),
+		slog.Int64("rows", c.rows), slog.Duration("lock_wait", time.Duration(c.ended.LockWait)),
+		slog.Duration("replication", time.Duration(c.ended.Replication)), slog.Duration("commit_wait", time.Duration(c.ended.CommitWait)),
+		slog.Int64("retries", c.retries), slog.Int64("requests", int64(c.ended.RPCs))}
+	if err != nil {
+		attrs = append(attrs, slog.String("sqlstate", WireError(err).Code))
+	}
+	s.stmtCtx.mu.Lock()
+	if sc := trace.SpanContextFromContext(s.stmtCtx.traced); sc.IsValid() {
+		attrs = append(attrs, slog.String("trace", sc.TraceID().String()))
+	}
+	s.stmtCtx.mu.Unlock()
+	s.srv.cfg.Log.LogAttrs(context.Background(), slog.LevelInfo, "slow statement", attrs...)
 }
 
 // addEnd adds what the open kv transaction has cost since the statement, or the transaction, began.

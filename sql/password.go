@@ -3,6 +3,7 @@ package sql
 import (
 	"context"
 	"crypto/rand"
+	"crypto/subtle"
 	"encoding/base64"
 	"strconv"
 	"strings"
@@ -88,4 +89,27 @@ func (srv *Server) Credentials(ctx context.Context, user string) (scram.StoredCr
 	}
 	c, err := ParseVerifier(v)
 	return c, err == nil, err
+}
+
+// CheckPassword reports whether a role may log in with a password, for logins outside of the SCRAM protocol. It takes as
+// long for roles that do not exist.
+func (srv *Server) CheckPassword(ctx context.Context, user, password string) (bool, error) {
+	stored, ok, err := srv.Credentials(ctx, user)
+	if err != nil {
+		return false, err
+	}
+	if !ok {
+		stored.KeyFactors = scram.KeyFactors{Salt: "no salt, no role", Iters: scramIterations}
+	}
+	client, err := scram.SHA256.NewClient(user, password, "")
+	if err != nil {
+		if client, err = scram.SHA256.NewClientUnprepped(user, password, ""); err != nil {
+			return false, err
+		}
+	}
+	keys, err := client.GetStoredCredentialsWithError(stored.KeyFactors)
+	if err != nil {
+		return false, err
+	}
+	return subtle.ConstantTimeCompare(keys.StoredKey, stored.StoredKey) == 1 && ok, nil
 }

@@ -92,6 +92,7 @@ func (s *Session) guarded(text string, f func() error) (err error) {
 		if p := recover(); p != nil {
 			s.out.EndDigest()
 			s.cost = costing{}
+			s.audit.needs = s.audit.needs[:0]
 			s.srv.cfg.Log.Error("statement panicked", "panic", p, "query", parser.Fingerprint(text), "stack", string(debug.Stack()))
 			err = pgerr.New(pgerr.InternalError, "internal error: %v", p)
 		}
@@ -431,6 +432,9 @@ func (s *Session) prepareEnv(ctx context.Context, env *exec.Env, p *plan.Plan, p
 		Scratch:   s.srv.cfg.Scratch,
 		Pool:      s.pool,
 		Triggers:  s,
+	}
+	if s.audit.on {
+		s.auditPlan(p)
 	}
 	if err := s.checkNeeds(p.Needs); err != nil {
 		return err

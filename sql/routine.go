@@ -66,6 +66,9 @@ type routineState struct {
 // callRoutine implements builtin.Ctx.Routine.
 func (s *Session) callRoutine(call *builtin.Call, args []types.Datum) ([][]types.Datum, error) {
 	r := call.Func.User.(*plan.Routine)
+	if s.audit.on {
+		s.auditCall(r.Desc)
+	}
 	if r.Desc.Ret.OID == types.OIDTrigger {
 		return nil, pgerr.Unsupported("trigger functions can only be called as triggers")
 	}

@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/meridian-db/meridian/sql/audit"
 	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/exec"
 	"github.com/meridian-db/meridian/sql/jobs"
@@ -35,6 +36,7 @@ type Config struct {
 	NodeID  int32            // Makes PIDs unique in the cluster. Default 0.
 	Log     *slog.Logger     // Default: discards.
 	Tracer  trace.Tracer     // nil: no spans.
+	Audit   *audit.Log       // nil: nothing is recorded.
 	// Signal sends a signal to a session of another node, and reports whether there is one. nil: there are no other nodes.
 	Signal    func(ctx context.Context, node, pid int32, sig Signal) (bool, error)
 	NodeAdmin NodeAdmin // What the functions about nodes do. nil: they are refused.

@@ -97,6 +97,8 @@ type Session struct {
 	paramValues func([]*types.T) []types.Datum
 	stmtCtx     statementContext
 	cost        costing
+	audit       auditing
+	slowAfter   time.Duration // statements that take as long are logged; negative: none
 
 	info struct { // what other sessions see of this one
 		sync.Mutex
@@ -174,6 +176,8 @@ func (srv *Server) NewSession(ctx context.Context, args SessionArgs) (*Session, 
 	assignTimeouts(s, "")
 	assignMinMessages(s, s.setting("client_min_messages"))
 	assignStaleness(s, "")
+	assignAudit(s, "")
+	assignSlow(s, s.setting("log_min_duration_statement"))
 	s.starting = false
 	s.stmtCtx.init(context.WithoutCancel(ctx))
 	if err := srv.addSession(s); err != nil {
@@ -371,6 +375,7 @@ type statementContext struct {
 	mu     sync.Mutex
 	ctx    context.Context
 	cancel context.CancelCauseFunc
+	traced context.Context // of the running statement, with its span
 	active bool
 	timer  *time.Timer // of the statement timeout; made on first use
 	serial uint64      // of the timer, so that a late one is recognised
@@ -379,6 +384,7 @@ type statementContext struct {
 func (c *statementContext) init(base context.Context) {
 	c.base = base
 	c.ctx, c.cancel = context.WithCancelCause(base)
+	c.traced = c.ctx
 }
 
 // begin starts a statement and returns its context.
@@ -387,10 +393,11 @@ func (c *statementContext) begin(timeout time.Duration, span trace.Span) context
 	defer c.mu.Unlock()
 	c.active = true
 	c.bound(timeout)
+	c.traced = c.ctx
 	if span != nil {
-		return trace.ContextWithSpan(c.ctx, span)
+		c.traced = trace.ContextWithSpan(c.ctx, span)
 	}
-	return c.ctx
+	return c.traced
 }
 
 // bound sets the time that the running statement may still take, zero for any. c.mu is held.

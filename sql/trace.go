@@ -59,8 +59,8 @@ func endSpan(span trace.Span, err error) {
 		return
 	}
 	if err != nil {
+		// Not the message, which may quote the statement.
 		span.SetStatus(codes.Error, WireError(err).Code)
-		span.RecordError(err)
 	}
 	span.End()
 }
