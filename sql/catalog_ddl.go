@@ -29,7 +29,7 @@ func (v *catalogView) Execute(ctx context.Context, stmt ast.Stmt, env DDLEnv) (s
 		TempSchema: temp,
 		Text:       env.Text,
 		Describe: func(ctx context.Context, q ast.Stmt) ([]ddl.Column, error) {
-			p, err := s.planOwn(ctx, q, env.Params)
+			p, err := s.planOwn(ctx, q, env.Params, plan.Security{})
 			if err != nil {
 				return nil, err
 			}
@@ -40,11 +40,11 @@ func (v *catalogView) Execute(ctx context.Context, stmt ast.Stmt, env DDLEnv) (s
 			return cols, nil
 		},
 		Query: func(ctx context.Context, q ast.Stmt, emit func([]types.Datum) error) error {
-			_, err := s.runOwn(ctx, q, env.Params, emit)
+			_, err := s.runOwn(ctx, q, env.Params, plan.Security{}, emit)
 			return err
 		},
-		Exec: func(ctx context.Context, q ast.Stmt) (int64, error) {
-			return s.runOwn(ctx, q, env.Params, nil)
+		Exec: func(ctx context.Context, q ast.Stmt, as uint32) (int64, error) {
+			return s.runOwn(ctx, q, env.Params, plan.Security{User: as, Off: s.setting("row_security") == "off"}, nil)
 		},
 		BuildIndex: func(ctx context.Context, table, index uint32) error {
 			return v.buildIndex(ctx, table, index, env)
@@ -90,19 +90,19 @@ func (v *catalogView) buildIndex(ctx context.Context, table, index uint32, env D
 	return errors.New("sql: index to be built is not in the plan's table")
 }
 
-// planOwn plans a query that the session runs for itself, in its transaction.
-func (s *Session) planOwn(ctx context.Context, node ast.Stmt, params []types.Datum) (*plan.Plan, error) {
+// planOwn plans a query that the session runs for itself, in its transaction, with the policies that concern as.
+func (s *Session) planOwn(ctx context.Context, node ast.Stmt, params []types.Datum, as plan.Security) (*plan.Plan, error) {
 	c, err := s.pinCatalog(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return plan.Prepare(ctx, node, plan.Env{Catalog: c, SearchPath: s.path(), Builtin: &s.bctx, NumParams: len(params)})
+	return plan.Prepare(ctx, node, plan.Env{Catalog: c, SearchPath: s.path(), Builtin: &s.bctx, NumParams: len(params), Security: as})
 }
 
 // runOwn plans and runs a query that the session runs for itself, in its transaction.
-func (s *Session) runOwn(ctx context.Context, node ast.Stmt, params []types.Datum, sink func([]types.Datum) error) (int64, error) {
+func (s *Session) runOwn(ctx context.Context, node ast.Stmt, params []types.Datum, as plan.Security, sink func([]types.Datum) error) (int64, error) {
 	for try := 0; ; try++ {
-		p, err := s.planOwn(ctx, node, params)
+		p, err := s.planOwn(ctx, node, params, as)
 		if err != nil {
 			return 0, err
 		}

@@ -329,7 +329,7 @@ func (s *Session) ensurePlan(ctx context.Context, st *statement) (*plan.Plan, er
 		return nil, err
 	}
 	version := c.Version()
-	if st.plan != nil && st.version == version && st.epoch == s.plannerEpoch {
+	if st.plan != nil && st.version == version && st.epoch == s.plannerEpoch && s.serves(st.plan) {
 		return st.plan, nil
 	}
 	pctx, span := s.span(ctx, "plan")
@@ -345,6 +345,18 @@ func (s *Session) ensurePlan(ctx context.Context, st *statement) (*plan.Plan, er
 	return p, nil
 }
 
+// security is whose row-level security policies statements are subject to.
+func (s *Session) security() plan.Security {
+	v, ok := s.txn.catalog.(*catalogView)
+	if !ok {
+		return plan.Security{}
+	}
+	return plan.Security{User: v.env().User, Off: s.setting("row_security") == "off"}
+}
+
+// serves reports whether a plan that was made earlier may run for the current user.
+func (s *Session) serves(p *plan.Plan) bool { return p.Secure == nil || p.Serves(s.security()) }
+
 func (s *Session) planEnv(c CatalogTxn, st *statement) plan.Env {
 	return plan.Env{
 		Catalog:    c,
@@ -352,6 +364,7 @@ func (s *Session) planEnv(c CatalogTxn, st *statement) plan.Env {
 		ParamTypes: st.declared,
 		NumParams:  st.numParams,
 		Builtin:    &s.bctx,
+		Security:   s.security(),
 
 		ParamValues: s.paramValues,
 	}

@@ -435,10 +435,11 @@ func (s *Session) planRoutine(ctx context.Context, st *routineStmt, vars plan.Va
 		return nil, err
 	}
 	version := c.Version()
-	if st.plan != nil && st.version == version && st.epoch == s.plannerEpoch && sameParams(st.params, params) {
+	if st.plan != nil && st.version == version && st.epoch == s.plannerEpoch && s.serves(st.plan) && sameParams(st.params, params) {
 		return st.plan, nil
 	}
-	p, err := plan.Prepare(ctx, st.node, plan.Env{Catalog: c, SearchPath: s.path(), Builtin: &s.bctx, NumParams: len(params), ParamTypes: params, Variables: vars})
+	p, err := plan.Prepare(ctx, st.node, plan.Env{Catalog: c, SearchPath: s.path(), Builtin: &s.bctx, NumParams: len(params), ParamTypes: params, Variables: vars,
+		Security: s.security()})
 	if err != nil {
 		return nil, unplaced(err)
 	}

@@ -315,7 +315,7 @@ func (s *Session) evalArgs(ctx context.Context, args []ast.Expr, to []*types.T) 
 		sel.Targets = append(sel.Targets, &ast.Target{Expr: &ast.TypeCast{Arg: arg, Type: name, Pos: ast.Pos{Off: arg.Position()}}, Pos: ast.Pos{Off: arg.Position()}})
 	}
 	var out []types.Datum
-	_, err := s.runOwn(ctx, sel, nil, func(row []types.Datum) error {
+	_, err := s.runOwn(ctx, sel, nil, s.security(), func(row []types.Datum) error {
 		out = slices.Clone(row)
 		return nil
 	})

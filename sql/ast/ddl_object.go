@@ -180,6 +180,26 @@ type AlterExtensionStmt struct {
 	Options []*DefElem
 }
 
+// CreatePolicyStmt is CREATE POLICY. Cmd is in lower case, "all" without FOR.
+type CreatePolicyStmt struct {
+	Name        string
+	Table       *RangeVar
+	Restrictive bool
+	Cmd         string
+	Roles       []*RoleSpec
+	Using       Expr // nil: none
+	Check       Expr
+}
+
+// AlterPolicyStmt is ALTER POLICY; what is nil stays as it is.
+type AlterPolicyStmt struct {
+	Name  string
+	Table *RangeVar
+	Roles []*RoleSpec
+	Using Expr
+	Check Expr
+}
+
 // ParamMode is the mode of a function parameter.
 type ParamMode uint8
 
@@ -407,6 +427,8 @@ func (*CreateFunctionStmt) stmt()         {}
 func (*ReturnStmt) stmt()                 {}
 func (*AlterFunctionStmt) stmt()          {}
 func (*CreateTriggerStmt) stmt()          {}
+func (*CreatePolicyStmt) stmt()           {}
+func (*AlterPolicyStmt) stmt()            {}
 func (*DropStmt) stmt()                   {}
 func (*RenameStmt) stmt()                 {}
 func (*AlterSchemaStmt) stmt()            {}
@@ -454,6 +476,8 @@ func (s *CreateFunctionStmt) Tag() string {
 func (*ReturnStmt) Tag() string          { return "RETURN" }
 func (s *AlterFunctionStmt) Tag() string { return "ALTER " + string(s.Object) }
 func (*CreateTriggerStmt) Tag() string   { return "CREATE TRIGGER" }
+func (*CreatePolicyStmt) Tag() string    { return "CREATE POLICY" }
+func (*AlterPolicyStmt) Tag() string     { return "ALTER POLICY" }
 func (s *DropStmt) Tag() string          { return "DROP " + string(s.Object) }
 func (s *RenameStmt) Tag() string {
 	if s.Relation != "" {

@@ -161,6 +161,9 @@ func (s *selection) place(t *target) (*outcome, error) {
 			for _, col := range c.Columns {
 				col.ACL = without(col.ACL, gone, t.user)
 			}
+			for _, p := range c.Policies {
+				p.Roles = slices.DeleteFunc(slices.Clone(p.Roles), func(r uint32) bool { return gone[r] })
+			}
 			d = c
 		}
 		header(d).forget(gone, t.user)
@@ -202,6 +205,10 @@ func (s *selection) detach(t *catalog.Table, to *target, o *outcome) error {
 		note("trigger %q of table %q is left out: functions are restored with their database", tr.Name, t.Name)
 	}
 	t.Triggers = nil
+	for _, p := range t.Policies {
+		// A policy whose tables are missing stays: what it protected is out of reach until it has been made anew.
+		p.Uses = slices.DeleteFunc(slices.Clone(p.Uses), func(id uint32) bool { return !s.members[id] })
+	}
 	if t.PartOf != 0 && !s.members[t.PartOf] {
 		t.PartOf, t.Bound = 0, nil
 		for _, c := range t.Columns {

@@ -218,6 +218,11 @@ type Table struct {
 
 	Triggers []*Trigger `json:"tg,omitempty"`
 
+	// RowSecurity says that the policies apply, ForceRowSecurity that they do to the owner too.
+	RowSecurity      bool      `json:"rls,omitempty"`
+	ForceRowSecurity bool      `json:"frls,omitempty"`
+	Policies         []*Policy `json:"pol,omitempty"` // by name
+
 	Virtual *Virtual `json:"-"` // rows come from a generator
 }
 
@@ -467,6 +472,7 @@ func (t *Table) Clone() *Table {
 	c.Checks = cloneAll(t.Checks)
 	c.FKs = cloneAll(t.FKs)
 	c.Triggers = cloneAll(t.Triggers)
+	c.Policies = cloneAll(t.Policies)
 	c.Inbound = append([]InboundFK(nil), t.Inbound...)
 	c.ACL = append([]ACL(nil), t.ACL...)
 	c.DependsOn = append([]uint32(nil), t.DependsOn...)

@@ -102,7 +102,7 @@ func rewriteIDs(v reflect.Value, id func(uint32) uint32) {
 }
 
 // sqlFields are the fields of descriptors that hold SQL text as the parser prints it.
-var sqlFields = map[string]bool{"Default": true, "Generated": true, "Expr": true, "Where": true, "When": true, "Query": true}
+var sqlFields = map[string]bool{"Default": true, "Generated": true, "Expr": true, "Where": true, "When": true, "Query": true, "Using": true, "Check": true}
 
 // relationInText is how the text of an expression names a relation by its id: a rename does not matter then.
 var relationInText = regexp.MustCompile(`CAST\('([0-9]+)' AS regclass\)`)

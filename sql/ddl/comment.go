@@ -129,6 +129,14 @@ func (x *executor) comment(ctx context.Context, s *ast.CommentStmt) error {
 		n := f.Clone()
 		n.Comment = text
 		return x.View.Put(ctx, n)
+	case ast.ObjPolicy:
+		t, p, err := x.policyNamed(names)
+		if err != nil {
+			return err
+		}
+		nt := t.Clone()
+		nt.Policy(p.Name).Comment = text
+		return x.View.Put(ctx, nt)
 	case ast.ObjTrigger:
 		t, tr, err := x.triggerNamed(names)
 		if err != nil {

@@ -28,8 +28,9 @@ type Env struct {
 	Describe func(ctx context.Context, q ast.Stmt) ([]Column, error)
 	// Query runs a query.
 	Query func(ctx context.Context, q ast.Stmt, emit func(row []types.Datum) error) error
-	// Exec runs a statement that changes rows and returns their number.
-	Exec func(ctx context.Context, q ast.Stmt) (int64, error)
+	// Exec runs a statement that changes rows and returns their number. Row-level security policies apply as they do to
+	// the role as; with 0 none does.
+	Exec func(ctx context.Context, q ast.Stmt, as uint32) (int64, error)
 	// BuildIndex fills a new index, given the table's id and the index's oid.
 	BuildIndex func(ctx context.Context, table, index uint32) error
 	// Defer, when set, takes over the filling of an index of a table with many rows, after the statement's transaction
@@ -91,6 +92,10 @@ func (x *executor) run(ctx context.Context, stmt ast.Stmt) error {
 		return x.alterFunction(ctx, s)
 	case *ast.CreateTriggerStmt:
 		return x.createTrigger(ctx, s)
+	case *ast.CreatePolicyStmt:
+		return x.createPolicy(ctx, s)
+	case *ast.AlterPolicyStmt:
+		return x.alterPolicy(ctx, s)
 	case *ast.CreateViewStmt:
 		return x.createView(ctx, s)
 	case *ast.RefreshStmt:

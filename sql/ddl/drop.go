@@ -50,7 +50,9 @@ func (x *executor) drop(ctx context.Context, s *ast.DropStmt) error {
 		return x.dropPublications(ctx, s)
 	case ast.ObjTrigger:
 		return x.dropTriggers(ctx, s)
-	case ast.ObjPolicy, ast.ObjRule:
+	case ast.ObjPolicy:
+		return x.dropPolicies(ctx, s)
+	case ast.ObjRule:
 		for _, o := range s.Objects {
 			name := o.Names[len(o.Names)-1]
 			rel := rangeVarOfNames(o.Names[:len(o.Names)-1])
@@ -220,6 +222,14 @@ func (x *executor) dropRelationWith(ctx context.Context, t *catalog.Table, behav
 		deps = append(deps, kindWord(v)+" "+x.displayName(v)+" depends on "+kindWord(t)+" "+x.displayName(t))
 		notices = append(notices, kindWord(v)+" "+x.displayName(v))
 	}
+	var policies []policyUse
+	for _, u := range x.policiesUsing(t.ID) {
+		if !together[u.table.ID] {
+			policies = append(policies, u)
+			deps = append(deps, u.describe(x)+" depends on "+kindWord(t)+" "+x.displayName(t))
+			notices = append(notices, u.describe(x))
+		}
+	}
 	for _, in := range t.Inbound {
 		if in.Table == t.ID || together[in.Table] {
 			continue
@@ -283,6 +293,11 @@ func (x *executor) dropRelationWith(ctx context.Context, t *catalog.Table, behav
 		if x.Notice != nil {
 			x.Notice(pgerr.New("00000", "drop cascades to %d other objects", len(notices)).WithSeverity(pgerr.SeverityNotice).
 				WithDetail("drop cascades to %s", strings.Join(notices, "\ndrop cascades to ")))
+		}
+	}
+	for _, u := range policies {
+		if err := x.removePolicy(ctx, u.table.ID, u.policy.Name); err != nil {
+			return err
 		}
 	}
 	for _, f := range functions {

@@ -489,6 +489,12 @@ func (x *executor) dropFunction(ctx context.Context, f *catalog.Function, behavi
 				})
 			}
 		}
+		for _, p := range t.Policies {
+			if x.callsIn(p.Using, f, false) || x.callsIn(p.Check, f, false) {
+				deps = append(deps, "policy "+p.Name+" on table "+x.displayName(t))
+				drops = append(drops, func() error { return x.removePolicy(ctx, t.ID, p.Name) })
+			}
+		}
 		for _, k := range t.Checks {
 			if x.callsIn(k.Expr, f, false) {
 				deps = append(deps, "constraint "+k.Name+" on table "+x.displayName(t))

@@ -115,8 +115,11 @@ func (x *executor) revokeAll(ctx context.Context, roles map[uint32]bool) error {
 	granted := func(a catalog.ACL) bool { return roles[a.Role] }
 	for _, d := range x.ownable() {
 		t, isTable := d.desc.(*catalog.Table)
+		policies := isTable && slices.ContainsFunc(t.Policies, func(p *catalog.Policy) bool {
+			return slices.ContainsFunc(p.Roles, func(r uint32) bool { return roles[r] })
+		})
 		columns := isTable && slices.ContainsFunc(t.Columns, func(c *catalog.Column) bool { return slices.ContainsFunc(c.ACL, granted) })
-		if !columns && (roles[d.header.Owner] || !slices.ContainsFunc(d.header.ACL, granted)) {
+		if !columns && !policies && (roles[d.header.Owner] || !slices.ContainsFunc(d.header.ACL, granted)) {
 			continue
 		}
 		n, h := d.clone()
@@ -127,6 +130,11 @@ func (x *executor) revokeAll(ctx context.Context, roles map[uint32]bool) error {
 			for _, c := range t.Columns {
 				c.ACL = slices.DeleteFunc(slices.Clone(c.ACL), granted)
 			}
+			t.Policies = slices.DeleteFunc(t.Policies, func(p *catalog.Policy) bool {
+				named := len(p.Roles) > 0
+				p.Roles = slices.DeleteFunc(slices.Clone(p.Roles), func(r uint32) bool { return roles[r] })
+				return named && len(p.Roles) == 0
+			})
 		}
 		if err := x.View.Put(ctx, n); err != nil {
 			return err

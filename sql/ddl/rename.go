@@ -114,6 +114,8 @@ func (x *executor) rename(ctx context.Context, s *ast.RenameStmt) error {
 		}
 		found.Name = s.New
 		return x.View.Put(ctx, nt)
+	case ast.ObjPolicy:
+		return x.renamePolicy(ctx, s)
 	case ast.ObjDomainConstraint:
 		t, err := x.userType(s.Name.Names)
 		if err != nil {
@@ -195,6 +197,9 @@ func (x *executor) renameRelation(ctx context.Context, s *ast.RenameStmt) error 
 // renameInViews rewrites the queries of the views over a relation that gets another name or schema. The old
 // name stays as the alias, so that the columns are still found.
 func (x *executor) renameInViews(ctx context.Context, t *catalog.Table, schema, name string) error {
+	if err := x.renameTableInPolicies(ctx, t, schema, name); err != nil {
+		return err
+	}
 	for _, v := range x.dependents(t.ID) {
 		if v.Query == "" {
 			continue
@@ -253,7 +258,16 @@ func (x *executor) renameColumn(ctx context.Context, s *ast.RenameStmt) error {
 				WithDetail("view %s uses column %q", v.Name, s.Sub)
 		}
 	}
+	for _, u := range x.policiesUsing(t.ID) {
+		if exprMentions(u.policy.Using, s.Sub) || exprMentions(u.policy.Check, s.Sub) {
+			return pgerr.Unsupported("renaming a column used by a policy of another table is not supported").
+				WithDetail("%s uses column %q", u.describe(x), s.Sub)
+		}
+	}
 	nt := t.Clone()
+	if err := x.renameInPolicies(nt, s.Sub, s.New); err != nil {
+		return err
+	}
 	nt.Column(s.Sub).Name = s.New
 	edit := func(text *string) {
 		if *text == "" || err != nil {

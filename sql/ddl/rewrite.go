@@ -60,7 +60,7 @@ func (x *executor) rewrite(ctx context.Context, old, next *catalog.Table, exprs 
 		}
 	}
 	if len(ins.Columns) > 0 {
-		if _, err := x.Exec(ctx, ins); err != nil {
+		if _, err := x.Exec(ctx, ins, 0); err != nil {
 			return x.rewriteError(err, next)
 		}
 	}

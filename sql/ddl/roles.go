@@ -358,6 +358,11 @@ func (x *executor) ownedObject(role uint32) string {
 			if granted(t.ACL) {
 				return "privileges for " + kindWord(t) + " " + t.Name
 			}
+			for _, p := range t.Policies {
+				if slices.Contains(p.Roles, role) {
+					return "target of policy " + p.Name + " on table " + t.Name
+				}
+			}
 		}
 		for _, t := range in.Types() {
 			if t.Owner == role {

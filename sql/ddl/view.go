@@ -387,7 +387,7 @@ func (x *executor) fill(ctx context.Context, t *catalog.Table, q ast.Stmt) (int6
 	}
 	ins := &ast.InsertStmt{Table: x.rangeVarOf(t), Select: sel}
 	if t.Kind != catalog.RelMatView {
-		return x.Exec(ctx, ins)
+		return x.Exec(ctx, ins, x.User)
 	}
 	// Rows can only be inserted into a table: it is one while it is being filled.
 	table := t.Clone()
@@ -395,7 +395,7 @@ func (x *executor) fill(ctx context.Context, t *catalog.Table, q ast.Stmt) (int6
 	if err := x.View.Put(ctx, table); err != nil {
 		return 0, err
 	}
-	n, err := x.Exec(ctx, ins)
+	n, err := x.Exec(ctx, ins, t.Owner)
 	if err != nil {
 		return 0, err
 	}

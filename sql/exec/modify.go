@@ -14,7 +14,8 @@ const writeBatch = 512
 type change struct {
 	old, new []types.Datum
 	kept     []types.Datum
-	conflict bool // INSERT that became an UPDATE
+	conflict bool  // INSERT that became an UPDATE
+	when     int32 // of MERGE: its WHEN clause
 	// Of a partitioned table: the partition the row is in, the one it goes to, its place in the statement.
 	leaf, to, seq int
 }

@@ -239,6 +239,9 @@ func (o *insertOp) updateExisting(ctx context.Context, c *change, arbiter int, k
 		c.new = nil
 		return nil
 	}
+	if err := s.checkPolicies(cf.FoundPolicies); err != nil {
+		return err
+	}
 	oldRow, err := o.saveRow(old)
 	if err != nil {
 		return err
@@ -257,7 +260,10 @@ func (o *insertOp) updateExisting(ctx context.Context, c *change, arbiter int, k
 		return nil
 	}
 	copy(w.newRow(), row)
-	if err := w.complete(); err != nil {
+	w.policies = cf.Policies
+	err = w.complete()
+	w.policies = w.t.Policies
+	if err != nil {
 		return err
 	}
 	if row, err = o.saveRow(w.newRow()); err != nil {

@@ -26,6 +26,12 @@ func newMerge(s *state, n *plan.Merge, in op) op {
 		o.events |= map[plan.MergeAction]uint8{plan.MergeInsert: catalog.TriggerInsert, plan.MergeUpdate: catalog.TriggerUpdate, plan.MergeDelete: catalog.TriggerDelete}[w.Action]
 	}
 	o.fireBefore(o.w, o.events, nil)
+	if before := o.before; before != nil {
+		o.before = func(ctx context.Context, c *change) (bool, error) {
+			o.w.policies = n.Whens[c.when].Policies
+			return before(ctx, c)
+		}
+	}
 	o.take, o.flush, o.emit = o.takeRow, o.flushRows, func(*change) {}
 	return o
 }
@@ -37,7 +43,7 @@ func (o *mergeOp) takeRow(context.Context) error {
 		return err
 	}
 	matched := !d.IsNull()
-	for _, m := range o.n_.Whens {
+	for i, m := range o.n_.Whens {
 		if m.Matched != matched {
 			continue
 		}
@@ -51,7 +57,11 @@ func (o *mergeOp) takeRow(context.Context) error {
 		if m.Action == plan.MergeNothing {
 			return nil
 		}
-		var ch change
+		ch := change{when: int32(i)}
+		if err := o.s.checkPolicies(m.FoundPolicies); err != nil {
+			return err
+		}
+		w.policies = m.Policies
 		if matched {
 			key := string(w.codec.appendRowKey(nil, w.oldRow()))
 			if _, dup := o.seen[key]; dup {

@@ -29,7 +29,7 @@ func (p *parted) leaf(i int) *plan.LeafTarget { return p.t.Parts.Leaves[i] }
 func (p *parted) writer(i int) *writer {
 	if p.ws[i] == nil {
 		p.ws[i] = newWriter(p.s, p.leaf(i).Target)
-		p.ws[i].root = p.t
+		p.ws[i].root, p.ws[i].from = p.t, p.leaf(i).From
 	}
 	return p.ws[i]
 }
@@ -213,7 +213,7 @@ func (o *partInsertOp) leaf(i int) *insertOp {
 			at, err := o.p.route()
 			return at != i, err
 		}
-		ins.w.root = o.n_.Target
+		ins.w.root, ins.w.from = o.n_.Target, l.From
 		if before := ins.before; before != nil {
 			ins.before = func(ctx context.Context, c *change) (bool, error) {
 				ok, err := before(ctx, c)
@@ -408,6 +408,7 @@ func (o *partUpdateOp) stayer(i int) *writer {
 			w.limitTo(ords)
 		}
 		w.set = o.leafSet(i)
+		w.root, w.from = o.n_.Target, l.From
 		o.stay[i] = w
 	}
 	return o.stay[i]

@@ -37,6 +37,9 @@ type writer struct {
 	highest [][]byte
 	// root, for a partition, is the partitioned table that a row was given for: messages show it in its columns.
 	root *plan.WriteTarget
+	from []int // plan.LeafTarget.From
+	// policies are what row-level security asks of a new row.
+	policies []plan.PolicyCheck
 	// set are the columns that UPDATE names, for triggers; nil: not known.
 	set map[int]bool
 }
@@ -58,7 +61,7 @@ type entry struct {
 const privateSchema = "pg_toast"
 
 func newWriter(s *state, t *plan.WriteTarget) *writer {
-	w := &writer{s: s, t: t, codec: codecOf(t.Table), present: map[string]keyState{}, lock: kv.LockExclusive}
+	w := &writer{s: s, t: t, codec: codecOf(t.Table), present: map[string]keyState{}, lock: kv.LockExclusive, policies: t.Policies}
 	if t.Table.Schema == privateSchema {
 		w.ownIndexes()
 	}
@@ -406,7 +409,14 @@ func (w *writer) failingRow(row []types.Datum) string {
 	first := true
 	t := w.t.Table
 	if w.root != nil {
-		t, row = w.root.Table, frameRow(w.s, w.root.New)
+		t = w.root.Table
+		given := make([]types.Datum, len(t.Columns))
+		for i, from := range w.from {
+			if from >= 0 {
+				given[from] = row[i]
+			}
+		}
+		row = given
 	}
 	for i, c := range t.Columns {
 		if c.Hidden {
@@ -436,6 +446,11 @@ func (w *writer) complete() error {
 			return err
 		}
 		f[w.t.New[g.Ord]] = d
+	}
+	if len(w.policies) > 0 {
+		if err := w.s.checkPolicies(w.policies); err != nil {
+			return err
+		}
 	}
 	for i, c := range t.Columns {
 		if c.NotNull && f[w.t.New[i]].IsNull() {

@@ -174,6 +174,13 @@ func (l *lowerer) objectStmt(n *pg.Node) ast.Stmt {
 		return &ast.AlterFunctionStmt{Object: objectTypes[s.Objtype], Func: l.funcSig(s.Func), Options: l.defElems(s.Actions)}
 	case *pg.Node_CreateTrigStmt:
 		return l.createTrigger(x.CreateTrigStmt)
+	case *pg.Node_CreatePolicyStmt:
+		s := x.CreatePolicyStmt
+		return &ast.CreatePolicyStmt{Name: s.PolicyName, Table: l.rangeVar(s.Table), Restrictive: !s.Permissive, Cmd: s.CmdName,
+			Roles: roles(s.Roles), Using: l.optExpr(s.Qual), Check: l.optExpr(s.WithCheck)}
+	case *pg.Node_AlterPolicyStmt:
+		s := x.AlterPolicyStmt
+		return &ast.AlterPolicyStmt{Name: s.PolicyName, Table: l.rangeVar(s.Table), Roles: roles(s.Roles), Using: l.optExpr(s.Qual), Check: l.optExpr(s.WithCheck)}
 	case *pg.Node_GrantStmt:
 		return l.grant(x.GrantStmt)
 	case *pg.Node_GrantRoleStmt:
@@ -188,7 +195,7 @@ func (l *lowerer) objectStmt(n *pg.Node) ast.Stmt {
 	return nil
 }
 
-// stmtName makes a readable name of a statement without a lowering: "CreatePolicyStmt" is CREATE POLICY.
+// stmtName makes a readable name of a statement without a lowering: "CreateConversionStmt" is CREATE CONVERSION.
 func stmtName(n *pg.Node) string {
 	m := n.ProtoReflect()
 	od := m.Descriptor().Oneofs().ByName("node")

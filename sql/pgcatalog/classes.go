@@ -41,6 +41,8 @@ const (
 	classTablespace = 1213
 	classLanguage   = 2612
 	classAm         = 2601
+	classPolicy     = 3256
+	classTrigger    = 2620
 	heapAm          = 2
 	btreeAm         = 403
 	hashAm          = 405
@@ -95,7 +97,7 @@ func pgClass(g *gen) error {
 			"reltuples", tuples, "relhasindex", len(indexes) > 0, "relpersistence", persistence(t), "relkind", t.Kind,
 			"relnatts", max(lastShown(t), 0), "relchecks", len(t.Checks), "relhasrules", hasRules, "relhastriggers", len(t.FKs)+len(t.Inbound)+len(t.Triggers) > 0,
 			"relispopulated", t.Kind != catalog.RelMatView || t.Populated, "relreplident", replIdent,
-			"relhassubclass", t.IsPartitioned() && len(t.Partitioning.Children) > 0, "relispartition", t.PartOf != 0, "relpartbound", g.boundText(t),
+			"relrowsecurity", t.RowSecurity, "relforcerowsecurity", t.ForceRowSecurity, "relhassubclass", t.IsPartitioned() && len(t.Partitioning.Children) > 0, "relispartition", t.PartOf != 0, "relpartbound", g.boundText(t),
 			"relfrozenxid", 0, "relacl", g.aclText(t.ACL), "reloptions", t.Options); err != nil {
 			return err
 		}
@@ -423,7 +425,7 @@ func pgTables(g *gen) error {
 		}
 		return g.row("schemaname", g.snap.SchemaName(t.Schema), "tablename", t.Name, "tableowner", g.snap.RoleName(t.Owner),
 			"tablespace", g.tablespaceName(t.Tablespace), "hasindexes", len(visibleIndexes(t)) > 0, "hasrules", false,
-			"hastriggers", len(t.FKs)+len(t.Inbound)+len(t.Triggers) > 0, "rowsecurity", false)
+			"hastriggers", len(t.FKs)+len(t.Inbound)+len(t.Triggers) > 0, "rowsecurity", t.RowSecurity)
 	})
 }
 
@@ -494,6 +496,11 @@ func pgDescription(g *gen) error {
 			return err
 		}
 	}
+	for _, f := range g.snap.Functions() {
+		if err := add(f.ID, classProc, 0, f.Comment); err != nil {
+			return err
+		}
+	}
 	for _, t := range g.snap.Tables() {
 		if err := add(t.ID, classClass, 0, t.Comment); err != nil {
 			return err
@@ -508,6 +515,16 @@ func pgDescription(g *gen) error {
 				return err
 			}
 			if err := add(ix.Constraint, classConstraint, 0, ix.ConstraintComment); err != nil {
+				return err
+			}
+		}
+		for _, tr := range t.Triggers {
+			if err := add(tr.OID, classTrigger, 0, tr.Comment); err != nil {
+				return err
+			}
+		}
+		for _, p := range t.Policies {
+			if err := add(p.OID, classPolicy, 0, p.Comment); err != nil {
 				return err
 			}
 		}

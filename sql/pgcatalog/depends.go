@@ -203,6 +203,9 @@ func (g *gen) dependsOfTable(t *catalog.Table, depend func(kind string, what, on
 			return err
 		}
 	}
+	if err := policyDepends(t, depend); err != nil {
+		return err
+	}
 	if t.Kind != catalog.RelView && t.Kind != catalog.RelMatView {
 		return nil
 	}

@@ -129,6 +129,8 @@ var functions = map[string]func(c *call) (types.Datum, error){
 		return str(viewDef(t))
 	},
 	"pg_get_ruledef":                     null,
+	"row_security_active":                rowSecurityActive,
+	"row_security_active_name":           rowSecurityActive,
 	"pg_get_triggerdef":                  triggerDef,
 	"pg_get_functiondef":                 functionDef,
 	"pg_get_partkeydef":                  partKeyDef,
@@ -573,6 +575,25 @@ func objDescription(c *call) (types.Datum, error) {
 	}
 	if d := builtinDescription(class, oid); d != "" {
 		return str(d)
+	}
+	if class == "" || class == "pg_proc" {
+		if f := c.snap.FunctionByID(oid); f != nil {
+			return str(f.Comment)
+		}
+	}
+	if class == "" || class == "pg_trigger" || class == "pg_policy" {
+		for _, t := range c.snap.Tables() {
+			for _, tr := range t.Triggers {
+				if tr.OID == oid && class != "pg_policy" {
+					return str(tr.Comment)
+				}
+			}
+			for _, p := range t.Policies {
+				if p.OID == oid && class != "pg_trigger" {
+					return str(p.Comment)
+				}
+			}
+		}
 	}
 	if class == "" || class == "pg_constraint" {
 		for _, t := range c.snap.Tables() {

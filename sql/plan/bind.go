@@ -36,6 +36,8 @@ type binder struct {
 	unchecked        bool            // privileges were noted already
 	targets          map[uint32]bool // relations that are written to
 	role             uint32          // owner of the view that is being bound
+	policing         []uint32        // tables whose policies are being bound
+	secure           bool            // the plan depends on Env.Security
 	stored           int             // depth of stored expressions and views, which see no Variables
 }
 
@@ -132,6 +134,7 @@ func (b *binder) finish(p *Plan, q *bound) (*Plan, error) {
 	sort.Slice(p.Tables, func(i, j int) bool { return p.Tables[i] < p.Tables[j] })
 	p.NumNodes = b.nodeIDs
 	p.Needs = b.listNeeds()
+	b.secureFor(p)
 	p.Fast, p.PointKey = fastPath(p)
 	if p.Fast == nil {
 		o.hasten(p.Root)

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/pgerr"
 )
 
@@ -149,7 +150,10 @@ func (s *scope) targetScan(v *viewTarget) (node Node, rl *rel, old []Slot, err e
 	if v.view == nil {
 		rl.scan = sc
 	}
-	return filterOver(sc, conds), rl, old, nil
+	if node, err = v.barrier(sc); err != nil {
+		return nil, nil, nil, err
+	}
+	return filterOver(node, conds), rl, old, nil
 }
 
 func (s *scope) update(st *ast.UpdateStmt) (*bound, error) {
@@ -205,7 +209,14 @@ func (s *scope) update(st *ast.UpdateStmt) (*bound, error) {
 		return nil, err
 	}
 	n.Target.setOID(items[0].rel)
-	return s.returning(n, st.Returning, items, &n.Returning)
+	q, err := s.returning(n, st.Returning, items, &n.Returning)
+	if err != nil {
+		return nil, err
+	}
+	if err := v.secureFind(catalog.PolicyUpdate, old); err != nil {
+		return nil, err
+	}
+	return q, v.secureTarget(catalog.PolicyUpdate, n.Target)
 }
 
 func (s *scope) delete(st *ast.DeleteStmt) (*bound, error) {
@@ -247,7 +258,11 @@ func (s *scope) delete(st *ast.DeleteStmt) (*bound, error) {
 		return nil, err
 	}
 	n.Target.foundBy(rl.app)
-	return s.returning(n, st.Returning, s.items, &n.Returning)
+	q, err := s.returning(n, st.Returning, s.items, &n.Returning)
+	if err != nil {
+		return nil, err
+	}
+	return q, v.secureFind(catalog.PolicyDelete, old)
 }
 
 // mayBePublished refuses updates and deletions that a publication gives although subscribers could not tell the rows.

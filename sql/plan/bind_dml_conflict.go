@@ -51,6 +51,16 @@ func (s *scope) onConflict(n *Insert, oc *ast.OnConflict, v *viewTarget) error {
 		}
 	}
 	n.Conflict = c
+	if oc.Constraint != "" {
+		// As if the constraint's columns had been named.
+		for _, a := range c.Arbiters {
+			for _, k := range all[a].Keys {
+				if k.Col >= 0 {
+					v.reads(k.Col)
+				}
+			}
+		}
+	}
 	if !oc.DoUpdate {
 		return nil
 	}

@@ -22,6 +22,11 @@ func prepareInsert(ctx context.Context, table *ast.RangeVar, columns []string, w
 			WithHint("To enable copying to a view, provide an INSTEAD OF INSERT trigger.")
 	}
 	t := v.base
+	if ok, err := b.secured(t); err != nil {
+		return nil, err
+	} else if ok {
+		return nil, pgerr.New(pgerr.FeatureNotSupported, "COPY FROM not supported with row-level security").WithHint("Use INSERT statements instead.")
+	}
 	var list []*ast.Target
 	for _, c := range columns {
 		list = append(list, &ast.Target{Name: c, Pos: ast.Pos{Off: -1}})
@@ -85,6 +90,7 @@ func prepareInsert(ctx context.Context, table *ast.RangeVar, columns []string, w
 	}
 	p.Root, p.NumSlots, p.Subqueries = root, b.slots, o.subqs
 	p.Needs = b.listNeeds()
+	b.secureFor(p)
 	for id := range b.tables {
 		p.Tables = append(p.Tables, id)
 	}

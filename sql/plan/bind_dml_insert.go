@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/types"
 )
@@ -209,6 +210,10 @@ func (s *scope) insert(st *ast.InsertStmt) (*bound, error) {
 		}
 		n.Defaults = append(n.Defaults, OrdExpr{i, x})
 	}
+	rl, _, err := v.rel(newRow)
+	if err != nil {
+		return nil, err
+	}
 	if st.OnConflict != nil {
 		if err := s.onConflict(n, st.OnConflict, v); err != nil {
 			return nil, err
@@ -219,12 +224,15 @@ func (s *scope) insert(st *ast.InsertStmt) (*bound, error) {
 			}
 		}
 	}
-	rl, _, err := v.rel(newRow)
+	n.Target.setOID(rl)
+	q, err := s.returning(n, st.Returning, visibleItem(rl), &n.Returning)
 	if err != nil {
 		return nil, err
 	}
-	n.Target.setOID(rl)
-	return s.returning(n, st.Returning, visibleItem(rl), &n.Returning)
+	if err := v.secureTarget(catalog.PolicyInsert, n.Target); err != nil {
+		return nil, err
+	}
+	return q, v.secureConflict(n)
 }
 
 func errPartDefault(tg *ast.Target) error {

@@ -154,5 +154,13 @@ func (s *scope) merge(st *ast.MergeStmt) (*bound, error) {
 		}
 		n.Whens = append(n.Whens, m)
 	}
+	if err := v.secureFind(0, old); err != nil {
+		return nil, err
+	}
+	for _, m := range n.Whens {
+		if err := v.secureMerge(m, old, newRow); err != nil {
+			return nil, err
+		}
+	}
 	return &bound{node: n}, nil
 }

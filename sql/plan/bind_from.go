@@ -157,7 +157,8 @@ func (s *scope) rangeVar(r *ast.RangeVar) (Node, []nsItem, error) {
 			return nil, nil, err
 		}
 		n.Alias = rl.alias
-		return n, visibleItem(rl), nil
+		node, err := b.secureScan(t, n, n.Slots)
+		return node, visibleItem(rl), err
 	}
 	if t.Unpopulated && !b.env.Internal {
 		return nil, nil, pgerr.New(pgerr.ObjectNotInPrerequisiteState, "materialized view %q has not been populated", t.Name).
@@ -172,7 +173,8 @@ func (s *scope) rangeVar(r *ast.RangeVar) (Node, []nsItem, error) {
 		// ONLY a partitioned table has no rows.
 		return &Filter{Input: &Project{Input: &OneRow{}, Exprs: nullsOf(t), Slots: slotsOf(sc)}, Conds: []Expr{&Const{D: types.NewBool(false), T: types.Bool}}}, visibleItem(rl), nil
 	}
-	return sc, visibleItem(rl), nil
+	node, err := b.secureScan(t, sc, slotsOf(sc))
+	return node, visibleItem(rl), err
 }
 
 func nullsOf(t *Table) []Expr {
@@ -235,7 +237,9 @@ func (s *scope) view(t *Table, r *ast.RangeVar) (Node, []nsItem, error) {
 	b.viewDepth++
 	b.stored++
 	role := b.role
-	b.role = t.Owner
+	if !t.Invoker {
+		b.role = t.Owner
+	}
 	c := &scope{b: b, q: &query{}}
 	q, err := c.selectStmt(t.View)
 	b.path = path
@@ -252,6 +256,9 @@ func (s *scope) view(t *Table, r *ast.RangeVar) (Node, []nsItem, error) {
 	}
 	rl := &rel{schema: t.Schema, alias: t.Name, table: t}
 	node := s.relOf(rl, q)
+	if t.Barrier {
+		node = &Filter{Input: node, Barrier: true}
+	}
 	for i := range rl.cols {
 		if i < len(t.Columns) {
 			rl.cols[i].name = t.Columns[i].Name

@@ -14,6 +14,8 @@ type viewTarget struct {
 	view  *Table
 	base  *Table
 	alias string
+	// filter, over the scan of the target, gets what policies let through; nil when they do not concern the write.
+	filter *Filter
 }
 
 // baseOf returns the table below an automatically updatable view.
@@ -132,12 +134,17 @@ func (v *viewTarget) check(w *WriteTarget) error {
 	if v.view == nil {
 		return nil
 	}
-	checks, err := v.b.viewChecks(v.view, w.New, false)
-	if err == nil && len(checks) > 0 && w.Parts != nil {
-		err = pgerr.Unsupported("WITH CHECK OPTION over a partitioned table is not supported")
+	var err error
+	if w.Parts == nil {
+		w.ViewChecks, err = v.b.viewChecks(v.view, w.New, false)
+		return err
 	}
-	w.ViewChecks = checks
-	return err
+	for _, l := range w.Parts.Leaves {
+		if l.Target.ViewChecks, err = v.b.viewChecks(v.view, rootSlots(l.Target.Table, v.base, l.Target.New), false); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // viewChecks gathers the conditions of a view and of those below it. CASCADED asks for the conditions of all

@@ -42,6 +42,11 @@ func (s *scope) locking(st *ast.SelectStmt, node Node) (Node, error) {
 		for _, r := range rels {
 			if r.table != nil && r.table.Kind != VirtualTable {
 				s.b.need(r.table.ID, 'w')
+				conds, err := s.b.secureLock(r.table, r.slots())
+				if err != nil {
+					return nil, err
+				}
+				l.Input = filterOver(l.Input, conds)
 			}
 			if r.app != nil {
 				// The partitions' rows are locked as they are found.
@@ -82,7 +87,18 @@ func (s *scope) locking(st *ast.SelectStmt, node Node) (Node, error) {
 		}
 	}
 	if len(l.Targets) == 0 {
-		return node, nil
+		return l.Input, nil
 	}
 	return l, nil
+}
+
+// slots are those of a scan's columns by ordinal.
+func (r *rel) slots() []Slot {
+	if r.app != nil {
+		return r.app.Slots
+	}
+	if r.scan != nil {
+		return slotsOf(r.scan)
+	}
+	return nil
 }

@@ -23,6 +23,8 @@ type WriteTarget struct {
 	Checks    []NamedExpr
 	// ViewChecks are the conditions of views WITH CHECK OPTION, by the view's name: a new row must satisfy them.
 	ViewChecks []NamedExpr
+	// Policies are what row-level security asks of a new row.
+	Policies []PolicyCheck
 	// Indexes has one entry per index of Table.AllIndexes.
 	Indexes []IndexExprs
 	// Parts is set when Table is partitioned: then the rows are written to its partitions.
@@ -66,6 +68,8 @@ type Conflict struct {
 	Old   []Slot
 	Set   []OrdExpr
 	Where []Expr
+	// FoundPolicies are what row-level security asks of the existing row, Policies of the changed one.
+	FoundPolicies, Policies []PolicyCheck
 	// OldTarget maintains the indexes of the row that is updated.
 	OldTarget *WriteTarget
 }
@@ -118,7 +122,9 @@ type MergeWhen struct {
 	Matched bool
 	Conds   []Expr
 	Action  MergeAction
-	Set     []OrdExpr // MergeUpdate; MergeInsert: the columns given and the defaults of the others
+	// FoundPolicies are what row-level security asks of the target row, Policies of the new one.
+	FoundPolicies, Policies []PolicyCheck
+	Set                     []OrdExpr // MergeUpdate; MergeInsert: the columns given and the defaults of the others
 }
 
 // MergeAction is what a WHEN clause does.
@@ -152,6 +158,12 @@ func ordExprs(s []OrdExpr, f func(*Expr)) {
 	}
 }
 
+func policyExprs(s []PolicyCheck, f func(*Expr)) {
+	for i := range s {
+		f(&s[i].E)
+	}
+}
+
 func (t *WriteTarget) exprs(f func(*Expr)) {
 	if t.Parts != nil {
 		t.Parts.exprs(f)
@@ -166,6 +178,7 @@ func (t *WriteTarget) exprs(f func(*Expr)) {
 	for i := range t.ViewChecks {
 		f(&t.ViewChecks[i].E)
 	}
+	policyExprs(t.Policies, f)
 	for i := range t.Indexes {
 		x := &t.Indexes[i]
 		kidSlice(x.KeyOld, f)
@@ -187,6 +200,8 @@ func (n *Insert) exprs(f func(*Expr)) {
 	if c := n.Conflict; c != nil {
 		ordExprs(c.Set, f)
 		kidSlice(c.Where, f)
+		policyExprs(c.FoundPolicies, f)
+		policyExprs(c.Policies, f)
 		if c.OldTarget != nil {
 			c.OldTarget.exprs(f)
 		}
@@ -207,6 +222,8 @@ func (n *Merge) exprs(f func(*Expr)) {
 	n.Target.exprs(f)
 	for _, w := range n.Whens {
 		kidSlice(w.Conds, f)
+		policyExprs(w.FoundPolicies, f)
+		policyExprs(w.Policies, f)
 		ordExprs(w.Set, f)
 	}
 }

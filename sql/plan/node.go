@@ -179,6 +179,8 @@ type Filter struct {
 	NodeBase
 	Input Node
 	Conds []Expr
+	// Barrier keeps conditions from above that could tell of rows which these let not through from being tested first.
+	Barrier bool
 }
 
 // JoinKind is the kind of a join.

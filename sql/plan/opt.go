@@ -209,7 +209,7 @@ func filterOver(n Node, conds []Expr) Node {
 	if len(conds) == 0 {
 		return n
 	}
-	if f, ok := n.(*Filter); ok {
+	if f, ok := n.(*Filter); ok && !f.Barrier {
 		f.Conds = append(f.Conds, conds...)
 		return f
 	}
@@ -262,7 +262,10 @@ func substitute(e Expr, slots []Slot, exprs []Expr) (Expr, bool) {
 func (o *optimizer) push(n Node, conds []Expr) Node {
 	switch n := n.(type) {
 	case *Filter:
-		var rest []Expr
+		var rest, held []Expr
+		if n.Barrier {
+			conds, held = splitLeakproof(conds)
+		}
 		in := n.Input
 		for _, c := range n.Conds {
 			if k, ok := c.(*Const); ok && !k.D.IsNull() && k.D.Bool() {
@@ -274,7 +277,7 @@ func (o *optimizer) push(n Node, conds []Expr) Node {
 			}
 			rest = append(rest, c)
 		}
-		return o.push(in, append(conds, rest...))
+		return filterOver(o.push(in, append(conds, rest...)), held)
 	case *Scan:
 		n.Filter = cheapFirst(append(n.Filter, o.factorAll(conds)...))
 		return n
@@ -506,7 +509,7 @@ func (o *optimizer) toJoin(in *Node, cond Expr) (Node, bool) {
 	}
 	root = o.inlineCTEs(root)
 	// Pull conditions that mention the left side out of the top of the subquery.
-	if f, ok := root.(*Filter); ok {
+	if f, ok := root.(*Filter); ok && !f.Barrier {
 		var keep []Expr
 		for _, c := range f.Conds {
 			var used slotSet

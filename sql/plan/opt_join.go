@@ -84,7 +84,7 @@ func (o *optimizer) joinCluster(n Node, conds []Expr) Node {
 				return
 			}
 		case *Filter:
-			if in, ok := j.Input.(*Join); ok && in.Kind != FullJoin {
+			if in, ok := j.Input.(*Join); ok && !j.Barrier && in.Kind != FullJoin {
 				c.conds = append(c.conds, j.Conds...)
 				flatten(in)
 				return

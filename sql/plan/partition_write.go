@@ -247,7 +247,11 @@ func (s *scope) targetAppend(v *viewTarget) (Node, *rel, []Slot, error) {
 	}
 	rl.app = n
 	rl.oid = &Col{Slot: n.OID, T: types.Oid, Name: "tableoid", Pos: -1}
-	return filterOver(n, conds), rl, n.Slots, nil
+	node, err := v.barrier(n)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return filterOver(node, conds), rl, n.Slots, nil
 }
 
 // leafConflicts binds ON CONFLICT once for each partition, whose indexes find the conflicts.

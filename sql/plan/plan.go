@@ -33,6 +33,8 @@ type Env struct {
 	// RemoteRows is how many entries a scan reads, by estimate, above which it runs its conditions and aggregates
 	// beside the data; 0 takes 1000, negative never does.
 	RemoteRows float64
+	// Security says whose policies apply; the zero value none.
+	Security Security
 	// MaxDepth bounds the nesting of expressions and queries; 0 takes 6000.
 	MaxDepth int
 }
@@ -72,6 +74,8 @@ type Plan struct {
 	Tables []uint32
 	// Needs are the privileges that it takes.
 	Needs []Need
+	// Secure is set when the plan depends on who runs it: it has been made for this one, and serves no other.
+	Secure *Security
 	// PointKey says that the statement touches at most one row, by its full primary key.
 	PointKey bool
 

@@ -78,10 +78,10 @@ func (v *viewTarget) needs(priv byte, ords []int) {
 		return
 	}
 	b.need(v.view.ID, priv)
-	role := b.role
-	b.role = v.view.Owner
-	b.need(v.base.ID, priv, cols...)
-	b.role = role
+	v.as(func() error {
+		b.need(v.base.ID, priv, cols...)
+		return nil
+	})
 }
 
 // listNeeds is Plan.Needs.

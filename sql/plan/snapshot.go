@@ -161,8 +161,14 @@ func FromDescriptor(s *catalog.Snapshot, d *catalog.Table) (*Table, error) {
 		}
 		t.View, t.ViewPath = sel, d.Path
 		for _, o := range d.Options {
-			if c, ok := strings.CutPrefix(o, "check_option="); ok {
-				t.CheckOption = c
+			name, value, _ := strings.Cut(o, "=")
+			switch name {
+			case "check_option":
+				t.CheckOption = value
+			case "security_invoker":
+				t.Invoker = optionOn(value)
+			case "security_barrier":
+				t.Barrier = optionOn(value)
 			}
 		}
 	case d.Kind == catalog.RelSequence:
@@ -225,6 +231,12 @@ func FromDescriptor(s *catalog.Snapshot, d *catalog.Table) (*Table, error) {
 		}
 		t.Triggers = append(t.Triggers, out)
 	}
+	if d.RowSecurity {
+		t.RowSecurity = &RowSecurity{}
+		for _, p := range d.Policies {
+			t.RowSecurity.Policies = append(t.RowSecurity.Policies, &Policy{Policy: p, Using: expr(p.Using), Check: expr(p.Check)})
+		}
+	}
 	// Keys that point at a partitioned table point at each of its partitions.
 	for _, at := range append([]*catalog.Table{d}, s.Ancestors(d)...) {
 		for _, in := range at.Inbound {
@@ -250,6 +262,15 @@ func FromDescriptor(s *catalog.Snapshot, d *catalog.Table) (*Table, error) {
 		return nil, err
 	}
 	return t.Finish(), nil
+}
+
+// optionOn reads a boolean option of a relation; without a value it is on.
+func optionOn(value string) bool {
+	switch strings.ToLower(value) {
+	case "", "true", "on", "yes", "1", "t", "y":
+		return true
+	}
+	return false
 }
 
 // columnStats reads a column's stored statistics, nil if there are none. Values that do not read as the column's

@@ -58,6 +58,11 @@ type Table struct {
 	Within *Within
 	// Triggers are the enabled ones, by name.
 	Triggers []*Trigger
+	// RowSecurity is nil where no policies apply.
+	RowSecurity *RowSecurity
+	// Of a view: Invoker, it is read with the privileges of who reads it, not of its owner; Barrier, conditions that
+	// could show what it hides do not go before its own.
+	Invoker, Barrier bool
 
 	byName map[string]int
 	codec  sync.Once
