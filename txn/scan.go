@@ -299,7 +299,7 @@ func (s *Scanner) fetch(ctx context.Context) error {
 			req.Program = s.opts.Program
 		}
 		if s.opts.Limit > 0 {
-			req.MaxRows = max(1, s.opts.Limit-s.returned)
+			req.MaxRows = max(1, s.opts.Limit-s.returned, s.returned) // past the hint pages double
 			if s.raw || s.opts.Program != nil && req.Program == nil {
 				// How many of them the caller wants is not known here.
 				req.MaxRows = max(req.MaxRows, rawRows)

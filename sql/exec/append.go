@@ -17,11 +17,12 @@ type appendOp struct {
 	live   []bool
 	pos    int
 	opened bool // kids[pos] is open
+	merge  *appendMerge
 }
 
 func (o *appendOp) open(context.Context) error {
 	o.close()
-	o.pos, o.opened = 0, false
+	o.pos, o.opened, o.merge = 0, false, nil
 	if o.kids == nil {
 		o.kids = make([]op, len(o.n.Kids))
 	}
@@ -53,6 +54,9 @@ func (o *appendOp) eval(e plan.Expr) (types.Datum, bool, error) {
 }
 
 func (o *appendOp) next(ctx context.Context) (bool, error) {
+	if o.n.Order != nil && !o.n.OneByOne {
+		return o.nextMerged(ctx)
+	}
 	for o.pos < len(o.kids) {
 		if o.live != nil && !o.live[o.pos] {
 			o.pos++

@@ -99,6 +99,9 @@ func (s *state) make(n plan.Node) (op, error) {
 	case *plan.Agg:
 		return s.newAgg(n, in), nil
 	case *plan.Sort:
+		if n.Prefix > 0 {
+			return newPresorted(s, n, in), nil
+		}
 		return newSort(s, n, in), nil
 	case *plan.Limit:
 		return &limitOp{s: s, n: n, in: in}, nil

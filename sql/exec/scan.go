@@ -15,6 +15,9 @@ import (
 // fetchBatch is how many rows an index scan or a lookup join asks for at once.
 const fetchBatch = 128
 
+// maxHint is how many entries a scan below a LIMIT may be going to read to read no more than that ahead.
+const maxHint = 2048
+
 // scanCodec is what is derived from a plan.Scan, once for all executions.
 type scanCodec struct {
 	table *tableCodec
@@ -113,7 +116,12 @@ func (o *scanOp) open(ctx context.Context) error {
 			o.hint = max(1, d.Int())
 		}
 		if o.program == nil && len(o.n.Filter) > 0 {
-			o.hint = 0 // it counts what the conditions let through
+			// It counts what the conditions let through.
+			if n := 1.5*o.n.PerRow*float64(o.hint) + 8; n < maxHint {
+				o.hint = int64(n)
+			} else {
+				o.hint = 0
+			}
 		}
 	}
 	return o.ranges()
@@ -141,11 +149,11 @@ func (o *scanOp) ranges() error {
 	if n.In != nil {
 		return o.inList(prefix, keys[len(n.Eq)], len(n.Eq)+1 == len(keys) && o.c.index.ix.Unique)
 	}
-	if n.Lower == nil && n.Upper == nil {
+	if !n.Bounded {
 		o.spans = append(o.spans, kv.Span{Start: prefix, End: rowenc.PrefixEnd(prefix)})
 		return nil
 	}
-	sp, ok, err := o.bounds(prefix, keys[len(n.Eq)])
+	sp, ok, err := o.bounds(prefix, keys[len(n.Eq):])
 	if err != nil || !ok {
 		return err
 	}
@@ -190,7 +198,8 @@ func (o *scanOp) inList(prefix []byte, k plan.IndexKey, unique bool) error {
 }
 
 // bounds turns value bounds into a span. NULLs satisfy no bound.
-func (o *scanOp) bounds(prefix []byte, k plan.IndexKey) (kv.Span, bool, error) {
+func (o *scanOp) bounds(prefix []byte, keys []plan.IndexKey) (kv.Span, bool, error) {
+	k := keys[0]
 	sp := kv.Span{Start: prefix, End: rowenc.PrefixEnd(prefix)}
 	null := rowenc.AppendKey(slices.Clip(prefix), types.Null, k.T, k.Desc, k.NullsFirst)
 	if k.NullsFirst {
@@ -205,15 +214,28 @@ func (o *scanOp) bounds(prefix []byte, k plan.IndexKey) (kv.Span, bool, error) {
 				return false, err
 			}
 			key := rowenc.AppendKey(slices.Clip(prefix), d, k.T, k.Desc, k.NullsFirst)
+			open := b.Open
+			for i, e := range b.More {
+				d, err := e.Eval(&o.s.c)
+				if err != nil {
+					return false, err
+				}
+				if d.IsNull() {
+					open = true // unknown, and not true, where all before is equal
+					break
+				}
+				k := keys[i+1]
+				key = rowenc.AppendKey(key, d, k.T, k.Desc, k.NullsFirst)
+			}
 			if low != k.Desc {
-				if b.Open {
+				if open {
 					key = rowenc.PrefixEnd(key)
 				}
 				if bytes.Compare(key, sp.Start) > 0 {
 					sp.Start = key
 				}
 			} else {
-				if !b.Open {
+				if !open {
 					key = rowenc.PrefixEnd(key)
 				}
 				if bytes.Compare(key, sp.End) < 0 {

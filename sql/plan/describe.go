@@ -231,6 +231,10 @@ func (d *describer) item(n Node) *item {
 		d.scan(it, x)
 	case *Append:
 		it.name = "Append"
+		if x.Order != nil && !x.OneByOne {
+			it.name = "Merge Append"
+			it.props = append(it.props, prop{key: "Sort Key", val: strings.Join(d.keys(x.Order), ", "), list: d.keys(x.Order)})
+		}
 		if len(x.Kids) == 0 {
 			it.name = "Result"
 			add("One-Time Filter", "false")
@@ -358,7 +362,13 @@ func (d *describer) item(n Node) *item {
 		}
 	case *Sort:
 		it.name, it.kind = "Sort", "Sort"
+		if x.Prefix > 0 {
+			it.name, it.kind = "Incremental Sort", "Incremental Sort"
+		}
 		it.props = append(it.props, prop{key: "Sort Key", val: strings.Join(d.keys(x.Keys), ", "), list: d.keys(x.Keys)})
+		if x.Prefix > 0 {
+			it.props = append(it.props, prop{key: "Presorted Key", val: strings.Join(d.keys(x.Keys[:x.Prefix]), ", "), list: d.keys(x.Keys[:x.Prefix])})
+		}
 		if d.a != nil && d.a.Nodes[x.ID].Sorted != "" {
 			n := d.a.Nodes[x.ID]
 			where, kb := "Memory", n.Memory/1024+1

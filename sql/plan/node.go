@@ -66,6 +66,7 @@ type Scan struct {
 	In           []Expr // each yields a value, or an array when InArray
 	InArray      bool
 	Lower, Upper []RangeBound
+	Bounded      bool // by Lower and Upper, which may be empty: then NULLs are left out
 	IndexConds   []Expr
 	// EqNull marks positions of Eq that came from IS NULL.
 	EqNull []bool
@@ -78,8 +79,10 @@ type Scan struct {
 	Point bool
 	Lock  LockWant
 	Wait  kv.WaitPolicy
-	// Limit hints how many rows will be wanted; nil: all.
+	// Limit hints how many rows will be wanted; nil: all. PerRow is how many entries are read for a row that passes Filter,
+	// by estimate.
 	LimitHint Expr
+	PerRow    float64
 	// Recheck are the conditions (Filter and IndexConds) to be tested again when a locking read finds a
 	// newer version of the row.
 	// Remote conditions, the first of Filter, are evaluated beside the data as far as ranges can; Narrow: rows are cut
@@ -144,7 +147,8 @@ const (
 // RangeBound is one side of a range over an index key.
 type RangeBound struct {
 	E    Expr
-	Open bool // exclusive
+	More []Expr // values for the keys after it, in the bound of a row comparison
+	Open bool   // exclusive
 }
 
 // FuncScan calls set-returning or other functions in FROM, side by side (ROWS FROM).
@@ -467,9 +471,11 @@ func (n *Scan) exprs(f func(*Expr)) {
 	kidSlice(n.In, f)
 	for i := range n.Lower {
 		f(&n.Lower[i].E)
+		kidSlice(n.Lower[i].More, f)
 	}
 	for i := range n.Upper {
 		f(&n.Upper[i].E)
+		kidSlice(n.Upper[i].More, f)
 	}
 	if n.LimitHint != nil {
 		f(&n.LimitHint)

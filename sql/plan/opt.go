@@ -9,7 +9,9 @@ type optimizer struct {
 	// defs and groups say how projections and aggregations make slots.
 	defs   map[Slot]Expr
 	groups map[Slot]Node
-	done   map[*CTE]bool
+	// parts are the Appends that fill slots.
+	parts map[Slot]*Append
+	done  map[*CTE]bool
 
 	eval         *EvalCtx // for estimates
 	distinctSeen map[Expr]float64
@@ -23,6 +25,7 @@ type colOrigin struct {
 // optimize is the whole pipeline for the root of a statement.
 func (o *optimizer) optimize(n Node, out []Expr) (Node, []Expr, error) {
 	o.origin, o.defs, o.groups, o.distinctSeen = map[Slot]colOrigin{}, map[Slot]Expr{}, map[Slot]Node{}, map[Expr]float64{}
+	o.parts = map[Slot]*Append{}
 	o.done = map[*CTE]bool{}
 	o.subqs = o.b.subqs
 	n = o.query(n, out)
@@ -189,6 +192,10 @@ func (o *optimizer) findOrigins(n Node) {
 		}
 	}
 	switch x := n.(type) {
+	case *Append:
+		for _, s := range x.Slots {
+			o.parts[s] = x
+		}
 	case *Project:
 		for i, s := range x.Slots {
 			o.defs[s] = x.Exprs[i]

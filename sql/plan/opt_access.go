@@ -17,6 +17,7 @@ type path struct {
 	in           []Expr
 	inArray      bool
 	lower, upper []RangeBound
+	bounded      bool         // by lower and upper, or by IS NOT NULL alone
 	used         map[int]bool // conditions the span makes certain
 	conds        []int        // all conditions that contributed
 	point        bool
@@ -152,14 +153,18 @@ func (o *optimizer) match(cond, key Expr, own *slotSet) (kind byte, vals []Expr,
 		case builtin.CmpEQ:
 			return '=', []Expr{r}, nil, nil, true
 		case builtin.CmpLT, builtin.CmpLE:
-			return 'b', nil, nil, []RangeBound{{r, op == builtin.CmpLT}}, true
+			return 'b', nil, nil, []RangeBound{{E: r, Open: op == builtin.CmpLT}}, true
 		case builtin.CmpGT, builtin.CmpGE:
-			return 'b', nil, []RangeBound{{r, op == builtin.CmpGT}}, nil, true
+			return 'b', nil, []RangeBound{{E: r, Open: op == builtin.CmpGT}}, nil, true
 		}
 	case *IsNull:
-		if !x.Not && isKey(x.Arg) && x.Arg.Type().Kind != types.KindTuple {
-			return 'n', []Expr{&Const{T: key.Type()}}, nil, nil, true
+		if !isKey(x.Arg) || x.Arg.Type().Kind == types.KindTuple {
+			return
 		}
+		if x.Not {
+			return 'b', nil, nil, nil, true // no bound lets NULL through
+		}
+		return 'n', []Expr{&Const{T: key.Type()}}, nil, nil, true
 	case *InList:
 		if x.Not || !isKey(x.Left) {
 			return
@@ -193,13 +198,40 @@ func (o *optimizer) match(cond, key Expr, own *slotSet) (kind byte, vals []Expr,
 		if !isKey(x.Left[0]) || !free(x.Right[0]) || x.Op == "<>" || !keyFamily(key.Type(), x.Right[0].Type()) {
 			return
 		}
-		b := []RangeBound{{x.Right[0], false}}
+		b := []RangeBound{{E: x.Right[0]}}
 		if x.Op[0] == '<' {
 			return 'b', nil, nil, b, false
 		}
 		return 'b', nil, b, nil, false
 	}
 	return
+}
+
+// rowBounds turns (a, b) > (1, 2) into a bound over the keys of an index from the k-th on, of which the first is known to be a.
+// exact says that the bound is all that the condition says.
+func (o *optimizer) rowBounds(s *Scan, ix *Index, x *RowCompare, keys []Expr, k int, own *slotSet) (lo, up []RangeBound, exact bool) {
+	b := RangeBound{E: x.Right[0]}
+	n, nulls := 1, false
+	for ; n < len(x.Left) && k+n < len(keys); n++ {
+		r := x.Right[n]
+		var used slotSet
+		exprSlots(r, &used)
+		if ix.Keys[k+n].Desc != ix.Keys[k].Desc || !sameExpr(stripCast(x.Left[n]), keys[k+n]) || !keyFamily(keys[k+n].Type(), r.Type()) ||
+			used.intersects(own) || isVolatile(r) {
+			break
+		}
+		// A NULL in a later column makes the comparison unknown where the first ones are equal, and has a place among the keys.
+		col := ix.Keys[k+n].Col
+		nulls = nulls || col < 0 || !s.Table.Columns[col].NotNull
+		b.More = append(b.More, r)
+	}
+	if exact = n == len(x.Left) && !nulls; exact {
+		b.Open = len(x.Op) == 1
+	}
+	if x.Op[0] == '<' {
+		return nil, []RangeBound{b}, exact
+	}
+	return []RangeBound{b}, nil, exact
 }
 
 // likePrefix turns LIKE 'abc%' into a range over text, which sorts by bytes.
@@ -217,14 +249,14 @@ func (o *optimizer) likePrefix(pat, key Expr) (kind byte, vals []Expr, lo, up []
 		return
 	}
 	prefix := p[:i]
-	lo = []RangeBound{{&Const{D: types.NewString(prefix), T: types.Text}, false}}
+	lo = []RangeBound{{E: &Const{D: types.NewString(prefix), T: types.Text}}}
 	end := []byte(prefix)
 	for len(end) > 0 && end[len(end)-1] >= 0x7f {
 		end = end[:len(end)-1]
 	}
 	if len(end) > 0 {
 		end[len(end)-1]++
-		up = []RangeBound{{&Const{D: types.NewString(string(end)), T: types.Text}, true}}
+		up = []RangeBound{{E: &Const{D: types.NewString(string(end)), T: types.Text}, Open: true}}
 	}
 	return 'b', nil, lo, up, false
 }
@@ -256,6 +288,9 @@ keys:
 		var exacts []bool
 		for i, c := range conds {
 			kind, vals, l, u, exact := o.match(c, keys[k], &own)
+			if rc, ok := c.(*RowCompare); ok && kind == 'b' {
+				l, u, exact = o.rowBounds(s, ix, rc, keys, k, &own)
+			}
 			switch kind {
 			case '=', 'n':
 				p.eq = append(p.eq, vals[0])
@@ -277,7 +312,7 @@ keys:
 			p.in, p.inArray = inVals, inKind == 'a'
 			use(inAt, true)
 		case len(bounds) > 0:
-			p.lower, p.upper = lo, up
+			p.lower, p.upper, p.bounded = lo, up, true
 			for j, i := range bounds {
 				use(i, exacts[j])
 			}
@@ -367,7 +402,7 @@ func (o *optimizer) bestPath(s *Scan, conds []Expr) *path {
 // apply makes a scan read by a path.
 func (s *Scan) apply(p *path, conds []Expr) {
 	s.Index, s.Eq, s.EqNull, s.In, s.InArray = p.ix, p.eq, p.eqNull, p.in, p.inArray
-	s.Lower, s.Upper, s.Point, s.Reverse = p.lower, p.upper, p.point, p.reverse
+	s.Lower, s.Upper, s.Bounded, s.Point, s.Reverse = p.lower, p.upper, p.bounded, p.point, p.reverse
 	s.IndexConds, s.Filter = nil, nil
 	for _, i := range p.conds {
 		s.IndexConds = append(s.IndexConds, conds[i])

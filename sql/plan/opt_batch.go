@@ -176,10 +176,24 @@ func cloneTree(n Node) (Node, bool) {
 	list := func(es []Expr) []Expr { return append([]Expr(nil), es...) }
 	switch x := n.(type) {
 	case *Scan:
-		if x.Table.Kind != BaseTable || x.Target || x.Lock != LockDefault {
+		if x.Table.Kind != BaseTable || x.Index != nil || x.Target || x.Lock != LockDefault {
 			return nil, false
 		}
 		return &Scan{Table: x.Table, Alias: x.Alias, Cols: x.Cols, allCols: x.allCols, Filter: list(x.Filter), Wait: x.Wait}, true
+	case *Append:
+		if x.Lock != LockDefault || x.Target || x.Order != nil {
+			return nil, false
+		}
+		c := &Append{Table: x.Table, Alias: x.Alias, Slots: x.Slots, OID: x.OID, RowID: x.RowID, Levels: x.Levels, Wait: x.Wait, expanded: x.expanded}
+		for _, k := range x.Kids {
+			in, ok := cloneTree(k.Input)
+			s, isScan := in.(*Scan)
+			if !ok || !isScan {
+				return nil, false
+			}
+			c.Kids = append(c.Kids, &AppendKid{Input: s, Scan: s, Exprs: list(k.Exprs), Oid: k.Oid, RowID: k.RowID, Level: k.Level, At: k.At})
+		}
+		return c, true
 	case *Project:
 		in, ok := cloneTree(x.Input)
 		return &Project{Input: in, Exprs: list(x.Exprs), Slots: x.Slots}, ok

@@ -133,7 +133,11 @@ func (o *optimizer) rows(n Node) float64 {
 		}
 		return r
 	case *Distinct:
-		return math.Max(1, o.rows(x.Input)*0.5)
+		g := 1.0
+		for _, e := range x.Keys {
+			g *= o.exprDistinct(e)
+		}
+		return math.Max(1, math.Min(g, o.rows(x.Input)))
 	case *SetOp:
 		l, r := o.rows(x.Left), o.rows(x.Right)
 		switch x.Op {
@@ -271,6 +275,17 @@ func (o *optimizer) estimate(n Node) {
 		n := in.Rows
 		if x.Limit != nil {
 			n = math.Min(n, b.Rows*2)
+		}
+		if x.Prefix > 0 {
+			each := o.groupRows(x.Input, x.Keys[:x.Prefix])
+			groups := math.Max(1, in.Rows/each)
+			startup = in.Startup + (in.Cost-in.Startup)/groups + each*math.Log2(each+2)*costSort
+			share := 1.0
+			if x.Limit != nil {
+				share = math.Min(1, (b.Rows+each)/math.Max(1, in.Rows))
+			}
+			total = startup + ((in.Cost-in.Startup)+in.Rows*math.Log2(each+2)*costSort)*share*(1-1/groups) + b.Rows*costCond
+			break
 		}
 		startup = in.Cost + in.Rows*math.Log2(n+2)*costSort
 		total = startup + b.Rows*costCond

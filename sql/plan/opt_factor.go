@@ -1,17 +1,61 @@
 package plan
 
+import "github.com/meridian-db/meridian/sql/builtin"
+
 // factorAll takes disjunctions apart: what all branches have in common becomes a condition of its own, and what
 // all branches say about one input restricts that input.
 func (o *optimizer) factorAll(conds []Expr) []Expr {
 	var out []Expr
 	for _, c := range conds {
-		if or, ok := c.(*Or); ok {
+		if in, ok := inListOf(c); ok {
+			out = append(out, in)
+		} else if or, ok := c.(*Or); ok {
 			out = append(out, o.factor(or)...)
 		} else {
 			out = append(out, c)
 		}
 	}
 	return out
+}
+
+// inListOf turns a = 1 OR a IN (2, 3) into a IN (1, 2, 3), which an index can look up.
+func inListOf(c Expr) (Expr, bool) {
+	or, ok := c.(*Or)
+	if !ok {
+		return nil, false
+	}
+	var in *InList
+	for _, e := range disjuncts(or) {
+		var left Expr
+		var list []Expr
+		var eq *Func
+		switch x := e.(type) {
+		case *Func:
+			if x.Cmp() != builtin.CmpEQ || len(x.Args) != 2 || !isConstLike(x.Args[1]) {
+				return nil, false
+			}
+			left, list = x.Args[0], x.Args[1:]
+			eq = &Func{Name: x.Name, Call: x.Call, T: x.T, Form: x.Form, Args: []Expr{&Hole{T: x.Args[0].Type()}, &Hole{T: x.Args[1].Type()}}}
+		case *InList:
+			if x.Not || x.Eq.Cmp() != builtin.CmpEQ {
+				return nil, false
+			}
+			left, list, eq = x.Left, x.List, x.Eq
+		default:
+			return nil, false
+		}
+		if _, ok := left.(*Col); !ok {
+			return nil, false
+		}
+		switch {
+		case in == nil:
+			in = &InList{Left: left, Eq: eq}
+		case !sameExpr(in.Left, left) || !sameExpr(in.Eq, eq):
+			return nil, false
+		}
+		in.List = append(in.List, list...)
+	}
+	return in, true
 }
 
 func disjuncts(e Expr) []Expr {

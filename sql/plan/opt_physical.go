@@ -17,17 +17,18 @@ func (o *optimizer) physical(n Node) Node {
 		return o.physicalJoin(x)
 	case *Sort:
 		x.Input = o.physical(x.Input)
-		if o.isOrdered(x.Input, x.Keys, 0) {
+		if o.isOrdered(x.Input, x.Keys, 0) || o.orderedAppend(x.Input, x.Keys, 0) {
 			return x.Input
 		}
+		x.Prefix = o.prefixOrdered(x.Input, x.Keys, 0)
 		return x
 	case *Limit:
 		return o.physicalLimit(x)
 	case *Agg:
-		x.Input = o.physical(x.Input)
 		if m := o.minMax(x); m != nil {
 			return m
 		}
+		x.Input = o.physical(x.Input)
 		switch {
 		case len(x.Group) == 0 && x.Sets == nil:
 			x.Strategy = AggPlain
@@ -81,45 +82,6 @@ func (o *optimizer) groupOrdered(a *Agg) bool {
 	return o.isOrdered(a.Input, keys, 0)
 }
 
-// minMax answers min(key) and max(key) from one end of an index.
-func (o *optimizer) minMax(a *Agg) Node {
-	if len(a.Group) > 0 || a.Sets != nil || len(a.Aggs) != 1 {
-		return nil
-	}
-	g := a.Aggs[0]
-	if g.Name != "min" && g.Name != "max" || len(g.Args) != 1 || g.Filter != nil || g.Distinct {
-		return nil
-	}
-	c, ok := g.Args[0].(*Col)
-	s, isScan := a.Input.(*Scan)
-	if !ok || !isScan || s.Table.Kind != BaseTable || len(s.Filter) > 0 || len(s.Eq) < len(s.IndexConds) {
-		return nil
-	}
-	or := o.origin[c.Slot]
-	if or.scan != s {
-		return nil
-	}
-	for _, ix := range s.Table.AllIndexes() {
-		if !o.usable(s, ix, s.conds) {
-			continue
-		}
-		p := o.pathFor(s, ix, s.conds)
-		k := len(p.eq)
-		if k >= len(ix.Keys) || ix.Keys[k].Col != or.ord || len(p.used) != len(s.conds) || !s.Table.Columns[or.ord].NotNull {
-			continue
-		}
-		p.reverse = (g.Name == "max") != ix.Keys[k].Desc
-		s.apply(p, s.conds)
-		s.Ordered = true
-		one := &Const{D: types.NewInt(1), T: types.Int8}
-		s.LimitHint = one
-		a.Input = &Limit{Input: s, Count: one}
-		a.Strategy = AggPlain
-		return a
-	}
-	return nil
-}
-
 func constInt(e Expr) (float64, bool) {
 	if c, ok := e.(*Const); ok && !c.D.IsNull() && c.D.Kind() == types.KindInt {
 		return float64(c.D.Int()), true
@@ -145,10 +107,14 @@ func (o *optimizer) physicalLimit(l *Limit) Node {
 		return l
 	}
 	srt.Input = o.physical(srt.Input)
-	if o.isOrdered(srt.Input, srt.Keys, want) {
+	if o.isOrdered(srt.Input, srt.Keys, want) || o.orderedAppend(srt.Input, srt.Keys, want) {
 		l.Input = srt.Input
 		o.hint(l, l.Input)
 		return l
+	}
+	if srt.Prefix = o.prefixOrdered(srt.Input, srt.Keys, want); srt.Prefix > 0 && want > 0 {
+		n := want + o.groupRows(srt.Input, srt.Keys[:srt.Prefix]) + 1
+		o.hint(&Limit{Count: &Const{D: types.NewInt(int64(n)), T: types.Int8}}, srt.Input)
 	}
 	if l.Count != nil && !l.WithTies {
 		srt.Limit, srt.Offset = l.Count, l.Offset
@@ -166,9 +132,13 @@ func (o *optimizer) hint(l *Limit, n Node) {
 		o.hint(l, x.Input)
 	case *LockRows:
 		o.hint(l, x.Input)
+	case *Append:
+		for _, k := range x.Kids {
+			o.hint(l, k.Input)
+		}
 	case *Scan:
 		if len(x.Filter) > 0 {
-			return
+			x.PerRow = math.Max(1, x.pathRows/math.Max(1, o.rows(x)))
 		}
 		o.limitHint(l, x)
 	}
@@ -187,6 +157,9 @@ func (o *optimizer) limitHint(l *Limit, x *Scan) {
 }
 
 func (o *optimizer) physicalJoin(j *Join) Node {
+	if a, ok := j.Left.(*Append); ok && a.expanded && j.Kind == InnerJoin && !j.Lateral && o.rows(j.Right) < o.rows(j.Left) {
+		j.Left, j.Right = j.Right, j.Left // rows of partitions are looked up for others, not the other way round
+	}
 	j.Left = o.physical(j.Left)
 	lm, rm := made(j.Left), made(j.Right)
 	leftRows := o.rows(j.Left)
@@ -232,6 +205,9 @@ func (o *optimizer) physicalJoin(j *Join) Node {
 				return j
 			}
 		}
+	}
+	if a, ok := j.Right.(*Append); ok && o.appendLookup(j, a, leftRows) {
+		return j
 	}
 	j.Right = o.physical(j.Right)
 	rm = made(j.Right)
@@ -416,6 +392,9 @@ func (o *optimizer) prune(n Node, need *slotSet) {
 			}
 			if need.has(x.RowID) {
 				exprSlots(k.RowID, &own)
+			}
+			for _, e := range k.Keys {
+				exprSlots(e, &own)
 			}
 			// Conditions of the kid may read what stands above it.
 			outer := need.clone()

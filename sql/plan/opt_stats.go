@@ -2,6 +2,7 @@ package plan
 
 import (
 	"math"
+	"slices"
 	"sort"
 
 	"github.com/meridian-db/meridian/sql/builtin"
@@ -462,6 +463,9 @@ func (o *optimizer) exprDistinct(e Expr) float64 {
 		if n, ok := o.groups[x.Slot]; ok {
 			return math.Max(1, o.rows(n))
 		}
+		if a := o.parts[x.Slot]; a != nil && len(a.Kids) > 0 {
+			return o.partsDistinct(a, x.Slot)
+		}
 		return defaultDistinct
 	case *Cast:
 		return o.exprDistinct(x.Arg)
@@ -474,6 +478,26 @@ func (o *optimizer) exprDistinct(e Expr) float64 {
 	n := o.sampledDistinct(e)
 	o.distinctSeen[e] = n
 	return n
+}
+
+// partsDistinct estimates the number of values of a partitioned table's column: partitions have different values of their
+// key, and the same ones of other columns.
+func (o *optimizer) partsDistinct(a *Append, s Slot) float64 {
+	i := slices.Index(a.Slots, s)
+	key := slices.ContainsFunc(a.Table.Parts.Keys, func(k PartKey) bool { return k.Col == i })
+	n := 0.0
+	for _, k := range a.Kids {
+		c, ok := k.Exprs[i].(*Col)
+		if !ok {
+			return defaultDistinct
+		}
+		if d := o.exprDistinct(c); key {
+			n += d
+		} else {
+			n = math.Max(n, d)
+		}
+	}
+	return math.Max(1, n)
 }
 
 // sampledDistinct counts an expression's values over what statistics keep of its only column.

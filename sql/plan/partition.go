@@ -112,6 +112,10 @@ type Append struct {
 	Lock   LockWant
 	Wait   kv.WaitPolicy
 	Target bool // of a write or of FOR UPDATE: whole rows are needed
+	// Order, if any, is that of the rows: each kid's come in it, and are merged. OneByOne: all of a kid's come before those
+	// of the next.
+	Order    []SortKey
+	OneByOne bool
 
 	expanded bool
 }
@@ -124,6 +128,7 @@ type AppendKid struct {
 	Exprs []Expr
 	Oid   Expr
 	RowID Expr
+	Keys  []Expr // those of Append.Order over the kid's slots
 	// Level and At lead to the partition in Append.Levels.
 	Level, At int
 }
@@ -160,6 +165,7 @@ func (n *Append) exprs(f func(*Expr)) {
 		if k.RowID != nil {
 			f(&k.RowID)
 		}
+		kidSlice(k.Keys, f)
 	}
 	for _, l := range n.Levels {
 		for _, key := range l.Conds {
