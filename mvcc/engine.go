@@ -124,7 +124,13 @@ func Open(cfg Config) (*Engine, error) {
 		Logger:                     engineLogger{cfg.Logger, failed},
 	}
 	opts.EventListener = &pebble.EventListener{
-		BackgroundError: func(err error) { failed.set(fmt.Errorf("state engine: %w", err)) },
+		BackgroundError: func(err error) {
+			// An ingestion cancels flushes and compactions that cross its span, which are then begun again. Of flushes
+			// Pebble tells us as it tells of a disk that fails.
+			if !errors.Is(err, pebble.ErrCancelledCompaction) {
+				failed.set(fmt.Errorf("state engine: %w", err))
+			}
+		},
 		// Whoever met it has an error; but what else the file holds was acknowledged, and is missing from here on.
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
 			failed.set(&CorruptError{Cause: fmt.Errorf("state engine: %w", info.Details)})
