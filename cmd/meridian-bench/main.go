@@ -103,6 +103,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	ddl := fs.Bool("ddl", false, "instead of pgbench, measure schema changes on an idle cluster")
 	failover := fs.Bool("failover", false, "instead of pgbench, kill a region under TPC-B in three ways, as in Figure 5 of the Spanner paper")
 	plot := fs.String("plot", "", "file for the plot of -failover, an SVG")
+	participants := fs.Bool("participants", false, "instead of pgbench, measure commits over 1 to 200 ranges, as in Table 4 of the Spanner paper")
+	connections := fs.Int("connections", 0, "instead of pgbench, open so many idle connections to one node, and 200 active ones beside them")
+	overhead := fs.Int("overhead", 0, "instead of pgbench, compare CPU with tracing, with metrics and with neither, in so many turns")
 	geo := fs.Bool("geo", false, "instead of pgbench, measure transactions between three regions far apart, beside what they should take")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -131,6 +134,15 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	if *failover {
 		return runFailover(ctx, o, *plot, out)
+	}
+	if *participants {
+		return runParticipants(ctx, o, out)
+	}
+	if *connections > 0 {
+		return runConnections(ctx, o, *connections, out)
+	}
+	if *overhead > 0 {
+		return runOverhead(ctx, o, o.clients[0], *overhead, out)
 	}
 	if *ddl {
 		return runDDL(ctx, o, out)
