@@ -78,6 +78,7 @@ func (c *Core) openSQL() (err error) {
 		return err
 	}
 	c.Jobs.Handle(sql.KindCreateIndex, c.SQL.IndexBuilder())
+	c.Jobs.Handle(sql.KindValidate, c.SQL.Validator())
 	return nil
 }
 

@@ -56,6 +56,7 @@ func (v *catalogView) Execute(ctx context.Context, stmt ast.Stmt, env DDLEnv) (s
 		DefaultTablespace: s.setting("default_tablespace"),
 		Nodes:             s.localities(),
 		Defer:             s.deferIndex(v),
+		DeferValidation:   s.deferValidation(v),
 		ManyRows:          s.manyRows,
 		Notice:            s.notice,
 		HashPassword:      HashPassword,

@@ -92,8 +92,9 @@ func (s *Session) manyRows(ctx context.Context, t *catalog.Table) (bool, error) 
 	return n > deferRows, sc.Err()
 }
 
-// runCreateIndex is CREATE INDEX outside of a transaction block.
-func (s *Session) runCreateIndex(ctx context.Context, st *statement) error {
+// runWithJobs runs a change of the catalog outside of a transaction block, one that may leave work to jobs, and waits for
+// those.
+func (s *Session) runWithJobs(ctx context.Context, st *statement) error {
 	out := s.out
 	var builds []uint64
 	err := func() error {
@@ -119,7 +120,7 @@ func (s *Session) runCreateIndex(ctx context.Context, st *statement) error {
 	for i, id := range builds {
 		rec, err := s.awaitJob(ctx, id)
 		if err == nil && rec.State == jobs.Paused {
-			s.warn(pgerr.Warning, "job %d is paused: the index is not used before the job is resumed and has ended", id)
+			s.warn(pgerr.Warning, "job %d is paused: the change is not complete before the job is resumed and has ended", id)
 		}
 		if err != nil {
 			s.endTxn(ctx, false)
@@ -128,7 +129,7 @@ func (s *Session) runCreateIndex(ctx context.Context, st *statement) error {
 				if cerr := s.srv.cfg.Jobs.Cancel(bg, rest); cerr != nil {
 					var ended *jobs.StateError
 					if !errors.As(cerr, &ended) {
-						s.srv.cfg.Log.Warn("an index build goes on", "job", rest, "error", cerr)
+						s.srv.cfg.Log.Warn("a job goes on", "job", rest, "error", cerr)
 					}
 				}
 				cancel()
@@ -142,10 +143,11 @@ func (s *Session) runCreateIndex(ctx context.Context, st *statement) error {
 
 // changeCatalog runs f in a transaction of its own and commits before the given timestamp, again after conflicts.
 func (s *Session) changeCatalog(ctx context.Context, before func() truetime.Timestamp, f func(ctx context.Context, v *catalogView) error) error {
+	age := truetime.Timestamp(0) // of the first attempt: whoever is older gets the locks, so some attempt has its turn
 	for attempt := 0; ; attempt++ {
 		err := func() error {
 			s.startTxn(phaseImplicit)
-			s.txn.readOnly, s.txn.iso = false, kv.Serializable
+			s.txn.readOnly, s.txn.iso, s.txn.age = false, kv.Serializable, age
 			s.txn.replay.stop()
 			c, err := s.pinCatalog(ctx)
 			if err != nil {
@@ -158,6 +160,7 @@ func (s *Session) changeCatalog(ctx context.Context, before func() truetime.Time
 			if err != nil {
 				return err
 			}
+			age = tx.Age()
 			v, ok := c.(*catalogView)
 			if !ok {
 				return errors.New("sql: no catalog to change")

@@ -84,7 +84,7 @@ type Session struct {
 
 	bctx       builtin.Ctx
 	routines   routineState
-	building   *[]uint64 // jobs that fill the indexes which the statement makes; nil: it fills them itself
+	building   *[]uint64 // jobs that do what the statement leaves to them; nil: it does everything itself
 	env        exec.Env
 	sink       func(row []types.Datum) error // sends a row; made once
 	staleness  kv.Staleness                  // of read-only transactions

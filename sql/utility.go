@@ -8,6 +8,7 @@ import (
 
 	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/catalog"
+	"github.com/meridian-db/meridian/sql/ddl"
 	"github.com/meridian-db/meridian/sql/exec"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/plan"
@@ -68,7 +69,11 @@ func (s *Session) runUtility(ctx context.Context, st *statement, params []types.
 				return pgerr.New(pgerr.ActiveSQLTransaction, "CREATE INDEX CONCURRENTLY cannot run inside a transaction block")
 			}
 		} else if s.txn.pristine() {
-			return s.runCreateIndex(ctx, st)
+			return s.runWithJobs(ctx, st)
+		}
+	case *ast.AlterTableStmt:
+		if s.txn.phase != phaseBlock && alone && s.txn.pristine() && ddl.MayDefer(n) {
+			return s.runWithJobs(ctx, st)
 		}
 	case *ast.CreateDatabaseStmt, *ast.DropDatabaseStmt:
 		if s.txn.phase == phaseBlock || !alone {

@@ -20,6 +20,18 @@ func (x *executor) addConstraint(ctx context.Context, t *catalog.Table, k *ast.C
 			return err
 		}
 		if !k.NotValid {
+			later, err := x.putOff(ctx, t)
+			if err != nil {
+				return err
+			}
+			if later {
+				c := b.t.Checks[len(b.t.Checks)-1]
+				c.NotValid = true
+				if err := x.View.Put(ctx, b.t); err != nil {
+					return err
+				}
+				return x.DeferValidation(ctx, b.t, c.Name, Validation{Table: t.ID, Constraint: c.OID, Added: true})
+			}
 			if err := x.validateCheck(ctx, t, b.t.Checks[len(b.t.Checks)-1]); err != nil {
 				return err
 			}
@@ -32,6 +44,23 @@ func (x *executor) addConstraint(ctx context.Context, t *catalog.Table, k *ast.C
 		if t.IsPartitioned() && k.NotValid {
 			return pgerr.New(pgerr.WrongObjectType, "cannot add NOT VALID foreign key on partitioned table %q referencing relation %q", t.Name, k.RefTable.Name).
 				WithDetail("This feature is not yet supported on partitioned tables.")
+		}
+		later := false
+		if !k.NotValid {
+			var err error
+			if later, err = x.putOff(ctx, t); err != nil {
+				return err
+			}
+		}
+		if later {
+			c := *k
+			c.NotValid = true
+			nt, err := x.addForeignKey(ctx, t, &c)
+			if err != nil {
+				return err
+			}
+			fk := nt.FKs[len(nt.FKs)-1]
+			return x.DeferValidation(ctx, nt, fk.Name, Validation{Table: t.ID, Constraint: fk.OID, Added: true})
 		}
 		nt, err := x.addForeignKey(ctx, t, k)
 		if err != nil || k.NotValid {
@@ -197,10 +226,17 @@ func (x *executor) removeKey(ctx context.Context, t *catalog.Table, ix *catalog.
 
 func (x *executor) validateConstraint(ctx context.Context, t *catalog.Table, name string) error {
 	nt := t.Clone()
+	later, err := x.putOff(ctx, t)
+	if err != nil {
+		return err
+	}
 	for _, k := range nt.Checks {
 		if k.Name == name {
 			if !k.NotValid {
 				return nil
+			}
+			if later {
+				return x.DeferValidation(ctx, t, name, Validation{Table: t.ID, Constraint: k.OID})
 			}
 			if err := x.validateCheck(ctx, t, k); err != nil {
 				return err
@@ -216,6 +252,9 @@ func (x *executor) validateConstraint(ctx context.Context, t *catalog.Table, nam
 		if fk.Name == name {
 			if !fk.NotValid {
 				return nil
+			}
+			if later {
+				return x.DeferValidation(ctx, t, name, Validation{Table: t.ID, Constraint: fk.OID})
 			}
 			if err := x.validateFK(ctx, t, fk); err != nil {
 				return err

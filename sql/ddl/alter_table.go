@@ -516,6 +516,13 @@ func (x *executor) alterNotNull(ctx context.Context, t *catalog.Table, c *ast.Al
 		return down()
 	}
 	if set {
+		later, err := x.putOff(ctx, t)
+		if err != nil {
+			return err
+		}
+		if later {
+			return x.notNullLater(ctx, t, col)
+		}
 		if err := x.validateNotNull(ctx, t, col); err != nil {
 			return err
 		}

@@ -36,8 +36,12 @@ type Env struct {
 	// Defer, when set, takes over the filling of an index of a table with many rows, after the statement's transaction
 	// has committed: until then the index is only written.
 	Defer func(ctx context.Context, t *catalog.Table, ix *catalog.Index) error
-	// ManyRows reports, without taking locks, whether a table has more rows than are read at once. It goes with Defer.
+	// ManyRows reports, without taking locks, whether a table has more rows than are read at once. It goes with the two
+	// before it and after it.
 	ManyRows func(ctx context.Context, t *catalog.Table) (bool, error)
+	// DeferValidation, when set, takes over looking at the rows of a table with many for a constraint that is in the
+	// catalog already, after the statement's transaction has committed.
+	DeferValidation func(ctx context.Context, t *catalog.Table, name string, v Validation) error
 	// DefaultTablespace is the setting default_tablespace.
 	DefaultTablespace string
 	// Nodes lists where the cluster's nodes are; nil: what tablespaces ask for is not checked against it.

@@ -109,6 +109,7 @@ func newCluster(t *testing.T) (*sql.Server, kv.DB) {
 		t.Fatal(err)
 	}
 	reg.Handle(sql.KindCreateIndex, srv.IndexBuilder())
+	reg.Handle(sql.KindValidate, srv.Validator())
 	reg.Start()
 	t.Cleanup(func() { reg.Stop(context.Background()) })
 	return srv, db
