@@ -414,11 +414,11 @@ func (g *group) elect(node ranges.NodeID, handoff []byte) {
 	if old != 0 && handoff != nil {
 		defer g.replicas[old].m.LeaseLost()
 	}
-	// The floor is usable from LeaseAcquired on.
+	// There is no lease to promise anything under before LeaseAcquired has returned.
+	r.m.LeaseAcquired(lease, handoff)
 	g.mu.Lock()
 	g.leader = node
 	g.mu.Unlock()
-	r.m.LeaseAcquired(lease, handoff)
 }
 
 func (r *fakeReplica) ID() ranges.RangeID       { return r.g.id }
@@ -451,7 +451,7 @@ func (r *fakeReplica) BumpFloor(ts truetime.Timestamp) error {
 	if r.g.leader != r.n.id {
 		return &ranges.NotLeaderError{Range: r.g.id, Hint: r.g.leader}
 	}
-	if ts >= r.g.until {
+	if ts >= r.g.until || r.n.srv.cfg.Clock.Now().Latest >= r.g.until {
 		return ranges.ErrLeaseExpired
 	}
 	if !r.g.c.cfg.noPromise {

@@ -268,7 +268,7 @@ func (t *inLog) run(ctx context.Context, onApplied func(time.Time)) error {
 		}
 		t.waited = true
 	}
-	m.finished(l, t.ts)
+	l.finished(t.ts)
 	l.end(t.x)
 	l.endAttempt(t.cmd.commit, &t.at)
 	return nil
@@ -544,11 +544,10 @@ func (m *Machine) logged(ctx context.Context, c *command) (any, error) {
 	return pending.Wait(ctx)
 }
 
-// release ends a transaction that committed here at ts: later commits, and promises to readers, are above.
+// release ends a transaction that committed here at ts. That has passed, by this node's clock as well: whatever commits
+// here from now on does so above it, whether or not the lease has just run out, to come back in the same term.
 func (m *Machine) release(l *leadership, id TxnID, ts truetime.Timestamp) {
-	if m.rep.BumpFloor(ts) == nil {
-		m.finished(l, ts)
-	}
+	l.finished(ts)
 	if x := l.table.Lookup(id); x != nil {
 		l.end(x)
 	}

@@ -82,7 +82,9 @@ type leadership struct {
 	cancel context.CancelFunc
 
 	// lastTS is the newest timestamp at which a commit has finished here (the paper's LastTS): everything
-	// at or below it is applied and past its commit wait, or holds locks. lastTS <= the range's floor.
+	// at or below it is applied and past its commit wait, or holds locks, and nothing will be added. It is negative, and
+	// says nothing, until something newer than its amount has finished, or was read: that is when the lease began, and
+	// what earlier leaders have finished lies below. A transaction that they prepared may yet commit below that, too.
 	lastTS atomic.Int64
 
 	mu       sync.Mutex
@@ -93,9 +95,10 @@ type leadership struct {
 	blocked  gate
 	lifted   chan struct{} // closed when blocked changes
 	idle     chan struct{} // closed when inflight becomes 0 or a record goes, if somebody waits
-	// splitGen is the descriptor generation of the last split: that seen under this lease, or for all that is known
-	// the one it began with.
+	// splitGen and mergeGen are the descriptor generations of the last split and the last merge: those seen under this
+	// lease, or for all that is known the one it began with.
 	splitGen   uint64
+	mergeGen   uint64
 	right      [][]byte // encoded descriptors of ranges split off
 	pushing    map[CommitID]bool
 	recovering map[TxnID]bool // prepared transactions whose coordinator is being asked
@@ -226,8 +229,9 @@ func (m *Machine) LeaseAcquired(lease ranges.Lease, handoff []byte) {
 		pushing:    make(map[CommitID]bool),
 		recovering: make(map[TxnID]bool),
 		dropping:   make(map[TxnID]bool),
-		splitGen:   m.rep.Desc().Generation,
 	}
+	l.splitGen = m.rep.Desc().Generation
+	l.mergeGen = l.splitGen
 	m.LeaseLost()
 	stash := m.stash.Swap(nil)
 	switch {
@@ -247,9 +251,7 @@ func (m *Machine) LeaseAcquired(lease ranges.Lease, handoff []byte) {
 	}
 	l.seen.since = now
 	m.restore(l)
-	if m.rep.BumpFloor(now) == nil {
-		l.lastTS.Store(int64(now))
-	}
+	l.lastTS.Store(-int64(now))
 	m.lead.Store(l)
 	m.resume(l)
 }
@@ -535,10 +537,10 @@ func (l *leadership) waitIdle(ctx context.Context, ok func() bool) error {
 }
 
 // finished notes that a commit at ts is applied here and past its commit wait.
-func (m *Machine) finished(l *leadership, ts truetime.Timestamp) {
+func (l *leadership) finished(ts truetime.Timestamp) {
 	for {
 		last := l.lastTS.Load()
-		if int64(ts) <= last || l.lastTS.CompareAndSwap(last, int64(ts)) {
+		if ts <= truetime.Timestamp(max(last, -last)) || l.lastTS.CompareAndSwap(last, int64(ts)) {
 			return
 		}
 	}

@@ -169,10 +169,13 @@ func (m *Machine) Merge(right ranges.Machine) {
 	if l == nil || rl == nil {
 		return
 	}
-	l.table.Join(rl.table)
-	// What has been answered by the right range lies below its last finished commit, and that below all it promised,
-	// which this range will not write below.
-	m.finished(l, truetime.Timestamp(rl.lastTS.Load()))
+	if rl != nil {
+		l.table.Join(rl.table)
+	}
+	// What was answered on either side lies below now; that does not hold for the last commit of either alone, the less
+	// as others may have led the right range since it was frozen.
+	now := m.now()
+	l.lastTS.Store(-int64(now))
 	l.mu.Lock()
 	// A commit id that only the right range has seen is no stranger here.
 	l.seen = seenCommits{since: m.now()}

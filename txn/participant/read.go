@@ -128,13 +128,20 @@ func smallRead(req *txnpb.BatchRequest) bool {
 func (m *Machine) strongTimestamp(ctx context.Context, l *leadership, req *txnpb.BatchRequest) (truetime.Timestamp, error) {
 	// First LastTS, then the conflicts: a commit that finishes in between is concurrent with this read.
 	last := truetime.Timestamp(l.lastTS.Load())
-	if last != 0 && !m.conflicts(l, req, truetime.MaxTimestamp) {
+	if last > 0 && !m.conflicts(l, req, truetime.MaxTimestamp) {
 		// An idle range may have collected garbage past its last commit. Nothing has been committed in between, and
 		// nothing will be: the threshold lies in the past.
 		return max(last, truetime.Timestamp(m.threshold.Load())), nil
 	}
 	ts := m.now()
-	return ts, m.settle(ctx, l, req, nil, ts)
+	if err := m.settle(ctx, l, req, nil, ts); err != nil {
+		return 0, err
+	}
+	if last < 0 && ts > -last {
+		// Nothing will be committed at or below ts, and what may be in flight there holds its locks.
+		l.lastTS.CompareAndSwap(int64(last), int64(ts))
+	}
+	return ts, nil
 }
 
 func (m *Machine) conflicts(l *leadership, req *txnpb.BatchRequest, ts truetime.Timestamp) bool {
