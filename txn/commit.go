@@ -1,6 +1,7 @@
 package txn
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -123,8 +124,11 @@ func (t *Txn) plan(ctx context.Context) ([]piece, error) {
 	pieces := make([]piece, 0, max(1, len(t.mu.parts)))
 	find := func(rt *route) *piece {
 		for i := range pieces {
-			if pieces[i].rt.desc.ID == rt.desc.ID {
-				return &pieces[i]
+			if p := &pieces[i]; p.rt.desc.ID == rt.desc.ID {
+				if rt.desc.Generation > p.rt.desc.Generation {
+					p.rt = rt // learned while the plan was being made
+				}
+				return p
 			}
 		}
 		pieces = append(pieces, piece{rt: rt})
@@ -281,7 +285,7 @@ type twoPhase struct {
 
 // prepared is a participant's promise.
 type prepared struct {
-	startKey   []byte
+	start, end []byte // the range, as it was when the piece was cut that it has prepared
 	ts         truetime.Timestamp
 	readOnly   bool
 	validUntil truetime.Timestamp
@@ -301,8 +305,10 @@ func (c *twoPhase) run(ctx context.Context, pieces []piece) (truetime.Timestamp,
 		if !errors.Is(err, errReroute) {
 			return 0, err
 		}
-		// Some range was split, merged or replaced. Those that are prepared have not: splits and merges wait for
-		// them. So the same commit goes on with a new plan for the rest.
+		// Some range was split, merged or replaced. Those that are prepared have not been merged: that waits for them,
+		// and one that has been merged refuses a gateway that does not know it (prepare looks all the same, as a
+		// promise to a reader goes with its lease, and holds nothing up after that). So the same commit goes on with a
+		// new plan for the rest.
 		retry.cause = "routing"
 		if err := retry.wait(ctx); err != nil {
 			return 0, err
@@ -336,8 +342,14 @@ func (c *twoPhase) choose(pieces []piece) {
 func (c *twoPhase) prepare(ctx context.Context, pieces []piece) error {
 	var todo []piece
 	for _, p := range pieces {
-		if _, ok := c.prepared[p.rt.desc.ID]; !ok && p.rt.desc.ID != c.coord.desc.ID {
+		d := p.rt.desc
+		switch was, ok := c.prepared[d.ID]; {
+		case d.ID == c.coord.desc.ID:
+		case !ok:
 			todo = append(todo, p)
+		case bytes.Compare(d.Start, was.start) < 0 || bytes.Compare(was.end, d.End) < 0:
+			// It holds more than it did, of which it has prepared nothing; and it prepares once.
+			return &reasonError{kv.ErrRetry, ErrAborted, fmt.Sprintf("range %d has absorbed another since it prepared", d.ID)}
 		}
 	}
 	if len(todo) == 0 {
@@ -371,7 +383,7 @@ func (c *twoPhase) prepare(ctx context.Context, pieces []piece) error {
 		}
 		c.mu.Lock()
 		c.prepared[p.rt.desc.ID] = prepared{
-			startKey: p.rt.desc.Start, ts: timestamp(resp.PrepareTs),
+			start: p.rt.desc.Start, end: p.rt.desc.End, ts: timestamp(resp.PrepareTs),
 			readOnly: resp.ReadOnly, validUntil: timestamp(resp.ValidUntil),
 		}
 		c.mu.Unlock()
@@ -407,7 +419,7 @@ func (c *twoPhase) decide(ctx context.Context, pieces []piece) (truetime.Timesta
 	for _, id := range ids {
 		p := c.prepared[id]
 		req.ParticipantRanges = append(req.ParticipantRanges, int64(id))
-		req.ParticipantKeys = append(req.ParticipantKeys, p.startKey)
+		req.ParticipantKeys = append(req.ParticipantKeys, p.start)
 		var ro byte
 		if p.readOnly {
 			ro = 1

@@ -74,7 +74,7 @@ func (m *Machine) commit(ctx context.Context, req *txnpb.BatchRequest, resp *txn
 		}
 	}
 	defer unpin()
-	if err := l.checkSplit(req); err != nil {
+	if err := l.checkKnown(req); err != nil {
 		return err
 	}
 	head := m.stagedHead(req)
@@ -152,7 +152,7 @@ func (m *Machine) commitReadOnly(ctx context.Context, l *leadership, req *txnpb.
 		return err
 	}
 	defer l.table.Unpin(x)
-	if err := l.checkSplit(req); err != nil {
+	if err := l.checkKnown(req); err != nil {
 		return err
 	}
 	if s := x.State(); s != locktable.Active {
@@ -179,14 +179,22 @@ func (l *leadership) attempted(commit CommitID) bool {
 	return l.attempts[commit] != nil
 }
 
-// checkSplit refuses a commit by a gateway that does not know that the range has been split while the
-// transaction held locks: some may be in the other half, which must then take part.
-func (l *leadership) checkSplit(req *txnpb.BatchRequest) error {
+// checkKnown refuses a commit by a gateway whose descriptor is too old for it to have sent all that belongs here.
+//
+//   - After a split: some of the locks that the transaction holds may be in the other half, which must then take part.
+//   - After a merge a PREPARE may be a part of what the range now has to promise, as the gateway takes the absorbed range
+//     for another participant: it would be told that the range is gone, and find this one prepared. What is decided here
+//     alone, or decided last, has been sent whole by then (COMMIT_ONE, DECIDE).
+func (l *leadership) checkKnown(req *txnpb.BatchRequest) error {
+	if req.DescGeneration == 0 {
+		return nil
+	}
+	gen := uint64(req.DescGeneration)
 	l.mu.Lock()
-	gen := l.splitGen
+	split, merged := gen < l.splitGen, gen < l.mergeGen
 	l.mu.Unlock()
-	if gen != 0 && req.DescGeneration != 0 && uint64(req.DescGeneration) < gen && req.LockEpoch != 0 {
-		return errMismatch
+	if split && req.LockEpoch != 0 || merged && req.Kind == txnpb.Kind_PREPARE {
+		return errStaleRoute
 	}
 	return nil
 }
@@ -195,7 +203,7 @@ func (m *Machine) stillHere(l *leadership, req *txnpb.BatchRequest) error {
 	if !contains(m.rep.Desc(), req) {
 		return errMismatch
 	}
-	return l.checkSplit(req)
+	return l.checkKnown(req)
 }
 
 // propose hands the command to the log. The timestamp is chosen there, in log order.
@@ -339,7 +347,7 @@ func (m *Machine) prepare(ctx context.Context, req *txnpb.BatchRequest, resp *tx
 			l.table.Unpin(x)
 		}
 	}()
-	if err := l.checkSplit(req); err != nil {
+	if err := l.checkKnown(req); err != nil {
 		return err
 	}
 	head := m.stagedHead(req)

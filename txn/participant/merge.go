@@ -166,7 +166,7 @@ func (m *Machine) Merge(right ranges.Machine) {
 	r := right.(*Machine)
 	r.mergedInto.Store(m)
 	l, rl := m.lead.Load(), r.lead.Load()
-	if l == nil || rl == nil {
+	if l == nil {
 		return
 	}
 	if rl != nil {
@@ -178,7 +178,9 @@ func (m *Machine) Merge(right ranges.Machine) {
 	l.lastTS.Store(-int64(now))
 	l.mu.Lock()
 	// A commit id that only the right range has seen is no stranger here.
-	l.seen = seenCommits{since: m.now()}
+	l.seen = seenCommits{since: now}
+	// The merged range's own: gateways that know of the two are refused where that matters (checkKnown).
+	l.mergeGen = m.rep.Desc().Generation + 1
 	l.mu.Unlock()
 	m.mu.RLock()
 	decisions := make(map[CommitID]decision, len(r.state.decisions))

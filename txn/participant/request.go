@@ -113,7 +113,10 @@ func contains(d *ranges.Descriptor, req *txnpb.BatchRequest) bool {
 	return true
 }
 
-var errMismatch = &Error{Code: txnpb.ErrorCode_RANGE_MISMATCH, Msg: "key outside the range"}
+var (
+	errMismatch   = &Error{Code: txnpb.ErrorCode_RANGE_MISMATCH, Msg: "key outside the range"}
+	errStaleRoute = &Error{Code: txnpb.ErrorCode_RANGE_MISMATCH, Msg: "the range has been split or merged since the gateway looked"}
+)
 
 func writesOf(req *txnpb.BatchRequest) writeSet {
 	return writeSet{ops: req.WriteOps, keys: req.WriteKeys, values: req.WriteValues}
