@@ -155,7 +155,9 @@ func (db *DB) sendSlow(ctx context.Context, rt *route, req *txnpb.BatchRequest, 
 				next++
 				wait = next%len(rt.order) == 0
 			case txnpb.ErrorCode_RANGE_MISMATCH:
-				if !rt.stale.Load() && len(resp.Descriptors) == 0 {
+				if !rt.stale.Load() {
+					// What came with the answer does not replace it: the range was absorbed by one that has been split
+					// since, and the half that holds these keys is not known to who answered.
 					db.routes.evict(rt)
 				}
 				db.metrics.Reroutes.Add(1)
