@@ -99,6 +99,8 @@ func (r *Replica) Merge(ctx context.Context) error {
 	began := time.Now()
 	hold, cancel := context.WithTimeout(ctx, mergeHold)
 	defer cancel()
+	// A machine holds back transactions as long as the lease lasts under which it was asked to.
+	held := [2]uint64{r.Lease().Epoch, right.Lease().Epoch}
 	// The left one first: what is prepared there may have its coordinator on the right.
 	releaseLeft, err := left.PrepareMerge(hold, right.machine)
 	if err != nil {
@@ -110,7 +112,7 @@ func (r *Replica) Merge(ctx context.Context) error {
 		return fmt.Errorf("merge of %s: %w", right.id, notReady(err))
 	}
 	release := func() { releaseRight(); releaseLeft() }
-	p, err := r.freezeAndMerge(hold, right)
+	p, err := r.freezeAndMerge(hold, right, held)
 	if p == nil {
 		release()
 		if right.Desc().Frozen != nil || right.isHeld() {
@@ -149,9 +151,9 @@ func notReady(err error) error {
 	return err
 }
 
-// freezeAndMerge proposes the merge, with the right range frozen on every replica. A nil Pending: nothing was proposed on
-// the left.
-func (r *Replica) freezeAndMerge(ctx context.Context, right *Replica) (*Pending, error) {
+// freezeAndMerge proposes the merge, with the right range frozen on every replica, under the leases of the epochs given. A
+// nil Pending: nothing was proposed on the left.
+func (r *Replica) freezeAndMerge(ctx context.Context, right *Replica, epochs [2]uint64) (*Pending, error) {
 	d, rd := r.Desc(), right.Desc()
 	if err := mergeable(d, rd); err != nil {
 		return nil, err
@@ -159,7 +161,9 @@ func (r *Replica) freezeAndMerge(ctx context.Context, right *Replica) (*Pending,
 	frozen := rd.clone()
 	frozen.Generation++
 	frozen.Frozen = &Freeze{Left: r.id, LeftGeneration: d.Generation}
-	p, err := right.propose(ctx, Proposal{Encode: func(truetime.Timestamp) []byte { return frozen.Encode() }}, entryFreeze, nil)
+	p, err := right.propose(ctx, Proposal{
+		Epoch: epochs[1], Encode: func(truetime.Timestamp) []byte { return frozen.Encode() },
+	}, entryFreeze, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -180,7 +184,7 @@ func (r *Replica) freezeAndMerge(ctx context.Context, right *Replica) (*Pending,
 	c.merged.Generation = max(d.Generation, frozen.Generation) + 1
 	// The timestamp of the freeze is what the right range has promised at most, and the merge closes it (I5).
 	m, err := r.propose(ctx, Proposal{
-		MinTS: p.TS(), Encode: func(truetime.Timestamp) []byte { return c.encode() },
+		Epoch: epochs[0], MinTS: p.TS(), Encode: func(truetime.Timestamp) []byte { return c.encode() },
 	}, entryMerge, nil)
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package ranges
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"go.opentelemetry.io/otel/trace"
@@ -24,6 +25,8 @@ type Proposal struct {
 	// End, Start alone. They are checked against the descriptor that will hold where the command
 	// stands in the log; ErrRangeKeyMismatch otherwise.
 	Start, End []byte
+	// Epoch, when set, is that of the lease without which the proposal makes no sense: ErrNotReady under another.
+	Epoch uint64
 	// Encode returns the command. It is called once, under the replica's proposal mutex, so it must be
 	// quick and must not call the replica. A nil result withdraws the proposal (ErrDropped).
 	Encode func(ts truetime.Timestamp) []byte
@@ -186,6 +189,9 @@ func (r *Replica) sequence(ctx context.Context, prop Proposal, kind byte, wrap f
 	}
 	if err != nil {
 		return nil, false, err
+	}
+	if prop.Epoch != 0 && prop.Epoch != lease.Epoch {
+		return nil, false, fmt.Errorf("%w: the lease of %s has changed", ErrNotReady, r.id)
 	}
 	if prop.Start != nil && !r.Desc().ContainsSpan(prop.Start, prop.End) && !plant.On(plant.StaleRoute) {
 		return nil, false, ErrRangeKeyMismatch

@@ -49,7 +49,8 @@ func (r *Replica) split(ctx context.Context, key []byte, stays truetime.Timestam
 	if err := mvcc.ValidateKey(key); err != nil {
 		return err
 	}
-	if _, err := r.checkedLease(); err != nil {
+	lease, err := r.checkedLease()
+	if err != nil {
 		return err
 	}
 	began := time.Now()
@@ -81,7 +82,10 @@ func (r *Replica) split(ctx context.Context, key []byte, stays truetime.Timestam
 	c.left.Generation++
 	c.right = d.clone()
 	c.right.ID, c.right.Start, c.right.Generation, c.right.Stays = id, bytes.Clone(key), c.left.Generation, stays
-	p, err := r.propose(ctx, Proposal{Encode: func(truetime.Timestamp) []byte { return c.encode() }}, entrySplit, nil)
+	// Under another lease than that under which the machine was asked, it holds nothing back.
+	p, err := r.propose(ctx, Proposal{
+		Epoch: lease.Epoch, Encode: func(truetime.Timestamp) []byte { return c.encode() },
+	}, entrySplit, nil)
 	if err != nil {
 		return err
 	}
