@@ -215,6 +215,7 @@ func readAll(ctx context.Context, c *Cluster, ops []Op) (final map[string][]int,
 
 // readThrough reads every list through one node, at one timestamp, trying until ctx ends.
 func readThrough(ctx context.Context, n *Node) (map[string][]int, error) {
+	var last error // of the attempt before
 	for {
 		lists := map[string][]int{}
 		tx, err := n.Core().DB.Begin(ctx, kv.TxnOptions{ReadOnly: true})
@@ -238,13 +239,14 @@ func readThrough(ctx context.Context, n *Node) (map[string][]int, error) {
 			return lists, nil
 		}
 		if ctx.Err() != nil {
-			return nil, err
+			return nil, errors.Join(err, last)
 		}
+		last = err
 		pause(ctx, 100*time.Millisecond)
 	}
 }
 
-// describe prints what every node thinks of its ranges.
+// describe prints what every node thinks of its ranges, and who holds locks in those it leads.
 func describe(c *Cluster) string {
 	var b strings.Builder
 	for _, n := range c.Nodes() {
@@ -256,6 +258,10 @@ func describe(c *Cluster) string {
 		for _, s := range core.Store.Status() {
 			fmt.Fprintf(&b, "node %d: %v leader %d (me %v) term %d lease until %s, applied %d committed %d last %d, quiesced %v, safe %s\n",
 				n.ID, s.Desc, s.Leader, s.IsLeader, s.Term, s.LeaseUntil, s.Applied, s.Committed, s.LastIndex, s.Quiesced, s.SafeTime)
+		}
+		for _, x := range core.Participants.Transactions() {
+			fmt.Fprintf(&b, "node %d: transaction %x of node %d, age %s, %s, %d locks in %v, waits %v\n",
+				n.ID, x.ID, x.Gateway, x.Age, x.State, x.Locks, x.Ranges, x.Waits)
 		}
 	}
 	return b.String()
