@@ -30,6 +30,8 @@ type Config struct {
 	TimeSources      []string // ntp://host:port or kernel. Default: the host's clock, on a cluster of one node only.
 	Join             []string // host:port of members. Default: a new store founds a cluster.
 	HBA              string   // File of authentication rules, as pg_hba.conf. Default: a certificate or a password, over TLS.
+	StoreKey         string   // File with the key that the store is encrypted under. Default: it is not encrypted.
+	OldStoreKey      string   // File with the key before, to change it.
 	AuditLog         string   // File that logins and, by the settings pgaudit.*, statements are recorded in. Default: none.
 	Certs            string   // Directory with ca.crt, node.crt, node.key. Required unless Insecure.
 	Insecure         bool     // No TLS and no passwords, on loopback only.

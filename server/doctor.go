@@ -14,6 +14,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/meridian-db/meridian/mvcc/encfs"
 	"github.com/meridian-db/meridian/truetime"
 )
 
@@ -113,6 +114,7 @@ func diagnoseStore(cfg Config, say sayFunc) (member bool) {
 			say(Good, area, "", "%s belongs to a node that has not joined yet", cfg.Store)
 		}
 	}
+	diagnoseStoreKey(cfg, say)
 	if u, err := cfg.FS.GetDiskUsage(dir); err == nil {
 		l, fix := Good, ""
 		if u.AvailBytes < littleDisk {
@@ -130,6 +132,41 @@ func diagnoseStore(cfg Config, say sayFunc) (member bool) {
 		say(Good, area, "", "an fsync takes %s", took.Round(time.Microsecond))
 	}
 	return member
+}
+
+// diagnoseStoreKey looks whether the store can be opened with the keys given, without changing its seal.
+func diagnoseStoreKey(cfg Config, say sayFunc) {
+	const area = "--store-key"
+	if !encfs.Encrypted(cfg.FS, cfg.Store) {
+		if cfg.StoreKey == "" {
+			say(Good, area, "", "the store is not encrypted")
+		} else if _, err := readStoreKey("store-key", cfg.StoreKey); err != nil {
+			say(Bad, area, "`meridian cert store-key` makes one", "%v", err)
+		} else {
+			say(Good, area, "", "the store will be encrypted")
+		}
+		return
+	}
+	probe := cfg
+	if probe.OldStoreKey != "" {
+		// With both, either may be the one in force: which one says an attempt with each alone.
+		probe.OldStoreKey = ""
+		if _, err := openStoreFS(&probe, func(string, ...any) {}); err == nil {
+			say(Good, area, "", "the store is encrypted under this key already; --old-store-key can go")
+			return
+		}
+		probe.StoreKey = cfg.OldStoreKey
+	}
+	if _, err := openStoreFS(&probe, func(string, ...any) {}); err != nil {
+		var fe *FlagError
+		if errors.As(err, &fe) {
+			say(Bad, area, fe.Fix, "%s", fe.Problem)
+		} else {
+			say(Bad, area, "", "%v", err)
+		}
+		return
+	}
+	say(Good, area, "", "it opens the store")
 }
 
 // fsyncLatency returns the median time of an append with fsync, in a file that is removed again.

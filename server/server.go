@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/meridian-db/meridian/mvcc"
@@ -42,6 +43,7 @@ type Server struct {
 	certs         *Certs
 	hba           *hba.File // nil: the default rules
 	throttle      *throttle.Limiter
+	fs            vfs.FS // of the database; encrypts if there is a store key
 	audit         auditLog
 	reg           *prometheus.Registry
 	tel           *Telemetry
@@ -147,6 +149,9 @@ func New(cfg Config) (_ *Server, err error) {
 		return nil, flagErr("store", errDecommissioned{s.identity.NodeID}.Error(), "give an empty directory")
 	}
 	if err := s.checkVersion(); err != nil {
+		return nil, err
+	}
+	if s.fs, err = openStoreFS(&cfg, s.log.Warn); err != nil {
 		return nil, err
 	}
 	srcs, hostOnly, err := cfg.sources(s.identity.Member())
@@ -397,7 +402,7 @@ func (s *Server) startCore(ctx context.Context) error {
 	s.audit.log.SetNode(uint64(s.identity.NodeID))
 	s.tel = s.cfg.Telemetry.Node(ctx, fmt.Sprintf("n%d", s.identity.NodeID), s.cfg.Region)
 	s.onClose("tracing", func(context.Context) error { return s.tel.Close() })
-	cc := CoreConfig{NodeID: s.identity.NodeID, FS: s.cfg.FS, Dir: s.cfg.Store, Clock: s.clock, Network: s.rpc,
+	cc := CoreConfig{NodeID: s.identity.NodeID, FS: s.fs, Dir: s.cfg.Store, Clock: s.clock, Network: s.rpc,
 		Nodes: s.registry, FirstHint: s.registry.firstRange, Logger: s.log, Tracer: s.tel.Tracer, Metrics: s.reg,
 		CacheBytes: s.cfg.CacheBytes, RangeMaxBytes: s.cfg.RangeMaxBytes, Cache: s.cfg.Cache, Nearness: s.nearness, RoundTrip: s.rpc.RTT,
 		Providers: s.providers(), Signal: s.signal, NodeAdmin: nodeAdmin{s}, ReplaceAfter: s.cfg.ReplaceAfter, Failed: s.storeFailed,

@@ -9,24 +9,28 @@ import (
 	"github.com/meridian-db/meridian/server"
 )
 
-// runCert is meridian cert ca, node and client.
+// runCert is meridian cert ca, node, client and store-key.
 func runCert(_ context.Context, args []string, e env) error {
 	kind := ""
 	if len(args) > 0 {
 		kind, args = args[0], args[1:]
 	}
 	switch kind {
-	case "ca", "node", "client":
+	case "ca", "node", "client", "store-key":
 	case "", "help", "-h", "--help":
 		fmt.Fprintf(e.stdout, `Usage: meridian cert ca --out DIR            the cluster's certificate authority: ca.crt, ca.key
        meridian cert node --ca DIR --out DIR --host NAMES    a node's --certs directory: ca.crt, node.crt, node.key
        meridian cert client --ca DIR --out DIR --user ROLE    a certificate to log in with: ca.crt, client.ROLE.crt, client.ROLE.key
+       meridian cert store-key --out FILE                      a key for --store-key
 
 Keep ca.key away from the nodes: whoever has it can make himself one.
 `)
 		return nil
 	default:
-		return &usageError{fmt.Sprintf("cert: %q is not ca, node or client", kind)}
+		return &usageError{fmt.Sprintf("cert: %q is not ca, node, client or store-key", kind)}
+	}
+	if kind == "store-key" {
+		return runStoreKey(args, e)
 	}
 	f := newFlags("cert "+kind, "--out DIR [flags]", e)
 	out := f.String("out", "", "directory to write into; created when it does not exist")
@@ -76,5 +80,26 @@ Keep ca.key away from the nodes: whoever has it can make himself one.
 		return err
 	}
 	fmt.Fprintf(e.stdout, "wrote %s/ca.crt, %s/node.crt and %s/node.key\n", *out, *out, *out)
+	return nil
+}
+
+// runStoreKey is meridian cert store-key.
+func runStoreKey(args []string, e env) error {
+	f := newFlags("cert store-key", "--out FILE", e)
+	out := f.String("out", "", "file to write the key to; it must not exist")
+	if err := f.parse(args); err != nil {
+		if errors.Is(err, errHelp) {
+			f.help()
+			return nil
+		}
+		return err
+	}
+	if *out == "" {
+		return &server.FlagError{Flag: "out", Problem: "is required", Fix: "give the file to write to"}
+	}
+	if err := server.IssueStoreKey(*out); err != nil {
+		return err
+	}
+	fmt.Fprintf(e.stdout, "wrote %s\n", *out)
 	return nil
 }

@@ -50,7 +50,7 @@ func TestCommandLine(t *testing.T) {
 		{args: "demo --sql-addr 0.0.0.0:1", err: "--sql-addr"},
 		{args: "cert", out: "meridian cert node"},
 		{args: "cert ca --help", out: "--valid"},
-		{args: "cert friend", err: "not ca, node or client"},
+		{args: "cert friend", err: "not ca, node, client or store-key"},
 		{args: "cert ca", err: "--out"},
 		{args: "cert node --out x", err: "--ca"},
 		{args: "cert node --out x --ca /nowhere", err: "--host"},

@@ -25,6 +25,8 @@ func nodeFlags(f *flags) *server.Config {
 	f.Var((*list)(&cfg.Join), "join", "host:port of members to join through, separated by commas; without it a new store founds a cluster")
 	f.StringVar(&cfg.Certs, "certs", "", "directory with ca.crt, node.crt and node.key")
 	f.StringVar(&cfg.HBA, "hba", "", "file of rules who may log in from where and how, as PostgreSQL's pg_hba.conf")
+	f.StringVar(&cfg.StoreKey, "store-key", "", "file with the key that the store is encrypted under; `meridian cert store-key` makes one")
+	f.StringVar(&cfg.OldStoreKey, "old-store-key", "", "file with the store key before, to change it to --store-key")
 	f.StringVar(&cfg.AuditLog, "audit-log", "", "file to record logins in and, by the settings pgaudit.*, statements")
 	f.BoolVar(&cfg.Insecure, "insecure", false, "no TLS and no passwords, on loopback only")
 	f.BoolVar(&cfg.InsecureListenAnywhere, "insecure-listen-anywhere", false, "with --insecure: listen beyond loopback too")
