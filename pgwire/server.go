@@ -57,7 +57,7 @@ type Config struct {
 	Login  func(LoginEvent)
 	Logout func(LoginEvent)
 
-	MaxConnections  int           // Authenticated sessions. Default 1000.
+	MaxConnections  int           // Authenticated sessions. Default 5000.
 	ReservedForRoot int           // Of them, only for superusers. Default 3, less when there are few; negative: none.
 	MaxPending      int           // Connections before authentication. Default 256.
 	MaxMessageBytes int           // Largest message from an authenticated client. Default 128 MiB.
@@ -110,7 +110,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Credentials == nil {
 		cfg.Credentials = cfg.SQL.Credentials
 	}
-	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, 1000)
+	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, 5000)
 	cfg.ReservedForRoot = max(0, cmp.Or(cfg.ReservedForRoot, min(3, cfg.MaxConnections/10)))
 	cfg.MaxPending = cmp.Or(cfg.MaxPending, 256)
 	cfg.MaxMessageBytes = cmp.Or(cfg.MaxMessageBytes, 128<<20)

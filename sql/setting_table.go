@@ -139,7 +139,7 @@ var settingTable = []setting{
 	{name: "log_min_messages", kind: kindEnum, context: ctxSuperuser, def: "warning", enum: []string{"debug5", "debug4", "debug3", "debug2", "debug1", "info", "notice", "warning", "error", "log", "fatal", "panic"}},
 	{name: "log_statement", kind: kindEnum, context: ctxSuperuser, def: "none", enum: []string{"none", "ddl", "mod", "all"}},
 	{name: "maintenance_work_mem", kind: kindInt, def: "65536", unit: "kB", min: 1024, max: maxInt32},
-	{name: "max_connections", kind: kindInt, context: ctxInternal, def: "1000"},
+	{name: "max_connections", kind: kindInt, context: ctxInternal, def: "5000"},
 	{name: "max_function_args", kind: kindInt, context: ctxInternal, def: "100"},
 	{name: "max_identifier_length", kind: kindInt, context: ctxInternal, def: "63"},
 	{name: "max_index_keys", kind: kindInt, context: ctxInternal, def: "32"},
