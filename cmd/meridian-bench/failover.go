@@ -28,6 +28,8 @@ const (
 	failoverRanges  = 2 << 20          // range size, for some tens of ranges
 	failoverGap     = 5 * time.Second
 	failoverHealed  = 2 * time.Minute
+	// A node that said it was going is waited for so long; by default it is five minutes.
+	failoverReplace = 30 * time.Second
 )
 
 // failoverCase is one of the figure's three lines.
@@ -79,7 +81,8 @@ func failover(ctx context.Context, o options, fc failoverCase, dir string, out i
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	c, err := proc.Start(ctx, proc.Config{Binary: o.binary, Dir: dir, Nodes: failoverNodes, Args: []string{"--range-max-bytes", fmt.Sprint(failoverRanges)}})
+	c, err := proc.Start(ctx, proc.Config{Binary: o.binary, Dir: dir, Nodes: failoverNodes, Args: []string{
+		"--range-max-bytes", fmt.Sprint(failoverRanges), "--replace-after", failoverReplace.String()}})
 	if err != nil {
 		return nil, err
 	}
