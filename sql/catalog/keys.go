@@ -19,6 +19,7 @@ import (
 //	q id(4)                state of a sequence (used by package ddl and the sequence functions)
 //	S id(4)                statistics of a table
 //	T                      version of the statistics, 8 bytes
+//	W id(4)                rows of a table that nodes have told they have written since its statistics, 8 bytes
 const (
 	keyVersion    = 'v'
 	keyDescriptor = 'd'
@@ -29,6 +30,7 @@ const (
 	keySequence   = 'q'
 	keyStats      = 'S'
 	keyStatsVer   = 'T'
+	keyStatsSum   = 'W'
 )
 
 // nameSpace separates names that do not collide with one another.
@@ -75,6 +77,10 @@ func garbageKey(id uint32) []byte {
 
 func statsKey(table uint32) []byte {
 	return binary.BigEndian.AppendUint32(catKey(keyStats, 4), table)
+}
+
+func statsWritesKey(table uint32) []byte {
+	return binary.BigEndian.AppendUint32(catKey(keyStatsSum, 4), table)
 }
 
 func statsVersionKey() []byte { return catKey(keyStatsVer, 0) }

@@ -142,6 +142,9 @@ func (m *Manager) putStats(ctx context.Context, table uint32, b []byte) (uint64,
 	if err := tx.Put(statsKey(table), b); err != nil {
 		return 0, err
 	}
+	if err := tx.Delete(statsWritesKey(table)); err != nil {
+		return 0, err
+	}
 	_, err = tx.Commit(ctx)
 	return version, err
 }
@@ -200,6 +203,9 @@ func (m *Manager) dropStats(ctx context.Context) error {
 			return err
 		}
 		if err = tx.Delete(statsKey(id)); err == nil {
+			err = tx.Delete(statsWritesKey(id))
+		}
+		if err == nil {
 			_, err = tx.Commit(ctx)
 		}
 		tx.Rollback(ctx)
@@ -222,6 +228,13 @@ type changeCounts struct {
 	mu   sync.Mutex
 	rows map[uint32]int64
 	last map[uint32]time.Time // when this node last refreshed a table's statistics
+	told map[uint32]toldWrites
+}
+
+// toldWrites are those of rows that other nodes were told of, and when they were last.
+type toldWrites struct {
+	rows int64
+	at   time.Time
 }
 
 func (c *changeCounts) add(table uint32, n int64) {
@@ -236,6 +249,7 @@ func (c *changeCounts) add(table uint32, n int64) {
 func (c *changeCounts) reset(table uint32) {
 	c.mu.Lock()
 	delete(c.rows, table)
+	delete(c.told, table)
 	c.mu.Unlock()
 }
 
@@ -254,8 +268,8 @@ func (c *changeCounts) refreshed(table uint32, now time.Time) {
 	c.mu.Unlock()
 }
 
-// NoteChanges tells that a statement of this node has written n rows of a table. After enough of them
-// Config.Analyze is called in the background.
+// NoteChanges tells that a statement of this node has written n rows of a table. After enough of them, here or on all
+// nodes together, its statistics are refreshed in the background (SetAnalyzer).
 func (m *Manager) NoteChanges(table uint32, n int64) {
 	if n > 0 {
 		m.changes.add(table, n)
@@ -292,10 +306,7 @@ func (m *Manager) due(now time.Time) []uint32 {
 	defer m.changes.mu.Unlock()
 	var out []uint32
 	for id, n := range m.changes.rows {
-		limit := float64(analyzeThreshold)
-		if st := set.tables[id]; st != nil {
-			limit += analyzeShare * st.Rows
-		}
+		limit := analyzeLimit(set.tables[id])
 		if at, ok := m.changes.last[id]; ok && now.Sub(at) < analyzeEvery {
 			continue
 		}
@@ -304,30 +315,4 @@ func (m *Manager) due(now time.Time) []uint32 {
 		}
 	}
 	return out
-}
-
-// goAnalyze refreshes stale statistics in a goroutine that Stop ends, unless one is at it.
-func (m *Manager) goAnalyze() {
-	f := m.analyzer.Load()
-	if f == nil || !m.analyzing.CompareAndSwap(false, true) {
-		return
-	}
-	m.tasks.Add(1)
-	go func() {
-		defer m.tasks.Done()
-		defer m.analyzing.Store(false)
-		for _, id := range m.due(time.Now()) {
-			m.changes.reset(id) // also when it fails: it will be tried after as many changes again
-			m.changes.refreshed(id, time.Now())
-			if m.Snapshot(0).TableByID(id) == nil {
-				continue
-			}
-			if err := (*f)(m.bg, id); err != nil && m.bg.Err() == nil {
-				m.cfg.Log.Info("statistics not refreshed", "table", id, "err", err)
-			}
-		}
-		if err := m.dropStats(m.bg); err != nil && m.bg.Err() == nil {
-			m.cfg.Log.Info("statistics of dropped tables not removed", "err", err)
-		}
-	}()
 }
