@@ -1,16 +1,12 @@
 package exec
 
 import (
-	"context"
 	"math"
-	"math/rand/v2"
 	"slices"
 
 	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/plan"
-	"github.com/meridian-db/meridian/sql/rowenc"
 	"github.com/meridian-db/meridian/sql/types"
-	"github.com/meridian-db/meridian/txn/kv"
 )
 
 const (
@@ -20,76 +16,6 @@ const (
 	// wideValue is how long a value may be to be kept in statistics, as PostgreSQL's WIDTH_THRESHOLD.
 	wideValue = 1024
 )
-
-// Analyze reads a table at the transaction's snapshot and makes its statistics. All rows are counted; columns
-// are judged by a uniform sample, of which alone rows are decoded.
-func Analyze(ctx context.Context, tx kv.Txn, t *plan.Table, target func(ord int) int) (*catalog.TableStats, error) {
-	c := codecOf(t)
-	prefix := c.primary.prefix
-	sc, err := tx.Scan(ctx, kv.Span{Start: prefix, End: rowenc.PrefixEnd(prefix)}, kv.ScanOptions{})
-	if err != nil {
-		return nil, err
-	}
-	defer sc.Close()
-	all := make([]int, len(t.Columns))
-	for i := range all {
-		all[i] = i
-	}
-	reader := newRowReader(c, c.primary, all)
-	type sampled struct {
-		pos int64 // place in the table's order
-		row []types.Datum
-	}
-	var sample []sampled
-	rng := rand.New(rand.NewPCG(uint64(t.ID), 0x6d6572696469616e))
-	n := int64(0)
-	row := make([]types.Datum, len(t.Columns))
-	// Reservoir sampling that draws how many rows to pass over (Li, Algorithm L, 1994): random numbers and
-	// decoding are spent on chosen rows only.
-	w, next := 1.0, int64(0)
-	skip := func() {
-		w *= math.Exp(math.Log(rng.Float64()) / analyzeSample)
-		next = n + 1 + int64(math.Log(rng.Float64())/math.Log(1-w))
-	}
-	for ; sc.Next(ctx); n++ {
-		if n >= analyzeSample && n != next {
-			continue
-		}
-		p := sc.Pair()
-		if err := reader.read(p.Key, p.Value, row); err != nil {
-			return nil, err
-		}
-		kept := make([]types.Datum, len(row))
-		for i, d := range row {
-			kept[i] = cloneDatum(d)
-		}
-		if n < analyzeSample {
-			sample = append(sample, sampled{n, kept})
-			if n == analyzeSample-1 {
-				skip()
-			}
-			continue
-		}
-		sample[rng.IntN(analyzeSample)] = sampled{n, kept}
-		skip()
-	}
-	if err := sc.Err(); err != nil {
-		return nil, err
-	}
-	slices.SortFunc(sample, func(a, b sampled) int { return int(a.pos - b.pos) })
-	st := &catalog.TableStats{Table: t.ID, Storage: t.StorageID, Rows: float64(n)}
-	values := make([]types.Datum, len(sample))
-	for i, col := range t.Columns {
-		if col.Hidden || target(i) == 0 || len(sample) == 0 {
-			continue
-		}
-		for k := range sample {
-			values[k] = sample[k].row[i]
-		}
-		st.Columns = append(st.Columns, columnStats(col, values, float64(n), target(i)))
-	}
-	return st, nil
-}
 
 // columnStats judges one column by a sample in table order of a table of total rows.
 func columnStats(col *plan.TableColumn, sample []types.Datum, total float64, target int) catalog.ColumnStats {

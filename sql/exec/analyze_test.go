@@ -1,12 +1,17 @@
 package exec
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/meridian-db/meridian/sql/catalog"
+	"github.com/meridian-db/meridian/sql/pushdown"
 	"github.com/meridian-db/meridian/txn/kv"
+	"github.com/meridian-db/meridian/txn/kv/kvtest"
 )
 
 // analyze makes the statistics of a test table.
@@ -65,6 +70,57 @@ func TestAnalyze(t *testing.T) {
 	near("skew frequency", skew.CommonFreqs[0], 0.5)
 	near("skew distinct", skew.NDistinct, -0.5)
 	near("none null_frac", none.NullFrac, 1)
+}
+
+// TestSampler: a sample is the keys with the least hashes, all are counted, and ranges answer few of them.
+func TestSampler(t *testing.T) {
+	for _, remote := range []bool{true, false} {
+		db := kvtest.New()
+		if remote {
+			db.Programs = pushdown.NewPrograms()
+		}
+		tx, err := db.Begin(t.Context(), kv.TxnOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		const n, size = 20_000, 100
+		var hashes []uint64
+		for i := range n {
+			key := fmt.Appendf(nil, "k%06d", i)
+			if err := tx.Put(key, key[1:]); err != nil {
+				t.Fatal(err)
+			}
+			hashes = append(hashes, pushdown.SampleHash(key))
+		}
+		if _, err := tx.Commit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		slices.Sort(hashes)
+		if tx, err = db.Begin(t.Context(), kv.TxnOptions{ReadOnly: true}); err != nil {
+			t.Fatal(err)
+		}
+		s := &sampler{size: size}
+		if err := s.read(t.Context(), tx, kv.Span{Start: []byte("k"), End: []byte("l")}); err != nil {
+			t.Fatal(err)
+		}
+		if s.n != n || len(s.rows) != size {
+			t.Errorf("remote %v: %d of %d rows", remote, len(s.rows), s.n)
+		}
+		var got []uint64
+		for i, r := range s.rows {
+			if i > 0 && bytes.Compare(s.rows[i-1].key, r.key) >= 0 || string(r.key[1:]) != string(r.value) {
+				t.Fatalf("remote %v: %q = %q after %q", remote, r.key, r.value, s.rows[max(0, i-1)].key)
+			}
+			got = append(got, pushdown.SampleHash(r.key))
+		}
+		if slices.Sort(got); !slices.Equal(got, hashes[:size]) {
+			t.Errorf("remote %v: the sample has other keys", remote)
+		}
+		if remote && s.sent > n/10 || !remote && s.sent < n {
+			t.Errorf("remote %v: %d pairs were sent", remote, s.sent)
+		}
+		tx.Rollback(t.Context())
+	}
 }
 
 // TestAnalyzeSamples checks that of a table larger than the sample all rows are counted and the sample is drawn

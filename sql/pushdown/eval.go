@@ -3,6 +3,7 @@ package pushdown
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/meridian-db/meridian/sql/builtin"
@@ -144,6 +145,8 @@ type evaluator struct {
 	late rowenc.Late
 	out  []byte
 
+	lastKey, lastValue []byte // of a sample: the last pair, if it has not been answered
+
 	groups map[string]*group
 	order  []*group
 	key    []byte
@@ -164,6 +167,14 @@ func (e *evaluator) Pair(key, value []byte) (k, v []byte, keep bool, err error) 
 		}
 	}()
 	c := e.c
+	if c.Sample != 0 {
+		if SampleHash(key) < c.Sample {
+			e.lastKey = e.lastKey[:0]
+			return key, value, true, nil
+		}
+		e.lastKey, e.lastValue = append(e.lastKey[:0], key...), append(e.lastValue[:0], value...)
+		return nil, nil, false, nil
+	}
 	if err := e.readKey(key); err != nil {
 		return nil, nil, false, err
 	}
@@ -277,6 +288,9 @@ func (e *evaluator) Held() int64 { return e.held }
 
 // Finish implements kv.Evaluator. A group is a pair of its values and its states.
 func (e *evaluator) Finish(emit func(key, value []byte)) error {
+	if len(e.lastKey) > 0 {
+		emit(slices.Clone(e.lastKey), slices.Clone(e.lastValue))
+	}
 	for _, g := range e.order {
 		e.out = e.out[:0]
 		for i, acc := range g.accs {

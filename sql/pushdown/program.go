@@ -10,7 +10,7 @@ import (
 )
 
 // version is the first byte of a program. It changes with everything that an older store would misunderstand.
-const version = 2
+const version = 3
 
 // Limits of a program.
 const (
@@ -48,6 +48,9 @@ type Program struct {
 	Grouped bool
 	Group   []plan.Expr
 	Aggs    []*plan.AggFunc
+	// Sample, if not 0, answers only pairs whose SampleHash is below, without Filter and Aggs, and besides the last pair of
+	// each page, which says how far it went.
+	Sample uint64
 	// params are the types of the parameters of a program that was decoded.
 	params []*types.T
 }
@@ -69,6 +72,18 @@ func (n *Numbering) scratch(s plan.Slot) int {
 		n.extra[s] = i
 	}
 	return i
+}
+
+// SampleHash is what a key counts for in samples: the keys with the least hashes of any set are a uniform sample of it.
+func SampleHash(key []byte) uint64 {
+	h := uint64(14695981039346656037) // FNV-1a
+	for _, b := range key {
+		h = (h ^ uint64(b)) * 1099511628211
+	}
+	// Its high bits hardly know of the last bytes: mixed as MurmurHash3 ends.
+	h = (h ^ h>>33) * 0xff51afd7ed558ccd
+	h = (h ^ h>>33) * 0xc4ceb9fe1a85ec53
+	return h ^ h>>33
 }
 
 // Form is an encoded Program whose parameters have no values yet. It is immutable.
@@ -121,6 +136,7 @@ func (p *Program) Encode(num *Numbering) (*Form, bool) {
 	var buf []byte
 	buf = binary.AppendUvarint(buf, uint64(p.Prefix))
 	buf = binary.AppendUvarint(buf, uint64(p.Slots))
+	buf = binary.AppendUvarint(buf, p.Sample)
 	buf = binary.AppendUvarint(buf, uint64(len(p.Keys)))
 	for _, k := range p.Keys {
 		desc := byte(0)
@@ -198,6 +214,9 @@ func decode(body []byte) (*Program, int, error) {
 	p.Prefix = number(1 << 10)
 	p.Slots = number(maxSlots / 2)
 	r.Columns = p.Slots
+	if p.Sample, err = r.Uvarint(); err != nil {
+		return nil, 0, errProgram
+	}
 	take := func(slot int, t *types.T) {
 		if err == nil && (slot >= p.Slots || r.Slots[slot] != nil) {
 			err = errProgram
