@@ -35,7 +35,6 @@ const (
 	settleTime    = 2 * time.Minute        // how long a range that was moved for balance is not moved for it again
 	originTime    = 20 * time.Second       // how long a leader leads before it is moved to make nodes even: who asks it is not known sooner
 	retryAfter    = 10 * time.Second       // how long a range is left alone after a change of it failed
-	maxDecisions  = 1000                   // kept of the log
 )
 
 // PolicyReader reads the placement policies that are recorded in system keys (placement.KeySpan).
@@ -43,21 +42,11 @@ type PolicyReader interface {
 	ReadPolicies(ctx context.Context) ([]placement.SpanPolicy, error)
 }
 
-// Decision is an entry of the placement log: a change that this store's placer has decided on.
-type Decision struct {
-	Time    truetime.Timestamp
-	Range   RangeID
-	Kind    string // as placement.Kind prints
-	Change  string // in one line
-	Reason  string // in one line
-	Outcome string // "under way", "done", or the error
-	Took    time.Duration
-}
-
 // placer belongs to its goroutine, but for mu.
 type placer struct {
 	s    *Store
 	kick chan struct{}
+	log  *decisionLog
 
 	active   bool // the last pass was one of the leader of the first range
 	nodes    map[NodeID]*placerNode
@@ -71,7 +60,6 @@ type placer struct {
 		orders    map[RangeID]placement.Change // under way
 		rest      map[restKey]time.Time        // of ranges moved for balance: until when they are not moved again
 		retry     map[RangeID]time.Time        // of ranges with a failed change: until when they are left alone
-		log       []Decision                   // oldest first
 		known     *placement.Set               // what this store was told of policies, by whichever placer; nil: nothing yet
 		summaries map[NodeID]NodeLoad          // of the last pass that saw everything; nil: this store does not decide
 	}
@@ -99,7 +87,7 @@ type placerNode struct {
 }
 
 func newPlacer(s *Store) *placer {
-	p := &placer{s: s, kick: make(chan struct{}, 1)}
+	p := &placer{s: s, kick: make(chan struct{}, 1), log: openDecisionLog(&s.cfg)}
 	p.mu.orders, p.mu.rest, p.mu.retry = map[RangeID]placement.Change{}, map[restKey]time.Time{}, map[RangeID]time.Time{}
 	return p
 }
@@ -421,11 +409,8 @@ func (p *placer) start(c placement.Change, r *reportRange) {
 	at := p.s.cfg.Clock.Now().Latest
 	p.mu.Lock()
 	p.mu.orders[id] = c
-	if len(p.mu.log) >= maxDecisions {
-		p.mu.log = append(p.mu.log[:0:0], p.mu.log[len(p.mu.log)-maxDecisions/2:]...)
-	}
-	p.mu.log = append(p.mu.log, Decision{Time: at, Range: id, Kind: c.Kind.String(), Change: c.String(), Reason: c.Reason, Outcome: underWay})
 	p.mu.Unlock()
+	p.log.set(decision(c, at, underWay, 0))
 	leader := r.leader
 	p.s.cfg.Logger.Info("placement", "change", c.String(), "reason", c.Reason)
 	begin := time.Now()
@@ -449,7 +434,9 @@ func (p *placer) start(c placement.Change, r *reportRange) {
 	}
 }
 
-const underWay = "under way"
+func decision(c placement.Change, at truetime.Timestamp, outcome string, took time.Duration) Decision {
+	return Decision{Time: at, Range: RangeID(c.Range), Kind: c.Kind.String(), Change: c.String(), Reason: c.Reason, Outcome: outcome, Took: took}
+}
 
 func (p *placer) done(c placement.Change, at truetime.Timestamp, took time.Duration, err error) {
 	id := RangeID(c.Range)
@@ -463,13 +450,8 @@ func (p *placer) done(c placement.Change, at truetime.Timestamp, took time.Durat
 	case c.Balance:
 		p.mu.rest[restKey{id, c.Kind == placement.TransferLeader}] = time.Now().Add(settleTime)
 	}
-	for i := len(p.mu.log) - 1; i >= 0; i-- {
-		if d := &p.mu.log[i]; d.Range == id && d.Time == at {
-			d.Outcome, d.Took = outcome, took
-			break
-		}
-	}
 	p.mu.Unlock()
+	p.log.set(decision(c, at, outcome, took))
 	if err != nil && p.s.ctx.Err() == nil {
 		p.s.cfg.Logger.Warn("placement", "change", c.String(), "err", err)
 	}
@@ -555,14 +537,6 @@ func (s *Store) carryOut(ctx context.Context, o order) error {
 		return r.Split(ctx, slices.Clone(o.key))
 	}
 	return fmt.Errorf("range: unknown change %d of %s", o.kind, o.id)
-}
-
-// PlacementLog returns what this store's placer has decided, the newest last: at most the last 1000 decisions since
-// the store was opened.
-func (s *Store) PlacementLog() []Decision {
-	s.placer.mu.Lock()
-	defer s.placer.mu.Unlock()
-	return slices.Clone(s.placer.mu.log)
 }
 
 // NodeLoad is what a node holds and leads.

@@ -200,6 +200,16 @@ func TestPlacerBalances(t *testing.T) {
 		if transfers == 0 {
 			t.Error("no leader was moved")
 		}
+		// The log is still there when the node that has decided comes back.
+		for _, x := range c.nodes {
+			if len(x.store.PlacementLog()) > 0 {
+				c.crash(x)
+				c.restart(x)
+				if len(x.store.PlacementLog()) == 0 {
+					t.Error("nothing is left of the placement log")
+				}
+			}
+		}
 	})
 }
 

@@ -459,6 +459,7 @@ func (s *Store) Close() error {
 	for _, r := range s.replicaList() {
 		r.shutdown()
 	}
+	s.placer.log.close()
 	err := s.cfg.Engine.Flush()
 	return errors.Join(err, s.log.Close())
 }
