@@ -41,7 +41,7 @@ test-fuzz: ## every fuzz target for FUZZTIME
 	    echo "fuzz $$pkg $$f"; CGO_ENABLED=0 $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg; \
 	  done; done
 
-test-compose: image ## three regions in containers: stopped, killed, cut off, restarted under load, without the time
+test-compose: image ## three regions in containers: stopped, killed, cut off, restarted and upgraded under load, without the time, a node lost, one taken out
 	deploy/compose/test.sh
 
 bench: build ## pgbench, or with ARGS=-tpch TPC-H, against three Meridian nodes and against PostgreSQL
