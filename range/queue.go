@@ -163,9 +163,19 @@ func (r *Replica) nextTask() func(ctx context.Context) error {
 	if (d.Frozen != nil || r.isHeld()) && !r.changing.Load() {
 		return r.settleFreeze
 	}
+	task := r.leaderTask(d)
+	if task == nil {
+		return nil // nearly always: a lease costs more to look at than this
+	}
 	if _, err := r.checkedLease(); err != nil {
 		return nil
 	}
+	return task
+}
+
+// leaderTask is what a range needs that only a leader with a lease may do.
+func (r *Replica) leaderTask(d *Descriptor) func(ctx context.Context) error {
+	s := r.store
 	if d.Joint() {
 		incoming, _ := d.voterNodes()
 		return func(ctx context.Context) error { return r.ChangeReplicas(ctx, incoming) }
