@@ -364,6 +364,12 @@ var errFirstRow = errors.New("sql: one row is enough")
 // resultRow converts a row of a function's last statement to what the function returns.
 func (s *Session) resultRow(ctx context.Context, cols []plpgsql.Column, row []types.Datum, ret plpgsql.Return) ([]types.Datum, error) {
 	h := &routineHost{s: s}
+	if ret.Anonymous() {
+		if len(row) == 1 && row[0].Kind() == types.KindTuple {
+			return []types.Datum{types.Detach(row[0])}, nil
+		}
+		return []types.Datum{plpgsql.Record(cols, row).D}, nil
+	}
 	if ret.Fields == nil {
 		out := make([]types.Datum, len(row))
 		for i, d := range row {

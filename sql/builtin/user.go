@@ -100,11 +100,14 @@ func bindUser(call *Call, c *candidate) error {
 			if row == nil {
 				return types.Null, nil
 			}
-			t := &types.Tuple{Elems: row}
 			fields := call.Columns
 			if fields == nil && call.Ret.Def != nil {
 				fields = call.Ret.Def.Fields
 			}
+			if fields == nil && len(row) == 1 && row[0].Kind() == types.KindTuple {
+				return row[0], nil // a record, which knows its own fields
+			}
+			t := &types.Tuple{Elems: row}
 			for _, f := range fields {
 				t.Types, t.Names = append(t.Types, f.Type), append(t.Names, f.Name)
 			}

@@ -26,11 +26,32 @@ func (v *viewTarget) insertColumns(list []*ast.Target, slots []Slot) ([]int, err
 		}
 		// Parts of one column may be given apart.
 		if k := slices.Index(ords, o); k >= 0 && (len(tg.Steps) == 0 || len(list[k].Steps) == 0) {
+			if list[k].Name != tg.Name {
+				return nil, pgerr.New(pgerr.SyntaxError, "multiple assignments to same column %q", v.base.Columns[o].Name)
+			}
 			return nil, errAt(tg.Off, pgerr.DuplicateColumn, "column %q specified more than once", tg.Name)
 		}
 		ords = append(ords, o)
 	}
 	return ords, nil
+}
+
+// columnName is the name of the i-th visible column.
+func (v *viewTarget) columnName(i int) string {
+	t := v.base
+	if v.view != nil {
+		t = v.view
+	}
+	for _, c := range t.Columns {
+		if c.Hidden {
+			continue
+		}
+		if i == 0 {
+			return c.Name
+		}
+		i--
+	}
+	return ""
 }
 
 func (s *scope) insert(st *ast.InsertStmt) (*bound, error) {
@@ -46,10 +67,26 @@ func (s *scope) insert(st *ast.InsertStmt) (*bound, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, o := range ords {
+	if st.Columns == nil && st.Select != nil {
+		// Columns that are given no value need not be of the base table.
+		width := len(ords)
+		if st.Select.Values != nil {
+			width = len(st.Select.Values[0])
+		} else if n := len(st.Select.Targets); n > 0 && !hasStar(st.Select) {
+			width = n
+		}
+		ords = ords[:min(width, len(ords))]
+	}
+	if st.Select == nil {
+		ords = nil
+	}
+	for i, o := range ords {
 		if o < 0 {
-			return nil, pgerr.New(pgerr.FeatureNotSupported, "cannot insert into a computed column of view %q", v.view.Name).
+			return nil, pgerr.New(pgerr.FeatureNotSupported, "cannot insert into column %q of view %q", v.columnName(i), v.view.Name).
 				WithDetail("View columns that are not columns of their base relation are not updatable.")
+		}
+		if st.Columns == nil && slices.Contains(ords[:i], o) {
+			return nil, pgerr.New(pgerr.SyntaxError, "multiple assignments to same column %q", t.Columns[o].Name)
 		}
 	}
 	v.needs('a', ords)
@@ -233,6 +270,18 @@ func (s *scope) insert(st *ast.InsertStmt) (*bound, error) {
 		return nil, err
 	}
 	return q, v.secureConflict(n)
+}
+
+func hasStar(st *ast.SelectStmt) bool {
+	return slices.ContainsFunc(st.Targets, func(t *ast.Target) bool {
+		switch e := t.Expr.(type) {
+		case *ast.ColumnRef:
+			return e.Star
+		case *ast.Indirection:
+			return e.Steps[len(e.Steps)-1].Kind == ast.StarStep
+		}
+		return false
+	})
 }
 
 func errPartDefault(tg *ast.Target) error {

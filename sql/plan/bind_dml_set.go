@@ -25,7 +25,7 @@ func (s *scope) setList(v *viewTarget, list []*ast.Target, old []Slot) ([]OrdExp
 		if len(tg.Steps) == 0 {
 			for _, x := range out {
 				if x.Ord == o {
-					return nil, errAt(tg.Off, pgerr.SyntaxError, "multiple assignments to same column %q", tg.Name)
+					return nil, pgerr.New(pgerr.SyntaxError, "multiple assignments to same column %q", col.Name)
 				}
 			}
 		}

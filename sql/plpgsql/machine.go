@@ -60,6 +60,12 @@ type Return struct {
 	Fields []types.Field
 }
 
+// Anonymous reports whether one value is returned of a record type that only the value itself tells. A row of the result is
+// then that value.
+func (r *Return) Anonymous() bool {
+	return !r.Set && !r.Void && !r.Trigger && r.Fields == nil && r.Type != nil && r.Type.OID == types.OIDRecord
+}
+
 // Machine runs one call.
 type Machine struct {
 	Host Host

@@ -101,6 +101,9 @@ func (m *Machine) returnRow(ctx context.Context, q *Query) error {
 // shape converts a row to the fields of the result.
 func (m *Machine) shape(ctx context.Context, cols []Column, row []types.Datum) ([]types.Datum, error) {
 	out := make([]types.Datum, len(row))
+	if m.Ret.Anonymous() {
+		return []types.Datum{recordOf(cols, row).D}, nil
+	}
 	if m.Ret.Fields == nil {
 		for i, d := range row {
 			out[i] = types.Detach(d)
