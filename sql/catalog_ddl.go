@@ -46,6 +46,10 @@ func (v *catalogView) Execute(ctx context.Context, stmt ast.Stmt, env DDLEnv) (s
 		Exec: func(ctx context.Context, q ast.Stmt, as uint32) (int64, error) {
 			return s.runOwn(ctx, q, env.Params, plan.Security{User: as, Off: s.setting("row_security") == "off"}, nil)
 		},
+		FireTruncate: func(ctx context.Context, table uint32, timing byte) error {
+			v.refresh()
+			return s.fireTruncate(ctx, v, table, timing)
+		},
 		BuildIndex: func(ctx context.Context, table, index uint32) error {
 			return v.buildIndex(ctx, table, index, env)
 		},

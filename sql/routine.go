@@ -41,6 +41,7 @@ type routineStmt struct {
 	version uint64
 	epoch   uint64
 	params  []*types.T
+	trans   transitionKey
 }
 
 // coercionKey names a conversion.
@@ -59,6 +60,8 @@ type routineState struct {
 	// client is set while a CALL or DO is the whole of an implicit transaction, and transactional passes that on to the
 	// procedure that is entered next, which may then end transactions. committed says that one did.
 	client, transactional, committed bool
+	// trans are the transition tables of the trigger function that is running.
+	trans *transitionTables
 	// caught counts the blocks with exception handlers that are running.
 	caught int
 }
@@ -124,9 +127,11 @@ func (s *Session) enterRoutine(f *catalog.Function) (leave func(), err error) {
 			WithHint("Functions and triggers may call one another %d levels deep.", maxRoutineDepth)
 	}
 	s.routines.depth++
-	bctx, user, super := s.bctx.Context, s.user, s.superuser
+	bctx, user, super, trans := s.bctx.Context, s.user, s.superuser, s.routines.trans
+	s.routines.trans = nil
 	undo := []func(){func() {
 		s.routines.depth--
+		s.routines.trans = trans
 		s.bctx.Context, s.user, s.superuser = bctx, user, super
 	}}
 	leave = func() {
@@ -441,15 +446,15 @@ func (s *Session) planRoutine(ctx context.Context, st *routineStmt, vars plan.Va
 		return nil, err
 	}
 	version := c.Version()
-	if st.plan != nil && st.version == version && st.epoch == s.plannerEpoch && s.serves(st.plan) && sameParams(st.params, params) {
+	if st.plan != nil && st.version == version && st.epoch == s.plannerEpoch && s.serves(st.plan) && st.trans == s.routines.trans.keyOf() && sameParams(st.params, params) {
 		return st.plan, nil
 	}
 	p, err := plan.Prepare(ctx, st.node, plan.Env{Catalog: c, SearchPath: s.path(), Builtin: &s.bctx, NumParams: len(params), ParamTypes: params, Variables: vars,
-		Security: s.security()})
+		Security: s.security(), Relations: s.routines.trans.visible()})
 	if err != nil {
 		return nil, unplaced(err)
 	}
-	st.plan, st.version, st.epoch, st.params = p, version, s.plannerEpoch, params
+	st.plan, st.version, st.epoch, st.params, st.trans = p, version, s.plannerEpoch, params, s.routines.trans.keyOf()
 	return p, nil
 }
 

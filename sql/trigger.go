@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/meridian-db/meridian/sql/catalog"
+	"github.com/meridian-db/meridian/sql/exec"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/plan"
 	"github.com/meridian-db/meridian/sql/plpgsql"
@@ -15,7 +16,7 @@ var triggerWords = map[byte]string{plan.Before: "BEFORE", plan.After: "AFTER", p
 var eventWords = map[uint8]string{catalog.TriggerInsert: "INSERT", catalog.TriggerUpdate: "UPDATE", catalog.TriggerDelete: "DELETE", catalog.TriggerTruncate: "TRUNCATE"}
 
 // Fire implements exec.TriggerRunner.
-func (s *Session) Fire(ctx context.Context, t *plan.Table, tr *plan.Trigger, event uint8, old, new []types.Datum) ([]types.Datum, error) {
+func (s *Session) Fire(ctx context.Context, t *plan.Table, tr *plan.Trigger, event uint8, old, new []types.Datum, rows *exec.Transition) ([]types.Datum, error) {
 	v, ok := s.txn.catalog.(*catalogView)
 	if !ok {
 		return nil, pgerr.Unsupported("trigger %q cannot fire here", tr.Desc.Name)
@@ -30,6 +31,9 @@ func (s *Session) Fire(ctx context.Context, t *plan.Table, tr *plan.Trigger, eve
 		return nil, err
 	}
 	defer leave()
+	if rows != nil {
+		s.routines.trans = newTransitionTables(s, tr.Desc, rows)
+	}
 	code, err := s.codeOf(f, nil, true)
 	if err != nil {
 		return nil, err

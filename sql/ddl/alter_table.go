@@ -472,9 +472,6 @@ func sameStorage(a, b *types.T) bool {
 }
 
 func (x *executor) alterDefault(ctx context.Context, t *catalog.Table, c *ast.AlterTableCmd) error {
-	if t.Kind == catalog.RelView {
-		return pgerr.Unsupported("defaults of view columns are not supported")
-	}
 	col, err := liveColumn(t, c.Name)
 	if err != nil {
 		return err

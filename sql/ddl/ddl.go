@@ -31,6 +31,8 @@ type Env struct {
 	// Exec runs a statement that changes rows and returns their number. Row-level security policies apply as they do to
 	// the role as; with 0 none does.
 	Exec func(ctx context.Context, q ast.Stmt, as uint32) (int64, error)
+	// FireTruncate fires a table's TRUNCATE triggers of a timing ('B' or 'A'); nil where there can be none.
+	FireTruncate func(ctx context.Context, table uint32, timing byte) error
 	// BuildIndex fills a new index, given the table's id and the index's oid.
 	BuildIndex func(ctx context.Context, table, index uint32) error
 	// Defer, when set, takes over the filling of an index of a table with many rows, after the statement's transaction

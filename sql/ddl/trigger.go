@@ -56,10 +56,6 @@ func (x *executor) createTrigger(ctx context.Context, s *ast.CreateTriggerStmt) 
 		if s.Row {
 			return pgerr.Unsupported("TRUNCATE FOR EACH ROW triggers are not supported")
 		}
-		return pgerr.Unsupported("TRUNCATE triggers are not supported")
-	}
-	if s.Timing == ast.TriggerInsteadOf {
-		return pgerr.Unsupported("INSTEAD OF triggers are not supported")
 	}
 	tr := &catalog.Trigger{Name: s.Name, Row: s.Row, Events: s.Events, Args: s.Args, Timing: [...]byte{'A', 'B', 'I'}[s.Timing],
 		Deferrable: s.Deferrable, Deferred: s.InitiallyDeferred, OldTable: s.OldTable, NewTable: s.NewTable}
@@ -177,7 +173,18 @@ func transitionTables(t *catalog.Table, s *ast.CreateTriggerStmt) error {
 	case s.OldTable != "" && s.Events&(ast.OnDelete|ast.OnUpdate) == 0:
 		return bad("OLD TABLE can only be specified for a DELETE or UPDATE trigger")
 	}
-	return pgerr.Unsupported("transition tables are not supported")
+	switch {
+	case t.Kind == catalog.RelView:
+		return pgerr.New(pgerr.WrongObjectType, "%q is a view", t.Name).WithDetail("Triggers on views cannot have transition tables.")
+	case s.Row && t.PartOf != 0:
+		return pgerr.Unsupported("ROW triggers with transition tables are not supported on partitions")
+	case s.Row && t.IsPartitioned():
+		return pgerr.New(pgerr.FeatureNotSupported, "%q is a partitioned table", t.Name).
+			WithDetail("ROW triggers with transition tables are not supported on partitioned tables.")
+	case s.OldTable != "" && s.OldTable == s.NewTable:
+		return bad("OLD TABLE name and NEW TABLE name cannot be the same")
+	}
+	return nil
 }
 
 // triggerWhen checks a WHEN condition over old and new.

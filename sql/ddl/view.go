@@ -524,7 +524,13 @@ func (x *executor) truncate(ctx context.Context, s *ast.TruncateStmt) error {
 			}
 		}
 	}
+	if err := x.fireTruncate(ctx, list, 'B'); err != nil {
+		return err
+	}
 	for _, t := range list {
+		if t = x.snap().TableByID(t.ID); t == nil {
+			continue // a trigger has dropped it
+		}
 		nt := t.Clone()
 		nt.Truncations++
 		if err := x.newStorage(ctx, nt); err != nil {
@@ -542,6 +548,25 @@ func (x *executor) truncate(ctx context.Context, s *ast.TruncateStmt) error {
 					return err
 				}
 			}
+		}
+	}
+	return x.fireTruncate(ctx, list, 'A')
+}
+
+// fireTruncate fires the TRUNCATE triggers of tables.
+func (x *executor) fireTruncate(ctx context.Context, list []*catalog.Table, timing byte) error {
+	for _, t := range list {
+		fires := slices.ContainsFunc(t.Triggers, func(tr *catalog.Trigger) bool {
+			return tr.Timing == timing && tr.Events&catalog.TriggerTruncate != 0 && !tr.Disabled
+		})
+		if !fires {
+			continue
+		}
+		if x.FireTruncate == nil {
+			return pgerr.Unsupported("the triggers of table %q cannot fire here", t.Name)
+		}
+		if err := x.FireTruncate(ctx, t.ID, timing); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -91,6 +91,9 @@ func (s *state) make(n plan.Node) (op, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o := newInstead(s, n, in); o != nil {
+		return o, nil
+	}
 	switch n := n.(type) {
 	case *plan.Project:
 		return &projectOp{s: s, n: n, in: in}, nil

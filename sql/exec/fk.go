@@ -381,7 +381,7 @@ func (q *fkQueue) exec(ctx context.Context, p *plan.Plan, params []types.Datum) 
 	env := *q.s.env
 	env.Params = params
 	s := newState(p, &env)
-	s.fks, s.depth = q, q.s.depth+1
+	s.fks, s.depth, s.trans = q, q.s.depth+1, q.s.trans
 	if s.depth > maxFKDepth {
 		return 0, pgerr.New(pgerr.StatementTooComplex, "stack depth limit exceeded")
 	}
@@ -403,6 +403,7 @@ func (q *fkQueue) exec(ctx context.Context, p *plan.Plan, params []types.Datum) 
 			if m, is := rootModify(root); is {
 				n = m.count()
 			}
+			q.endNested(s)
 			return n, nil
 		}
 		n++

@@ -49,6 +49,7 @@ type modifyOp struct {
 	table  *plan.Table
 	events uint8
 	set    map[int]bool
+	owed   []triggerEvent // AFTER STATEMENT triggers, until the write has ended
 	// after restores a returned row into the frame.
 	emit func(c *change)
 }
@@ -60,7 +61,8 @@ func (o *modifyOp) open(ctx context.Context) error {
 	o.store.reset()
 	o.pending, o.out, o.pos, o.n, o.eof = nil, nil, 0, 0, false
 	if o.table != nil && o.table.Triggers != nil {
-		if err := o.s.statement(ctx, o.table, o.events, o.set); err != nil {
+		var err error
+		if o.owed, err = o.s.statement(ctx, o.table, o.events, o.set); err != nil {
 			return err
 		}
 	}
@@ -97,6 +99,7 @@ func (o *modifyOp) step(ctx context.Context) error {
 		}
 		if !ok {
 			o.eof = true
+			o.s.owed = append(o.s.owed, o.owed...)
 			break
 		}
 		if err := o.take(ctx); err != nil {

@@ -23,7 +23,13 @@ func newInserter(ctx context.Context, p *plan.Plan, env *Env) (*Inserter, error)
 	}
 	s := newState(p, env)
 	w := &Inserter{s: s, v: n.Input.(*plan.Values)}
-	switch o := insertOf(s, n, &oneRowOp{}).(type) {
+	made := newInstead(s, n, &oneRowOp{})
+	if made == nil {
+		made = insertOf(s, n, &oneRowOp{})
+	}
+	switch o := made.(type) {
+	case *insteadOp:
+		w.ins = &o.modifyOp
 	case *insertOp:
 		w.ins = &o.modifyOp
 	case *partInsertOp:
@@ -31,9 +37,11 @@ func newInserter(ctx context.Context, p *plan.Plan, env *Env) (*Inserter, error)
 	}
 	w.ins.size = writeBatch
 	if t := n.Target.Table; t.Triggers != nil {
-		if err := s.statement(ctx, t, catalog.TriggerInsert, nil); err != nil {
+		owed, err := s.statement(ctx, t, catalog.TriggerInsert, nil)
+		if err != nil {
 			return nil, err
 		}
+		s.owed = owed
 	}
 	return w, nil
 }

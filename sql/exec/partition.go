@@ -540,6 +540,8 @@ func (o *partUpdateOp) flushRows(ctx context.Context) error {
 func (o *partUpdateOp) move(ctx context.Context, c *change) error {
 	s := o.s
 	from, to := o.p.leaf(c.leaf), o.p.leaf(c.to)
+	s.moving = true
+	defer func() { s.moving = false }()
 	if err := s.removeRow(o.p.writer(c.leaf), c.old, needFrame(from.Target)); err != nil {
 		return err
 	}

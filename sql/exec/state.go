@@ -42,6 +42,9 @@ type state struct {
 	depth int // of nested statements run by foreign key actions
 	ticks uint32
 	owed  []triggerEvent // AFTER STATEMENT triggers
+	// trans are the rows kept for transition tables; moving says that a row is on its way to another partition.
+	trans  []*Transition
+	moving bool
 	// delayed are the writes of WITH queries, done when the statement has read all it reads.
 	delayed []func(context.Context) error
 	// pool is what the node's executions share, reserved what this one has of it: from freeMem on.

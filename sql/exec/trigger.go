@@ -12,8 +12,8 @@ import (
 // TriggerRunner runs the functions of triggers. Rows are by ordinal of the table.
 type TriggerRunner interface {
 	// Fire runs a trigger for an event (a catalog.Trigger bit); old and new are nil where there is none. Its result is
-	// the row that the function returned, nil for NULL.
-	Fire(ctx context.Context, t *plan.Table, tr *plan.Trigger, event uint8, old, new []types.Datum) ([]types.Datum, error)
+	// the row that the function returned, nil for NULL. rows are those of the whole statement, for transition tables.
+	Fire(ctx context.Context, t *plan.Table, tr *plan.Trigger, event uint8, old, new []types.Datum, rows *Transition) ([]types.Datum, error)
 }
 
 // triggerEvent is an AFTER trigger that waits for the end of the statement or transaction.
@@ -32,19 +32,28 @@ func (s *state) fire(ctx context.Context, t *plan.Table, tr *plan.Trigger, event
 	if s.env.Triggers == nil {
 		return nil, false, pgerr.Unsupported("trigger %q cannot fire here", tr.Desc.Name)
 	}
-	row, err := s.env.Triggers.Fire(ctx, t, tr, event, old, new)
+	var rows *Transition
+	if tr.Desc.OldTable != "" || tr.Desc.NewTable != "" {
+		rows = s.transition(t, event)
+	}
+	row, err := s.env.Triggers.Fire(ctx, t, tr, event, old, new, rows)
 	return row, true, err
 }
 
 // beforeRow fires BEFORE ROW triggers in the order of their names. It returns the row to be written, the old row for
 // DELETE; nil: leave the row alone.
 func (s *state) beforeRow(ctx context.Context, t *plan.Table, event uint8, set map[int]bool, old, new []types.Datum) ([]types.Datum, error) {
+	return s.rowTriggers(ctx, t, plan.Before, event, set, old, new)
+}
+
+// rowTriggers fires BEFORE or INSTEAD OF row triggers, each with what the one before it returned.
+func (s *state) rowTriggers(ctx context.Context, t *plan.Table, timing byte, event uint8, set map[int]bool, old, new []types.Datum) ([]types.Datum, error) {
 	row := new
 	if event == catalog.TriggerDelete {
 		row = old
 	}
 	for _, tr := range t.Triggers {
-		if !tr.Fires(plan.Before, true, event, set) {
+		if !tr.Fires(timing, true, event, set) {
 			continue
 		}
 		out, fired, err := s.fire(ctx, t, tr, event, old, new)
@@ -66,6 +75,11 @@ func (s *state) beforeRow(ctx context.Context, t *plan.Table, event uint8, set m
 
 // afterRow notes what AFTER ROW triggers there are for a row that was written.
 func (s *state) afterRow(t *plan.Table, event uint8, set map[int]bool, old, new []types.Datum) error {
+	if len(s.trans) > 0 {
+		if err := s.keepTransition(t, event, old, new); err != nil {
+			return err
+		}
+	}
 	var o, n []types.Datum
 	for _, tr := range t.Triggers {
 		if !tr.Fires(plan.After, true, event, set) {
@@ -95,8 +109,8 @@ func (s *state) keepRow(row []types.Datum) []types.Datum {
 	return out
 }
 
-// statement fires the BEFORE STATEMENT triggers of a write, and notes that it is owed the AFTER ones.
-func (s *state) statement(ctx context.Context, t *plan.Table, events uint8, set map[int]bool) error {
+// statement fires the BEFORE STATEMENT triggers of a write, and returns the AFTER ones that it is owed when it ends.
+func (s *state) statement(ctx context.Context, t *plan.Table, events uint8, set map[int]bool) (owed []triggerEvent, err error) {
 	for _, ev := range []uint8{catalog.TriggerInsert, catalog.TriggerUpdate, catalog.TriggerDelete} {
 		if events&ev == 0 {
 			continue
@@ -104,20 +118,21 @@ func (s *state) statement(ctx context.Context, t *plan.Table, events uint8, set 
 		for _, tr := range t.Triggers {
 			if tr.Fires(plan.Before, false, ev, set) {
 				if _, _, err := s.fire(ctx, t, tr, ev, nil, nil); err != nil {
-					return err
+					return nil, err
 				}
 			}
 		}
 	}
+	s.wantTransitions(t, events)
 	// An INSERT with ON CONFLICT DO UPDATE ends its update first.
 	for _, ev := range []uint8{catalog.TriggerDelete, catalog.TriggerUpdate, catalog.TriggerInsert} {
 		for _, tr := range t.Triggers {
 			if events&ev != 0 && tr.Fires(plan.After, false, ev, set) {
-				s.owed = append(s.owed, triggerEvent{t: t, tr: tr, event: ev})
+				owed = append(owed, triggerEvent{t: t, tr: tr, event: ev})
 			}
 		}
 	}
-	return nil
+	return owed, nil
 }
 
 // fireBefore makes a write fire its table's BEFORE ROW triggers: then rows are written one by one, so that each trigger

@@ -347,6 +347,15 @@ func triggerText(env *catalog.VirtualEnv, t *catalog.Table, tr *catalog.Trigger,
 			b.WriteString("IMMEDIATE ")
 		}
 	}
+	if tr.OldTable != "" || tr.NewTable != "" {
+		b.WriteString("REFERENCING ")
+		if tr.OldTable != "" {
+			b.WriteString("OLD TABLE AS " + quoteIdent(tr.OldTable) + " ")
+		}
+		if tr.NewTable != "" {
+			b.WriteString("NEW TABLE AS " + quoteIdent(tr.NewTable) + " ")
+		}
+	}
 	if tr.Row {
 		b.WriteString("FOR EACH ROW ")
 	} else {

@@ -55,6 +55,10 @@ func (s *scope) dml(st ast.Stmt) (*bound, error) {
 	return q, nil
 }
 
+// verbEvents are the triggers that do, on a view, what a statement says.
+var verbEvents = map[string]uint8{"insert into": catalog.TriggerInsert, "copy to": catalog.TriggerInsert, "update": catalog.TriggerUpdate,
+	"delete from": catalog.TriggerDelete}
+
 // writable resolves the target of a write.
 func (s *scope) writable(r *ast.RangeVar, verb string) (*viewTarget, error) {
 	v := &viewTarget{b: s.b, alias: r.Name}
@@ -86,6 +90,10 @@ func (s *scope) writable(r *ast.RangeVar, verb string) (*viewTarget, error) {
 		v.base = t
 		return v, nil
 	case View:
+		if t.HasTrigger(Instead, true, verbEvents[verb]) {
+			v.base = t
+			return v, nil
+		}
 		base, err := s.b.baseOf(t, verb)
 		if err != nil {
 			return nil, err
@@ -130,8 +138,11 @@ func (s *scope) returning(n Node, r *ast.Returning, items []nsItem, flag *bool) 
 
 // targetScan makes the scan of an UPDATE's or DELETE's target.
 func (s *scope) targetScan(v *viewTarget) (node Node, rl *rel, old []Slot, err error) {
-	if v.base.Kind == Partitioned {
+	switch v.base.Kind {
+	case Partitioned:
 		return s.targetAppend(v)
+	case View:
+		return s.targetView(v)
 	}
 	sc, _ := s.b.scan(v.base)
 	sc.Lock, sc.Target = LockForUpdate, true
@@ -154,6 +165,21 @@ func (s *scope) targetScan(v *viewTarget) (node Node, rl *rel, old []Slot, err e
 		return nil, nil, nil, err
 	}
 	return filterOver(node, conds), rl, old, nil
+}
+
+// targetView is targetScan for a view with INSTEAD OF triggers: its rows, in slots that follow each other.
+func (s *scope) targetView(v *viewTarget) (Node, *rel, []Slot, error) {
+	node, items, err := s.view(v.base, &ast.RangeVar{Schema: v.base.Schema, Name: v.base.Name, Pos: ast.Pos{Off: -1}})
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	p := &Project{Input: node, Slots: s.b.newSlots(len(v.base.Columns))}
+	for i, c := range items[0].rel.cols {
+		if i < len(p.Slots) {
+			p.Exprs = append(p.Exprs, c.expr)
+		}
+	}
+	return p, rowRel(v.base, v.alias, p.Slots), p.Slots, nil
 }
 
 func (s *scope) update(st *ast.UpdateStmt) (*bound, error) {

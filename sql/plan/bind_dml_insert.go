@@ -36,6 +36,22 @@ func (v *viewTarget) insertColumns(list []*ast.Target, slots []Slot) ([]int, err
 	return ords, nil
 }
 
+// defaultExpr is what a column of the base table gets when nothing is given for it: what the view says, if it does.
+func (v *viewTarget) defaultExpr(ord int, slots []Slot) (Expr, error) {
+	if v.view != nil {
+		_, order, err := v.ordinals(slots)
+		if err != nil {
+			return nil, err
+		}
+		for i, o := range order {
+			if c := v.view.Columns[i]; o == ord && c.Default != nil {
+				return v.b.storedDefault(c.Default, v.view.Schema, v.base.Columns[ord])
+			}
+		}
+	}
+	return v.b.defaultExpr(v.base, ord)
+}
+
 // columnName is the name of the i-th visible column.
 func (v *viewTarget) columnName(i int) string {
 	t := v.base
@@ -152,7 +168,7 @@ func (s *scope) insert(st *ast.InsertStmt) (*bound, error) {
 					if part {
 						return nil, errPartDefault(st.Columns[i])
 					}
-					x, err := b.defaultExpr(t, ords[i])
+					x, err := v.defaultExpr(ords[i], newRow)
 					if err != nil {
 						return nil, err
 					}
@@ -238,7 +254,7 @@ func (s *scope) insert(st *ast.InsertStmt) (*bound, error) {
 		if given[i] || c.Generated != nil {
 			continue
 		}
-		x, err := b.defaultExpr(t, i)
+		x, err := v.defaultExpr(i, newRow)
 		if err != nil {
 			return nil, err
 		}

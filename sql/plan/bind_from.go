@@ -137,6 +137,14 @@ func (s *scope) rangeVar(r *ast.RangeVar) (Node, []nsItem, error) {
 				return s.cteRef(c.def, r)
 			}
 		}
+		if t := b.env.Relations[r.Name]; t != nil && b.stored == 0 {
+			sc, rl := b.scan(t)
+			if err := rl.rename(r.Alias, r.Off); err != nil {
+				return nil, nil, err
+			}
+			sc.Alias = rl.alias
+			return sc, visibleItem(rl), nil
+		}
 	}
 	t, err := b.table(r)
 	if err != nil {

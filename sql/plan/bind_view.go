@@ -2,6 +2,7 @@ package plan
 
 import (
 	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/builtin"
 	"github.com/meridian-db/meridian/sql/pgerr"
 )
 
@@ -52,6 +53,11 @@ func (b *binder) baseOf(t *Table, verb string) (*Table, error) {
 	r, ok := st.From[0].(*ast.RangeVar)
 	if !ok {
 		return nil, why("Views that do not select from a single table or view are not automatically updatable.")
+	}
+	for _, tg := range st.Targets {
+		if what := returnsRows(tg.Expr); what != "" {
+			return nil, why("Views that return " + what + " functions are not automatically updatable.")
+		}
 	}
 	path := b.path
 	b.path = t.ViewPath
@@ -224,4 +230,29 @@ func (v *viewTarget) column(byName map[string]int, name, verb string, pos int32)
 			WithDetail("View columns that are not columns of their base relation are not updatable.")
 	}
 	return o, nil
+}
+
+// returnsRows names the kind of function in a target that makes its rows be others than the table's: "" for none.
+func returnsRows(e ast.Expr) string {
+	what := ""
+	ast.Walk(e, func(e ast.Expr) bool {
+		f, ok := e.(*ast.FuncCall)
+		if !ok || what != "" {
+			return what == ""
+		}
+		if f.Over != nil {
+			what = "window"
+			return false
+		}
+		for _, fn := range builtin.FuncsNamed(f.Name[len(f.Name)-1]) {
+			switch {
+			case fn.Kind == 'a':
+				what = "aggregate"
+			case fn.RetSet:
+				what = "set-returning"
+			}
+		}
+		return what == ""
+	})
+	return what
 }

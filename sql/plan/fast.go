@@ -46,15 +46,22 @@ func fastPath(p *Plan) (*FastPath, bool) {
 // Written is the id of the table that the statement itself writes, 0 for none. Data-modifying WITH queries are
 // not looked at.
 func (p *Plan) Written() uint32 {
-	switch n := p.Root.(type) {
-	case *Insert:
-		return n.Target.Table.ID
-	case *Update:
-		return n.Target.Table.ID
-	case *Delete:
-		return n.Target.Table.ID
-	case *Merge:
-		return n.Target.Table.ID
+	if t := p.target(); t != nil && t.Table.Kind != View {
+		return t.Table.ID
 	}
 	return 0
+}
+
+func (p *Plan) target() *WriteTarget {
+	switch n := p.Root.(type) {
+	case *Insert:
+		return n.Target
+	case *Update:
+		return n.Target
+	case *Delete:
+		return n.Target
+	case *Merge:
+		return n.Target
+	}
+	return nil
 }

@@ -33,6 +33,8 @@ type Env struct {
 	// RemoteRows is how many entries a scan reads, by estimate, above which it runs its conditions and aggregates
 	// beside the data; 0 takes 1000, negative never does.
 	RemoteRows float64
+	// Relations are relations that statements see beside those of the catalog, and first: transition tables.
+	Relations map[string]*Table
 	// Security says whose policies apply; the zero value none.
 	Security Security
 	// MaxDepth bounds the nesting of expressions and queries; 0 takes 6000.
