@@ -8,6 +8,7 @@ import (
 	"unicode"
 
 	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/textsearch"
 	"github.com/meridian-db/meridian/sql/types"
 )
 
@@ -487,6 +488,14 @@ func checkConformingStrings(_ *Session, v string) (string, error) {
 		return "", pgerr.Unsupported("standard_conforming_strings cannot be turned off")
 	}
 	return v, nil
+}
+
+func checkTextConfig(_ *Session, v string) (string, error) {
+	c := textsearch.ByName(strings.TrimPrefix(v, "pg_catalog."))
+	if c == nil {
+		return "", invalidValue("default_text_search_config", v)
+	}
+	return "pg_catalog." + c.Name, nil
 }
 
 func checkDateStyle(s *Session, v string) (string, error) {

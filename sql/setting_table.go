@@ -79,7 +79,7 @@ var settingTable = []setting{
 	{name: "default_statistics_target", kind: kindInt, def: "100", min: 1, max: 10000},
 	{name: "default_table_access_method", kind: kindString, def: "heap", check: checkAccessMethod},
 	{name: "default_tablespace", kind: kindString, def: "", desc: "Sets the default tablespace to create tables and indexes in.", check: checkTablespace},
-	{name: "default_text_search_config", kind: kindString, def: "pg_catalog.simple"},
+	{name: "default_text_search_config", kind: kindString, def: "pg_catalog.english", check: checkTextConfig},
 	{name: "default_toast_compression", kind: kindEnum, def: "pglz", enum: []string{"pglz", "lz4"}},
 	{name: "default_transaction_deferrable", kind: kindBool, def: "off"},
 	{name: "default_transaction_isolation", kind: kindEnum, def: "serializable", enum: isolationNames, desc: "Sets the transaction isolation level of each new transaction."},

@@ -70,7 +70,8 @@ func registerCompare(l library) {
 		case lt.Kind == rt.Kind && lt.Kind <= types.KindInt && lt.Kind != types.KindNull,
 			lt.OID == rt.OID && (lt.Kind == types.KindDate || lt.Kind == types.KindTime || lt.Kind == types.KindTimestamp || lt.Kind == types.KindTimestampTZ):
 			l.fn(name, cmpInts(op.Cmp))
-		case lt.Kind == types.KindString && rt.Kind == types.KindString && lt.OID != types.OIDBPChar && lt.OID != types.OIDInet && !isPolymorphic(lt.OID):
+		case lt.Kind == types.KindString && rt.Kind == types.KindString && lt.OID != types.OIDBPChar && lt.OID != types.OIDInet &&
+			lt.OID != types.OIDTSVector && lt.OID != types.OIDTSQuery && !isPolymorphic(lt.OID):
 			l.fn(name, func(_ *Ctx, a []types.Datum) (types.Datum, error) {
 				return types.NewBool(test(strings.Compare(a[0].Str(), a[1].Str()))), nil
 			})

@@ -9,6 +9,7 @@ import (
 	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/parser"
 	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/textsearch"
 	"github.com/meridian-db/meridian/sql/types"
 )
 
@@ -346,6 +347,10 @@ func RegName(env *catalog.VirtualEnv, typ types.OID, oid uint32) (string, bool) 
 		return operatorName(oid, typ == types.OIDRegoperator)
 	case types.OIDRegcollation:
 		return collationName(oid)
+	case types.OIDRegconfig:
+		if c := textsearch.ByOID(oid); c != nil {
+			return c.Name, true
+		}
 	}
 	return "", false
 }
@@ -386,6 +391,11 @@ func RegLookup(env *catalog.VirtualEnv, typ types.OID, text string) (uint32, err
 		return lookupType(env, text)
 	case types.OIDRegcollation:
 		return lookupCollation(schema, name)
+	case types.OIDRegconfig:
+		if c := textsearch.ByName(name); c != nil && (schema == "" || schema == "pg_catalog") {
+			return c.OID, nil
+		}
+		return 0, pgerr.New(pgerr.UndefinedObject, "text search configuration \"%s\" does not exist", unquoted(schema, name))
 	}
 	return 0, pgerr.New(pgerr.FeatureNotSupported, "names of this kind of object cannot be looked up")
 }

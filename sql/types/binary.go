@@ -43,6 +43,10 @@ func appendBinary(buf []byte, d Datum, t *T, s *Settings) ([]byte, error) {
 			return appendMacBinary(buf, d.Str()), nil
 		case OIDJSONPath:
 			buf = append(buf, 1)
+		case OIDTSVector:
+			return appendTSVectorBinary(buf, TSVectorOf(d)), nil
+		case OIDTSQuery:
+			return appendTSQueryBinary(buf, TSQueryOf(d)), nil
 		case OIDTid:
 			return appendTIDBinary(buf, d.Str()), nil
 		case OIDChar:
@@ -310,6 +314,10 @@ func parseBinary(data []byte, t *T, s *Settings) (Datum, error) {
 			return parseInetBinary(data, t)
 		case OIDMacaddr, OIDMacaddr8:
 			return parseMacBinary(data, t)
+		case OIDTSVector:
+			return parseTSVectorBinary(data, t)
+		case OIDTSQuery:
+			return parseTSQueryBinary(data, t)
 		case OIDTid:
 			if err := fixed(6); err != nil {
 				return Null, err

@@ -42,6 +42,10 @@ func Compare(t *T, a, b Datum) int {
 				return enumIndex(t, a.Str()) - enumIndex(t, b.Str())
 			case t.OID == OIDInet || t.OID == OIDCidr:
 				return compareInet(a.Str(), b.Str())
+			case t.OID == OIDTSVector:
+				return compareTSVectors(TSVectorOf(a), TSVectorOf(b))
+			case t.OID == OIDTSQuery:
+				return compareTSQueries(TSQueryOf(a), TSQueryOf(b))
 			}
 		}
 		return strings.Compare(a.Str(), b.Str())

@@ -409,6 +409,18 @@ func parseStringKind(text string, t *T, s *Settings) (Datum, error) {
 			return Null, err
 		}
 		return NewString(p.String()), nil
+	case OIDTSVector:
+		v, err := parseTSVector(text)
+		if err != nil {
+			return Null, err
+		}
+		return NewTSVectorDatum(v), nil
+	case OIDTSQuery:
+		q, err := ParseTSQuery(text, nil)
+		if err != nil {
+			return Null, err
+		}
+		return NewTSQueryDatum(q), nil
 	case OIDBit, OIDVarBit:
 		return parseBits(text)
 	case OIDInet, OIDCidr:
