@@ -40,7 +40,7 @@ func (c consoleSource) Cluster(ctx context.Context) (*console.Cluster, error) {
 			Started: r.Started, Live: r.Live, Draining: r.Draining}
 		if i := slices.IndexFunc(answers, func(a console.Node) bool { return a.ID == r.ID }); i >= 0 {
 			a := &answers[i]
-			n.Answered, n.Problem, n.Clock, n.Metrics, n.Peers = true, a.Problem, a.Clock, a.Metrics, a.Peers
+			n.Answered, n.Problem, n.Clock, n.Metrics, n.Peers, n.Settings = true, a.Problem, a.Clock, a.Metrics, a.Peers, a.Settings
 		}
 		out.Nodes = append(out.Nodes, n)
 	}
@@ -91,6 +91,18 @@ func (c consoleSource) activity(ctx context.Context, out *console.Cluster) error
 				State: t.State, Ranges: t.Ranges, Statement: parser.Fingerprint(t.Statement)})
 		}
 	}
+	if p.Placement != nil {
+		decisions, err := p.Placement(ctx)
+		if err != nil {
+			return err
+		}
+		const maxDecisions = 200
+		slices.Reverse(decisions)
+		for _, d := range decisions[:min(len(decisions), maxDecisions)] {
+			out.Decisions = append(out.Decisions, console.Decision{Time: d.Time.UTC(), Node: d.Node, Range: d.Range, Action: d.Action, Change: d.Change,
+				Reason: d.Reason, Outcome: d.Outcome, Took: d.Took.Seconds()})
+		}
+	}
 	locks, err := p.Locks(ctx)
 	if err != nil {
 		return err
@@ -112,7 +124,7 @@ func (c consoleSource) activity(ctx context.Context, out *console.Cluster) error
 
 // consoleRows is this node's own part.
 func (s *Server) consoleRows() []console.Node {
-	n := console.Node{ID: uint64(s.identity.NodeID), Metrics: s.sumMetrics(console.MetricNames)}
+	n := console.Node{ID: uint64(s.identity.NodeID), Metrics: s.sumMetrics(console.MetricNames), Settings: s.settings()}
 	if err := s.health(); err != nil {
 		n.Problem = err.Error()
 	}

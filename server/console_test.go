@@ -90,6 +90,8 @@ func draw(t *testing.T, d *Demo) {
 		"ranges":     {"Key space:", "leads", "Safe time behind"},
 		"statements": {"insert into seen values ($1, $2), ($3, $4)", "create table seen"},
 		"activity":   {"no client is connected", "no transaction waits for a lock"},
+		"placement":  {"What has been decided", "meridian.placement_log"},
+		"settings":   {"How the nodes were started", "--max-clock-uncertainty", "50ms"},
 	} {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		cmd := exec.CommandContext(ctx, browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--enable-logging=stderr",

@@ -108,3 +108,32 @@ func declare(out map[string]bool, pkg string, decl ast.Decl) {
 		}
 	}
 }
+
+// TestGuarantees: every test that docs/GUARANTEES.md calls a proof is there.
+func TestGuarantees(t *testing.T) {
+	doc, err := os.ReadFile("../docs/GUARANTEES.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	proofs := regexp.MustCompile("`([a-z][\\w/-]*) ((?:Test|Fuzz)\\w+)`").FindAllStringSubmatch(string(doc), -1)
+	if len(proofs) < 40 {
+		t.Fatalf("found %d proofs: the pattern is wrong", len(proofs))
+	}
+	for _, p := range proofs {
+		files, err := filepath.Glob(filepath.Join("..", p[1], "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for _, file := range files {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = found || strings.Contains(string(b), "func "+p[2]+"(")
+		}
+		if !found {
+			t.Errorf("%s has no %s", p[1], p[2])
+		}
+	}
+}

@@ -1,7 +1,7 @@
 // Package console is the web page on a node's admin port: what the cluster does and why, for people. It is
 // three embedded files and one JSON document, which the page asks for every second; it needs no outside asset, no
-// build step, and changes nothing. Whoever may read the metrics may read it: it has no login of its own, and shows
-// statements without their literals.
+// build step, and changes nothing. Whoever may read the metrics may read it: it has no login of its own (package server
+// puts one in front where it is needed), and shows statements without their literals and settings without secrets.
 //
 // The package knows nothing of the server: a Source hands it a Cluster.
 package console
@@ -35,6 +35,7 @@ type Cluster struct {
 	Locks        []Lock        `json:"locks"`
 	Sessions     []Session     `json:"sessions"`
 	Jobs         []Job         `json:"jobs"`
+	Decisions    []Decision    `json:"decisions"` // about placement, the newest first
 }
 
 // Node is one node. One that did not answer has its registration only.
@@ -53,6 +54,7 @@ type Node struct {
 	Clock    Clock              `json:"clock"`
 	Metrics  map[string]float64 `json:"metrics"` // sums of the Prometheus metrics in MetricNames
 	Peers    []Peer             `json:"peers"`
+	Settings map[string]string  `json:"settings"` // how it was started, without secrets
 }
 
 // MetricNames are the metrics that the page draws. Counters grow; the page shows their rates.
@@ -194,6 +196,18 @@ type Job struct {
 	Error       string    `json:"error,omitempty"`
 }
 
+// Decision is one of the placer.
+type Decision struct {
+	Time    time.Time `json:"time"`
+	Node    uint64    `json:"node"` // who decided
+	Range   uint64    `json:"range"`
+	Action  string    `json:"action"`
+	Change  string    `json:"change"`
+	Reason  string    `json:"reason"`
+	Outcome string    `json:"outcome"`
+	Took    float64   `json:"took"`
+}
+
 //go:embed assets
 var embedded embed.FS
 
@@ -216,10 +230,12 @@ func Handler(src Source) http.Handler {
 		w.Header().Set("Cache-Control", "no-store")
 		_ = json.NewEncoder(w).Encode(c) // the reader has gone: nobody left to tell
 	})
+	// Who is logged in: nobody, where nobody has to. A door in front of the page answers by itself.
+	mux.HandleFunc("GET /api/session", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	files := http.FileServerFS(assets)
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'")
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cache-Control", "no-cache")

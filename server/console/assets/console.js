@@ -15,6 +15,8 @@ const views = {
   ranges: { title: "Ranges", draw: ranges },
   statements: { title: "Statements", draw: statements },
   activity: { title: "Activity", draw: activity },
+  placement: { title: "Placement", draw: placement },
+  settings: { title: "Settings", draw: settings },
 };
 
 // ---- elements
@@ -402,6 +404,42 @@ function activity() {
   ];
 }
 
+// ---- placement
+
+function placement() {
+  const c = state.cluster, list = c.decisions || [];
+  const counts = new Map();
+  for (const d of list) counts.set(d.action, (counts.get(d.action) || 0) + 1);
+  return [
+    h("section", { class: "card" }, h("h2", {}, "What has been decided about replicas and leaders, and why"),
+      h("div", { class: "legend" }, [...counts].sort((a, b) => b[1] - a[1]).map(([k, n]) => h("span", {}, k, " ", h("b", {}, count(n))))),
+      table([{ t: "When" }, { t: "Range" }, { t: "Decision" }, { t: "Reason" }, { t: "Outcome" }, { t: "Took", n: 1 }],
+        list.map((d) => h("tr", {}, h("td", { class: "nowrap" }, new Date(d.time).toISOString().slice(11, 19), h("div", { class: "dim" }, seconds(Math.max(0, since(d.time))) + " ago")),
+          td("r" + d.range), h("td", { class: "value" }, d.action, h("div", { class: "dim" }, d.change)), h("td", { class: "reason" }, d.reason),
+          td(h("span", { class: /^(done|ok)?$/.test(d.outcome) ? "good" : "warn" }, d.outcome || "under way")), tn(d.took > 0 ? seconds(d.took) : "–"))),
+        "nothing had to be decided since the nodes started")),
+    h("p", { class: "dim" }, "Each node keeps what it has decided last in memory; ", h("code", {}, "select * from meridian.placement_log"), " has all of it."),
+  ];
+}
+
+// ---- settings
+
+function settings() {
+  const nodes = state.cluster.nodes.filter((n) => n.settings), names = [...new Set(nodes.flatMap((n) => Object.keys(n.settings)))].sort();
+  // What a node has of its own by nature does not count as a difference.
+  const own = new Set(["store", "sql-addr", "rpc-addr", "advertise-rpc-addr", "http-addr", "region", "zone", "join", "certs"]);
+  const differs = (k) => !own.has(k) && new Set(nodes.map((n) => n.settings[k])).size > 1;
+  const odd = names.filter(differs);
+  return [
+    odd.length > 0 && h("section", { class: "card" }, h("h2", {}, "Not the same on all nodes"), h("p", { class: "warn flat" }, odd.map((k) => "--" + k).join(", "))),
+    h("section", { class: "card" }, h("h2", {}, "How the nodes were started"), table(
+      [{ t: "Flag" }, ...nodes.map((n) => ({ el: nodeTag(n.id) }))],
+      names.map((k) => h("tr", {}, h("td", { class: "nowrap" }, h("code", { class: differs(k) ? "warn" : "" }, "--" + k)),
+        nodes.map((n) => h("td", { class: "value" }, n.settings[k] === undefined ? h("span", { class: "dim" }, "–") : h("code", {}, n.settings[k]))))), "no node has answered")),
+    h("p", { class: "dim" }, "Secrets are shown as “given”. Settings of databases, roles and sessions: ", h("code", {}, "select * from pg_settings"), ", ", h("code", {}, "\\drds"), " in psql."),
+  ];
+}
+
 // ---- the page
 
 function draw() {
@@ -427,6 +465,7 @@ function show(view) {
     const on = b.dataset.view === view;
     b.setAttribute("aria-selected", on);
     b.tabIndex = on ? 0 : -1;
+    if (on && b.scrollIntoView) b.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
   document.getElementById("main").setAttribute("aria-label", views[view].title);
   draw();
@@ -436,14 +475,16 @@ function tabs() {
   const nav = document.querySelector("nav"), names = Object.keys(views);
   nav.append(...names.map((v) => h("button", { type: "button", role: "tab", "data-view": v, "aria-controls": "main", onclick: () => { location.hash = v; } }, views[v].title)));
   nav.addEventListener("keydown", (e) => {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[e.key];
-    if (!step) return;
-    const next = names[(names.indexOf(state.view) + step + names.length) % names.length];
+    const at = names.indexOf(state.view);
+    const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: names.length - 1 }[e.key];
+    if (to === undefined) return;
+    const next = names[(to + names.length) % names.length];
     location.hash = next;
     nav.querySelector(`[data-view=${next}]`).focus();
     e.preventDefault();
   });
   window.addEventListener("hashchange", () => show(location.hash.slice(1)));
+  window.addEventListener("resize", () => { const b = nav.querySelector("[aria-selected=true]"); if (b) b.scrollIntoView({ block: "nearest", inline: "nearest" }); });
 }
 
 function theme() {
@@ -454,10 +495,21 @@ function theme() {
   apply();
 }
 
+// whoami offers to log out where somebody had to log in.
+async function whoami() {
+  try {
+    const resp = await fetch("api/session");
+    if (resp.status !== 200) return;
+    const user = await resp.text();
+    document.querySelector("header").append(h("form", { method: "post", action: "logout", class: "who" }, h("span", { class: "dim" }, user), h("button", { type: "submit" }, "Log out")));
+  } catch { /* the node will be asked for the cluster anyway */ }
+}
+
 async function poll() {
   if (!document.hidden) {
     try {
       const resp = await fetch("api/cluster", { signal: AbortSignal.timeout(8000) });
+      if (resp.status === 401) { location.href = "login"; return; }
       if (!resp.ok) throw new Error((await resp.text()).trim() || resp.statusText);
       const next = await resp.json();
       state.previous = state.cluster;
@@ -475,4 +527,5 @@ async function poll() {
 theme();
 tabs();
 show(location.hash.slice(1));
+whoami();
 poll();
