@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -102,5 +103,53 @@ func TestAccessPaths(t *testing.T) {
 		if plan := must("explain " + fmt.Sprintf(a.q, a.table)); !strings.Contains(plan, a.path) {
 			t.Errorf("%s of %s has no %q:\n%s", a.q, a.table, a.path, plan)
 		}
+	}
+}
+
+// TestExplainJSON: what readers of PostgreSQL's EXPLAIN (ANALYZE, FORMAT JSON) rely on is there in every node.
+func TestExplainJSON(t *testing.T) {
+	s := newTestSession(t, newTestServer(t, kvtest.New()))
+	if out := s.run(`create table t (id int primary key, k int, v int); create index on t (k); create table o (id int primary key, ref int);
+		insert into t select i, i % 5, i from generate_series(1, 50) i; insert into o values (1, 3), (2, 4); analyze`); strings.Contains(out, "ERROR") {
+		t.Fatal(out)
+	}
+	type node = map[string]any
+	var check func(q string, n node, depth int)
+	check = func(q string, n node, depth int) {
+		for _, key := range []string{"Node Type", "Parallel Aware", "Async Capable", "Startup Cost", "Total Cost", "Plan Rows", "Plan Width",
+			"Actual Startup Time", "Actual Total Time", "Actual Rows", "Actual Loops", "Parent Relationship"} {
+			if _, ok := n[key]; !ok && (depth > 0 || key != "Parent Relationship") {
+				t.Errorf("%s: %v has no %q", q, n["Node Type"], key)
+			}
+		}
+		kids, _ := n["Plans"].([]any)
+		for _, k := range kids {
+			check(q, k.(node), depth+1)
+		}
+	}
+	for _, q := range []string{
+		"select * from t order by k, v limit 3", "select min(k), max(k) from t", "select k, count(*) from t group by k order by 2",
+		"select * from o join t on t.id = o.ref", "select * from o left join t on t.v = o.ref", "select distinct k from t",
+		"with x as materialized (select * from o) select * from x a, x b", "select rank() over (order by k) from t", "update o set ref = 1 where id = 1",
+		"insert into o values (1, 1) on conflict do nothing", "select * from generate_series(1, 3) g where g > 1", "select 1 union select 2",
+	} {
+		out := s.run("explain (analyze, buffers, format json) " + q)
+		from, to := strings.Index(out, "["), strings.LastIndex(out, "]")
+		if from < 0 || to < from {
+			t.Fatalf("%s: %s", q, out)
+		}
+		var doc []struct {
+			Plan          node
+			PlanningTime  *float64 `json:"Planning Time"`
+			ExecutionTime *float64 `json:"Execution Time"`
+			Triggers      *[]any
+		}
+		if err := json.Unmarshal([]byte(out[from:to+1]), &doc); err != nil || len(doc) != 1 {
+			t.Fatalf("%s: %v\n%s", q, err, out)
+		}
+		if doc[0].PlanningTime == nil || doc[0].ExecutionTime == nil || doc[0].Triggers == nil {
+			t.Errorf("%s: the document lacks times or triggers:\n%s", q, out)
+		}
+		check(q, doc[0].Plan, 0)
 	}
 }
