@@ -131,6 +131,20 @@ func (s *state) policies(t *Table) []placement.SpanPolicy {
 	return out
 }
 
+// defaultPolicy is the policy of everything that is in no other tablespace than pg_default: one record for all rows, in which
+// those of tables elsewhere are nested. There is none while pg_default says nothing about placement.
+func (s *state) defaultPolicy() []placement.SpanPolicy {
+	ts := s.TablespaceByID(DefaultTablespaceID)
+	if ts == nil {
+		return nil
+	}
+	p := ts.Policy()
+	if len(p.Regions)+len(p.Leaders)+p.Replicas == 0 && !p.Follow && !p.Global {
+		return nil
+	}
+	return []placement.SpanPolicy{{Start: []byte{0x03}, End: []byte{0xff}, Policy: p}}
+}
+
 // placementInputs are the objects besides the table itself that policies depends on.
 func (s *state) placementInputs(t *Table) []uint32 {
 	ids := []uint32{t.DB}
@@ -195,6 +209,11 @@ func (t *Txn) writePlacement(ctx context.Context, version uint64) error {
 					tables[id] = struct{}{}
 				}
 			}
+		}
+	}
+	if _, ok := moved[DefaultTablespaceID]; ok {
+		if err := t.putPolicies(before.defaultPolicy(), after.defaultPolicy()); err != nil {
+			return err
 		}
 	}
 	for id := range tables {

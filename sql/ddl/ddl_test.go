@@ -136,6 +136,10 @@ func policies(t *testing.T, db kv.DB) string {
 		if err != nil || string(placement.Key(p.Start)) != string(sc.Pair().Key) {
 			t.Fatalf("record %x: %v", sc.Pair().Key, err)
 		}
+		if len(p.Start) == 1 {
+			fmt.Fprintf(&b, "everything from %x to %x: %+v\n", p.Start, p.End, p.Policy)
+			continue
+		}
 		id := string(p.Start[1:5])
 		if _, ok := ids[id]; !ok {
 			ids[id] = len(ids) + 1

@@ -215,10 +215,9 @@ func (x *executor) alterTablespace(ctx context.Context, s *ast.AlterTablespaceSt
 	if err != nil {
 		return err
 	}
-	if t.ID < catalog.FirstUserID {
+	if t.ID == catalog.GlobalTablespaceID {
 		if o, err := catalog.ParseTablespaceOptions(n.Options); err != nil || len(o.Regions)+len(o.Leaders)+o.Replicas > 0 || o.Follow || o.Global || o.Survive != "" {
-			return pgerr.Unsupported("the placement of tablespace %q cannot be changed", t.Name).
-				WithHint("Make a tablespace, and the database's default by ALTER DATABASE ... SET TABLESPACE.")
+			return pgerr.Unsupported("the placement of tablespace %q cannot be changed", t.Name)
 		}
 	}
 	return x.View.Put(ctx, &n)
