@@ -252,11 +252,19 @@ func (x *executor) renameColumn(ctx context.Context, s *ast.RenameStmt) error {
 	if c := t.Column(s.New); c != nil {
 		return pgerr.New(pgerr.DuplicateColumn, "column %q of relation %q already exists", s.New, t.Name)
 	}
+	var views []*catalog.Table
 	for _, v := range x.dependents(t.ID) {
-		if v.Query != "" && viewMentions(v, s.Sub) {
-			return pgerr.Unsupported("renaming a column used by a view is not supported").
+		if v.Query == "" || !viewMentions(v, s.Sub) {
+			continue
+		}
+		query, ok := x.renamedQuery(v, t, s.Sub, s.New)
+		if !ok {
+			return pgerr.Unsupported("renaming a column used by such a view is not supported").
 				WithDetail("view %s uses column %q", v.Name, s.Sub)
 		}
+		nv := v.Clone()
+		nv.Query = query
+		views = append(views, nv)
 	}
 	for _, u := range x.policiesUsing(t.ID) {
 		if exprMentions(u.policy.Using, s.Sub) || exprMentions(u.policy.Check, s.Sub) {
@@ -305,9 +313,13 @@ func (x *executor) renameColumn(ctx context.Context, s *ast.RenameStmt) error {
 			edit(&nt.Partitioning.Keys[i].Expr)
 		}
 	}
-	// A view's query keeps its own names: the view's columns are named by position.
 	if err := x.View.Put(ctx, nt); err != nil {
 		return err
+	}
+	for _, v := range views {
+		if err := x.View.Put(ctx, v); err != nil {
+			return err
+		}
 	}
 	return x.eachPartition(t, func(p *catalog.Table) error {
 		return x.renameColumn(ctx, &ast.RenameStmt{Object: s.Object, Table: x.rangeVarOf(p), Sub: s.Sub, New: s.New})
