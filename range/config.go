@@ -68,7 +68,8 @@ type Config struct {
 	UrgentAfter       time.Duration // The same where a range would stop if it lost one more voter. Default 10s.
 	SplitBytes        int64         // Ranges larger than this are split. Default 512 MiB; negative: never.
 	SplitLoad         float64       // Ranges asked for more requests a second than this are split. Default 150000 for each processor; negative: never.
-	MergeAfter        time.Duration // Small neighbours are merged when both have been cold for so long. Default: never, as long as TestSimMerges loses writes.
+	MergeAfter        time.Duration // Small neighbours are merged when both have been cold for so long. Default 10m; negative: never.
+	MayMerge          func() bool   // Whether every node can read what a merge leaves in the logs. Default: yes.
 	SplitStays        time.Duration // A split that somebody asked for stays at least so long. Default 1h.
 	LogCacheBytes     int64         // Raft entries kept in memory, all ranges. Default 64 MiB.
 	LogTruncateBytes  int64         // A leader's log is truncated when it holds more, a follower's at 8 times that. Default 1 MiB.
@@ -136,6 +137,7 @@ func (c *Config) check() error {
 	// Halves of a range make transactions over both of them dearer, which is worth it only when a node of this size cannot
 	// serve the whole.
 	c.SplitLoad = cmp.Or(c.SplitLoad, 150_000*float64(runtime.GOMAXPROCS(0)))
+	c.MergeAfter = cmp.Or(c.MergeAfter, 10*time.Minute)
 	c.SplitStays = cmp.Or(c.SplitStays, time.Hour)
 	c.LogCacheBytes = cmp.Or(c.LogCacheBytes, 64<<20)
 	c.LogTruncateBytes = cmp.Or(c.LogTruncateBytes, 1<<20)

@@ -84,6 +84,10 @@ func (r *Replica) Merge(ctx context.Context) error {
 	if !ok {
 		return errors.New("range: the state machine cannot merge")
 	}
+	// Freezes, merges, and the questions that they lead to, come of this alone.
+	if may := r.store.cfg.MayMerge; may != nil && !may() {
+		return fmt.Errorf("%w: not every node knows merges yet", ErrNotReady)
+	}
 	if !r.changing.CompareAndSwap(false, true) {
 		return fmt.Errorf("%w: another change of %s is under way", ErrNotReady, r.id)
 	}

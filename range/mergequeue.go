@@ -30,6 +30,9 @@ func (r *Replica) mergeTask(d *Descriptor) func(ctx context.Context) error {
 		return nil
 	}
 	r.mergeLooked = now
+	if s.cfg.MayMerge != nil && !s.cfg.MayMerge() {
+		return nil
+	}
 	return func(ctx context.Context) error {
 		// One at a time: merges are in no hurry, and each holds up two ranges for a moment.
 		if !s.merging.CompareAndSwap(false, true) {

@@ -85,6 +85,10 @@ func (n *simNet) reach(from, to NodeID) (*Store, bool) {
 func (n *simNet) isolate(id NodeID, cut bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.isolateLocked(id, cut)
+}
+
+func (n *simNet) isolateLocked(id NodeID, cut bool) {
 	for other := NodeID(1); other <= 16; other++ {
 		if other != id {
 			n.cut[[2]NodeID{id, other}] = cut

@@ -62,6 +62,7 @@ type CoreConfig struct {
 	Cache             *mvcc.Cache               // Shared by several Cores, instead of CacheBytes.
 	ReplicationFactor int                       // Default 3.
 	RangeMaxBytes     int64                     // Default 512 MiB.
+	MayMerge          func() bool               // Whether ranges may be merged. Default: yes.
 	TuneRanges        func(*ranges.Config)      // Tests: last word on the store's configuration.
 	TuneParticipant   func(*participant.Config) // Tests.
 	TuneTxn           func(*txn.Config)         // Tests.
@@ -185,7 +186,7 @@ func OpenCore(cfg CoreConfig) (c *Core, err error) {
 	rc := ranges.Config{NodeID: cfg.NodeID, Engine: c.Engine, FS: cfg.FS, Dir: cfg.Dir, Clock: cfg.Clock,
 		Transport: cfg.Network.Ranges(), NewMachine: c.Participants.NewMachine, Meta: c.DB, Locate: c.DB.Lookup, Nodes: cfg.Nodes,
 		Logger: cfg.Logger, Tracer: cfg.Tracer("range"), Metrics: cfg.Metrics, Rand: fork(), ReplicationFactor: cfg.ReplicationFactor,
-		SplitBytes: cfg.RangeMaxBytes, ReplaceAfter: cfg.ReplaceAfter, Policies: policyReader{c.DB}, RoundTrip: cfg.RoundTrip, Failed: cfg.Failed}
+		SplitBytes: cfg.RangeMaxBytes, ReplaceAfter: cfg.ReplaceAfter, MayMerge: cfg.MayMerge, Policies: policyReader{c.DB}, RoundTrip: cfg.RoundTrip, Failed: cfg.Failed}
 	if cfg.TuneRanges != nil {
 		cfg.TuneRanges(&rc)
 	}

@@ -15,9 +15,12 @@ import (
 //
 //	1  the beginning
 //	2  memberships, reports to the placer
+//	3  merges of ranges
 const (
 	oldestVersion ClusterVersion = 1 // that this build can work with
-	newestVersion ClusterVersion = 2 // that it knows
+	newestVersion ClusterVersion = 3 // that it knows
+
+	versionMerges ClusterVersion = 3
 )
 
 // ClusterVersion is a version of what nodes write for each other.
