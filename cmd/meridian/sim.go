@@ -69,6 +69,8 @@ func runSim(ctx context.Context, args []string, e env) error {
 func (o *simOptions) lifeOf(seed uint64) sim.Life {
 	l := sim.Life{Seed: seed, Nodes: o.nodes, Clients: o.clients, Length: o.life, Sparse: !o.dense, SQL: o.sql, Think: o.think}
 	l.Schedule = sim.Plan(seed, o.nodes, o.life, o.every)
+	l.Reshape(o.every)
+	l.Hurry()
 	return l
 }
 

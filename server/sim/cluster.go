@@ -152,7 +152,9 @@ func (n *Node) start(found bool) error {
 			tune(p)
 		}
 	}
+	n.disk.opening.Store(true)
 	core, err := server.OpenCore(cfg)
+	n.disk.opening.Store(false)
 	if err != nil {
 		return fmt.Errorf("open node %d: %w", n.ID, err)
 	}

@@ -32,6 +32,8 @@ type Life struct {
 	Aside   func(ctx context.Context, c *Cluster) // Runs beside the load.
 }
 
+const defaultKeys = 6
+
 // Result is what came of a life.
 type Result struct {
 	Ops        []Op
@@ -57,7 +59,7 @@ func (r Result) Counts() (commits, reads, unknown int) {
 // Run lives it. It must be called inside a testing/synctest bubble (see InBubble), whose time it uses up. An error
 // means that the life could not begin.
 func (l Life) Run() (res Result, err error) {
-	l.Nodes, l.Clients, l.Keys = cmp.Or(l.Nodes, 3), cmp.Or(l.Clients, 8), cmp.Or(l.Keys, 6)
+	l.Nodes, l.Clients, l.Keys = cmp.Or(l.Nodes, 3), cmp.Or(l.Clients, 8), cmp.Or(l.Keys, defaultKeys)
 	l.Length = cmp.Or(l.Length, 30*time.Second)
 	ctx, cancel := context.WithTimeout(context.Background(), l.Length+10*time.Minute)
 	defer cancel()
@@ -66,12 +68,19 @@ func (l Life) Run() (res Result, err error) {
 		return res, err
 	}
 	defer c.Close()
-	rep, ok := c.Nodes()[0].Core().Store.ReplicaForKey(listKey(0))
-	if !ok {
-		return res, errors.New("no replica of the data range")
-	}
-	if err := rep.Split(ctx, []byte{0x03, 0, 0, 2}); err != nil {
-		return res, fmt.Errorf("split: %w", err)
+	trouble := &trouble{c: c, life: &l}
+	for tries := 1; ; tries++ {
+		err := errors.New("nobody leads the data range")
+		if rep := trouble.leader(listKey(0)); rep != nil {
+			err = rep.Split(ctx, []byte{0x03, 0, 0, 2})
+		}
+		if err == nil {
+			break
+		}
+		if tries == 100 {
+			return res, fmt.Errorf("split: %w", err)
+		}
+		pause(ctx, 100*time.Millisecond) // the replicas are new: leases still move
 	}
 	var sql *sqlLoad
 	if l.SQL {
@@ -100,7 +109,6 @@ func (l Life) Run() (res Result, err error) {
 	if l.Aside != nil {
 		wg.Go(func() { l.Aside(run, c) })
 	}
-	trouble := &trouble{c: c, life: &l}
 	wg.Go(func() { trouble.run(run, begin, true) })
 	wg.Go(func() { trouble.run(run, begin, false) })
 	wg.Wait()

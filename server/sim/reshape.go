@@ -1,0 +1,52 @@
+package sim
+
+import (
+	"cmp"
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/meridian-db/meridian/server"
+	"github.com/meridian-db/meridian/txn/participant"
+)
+
+// Reshape splits the data ranges at random lists and merges them again, every so often on average, beside a life's load
+// and faults.
+func (l *Life) Reshape(every time.Duration) {
+	l.Keys = cmp.Or(l.Keys, defaultKeys)
+	l.Aside = func(ctx context.Context, c *Cluster) {
+		rng := rand.New(rand.NewPCG(l.Seed, 11))
+		t := &trouble{c: c, life: l}
+		for ctx.Err() == nil {
+			pause(ctx, time.Duration(rng.Int64N(int64(2*every)+1)))
+			rep, at := t.leader(listKey(rng.IntN(l.Keys))), listKey(rng.IntN(l.Keys))
+			if rep == nil || ctx.Err() != nil {
+				continue
+			}
+			try, cancel := context.WithTimeout(ctx, 5*time.Second)
+			if rng.IntN(2) == 0 {
+				_ = rep.Merge(try) // the last range has no neighbour, others may have no time for it
+			} else if rep := t.leader(at); rep != nil {
+				_ = rep.Split(try, at)
+			}
+			cancel()
+		}
+	}
+}
+
+// Hurry has a life of this length see what a cluster does over hours: garbage is collected.
+func (l *Life) Hurry() {
+	tune, length := l.Tune, l.Length
+	l.Tune = func(cfg *server.CoreConfig) {
+		if tune != nil {
+			tune(cfg)
+		}
+		p := cfg.TuneParticipant
+		cfg.TuneParticipant = func(c *participant.Config) {
+			c.GCTTL, c.GCInterval = max(25*time.Second, length/4), max(time.Second, length/20)
+			if p != nil {
+				p(c)
+			}
+		}
+	}
+}
