@@ -13,6 +13,10 @@
 //
 //	make bench ARGS='-idle 2000'
 //
+// With -load it copies rows into three node processes; with -index it makes indexes under TPC-B; with -ddl it measures schema
+// changes; with -participants commits over many ranges; with -connections memory of connections; with -overhead what
+// tracing and metrics cost; with -failover throughput over time while a region is killed.
+//
 // With -geo it runs three regions in this process, 80 to 220 ms apart, and prints what each kind of transaction takes
 // beside the formula of its protocol:
 //

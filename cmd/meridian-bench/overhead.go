@@ -6,13 +6,15 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	"google.golang.org/grpc"
 
 	"github.com/meridian-db/meridian/cmd/internal/proc"
 )
@@ -51,7 +53,7 @@ func runOverhead(ctx context.Context, o options, clients string, turns int, out 
 		}
 		cfg := proc.Config{Binary: o.binary, Dir: dir, Nodes: o.nodes}
 		if i == 1 {
-			cfg.Env = []string{"OTEL_TRACES_EXPORTER=otlp", "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf", "OTEL_EXPORTER_OTLP_ENDPOINT=http://" + collector.addr,
+			cfg.Env = []string{"OTEL_TRACES_EXPORTER=otlp", "OTEL_EXPORTER_OTLP_ENDPOINT=http://" + collector.addr,
 				"OTEL_TRACES_SAMPLER=parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG=0.1"}
 		}
 		c, err := proc.Start(ctx, cfg)
@@ -95,7 +97,7 @@ func runOverhead(ctx context.Context, o options, clients string, turns int, out 
 		}
 		ratio, received := middle(ratios), ""
 		if i == 1 {
-			received = fmt.Sprintf("%d requests, %d KB", collector.requests.Load(), collector.bytes.Load()>>10)
+			received = fmt.Sprintf("%d spans in %d requests", collector.spans.Load(), collector.requests.Load())
 			if collector.requests.Load() == 0 {
 				broken = errors.Join(broken, errors.New("no trace was exported"))
 			}
@@ -125,11 +127,12 @@ func middle(v []float64) float64 {
 	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
 }
 
-// collector takes traces and forgets them.
+// collector takes traces, as an OpenTelemetry collector does, and forgets them.
 type collector struct {
+	coltracepb.UnimplementedTraceServiceServer
 	addr            string
-	srv             *http.Server
-	requests, bytes atomic.Int64
+	srv             *grpc.Server
+	requests, spans atomic.Int64
 }
 
 func newCollector() (*collector, error) {
@@ -137,15 +140,21 @@ func newCollector() (*collector, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &collector{addr: l.Addr().String()}
-	c.srv = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		n, _ := io.Copy(io.Discard, r.Body)
-		c.requests.Add(1)
-		c.bytes.Add(n)
-		w.Header().Set("Content-Type", "application/x-protobuf")
-	})}
+	c := &collector{addr: l.Addr().String(), srv: grpc.NewServer()}
+	coltracepb.RegisterTraceServiceServer(c.srv, c)
 	go c.srv.Serve(l)
 	return c, nil
 }
 
-func (c *collector) close() { c.srv.Close() }
+// Export implements coltracepb.TraceServiceServer.
+func (c *collector) Export(_ context.Context, req *coltracepb.ExportTraceServiceRequest) (*coltracepb.ExportTraceServiceResponse, error) {
+	c.requests.Add(1)
+	for _, r := range req.ResourceSpans {
+		for _, s := range r.ScopeSpans {
+			c.spans.Add(int64(len(s.Spans)))
+		}
+	}
+	return &coltracepb.ExportTraceServiceResponse{}, nil
+}
+
+func (c *collector) close() { c.srv.Stop() }
