@@ -2,6 +2,8 @@ package sql
 
 import (
 	"context"
+	"encoding/hex"
+	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -28,7 +30,11 @@ func (s *Session) rootSpan(operation, text string) statementSpan {
 	if s.srv.cfg.Tracer == nil {
 		return statementSpan{}
 	}
-	_, span := s.srv.cfg.Tracer.Start(s.stmtCtx.base, "sql."+operation, trace.WithSpanKind(trace.SpanKindServer))
+	ctx := s.stmtCtx.base
+	if parent := clientSpan(text, s.setting("application_name")); parent.IsValid() {
+		ctx = trace.ContextWithRemoteSpanContext(ctx, parent)
+	}
+	_, span := s.srv.cfg.Tracer.Start(ctx, "sql."+operation, trace.WithSpanKind(trace.SpanKindServer))
 	if !span.IsRecording() {
 		return statementSpan{span}
 	}
@@ -52,6 +58,30 @@ func (s *Session) span(ctx context.Context, name string) (context.Context, trace
 		return ctx, nil
 	}
 	return s.srv.cfg.Tracer.Start(ctx, "sql."+name)
+}
+
+// clientSpan finds the client's span, as a W3C traceparent: in a comment of the statement, which is where sqlcommenter puts
+// traceparent='00-...', else in the application's name. The zero SpanContext when there is none.
+func clientSpan(text, application string) trace.SpanContext {
+	const name, size = "traceparent", len("00-0123456789abcdef0123456789abcdef-0123456789abcdef-01")
+	for _, t := range []string{text, application} {
+		i := strings.LastIndex(t, name)
+		if i < 0 {
+			continue
+		}
+		v := strings.TrimLeft(t[i+len(name):], "=: '")
+		if len(v) < size || v[2] != '-' || v[35] != '-' || v[52] != '-' || v[:2] == "ff" {
+			continue
+		}
+		traceID, err1 := trace.TraceIDFromHex(v[3:35])
+		spanID, err2 := trace.SpanIDFromHex(v[36:52])
+		flags, err3 := hex.DecodeString(v[53:55])
+		if err1 == nil && err2 == nil && err3 == nil {
+			return trace.NewSpanContext(trace.SpanContextConfig{TraceID: traceID, SpanID: spanID,
+				TraceFlags: trace.TraceFlags(flags[0]) & trace.FlagsSampled, Remote: true})
+		}
+	}
+	return trace.SpanContext{}
 }
 
 func endSpan(span trace.Span, err error) {

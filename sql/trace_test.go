@@ -2,6 +2,7 @@ package sql
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"go.opentelemetry.io/otel/codes"
@@ -67,5 +68,29 @@ func TestTracingOffAllocatesNothing(t *testing.T) {
 		span.end(nil)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestClientSpan: a traceparent is found where clients put it, and nothing else is taken for one.
+func TestClientSpan(t *testing.T) {
+	const tp = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	for _, tc := range []struct {
+		text, app string
+		want      bool
+	}{
+		{"select 1 /*action='%2Fx',traceparent='" + tp + "',tracestate='a%3Db'*/", "", true},
+		{"select 1", "web traceparent=" + tp, true},
+		{"select 1 -- traceparent: " + tp, "", true},
+		{"select 1", "web", false},
+		{"select 1 /*traceparent='" + tp[:40] + "'*/", "", false},
+		{"select 1 /*traceparent='00-00000000000000000000000000000000-00f067aa0ba902b7-01'*/", "", false},
+		{"select 1 /*traceparent='ff" + tp[2:] + "'*/", "", false},
+		{"select 1 /*traceparent='" + strings.Replace(tp, "4bf9", "4bx9", 1) + "'*/", "", false},
+		{"select 1 /*traceparent=", "traceparent", false},
+	} {
+		sc := clientSpan(tc.text, tc.app)
+		if sc.IsValid() != tc.want || tc.want && (sc.TraceID().String() != tp[3:35] || sc.SpanID().String() != tp[36:52] || !sc.IsSampled() || !sc.IsRemote()) {
+			t.Errorf("%s, %s: %+v", tc.text, tc.app, sc)
+		}
 	}
 }
