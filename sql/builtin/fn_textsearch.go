@@ -115,6 +115,18 @@ func registerTextSearch(l library) {
 		}
 		return types.NewInt(int64(c.OID)), nil
 	})
+	l.rows("ts_token_type_byid", func(_ *Ctx, a []types.Datum) (RowIter, error) {
+		if a[0].Int() != textsearch.ParserOID {
+			return nil, pgerr.New(pgerr.InternalError, "cache lookup failed for text search parser %d", uint32(a[0].Int()))
+		}
+		return &tokenKinds{textsearch.Kinds}, nil
+	})
+	l.rows("ts_token_type_byname", func(_ *Ctx, a []types.Datum) (RowIter, error) {
+		if name := a[0].Str(); strings.TrimPrefix(name, "pg_catalog.") != "default" {
+			return nil, pgerr.New(pgerr.UndefinedObject, "text search parser \"%s\" does not exist", name)
+		}
+		return &tokenKinds{textsearch.Kinds}, nil
+	})
 	registerTextMatch(l)
 	registerTextQuery(l)
 	registerTextVector(l)
@@ -428,6 +440,18 @@ func (u *unnestedTSVector) Next() ([]types.Datum, bool, error) {
 		row[1], row[2] = types.NewArrayOf(types.Int2, at), types.NewArrayOf(types.Text, weights)
 	}
 	return row, true, nil
+}
+
+type tokenKinds struct{ rest []textsearch.KindInfo }
+
+// Next implements RowIter.
+func (k *tokenKinds) Next() ([]types.Datum, bool, error) {
+	if len(k.rest) == 0 {
+		return nil, false, nil
+	}
+	x := k.rest[0]
+	k.rest = k.rest[1:]
+	return []types.Datum{types.NewInt(int64(x.Kind)), types.NewString(x.Alias), types.NewString(x.Description)}, true, nil
 }
 
 // textWeight reads a weight, a value of type "char".

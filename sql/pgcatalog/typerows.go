@@ -12,19 +12,23 @@ import (
 
 // typeRows are types, functions, operators and casts.
 var typeRows = map[string]generator{
-	"pg_catalog.pg_type":      pgType,
-	"pg_catalog.pg_enum":      pgEnum,
-	"pg_catalog.pg_proc":      pgProc,
-	"pg_catalog.pg_operator":  pgOperator,
-	"pg_catalog.pg_cast":      pgCast,
-	"pg_catalog.pg_aggregate": pgAggregate,
-	"pg_catalog.pg_language":  pgLanguage,
-	"pg_catalog.pg_collation": pgCollation,
-	"pg_catalog.pg_range":     pgRange,
-	"pg_catalog.pg_opclass":   staticRelation,
-	"pg_catalog.pg_opfamily":  staticRelation,
-	"pg_catalog.pg_amop":      staticRelation,
-	"pg_catalog.pg_amproc":    staticRelation,
+	"pg_catalog.pg_type":          pgType,
+	"pg_catalog.pg_enum":          pgEnum,
+	"pg_catalog.pg_proc":          pgProc,
+	"pg_catalog.pg_operator":      pgOperator,
+	"pg_catalog.pg_cast":          pgCast,
+	"pg_catalog.pg_aggregate":     pgAggregate,
+	"pg_catalog.pg_language":      pgLanguage,
+	"pg_catalog.pg_collation":     pgCollation,
+	"pg_catalog.pg_range":         pgRange,
+	"pg_catalog.pg_opclass":       staticRelation,
+	"pg_catalog.pg_opfamily":      staticRelation,
+	"pg_catalog.pg_amop":          staticRelation,
+	"pg_catalog.pg_amproc":        staticRelation,
+	"pg_catalog.pg_ts_config":     staticRelation,
+	"pg_catalog.pg_ts_config_map": staticRelation,
+	"pg_catalog.pg_ts_dict":       staticRelation,
+	"pg_catalog.pg_ts_parser":     staticRelation,
 }
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }
