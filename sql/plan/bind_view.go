@@ -166,8 +166,10 @@ func (b *binder) viewChecks(t *Table, slots []Slot, cascaded bool) ([]NamedExpr,
 		return nil, err
 	}
 	var out []NamedExpr
-	in := rowRel(below, below.Name, slots)
-	if below.Kind == View {
+	var in *rel
+	if below.Kind != View {
+		in = rowRel(below, below.Name, slots)
+	} else {
 		if out, err = b.viewChecks(below, slots, cascaded); err != nil {
 			return nil, err
 		}
