@@ -148,11 +148,11 @@ func TestSessionsOfOtherNodes(t *testing.T) {
 		var ranges int
 		var statement string
 		awaitRow(t, ctx, three, `select node, session_pid, ranges, statement from meridian.transactions where state = 'waiting'`, &node, &pid, &ranges, &statement)
-		if node != 2 || uint32(pid) != two.PgConn().PID() || ranges != 1 || statement != `update t set v = 2 where id = 1` {
+		if node != 2 || uint32(pid) != two.PgConn().PID() || ranges != 1 || statement != `update t set v = $1 where id = $2` {
 			t.Errorf("the waiting transaction: node %d, session %d, %d ranges, %q", node, pid, ranges, statement)
 		}
 		awaitRow(t, ctx, three, `select session_pid, statement from meridian.transactions where state = 'active' and node = 1`, &pid, &statement)
-		if uint32(pid) != one.PgConn().PID() || statement != `update t set v = 1 where id = 1` {
+		if uint32(pid) != one.PgConn().PID() || statement != `update t set v = $1 where id = $2` {
 			t.Errorf("the holder: session %d, %q", pid, statement)
 		}
 		var began time.Time

@@ -239,7 +239,7 @@ func (s *Session) auditedObjects(needs []plan.Need) (all, watched []auditedObjec
 	if s.audit.role != "" {
 		role = snap.RoleByName(s.audit.role)
 	}
-	seen := map[uint32]int{}
+	seen := map[uint32]bool{}
 	for i := range needs {
 		n := &needs[i]
 		if n.Schema != "" {
@@ -265,10 +265,8 @@ func (s *Session) auditedObjects(needs []plan.Need) (all, watched []auditedObjec
 			o.system = t.Virtual != nil
 			watch = role != nil && !o.system && snap.MayTable(role.ID, t, n.Priv, n.Cols)
 		}
-		at, known := seen[n.ID]
-		if !known {
-			at = len(all)
-			seen[n.ID] = at
+		if !seen[n.ID] {
+			seen[n.ID] = true
 			all = append(all, o)
 		}
 		if watch && !slices.Contains(watched, o) {

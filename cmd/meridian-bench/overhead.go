@@ -37,13 +37,12 @@ func runOverhead(ctx context.Context, o options, clients string, turns int, out 
 	}
 	defer collector.close()
 	type variant struct {
-		name    string
-		m       *meridian
-		scrape  bool
-		cpu     []float64 // ms a transaction, of each turn
-		tps     []float64
-		limit   float64
-		scraped time.Time
+		name   string
+		m      *meridian
+		scrape bool
+		cpu    []float64 // ms a transaction, of each turn
+		tps    []float64
+		limit  float64
 	}
 	variants := []*variant{{name: "plain"}, {name: "10 % of traces exported", limit: overheadTracing}, {name: "metrics fetched every 15 s", scrape: true, limit: overheadMetrics}}
 	for i, v := range variants {
