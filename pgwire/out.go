@@ -22,6 +22,7 @@ const outFlushSize = 32 << 10
 type output struct {
 	w       io.Writer
 	buf     []byte
+	open    int   // one past the start in buf of the message that has been begun and not ended, zero for none
 	flushed int64 // bytes written to w so far
 	err     error // of the first failed write; everything after it is dropped
 	rows    rowEncoder
@@ -39,13 +40,19 @@ type rowEncoder struct {
 	settings *types.Settings
 }
 
-// begin opens a message and returns the place of its length; end fills that in.
+// begin opens a message and returns the place of its length; end fills that in. A message that is still open, as encoding
+// it has panicked, is dropped: half of it would end the connection, and not only the statement.
 func (o *output) begin(typ byte) int {
+	if o.open > 0 {
+		o.buf = o.buf[:o.open-1]
+	}
+	o.open = len(o.buf) + 1
 	o.buf = append(o.buf, typ, 0, 0, 0, 0)
 	return len(o.buf) - 4
 }
 
 func (o *output) end(at int) {
+	o.open = 0
 	binary.BigEndian.PutUint32(o.buf[at:], uint32(len(o.buf)-at))
 	if o.digests {
 		o.fold(at - 1)
@@ -88,7 +95,7 @@ func (o *output) cstring(s string) {
 
 // flush writes what is buffered.
 func (o *output) flush() error {
-	o.wanted = false
+	o.wanted, o.open = false, 0
 	if o.err != nil {
 		o.buf = o.buf[:0]
 		return o.err
@@ -128,7 +135,7 @@ func (o *output) Rewind(m sql.Mark) bool {
 	if o.Sent(m) {
 		return false
 	}
-	o.buf = o.buf[:m.Pos]
+	o.buf, o.open = o.buf[:m.Pos], 0
 	return true
 }
 
