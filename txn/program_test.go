@@ -85,7 +85,7 @@ func TestPrograms(t *testing.T) {
 				{"odd", "a", "zz", false, 0, "t[b=V1 d=V3 f=V5 ]t[h=V7 j=V9 l=V11 n=V13 ]t[p=V15 r=V17 t=V19 v=V21 x=V23 z=V25 ]"},
 				{"odd", "e", "k", true, 0, "t[j=V9 h=V7 ]t[f=V5 ]"},
 				{"odd", "a", "b", false, 0, ""},
-				{"odd", "a", "zz", false, 2, "t[b=V1 d=V3 ]t[f=V5 ]t[h=V7 ]t[j=V9 ]t[l=V11 ]t[n=V13 ]t[p=V15 ]t[r=V17 ]t[t=V19 ]t[v=V21 ]t[x=V23 ]t[z=V25 ]"},
+				{"odd", "a", "zz", false, 2, "t[b=V1 d=V3 ]t[f=V5 ]t[h=V7 j=V9 l=V11 ]t[n=V13 ]t[p=V15 r=V17 t=V19 v=V21 x=V23 z=V25 ]"},
 				{"count", "a", "zz", false, 0, "t[=6 ]t[=9 ]t[=11 ]"},
 				{"else", "e", "h", false, 0, "f[e=v4 f=v5 ]f[g=v6 ]"},
 			} {
