@@ -124,13 +124,7 @@ func Open(cfg Config) (*Engine, error) {
 		Logger:                     engineLogger{cfg.Logger, failed},
 	}
 	opts.EventListener = &pebble.EventListener{
-		BackgroundError: func(err error) {
-			// An ingestion cancels flushes and compactions that cross its span, which are then begun again. Of flushes
-			// Pebble tells us as it tells of a disk that fails.
-			if !errors.Is(err, pebble.ErrCancelledCompaction) {
-				failed.set(fmt.Errorf("state engine: %w", err))
-			}
-		},
+		BackgroundError: backgroundError(failed),
 		// Whoever met it has an error; but what else the file holds was acknowledged, and is missing from here on.
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
 			failed.set(&CorruptError{Cause: fmt.Errorf("state engine: %w", info.Details)})
@@ -185,6 +179,16 @@ func (e *Engine) Flush() error {
 	case <-e.failure.happened: // then it may never be done
 	}
 	return e.failure.check(nil)
+}
+
+// backgroundError takes what Pebble says of flushes and compactions that have failed. An ingestion cancels those that cross
+// its span, which are then begun again; of flushes Pebble tells that as it tells of a disk that fails.
+func backgroundError(failed *failure) func(error) {
+	return func(err error) {
+		if !errors.Is(err, pebble.ErrCancelledCompaction) {
+			failed.set(fmt.Errorf("state engine: %w", err))
+		}
+	}
 }
 
 // FlushAsync starts a flush and returns a channel closed when it is done.

@@ -6,11 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -374,82 +370,19 @@ func TestSnapshotTransfer(t *testing.T) {
 	}
 }
 
-// createGate is a file system on which the creation of table files can be held up.
-type createGate struct {
-	vfs.FS
-	closed  atomic.Bool
-	waiting chan struct{} // receives one for each creation that is held up
-	open    chan struct{} // closed to let all pass
-}
-
-func (g *createGate) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	if g.closed.Load() && strings.HasSuffix(name, ".sst") && category != "mvcc-ingest" {
-		g.waiting <- struct{}{}
-		<-g.open
+// TestBackgroundErrors: an ingestion cancels a flush under way that crosses its span, which Pebble reports as it reports
+// a disk that fails.
+func TestBackgroundErrors(t *testing.T) {
+	e := newTestEngine(t)
+	report := backgroundError(e.failure)
+	report(fmt.Errorf("flush: %w", pebble.ErrCancelledCompaction))
+	if err := e.failure.check(nil); err != nil {
+		t.Fatalf("a cancelled flush: %v", err)
 	}
-	return g.FS.Create(name, category)
-}
-
-// TestIngestDuringFlush: an ingestion cancels a flush under way that crosses its span. That is no failure of the disk, and
-// the flush is made up for.
-func TestIngestDuringFlush(t *testing.T) {
-	gate := &createGate{FS: vfs.NewMem(), waiting: make(chan struct{}, 100), open: make(chan struct{})}
-	e := openTest(t, gate)
-	defer e.Close()
-	open := sync.OnceFunc(func() { gate.closed.Store(false); close(gate.open) })
-	defer open()
-	// Enough for several files: a flush notices between two of them that it is cancelled.
-	r := rand.New(rand.NewPCG(1, 7))
-	for i := range 100 {
-		noise := make([]byte, 32<<10)
-		for j := range noise {
-			noise[j] = byte(r.Uint32())
-		}
-		write(t, e, func(b *Batch) { b.Put(fmt.Appendf(nil, "%c%03d", "lo"[i%2], i), 5, noise) })
-	}
-	write(t, e, func(b *Batch) {
-		b.Put([]byte("l"), 5, []byte("left"))
-		b.Put([]byte("o"), 5, []byte("right"))
-	})
-	gate.closed.Store(true)
-	flushed, err := e.FlushAsync()
-	if err != nil {
-		t.Fatal(err)
-	}
-	<-gate.waiting
-	g, err := e.NewIngester("state/incoming", RangeData{RangeID: 9, Span: Span{[]byte("m"), []byte("n")}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	finished := make(chan error, 1)
-	go func() { finished <- g.Finish(context.Background()) }()
-	// The ingestion has cancelled the flush before it is done, or waits for it.
-	select {
-	case err = <-finished:
-		finished <- err
-	case <-time.After(10 * time.Second):
-		t.Fatal("the ingestion waits for a flush of other keys")
-	}
-	open()
-	if err := <-finished; err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-flushed:
-	case <-e.failure.happened:
-		t.Fatal(e.failure.check(nil))
-	}
-	if err := g.Close(); err != nil {
-		t.Fatal(err)
-	}
-	write(t, e, func(b *Batch) { b.Put([]byte("m"), 7, []byte("new")) })
-	if err := e.Flush(); err != nil {
-		t.Fatalf("after a cancelled flush: %v", err)
-	}
-	for key, want := range map[string]string{"l": "left", "m": "new", "o": "right"} {
-		if got := mustGet(t, e, key, 9); got != want {
-			t.Errorf("%s holds %q, want %q", key, got, want)
-		}
+	broken := errors.New("input/output error")
+	report(broken)
+	if err := e.failure.check(nil); !errors.Is(err, broken) {
+		t.Errorf("a failed flush: %v", err)
 	}
 }
 
