@@ -156,7 +156,11 @@ func (r *Replica) propose(ctx context.Context, prop Proposal, kind byte, wrap fu
 		sc = span.SpanContext()
 	}
 	p, step, err := r.sequence(ctx, prop, kind, wrap, sc, span)
-	if step {
+	switch {
+	case !step:
+	case r.store.unsynced.Load() > 0:
+		r.store.sched.push(r) // others may come along while the disk is busy
+	default:
 		r.store.run(r)
 	}
 	if err != nil {

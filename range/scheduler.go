@@ -295,9 +295,10 @@ type syncWork struct {
 	start time.Time
 }
 
-// seeToAppends has the queued appends written: at once, by the caller, if the syncer is not far behind.
+// seeToAppends has the queued appends written: at once, by the caller, if no fsync is under way. Otherwise there is time to
+// gather more.
 func (s *Store) seeToAppends() {
-	if mine := s.appends.claim(len(s.syncs) < cap(s.syncs)/2); mine != nil {
+	if mine := s.appends.claim(s.unsynced.Load() == 0); mine != nil {
 		s.writeAppends(mine)
 		s.appends.done()
 	}
@@ -356,6 +357,7 @@ func (s *Store) writeAppends(work []appendWork) {
 		s.fatal("raft log write: %w", err)
 		return
 	}
+	s.unsynced.Add(1)
 	s.syncs <- sw
 }
 
@@ -396,6 +398,7 @@ func (s *Store) syncLoop() {
 			}
 			s.metrics.fsyncSeconds.Observe(time.Since(sw.start).Seconds())
 		}
+		s.unsynced.Add(-1)
 		if s.failed() {
 			continue
 		}

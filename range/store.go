@@ -60,7 +60,8 @@ type Store struct {
 	sched    *scheduler
 	appends  *appendQueue
 	syncs    chan syncWork
-	outboxes sync.Pool // of goroutines that step a replica in passing
+	unsynced atomic.Int32 // sent to syncs, and not on disk yet
+	outboxes sync.Pool    // of goroutines that step a replica in passing
 	applies  []*applyQueue
 
 	mu struct { // held for memory only
