@@ -17,7 +17,7 @@ func (s *Store) Fail(err error) {
 		return
 	}
 	err = fmt.Errorf("the store in %s has failed: %w", s.cfg.Dir, err)
-	s.cfg.Logger.Error("the node stops: its disk cannot be trusted any more", "err", err)
+	s.cfg.Logger.Error("the node stops: its store cannot be trusted any more", "err", err)
 	go func() {
 		for _, r := range s.replicaList() {
 			r.lease.mu.Lock()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"go.etcd.io/raft/v3"
 
 	"github.com/meridian-db/meridian/truetime"
 )
@@ -188,4 +189,29 @@ func TestFilesTakenAway(t *testing.T) {
 			t.Errorf("Failed was told %v", x.failures)
 		}
 	})
+}
+
+// TestPanicWhileStepping: whoever brings work steps the replica, and may recover panics of its own. When Raft panics the
+// store stops all the same, and nobody waits for the step.
+func TestPanicWhileStepping(t *testing.T) {
+	failed := make(chan error, 1)
+	s := &Store{
+		cfg:   Config{Logger: slog.New(slog.DiscardHandler), Failed: func(err error) { failed <- err }},
+		sched: newScheduler(), appends: newAppendQueue(),
+	}
+	s.byKey.Store(new([]*Replica))
+	s.outboxes.New = func() any { return newOutbox(s) }
+	r := &Replica{id: 7, store: s}
+	r.mu.rn = new(raft.RawNode) // panics at the first touch
+	func() {
+		defer func() { _ = recover() }() // as a session does
+		s.run(r)
+	}()
+	if !s.failed() {
+		t.Fatal("the store goes on")
+	}
+	if err := <-failed; !strings.Contains(err.Error(), "r7 panicked") {
+		t.Error(err)
+	}
+	s.sched.close() // returns once nobody steps a replica
 }

@@ -1,6 +1,7 @@
 package ranges
 
 import (
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -102,6 +103,14 @@ func (s *Store) run(r *Replica) {
 		s.sched.push(r)
 		return
 	}
+	defer func() {
+		// A worker's panic ends the process. The caller may be a statement's goroutine, which recovers; but a replica
+		// that was left half stepped must not go on.
+		if p := recover(); p != nil {
+			s.fatal("stepping %s panicked: %v\n%s", r.id, p, debug.Stack())
+			s.sched.done()
+		}
+	}()
 	out := s.outboxes.Get().(*outbox)
 	s.pass(r, out)
 	s.outboxes.Put(out)
@@ -299,8 +308,8 @@ type syncWork struct {
 // gather more.
 func (s *Store) seeToAppends() {
 	if mine := s.appends.claim(s.unsynced.Load() == 0); mine != nil {
+		defer s.appends.done()
 		s.writeAppends(mine)
-		s.appends.done()
 	}
 }
 
