@@ -41,7 +41,8 @@ type sent struct {
 	// maybe is set when an attempt went unanswered: the request may have been executed even though the
 	// answer, or the error, is from a later attempt.
 	maybe bool
-	rpcs  int // attempts that left this node
+	rpcs  int           // attempts that left this node
+	took  time.Duration // of a read of a transaction that itemizes
 }
 
 // send sends req to the range of rt until it is answered, following leader hints. It sets range id and
@@ -55,14 +56,17 @@ func (db *DB) send(ctx context.Context, rt *route, req *txnpb.BatchRequest) (*tx
 }
 
 // sendRead is send for a read: one without locks goes where it is answered soonest.
-func (t *Txn) sendRead(ctx context.Context, rt *route, req *txnpb.BatchRequest) (*txnpb.BatchResponse, sent, error) {
+func (t *Txn) sendRead(ctx context.Context, rt *route, req *txnpb.BatchRequest) (resp *txnpb.BatchResponse, s sent, err error) {
 	db := t.db
+	if t.itemizes.Load() {
+		defer func(began time.Time) { s.took = time.Since(began) }(time.Now())
+	}
 	if !req.FollowerOk {
 		return db.send(ctx, rt, req)
 	}
 	req.RangeId = int64(rt.desc.ID)
 	req.DescGeneration = int64(rt.desc.Generation)
-	resp, s, err := db.sendTo(ctx, rt, db.reader(rt, req, t.stale()), req)
+	resp, s, err = db.sendTo(ctx, rt, db.reader(rt, req, t.stale()), req)
 	if err == nil {
 		rt.noteReader(req, resp)
 	}

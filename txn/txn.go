@@ -27,6 +27,8 @@ type Txn struct {
 
 	// lost is set by heartbeats when a range has aborted the transaction.
 	lost atomic.Bool
+	// itemizes is set by Itemize, and then stays.
+	itemizes atomic.Bool
 
 	mu struct { // reads of one transaction may run at once
 		sync.Mutex
@@ -36,6 +38,7 @@ type Txn struct {
 		stats   kv.Stats
 		seen    []int64 // the ranges that stats.Ranges counts, at first in seenFew
 		seenFew [2]int64
+		items   itemized   // nil unless somebody has asked for it
 		listed  bool       // in db.active
 		scanner []*Scanner // open ones
 		flights []*flight  // flushed buffers on their way, oldest first
@@ -326,6 +329,9 @@ func (t *Txn) account(s sent, req *txnpb.BatchRequest, resp *txnpb.BatchResponse
 		t.mu.stats.CommitWait += resp.CommitWait
 		t.mu.stats.Replication += resp.Replication
 		t.mu.stats.FollowerRead = t.mu.stats.FollowerRead || resp.Follower
+	}
+	if t.mu.items != nil {
+		t.mu.items.add(t.db.cfg.NodeID, s, req, resp)
 	}
 	t.mu.Unlock()
 }

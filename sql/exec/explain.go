@@ -19,6 +19,10 @@ func runExplain(ctx context.Context, p *plan.Plan, env *Env, sink func(row []typ
 		if env.Txn != nil {
 			before = env.Txn.Stats()
 		}
+		itemizer, _ := env.Txn.(kv.Itemizer)
+		if itemizer != nil {
+			itemizer.Itemize()
+		}
 		inner := o.Inner
 		s := newState(inner, env)
 		s.pool, s.reserved = env.Pool, freeMem
@@ -52,6 +56,10 @@ func runExplain(ctx context.Context, p *plan.Plan, env *Env, sink func(row []typ
 			actual.KV = kv.Stats{Ranges: after.Ranges, RPCs: after.RPCs - before.RPCs, LocalReads: after.LocalReads - before.LocalReads,
 				LockWait: after.LockWait - before.LockWait, CommitWait: after.CommitWait, Replication: after.Replication - before.Replication,
 				Retries: after.Retries, FollowerRead: after.FollowerRead}
+			actual.ReadTimestamp = env.Txn.ReadTimestamp()
+		}
+		if itemizer != nil {
+			actual.Ranges, actual.Clock = itemizer.Itemized()
 		}
 	}
 	n := int64(0)

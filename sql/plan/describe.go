@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/meridian-db/meridian/sql/types"
+	"github.com/meridian-db/meridian/truetime"
 	"github.com/meridian-db/meridian/txn/kv"
 )
 
@@ -15,6 +16,11 @@ type Actual struct {
 	Total time.Duration
 	Nodes map[int]ActualNode
 	KV    kv.Stats
+	// Ranges are the costs by node and range, Clock the clock's interval at the end; nil and zero where the store does
+	// not tell. ReadTimestamp is zero for a transaction that reads under locks.
+	Ranges        []kv.RangeCost
+	Clock         truetime.Interval
+	ReadTimestamp truetime.Timestamp
 }
 
 // ActualNode is what was measured of one node.
@@ -76,8 +82,10 @@ func Describe(p *Plan, o *ExplainOptions, a *Actual) []string {
 	if a != nil {
 		k := a.KV
 		lines = append(lines, fmt.Sprintf("KV: ranges=%d local=%d rpcs=%d retries=%d", k.Ranges, k.LocalReads, k.RPCs, k.Retries))
+		lines = append(lines, d.rangeLines()...)
 		lines = append(lines, fmt.Sprintf("Lock Wait: %.3f ms", float64(k.LockWait)/1e6))
 		lines = append(lines, fmt.Sprintf("Commit Wait: %.3f ms", float64(k.CommitWait)/1e6))
+		lines = append(lines, d.clockLines()...)
 		if o.Summary {
 			lines = append(lines, fmt.Sprintf("Execution Time: %.3f ms", ms(a.Total)))
 		}

@@ -23,6 +23,7 @@ func (d *describer) document(root *item) string {
 		w.put("Retries", fmt.Sprint(k.Retries))
 		w.put("Lock Wait", fmt.Sprintf("%.3f", float64(k.LockWait)/1e6))
 		w.put("Commit Wait", fmt.Sprintf("%.3f", float64(k.CommitWait)/1e6))
+		d.kvJSON(w)
 		// As with PostgreSQL, readers find the list whether there is something in it or not.
 		w.open("Triggers", '[')
 		w.close(']')

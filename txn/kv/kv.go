@@ -293,6 +293,27 @@ type Stats struct {
 	FollowerRead bool
 }
 
+// RangeCost is what a transaction has asked of one range at one node.
+type RangeCost struct {
+	Range    int64
+	Node     uint64
+	Local    bool // the node is the transaction's gateway
+	Requests int
+	Follower int   // requests that a follower has answered by itself
+	Rows     int64 // keys that were asked for, and pairs that scans have read
+	Bytes    int64 // of answers that came from another node
+	LockWait int64 // nanoseconds
+	Elapsed  int64 // nanoseconds that reads took, the way there and back included; those at once are counted each
+}
+
+// Itemizer is a Txn that can tell what it costs range by range.
+type Itemizer interface {
+	// Itemize begins to count, from zero.
+	Itemize()
+	// Itemized returns what was counted since, by node and range, and the clock's interval now.
+	Itemized() ([]RangeCost, truetime.Interval)
+}
+
 // Diff is what one commit did to one key. The slices are valid during the call that it is handed to.
 type Diff struct {
 	Key []byte
