@@ -64,6 +64,7 @@ const (
 	notifyFetch     = 4 << 20          // bytes of one answer
 	notifyPatience  = 2 * time.Second  // for commits under way, and for one answer
 	pendingPatience = 10 * time.Second // a commit under way that takes longer holds nobody up
+	notifyRetry     = 250 * time.Millisecond
 )
 
 // notifyEntry is a transaction's notifications.
@@ -80,7 +81,7 @@ type notifyEntry struct {
 // notifyPeer is how far another node's log has been fetched.
 type notifyPeer struct {
 	epoch, next uint64
-	upTo        truetime.Timestamp // complete up to here
+	upTo        truetime.Timestamp // complete up to here, or will be with the answer that is on its way
 	poke        truetime.Timestamp // to be told to it; zero: nothing
 	poking      bool
 }
@@ -130,8 +131,20 @@ func (n *notifier) poked() {
 	}
 }
 
-// peerUp fetches what a node has committed while it could not be reached, and has it fetch here.
-func (n *notifier) peerUp() { n.learn(n.cfg.Clock.Now().Earliest) }
+// peerUp fetches what a node has committed while it could not be reached, and has it fetch here: it may have been
+// connected to this one all the time, and have missed only what this one could not tell it.
+func (n *notifier) peerUp() {
+	now := n.cfg.Clock.Now().Earliest
+	n.mu.Lock()
+	for _, p := range n.peers {
+		p.upTo = 0
+	}
+	for _, id := range n.connected() {
+		n.pokePeerLocked(id, now)
+	}
+	n.mu.Unlock()
+	n.learn(now)
+}
 
 // learn has everything up to ts delivered.
 func (n *notifier) learn(ts truetime.Timestamp) {
@@ -281,14 +294,14 @@ func (n *notifier) pokePeerLocked(id ranges.NodeID, ts truetime.Timestamp) {
 			}
 			n.mu.Unlock()
 			if _, err := n.call(id, notifyRequest{Poke: true, UpTo: ts}); err != nil {
-				// It fetches by itself when the connection is back; else try again.
+				// When the connection is back, peerUp tells it; else try again.
 				if n.cfg.Network.Connected(id) {
 					n.mu.Lock()
 					p.poke = max(p.poke, ts)
 					n.mu.Unlock()
 				}
 				select {
-				case <-time.After(50 * time.Millisecond):
+				case <-time.After(notifyRetry):
 				case <-n.ctx.Done():
 				}
 			}
@@ -321,7 +334,9 @@ func (n *notifier) handle(ctx context.Context, from ranges.NodeID, payload []byt
 		ts := min(req.UpTo, n.cfg.Clock.Now().Latest)
 		n.mu.Lock()
 		if p := n.peerLocked(from); p.upTo >= ts {
-			p.upTo = ts - 1 // A commit that took too long: fetched again, delivered late.
+			// A commit that took too long, delivered late. It is fetched even if an answer is on its way: that may have
+			// been given before the commit ended.
+			p.upTo = ts - 1
 		}
 		n.mu.Unlock()
 		n.learn(ts)
@@ -391,6 +406,9 @@ func (n *notifier) run() {
 				defer wg.Done()
 				if err := n.fetch(id, target); err != nil && n.ctx.Err() == nil {
 					n.cfg.Log.Warn("cannot fetch notifications", "peer", id, "err", err)
+					if n.cfg.Network.Connected(id) {
+						time.AfterFunc(notifyRetry, n.poked)
+					}
 				}
 			}()
 		}
@@ -406,16 +424,21 @@ func (n *notifier) fetch(id ranges.NodeID, ts truetime.Timestamp) error {
 		n.mu.Lock()
 		p := n.peerLocked(id)
 		req := notifyRequest{Epoch: p.epoch, Next: p.next, UpTo: ts}
-		complete := p.upTo >= ts
+		before := p.upTo
+		p.upTo = max(p.upTo, ts) // Before the call, so that a poke during it takes this back.
 		n.mu.Unlock()
-		if complete {
+		if before >= ts {
 			return nil
 		}
 		ans, err := n.call(id, req)
+		n.mu.Lock()
+		if err != nil || ans.More {
+			p.upTo = min(p.upTo, before)
+		}
 		if err != nil {
+			n.mu.Unlock()
 			return err
 		}
-		n.mu.Lock()
 		p.epoch, p.next = ans.Epoch, ans.Next
 		for _, e := range ans.Entries {
 			if e.node = id; e.TS > n.start {
@@ -423,9 +446,6 @@ func (n *notifier) fetch(id ranges.NodeID, ts truetime.Timestamp) error {
 				// An entry above the target was poked too, or will be; it must not wait for that.
 				n.target = max(n.target, e.TS)
 			}
-		}
-		if !ans.More {
-			p.upTo = ts
 		}
 		again := n.target > ts
 		n.mu.Unlock()
@@ -450,17 +470,21 @@ func (n *notifier) deliver(ts truetime.Timestamp) {
 		list = append(list, n.heard[k].List...)
 	}
 	n.heard = slices.Delete(n.heard, 0, k)
+	var told []chan struct{} // What is published from here on is not in list.
+	for c, at := range n.waiting {
+		if at <= ts {
+			told = append(told, c)
+			delete(n.waiting, c)
+		}
+	}
 	n.mu.Unlock()
 	if len(list) > 0 {
 		n.cfg.Deliver(list)
 	}
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	n.done = max(n.done, ts)
-	for c, at := range n.waiting {
-		if at <= n.done {
-			close(c)
-			delete(n.waiting, c)
-		}
+	n.mu.Unlock()
+	for _, c := range told {
+		close(c)
 	}
 }

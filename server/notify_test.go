@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -32,24 +33,38 @@ type notifyNode struct {
 	cut  bool
 	got  []string // what Deliver received, in order
 	self ranges.NodeID
+
+	cutTo  ranges.NodeID                                                      // cannot be called; it can call
+	answer func(from ranges.NodeID, req notifyRequest) (time.Duration, error) // nil, or the fate of an answer to this node
 }
 
 func (f notifyNet) Connected(id ranges.NodeID) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return !f.nodes[id].cut && !f.nodes[f.self].cut
+	return !f.nodes[id].cut && !f.nodes[f.self].cut && f.nodes[f.self].cutTo != id
 }
 
 func (f notifyNet) Call(ctx context.Context, to ranges.NodeID, _ rpc.Service, payload []byte) ([]byte, error) {
 	f.mu.Lock()
 	d := time.Duration(f.rng.IntN(20)+1) * time.Millisecond
-	target := f.nodes[to].n
+	target, answer := f.nodes[to].n, f.nodes[f.self].answer
 	f.mu.Unlock()
 	time.Sleep(d)
 	if !f.Connected(to) {
 		return nil, rpc.ErrUnavailable
 	}
 	b, err := target.handle(ctx, f.self, payload)
+	if answer != nil {
+		var req notifyRequest
+		if err := json.Unmarshal(payload, &req); err != nil {
+			return nil, err
+		}
+		late, err := answer(to, req)
+		if err != nil {
+			return nil, err
+		}
+		d += late
+	}
 	time.Sleep(d)
 	if !f.Connected(to) {
 		return nil, errors.New("the answer was lost")
@@ -165,58 +180,128 @@ func TestNotifyOrder(t *testing.T) {
 	}
 }
 
+// publish ends a commit now, and returns when its notification was given to the sessions of the same node.
+func (n *notifyNode) publish(p sql.PendingNotify, ts truetime.Timestamp, text string) {
+	<-p.Publish(ts, []sql.Notification{{Channel: "c", Payload: text}})
+}
+
+// expectNotified compares what the nodes, from the first on, were given so far.
+func expectNotified(t *testing.T, nodes map[ranges.NodeID]*notifyNode, want ...string) {
+	t.Helper()
+	mu := nodes[1].n.cfg.Network.(notifyNet).mu
+	mu.Lock()
+	defer mu.Unlock()
+	for i, want := range want {
+		if got := strings.Join(nodes[ranges.NodeID(i+1)].got, " "); got != want {
+			t.Errorf("node %d was given %q, want %q", i+1, got, want)
+		}
+	}
+}
+
 // TestNotifyCutOff: the others do not wait for a node that is cut off; what it missed, and what was committed through
 // it, is exchanged once when it is back. A commit that never ends holds nobody up for long.
 func TestNotifyCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		nodes := newNotifyNodes(t, 1)
-		mu := nodes[1].n.cfg.Network.(notifyNet).mu
-		publish := func(id ranges.NodeID, text string) {
-			<-nodes[id].n.Begin().Publish(0, []sql.Notification{{Channel: "c", Payload: text}})
-		}
-		expect := func(id ranges.NodeID, want string) {
-			t.Helper()
+		publish := func(id ranges.NodeID, text string) { nodes[id].publish(nodes[id].n.Begin(), 0, text) }
+		cut := func(cut bool) {
+			mu := nodes[1].n.cfg.Network.(notifyNet).mu
 			mu.Lock()
-			defer mu.Unlock()
-			if got := strings.Join(nodes[id].got, " "); got != want {
-				t.Errorf("node %d was given %q, want %q", id, got, want)
+			nodes[3].cut = cut
+			mu.Unlock()
+			for _, node := range nodes {
+				if !cut {
+					node.n.peerUp()
+				}
 			}
 		}
 		publish(1, "a")
 		time.Sleep(time.Second)
-		mu.Lock()
-		nodes[3].cut = true
-		mu.Unlock()
+		cut(true)
 		publish(1, "b")
 		publish(2, "c")
 		publish(3, "d")
 		time.Sleep(time.Second)
-		expect(1, "a b c")
-		expect(2, "a b c")
-		expect(3, "a d")
-		mu.Lock()
-		nodes[3].cut = false
-		mu.Unlock()
-		for _, node := range nodes {
-			node.n.peerUp()
-		}
+		expectNotified(t, nodes, "a b c", "a b c", "a d")
+		cut(false)
 		time.Sleep(time.Second)
-		expect(1, "a b c d")
-		expect(2, "a b c d")
-		expect(3, "a d b c")
+		expectNotified(t, nodes, "a b c d", "a b c d", "a d b c")
 
+		cut(true)
 		stuck := nodes[2].n.Begin()
 		begin := time.Now()
+		time.AfterFunc(notifyPatience/2, func() { cut(false) }) // node 3 begins to wait later
 		publish(1, "e")
-		if waited := time.Since(begin); waited < notifyPatience || waited > 2*notifyPatience {
+		if waited := time.Since(begin); waited < notifyPatience || waited > notifyPatience*5/4 {
 			t.Errorf("a commit under way elsewhere was waited for %v", waited)
 		}
-		expect(1, "a b c d e")
-		stuck.Publish(stuck.(*pendingNotify).floor.Add(skewBound), []sql.Notification{{Channel: "c", Payload: "late"}})
+		time.Sleep(notifyPatience / 4) // node 2 has given up waiting too
+		expectNotified(t, nodes, "a b c d e", "a b c d e", "a d b c")
+		nodes[2].publish(stuck, stuck.(*pendingNotify).floor.Add(skewBound), "late")
 		time.Sleep(time.Second)
-		expect(1, "a b c d e late")
-		expect(3, "a d b c late e") // it had not given up waiting
+		expectNotified(t, nodes, "a b c d e late", "a b c d e late", "a d b c late e")
 		nodes[1].n.Begin().Abort()
+		for _, node := range nodes {
+			node.n.close()
+		}
+	})
+}
+
+// TestNotifyLate: a commit that took longer than the others wait for it is told to them while an answer that lacks it,
+// complete up to a later time, is on its way. They ask again.
+func TestNotifyLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nodes := newNotifyNodes(t, 1)
+		for _, node := range nodes {
+			node.answer = func(from ranges.NodeID, req notifyRequest) (time.Duration, error) {
+				if from == 2 && !req.Poke {
+					return notifyPatience / 2, nil
+				}
+				return 0, nil
+			}
+		}
+		stuck := nodes[2].n.Begin()
+		nodes[1].n.Begin().Publish(0, []sql.Notification{{Channel: "c", Payload: "e"}})
+		time.Sleep(notifyPatience * 5 / 4) // the answers have left node 2
+		nodes[2].publish(stuck, stuck.(*pendingNotify).floor.Add(skewBound), "late")
+		time.Sleep(10 * time.Second)
+		expectNotified(t, nodes, "e late", "e late", "e late")
+		for _, node := range nodes {
+			node.n.close()
+		}
+	})
+}
+
+// TestNotifyRetries: nothing is lost when an answer is, or when a node could not tell another that heard others well.
+func TestNotifyRetries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nodes := newNotifyNodes(t, 1)
+		mu := nodes[1].n.cfg.Network.(notifyNet).mu
+		lost := 0
+		nodes[3].answer = func(_ ranges.NodeID, req notifyRequest) (time.Duration, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if lost++; lost <= 4 {
+				return 0, errors.New("the answer was lost")
+			}
+			return 0, nil
+		}
+		nodes[1].publish(nodes[1].n.Begin(), 0, "a")
+		time.Sleep(5 * time.Second)
+		expectNotified(t, nodes, "a", "a", "a")
+
+		mu.Lock()
+		nodes[1].cutTo = 3
+		mu.Unlock()
+		nodes[1].publish(nodes[1].n.Begin(), 0, "b")
+		time.Sleep(time.Second)
+		expectNotified(t, nodes, "a b", "a b", "a")
+		mu.Lock()
+		nodes[1].cutTo = 0
+		mu.Unlock()
+		nodes[1].n.peerUp()
+		time.Sleep(time.Second)
+		expectNotified(t, nodes, "a b", "a b", "a b")
 		for _, node := range nodes {
 			node.n.close()
 		}
