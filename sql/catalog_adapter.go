@@ -325,3 +325,9 @@ func (v *catalogView) Routines(path []string, schema, name string) []*builtin.Fu
 	v.refresh()
 	return v.SnapshotCatalog.Routines(path, schema, name)
 }
+
+// OperatorRoutines implements plan.RoutineCatalog.
+func (v *catalogView) OperatorRoutines(name string) []*builtin.Func {
+	v.refresh()
+	return v.SnapshotCatalog.OperatorRoutines(name)
+}

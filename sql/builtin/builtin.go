@@ -73,11 +73,20 @@ type Func struct {
 	Agg        *AggInfo // for aggregates
 	// User is set for functions that users made: Ctx.Routine runs them. Types are those of Args, and RetType that
 	// of Ret, which may be user-defined too; AllTypes those of AllArgs.
-	// A constructor of a user-defined range type has the types but no User.
+	// A constructor of a user-defined range type has the types but no User, and so has a function of an extension, which
+	// has Native.
+	Native   *Native
 	User     any
 	Types    []*types.T
 	RetType  *types.T
 	AllTypes []*types.T
+}
+
+// Native is the Go side of an extension's function: Rows of one that returns a set, Eval of others. Strict functions are
+// not called with a NULL.
+type Native struct {
+	Eval EvalFunc
+	Rows func(ctx *Ctx, args []types.Datum) (RowIter, error)
 }
 
 // AggInfo is the part of a pg_aggregate row that callers need.

@@ -47,6 +47,13 @@ func bindUser(call *Call, c *candidate) error {
 	if !isPolymorphic(fn.Ret) {
 		call.Ret = fn.RetType
 	}
+	if n := fn.Native; n != nil {
+		call.Eval, call.Rows = n.Eval, n.Rows
+		if call.Eval == nil && call.Rows == nil {
+			return pgerr.New(pgerr.UndefinedFunction, "the extension's function %q is not known to this version", fn.Name)
+		}
+		return adaptArgs(call, c)
+	}
 	if fn.User == nil {
 		eval, err := findImpl(fn).bind(call)
 		call.Eval = eval

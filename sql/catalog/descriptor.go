@@ -43,11 +43,12 @@ type ACL struct {
 // Database is a database.
 type Database struct {
 	Header
-	AllowConn  bool      `json:"conn"`
-	IsTemplate bool      `json:"tmpl,omitempty"`
-	ConnLimit  int32     `json:"limit"`
-	Settings   []Setting `json:"set,omitempty"`
-	Tablespace uint32    `json:"ts,omitempty"` // of objects that name none; 0: pg_default
+	AllowConn  bool        `json:"conn"`
+	IsTemplate bool        `json:"tmpl,omitempty"`
+	ConnLimit  int32       `json:"limit"`
+	Settings   []Setting   `json:"set,omitempty"`
+	Tablespace uint32      `json:"ts,omitempty"` // of objects that name none; 0: pg_default
+	Extensions []Extension `json:"ext,omitempty"`
 }
 
 // Setting is a default from ALTER DATABASE or ALTER ROLE ... SET.

@@ -31,6 +31,9 @@ type Function struct {
 	Rows       float64   `json:"rows,omitempty"`
 	Settings   []Setting `json:"set2,omitempty"`
 	DependsOn  []uint32  `json:"dep,omitempty"` // relations and functions of an atomic body
+	// Extension is the extension that the function is a part of, 0 if none. Lang is "c" then, and Body the symbol under
+	// which package extension has it.
+	Extension uint32 `json:"ext,omitempty"`
 }
 
 // FunctionArg is one parameter. Mode is pg_proc's: 'i', 'o', 'b' (INOUT), 'v' (VARIADIC), 't' (TABLE).

@@ -150,10 +150,11 @@ func (x *executor) comment(ctx context.Context, s *ast.CommentStmt) error {
 		}
 		return x.View.Put(ctx, nt)
 	case ast.ObjExtension:
-		if names[0] == "plpgsql" {
-			return nil // pg_dump writes it
+		e, err := x.ownExtension(names[0])
+		if err != nil || e == nil {
+			return err // pg_dump writes one for what every database has
 		}
-		return pgerr.New(pgerr.UndefinedObject, "extension %q does not exist", names[0])
+		return x.changeExtension(ctx, e.OID, func(e *catalog.Extension) { e.Comment = text })
 	}
 	return pgerr.Unsupported("COMMENT ON %s is not supported", s.Object)
 }

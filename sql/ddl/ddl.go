@@ -80,6 +80,8 @@ type executor struct {
 	lookup []string // the search path by which names are found: the temporary schema, then SearchPath
 	only   bool     // ALTER TABLE ONLY
 	below  bool     // the command was given for a table above this partition
+	// extension is the one whose objects are being made, 0 if none.
+	extension uint32
 }
 
 func (x *executor) run(ctx context.Context, stmt ast.Stmt) error {
@@ -173,7 +175,9 @@ func (x *executor) run(ctx context.Context, stmt ast.Stmt) error {
 	case *ast.AlterPublicationStmt:
 		return x.alterPublication(ctx, s)
 	case *ast.CreateExtensionStmt:
-		return x.createExtension(s)
+		return x.createExtension(ctx, s)
+	case *ast.AlterExtensionStmt:
+		return x.alterExtension(s)
 	case *ast.VacuumStmt, *ast.ReindexStmt, *ast.ClusterStmt, *ast.CheckpointStmt:
 		return x.maintain(stmt)
 	case *ast.UnsupportedStmt:

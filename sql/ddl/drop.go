@@ -30,10 +30,9 @@ func (x *executor) drop(ctx context.Context, s *ast.DropStmt) error {
 		return nil
 	case ast.ObjExtension:
 		for _, o := range s.Objects {
-			if !s.IfExists {
-				return pgerr.New(pgerr.UndefinedObject, "extension %q does not exist", o.Names[0])
+			if err := x.dropExtension(ctx, o.Names[0], s); err != nil {
+				return err
 			}
-			x.notice(pgerr.UndefinedObject, "extension %q does not exist, skipping", o.Names[0])
 		}
 		return nil
 	case ast.ObjFunction, ast.ObjProcedure, ast.ObjRoutine:
@@ -424,7 +423,16 @@ func (x *executor) dropSchema(ctx context.Context, name string, s *ast.DropStmt)
 	for _, f := range x.snap().Functions() {
 		if f.Schema == sc.ID {
 			functions = append(functions, f)
-			names = append(names, routineWord(f)+" "+x.snap().Signature(f))
+			if f.Extension == 0 {
+				names = append(names, routineWord(f)+" "+x.snap().Signature(f))
+			}
+		}
+	}
+	var extensions []catalog.Extension
+	for _, e := range x.snap().Extensions() {
+		if e.Schema == sc.ID {
+			extensions = append(extensions, e)
+			names = append(names, "extension "+e.Name)
 		}
 	}
 	if len(names) > 0 && s.Behavior != ast.Cascade {
@@ -441,6 +449,11 @@ func (x *executor) dropSchema(ctx context.Context, name string, s *ast.DropStmt)
 	} else if len(names) > 1 && x.Notice != nil {
 		x.Notice(pgerr.New("00000", "drop cascades to %d other objects", len(names)).WithSeverity(pgerr.SeverityNotice).
 			WithDetail("drop cascades to %s", strings.Join(names, "\ndrop cascades to ")))
+	}
+	for _, e := range extensions {
+		if err := x.removeExtension(ctx, e.OID); err != nil {
+			return err
+		}
 	}
 	for _, t := range tables {
 		if err := x.dropRelationWith(ctx, t, ast.Cascade, together); err != nil {

@@ -23,7 +23,7 @@ func (x *executor) createFunction(ctx context.Context, s *ast.CreateFunctionStmt
 		return err
 	}
 	f := &catalog.Function{Header: catalog.Header{Name: name.Name, Owner: x.User}, DB: schema.DB, Schema: schema.ID, Procedure: s.Procedure,
-		Volatility: 'v', Parallel: 'u', Cost: 100}
+		Extension: x.extension, Volatility: 'v', Parallel: 'u', Cost: 100}
 	if err := x.functionLanguage(f, s); err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (x *executor) createFunction(ctx context.Context, s *ast.CreateFunctionStmt
 	if err := x.View.Put(ctx, f); err != nil {
 		return err
 	}
-	if x.CheckRoutine != nil {
+	if x.CheckRoutine != nil && x.extension == 0 {
 		return x.CheckRoutine(ctx, f)
 	}
 	return nil
@@ -117,6 +117,9 @@ func (x *executor) functionLanguage(f *catalog.Function, s *ast.CreateFunctionSt
 	case "sql", "plpgsql":
 		return nil
 	case "c", "internal":
+		if x.extension != 0 {
+			return nil
+		}
 		return pgerr.Unsupported("functions in language %q are not supported", f.Lang)
 	}
 	e := pgerr.New(pgerr.UndefinedObject, "language %q does not exist", f.Lang)
@@ -444,6 +447,9 @@ func (x *executor) dropFunctions(ctx context.Context, s *ast.DropStmt) error {
 			return err
 		}
 		if err := x.own(&f.Header, routineWord(f)); err != nil {
+			return err
+		}
+		if err := x.memberOf(f); err != nil {
 			return err
 		}
 		if err := x.dropFunction(ctx, f, s.Behavior); err != nil {

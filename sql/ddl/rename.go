@@ -376,6 +376,8 @@ func (x *executor) setSchema(ctx context.Context, s *ast.AlterSchemaStmt) error 
 		return pgerr.New(pgerr.FeatureNotSupported, "cannot move objects into or out of system schemas")
 	}
 	switch s.Object {
+	case ast.ObjExtension:
+		return x.moveExtension(ctx, s.Name.Names[0], sc)
 	case ast.ObjTable, ast.ObjView, ast.ObjMatView, ast.ObjSequence:
 		t, err := x.any(s.Table)
 		if err != nil {

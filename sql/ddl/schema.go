@@ -254,17 +254,3 @@ func (x *executor) dropDatabase(ctx context.Context, s *ast.DropDatabaseStmt) er
 	}
 	return x.View.Delete(ctx, d)
 }
-
-// createExtension accepts the extensions whose functions are built in.
-func (x *executor) createExtension(s *ast.CreateExtensionStmt) error {
-	switch s.Name {
-	case "plpgsql", "meridian":
-		if s.IfNotExists {
-			x.notice(pgerr.DuplicateObject, "extension %q already exists, skipping", s.Name)
-			return nil
-		}
-		return pgerr.New(pgerr.DuplicateObject, "extension %q already exists", s.Name)
-	}
-	return pgerr.New(pgerr.FeatureNotSupported, "extension %q is not available", s.Name).
-		WithHint("Extensions are not supported; gen_random_uuid() and the functions of PostgreSQL's core are built in.")
-}

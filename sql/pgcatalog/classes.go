@@ -501,6 +501,11 @@ func pgDescription(g *gen) error {
 			return err
 		}
 	}
+	for _, e := range g.snap.Extensions() {
+		if err := add(e.OID, classExtension, 0, e.Comment); err != nil {
+			return err
+		}
+	}
 	for _, t := range g.snap.Tables() {
 		if err := add(t.ID, classClass, 0, t.Comment); err != nil {
 			return err

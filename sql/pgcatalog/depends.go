@@ -71,6 +71,19 @@ func pgDepend(g *gen) error {
 			return err
 		}
 	}
+	for _, e := range g.snap.Extensions() {
+		if err := depend(dependNormal, object{class: classExtension, id: e.OID}, object{class: classNamespace, id: e.Schema}); err != nil {
+			return err
+		}
+	}
+	for _, f := range g.snap.Functions() {
+		if f.Extension == 0 {
+			continue
+		}
+		if err := depend(dependExtension, object{class: classProc, id: f.ID}, object{class: classExtension, id: f.Extension}); err != nil {
+			return err
+		}
+	}
 	for _, t := range g.snap.Types() {
 		self := object{class: classType, id: t.ID}
 		if err := depend(dependInternal, object{class: classType, id: t.Array}, self); err != nil {
@@ -224,15 +237,24 @@ func (g *gen) dependsOfTable(t *catalog.Table, depend func(kind string, what, on
 // nextvalCall finds the sequences in the text of a default.
 var nextvalCall = regexp.MustCompile(`nextval\('((?:[^']|'')*)'`)
 
-// pgExtension lists the extensions that every database has. The views of schema meridian are one, because that is
+// pgExtension lists the extensions of the database, those first that every database has. The views of schema meridian are one, because that is
 // how pg_dump is told to leave objects alone.
 func pgExtension(g *gen) error {
 	if err := g.row("oid", plpgsqlExtension, "extname", "plpgsql", "extowner", catalog.BootstrapRoleID,
 		"extnamespace", catalog.PgCatalogID, "extversion", "1.0"); err != nil {
 		return err
 	}
-	return g.row("oid", meridianExtension, "extname", "meridian", "extowner", catalog.BootstrapRoleID,
-		"extnamespace", catalog.MeridianSchemaID, "extversion", "1.0")
+	if err := g.row("oid", meridianExtension, "extname", "meridian", "extowner", catalog.BootstrapRoleID,
+		"extnamespace", catalog.MeridianSchemaID, "extversion", "1.0"); err != nil {
+		return err
+	}
+	for _, e := range g.snap.Extensions() {
+		if err := g.row("oid", e.OID, "extname", e.Name, "extowner", e.Owner, "extnamespace", e.Schema, "extversion", e.Version,
+			"extrelocatable", true); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ruleOID is the oid of the rule that makes a relation a view.

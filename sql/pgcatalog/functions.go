@@ -581,6 +581,11 @@ func objDescription(c *call) (types.Datum, error) {
 			return str(f.Comment)
 		}
 	}
+	if class == "" || class == "pg_extension" {
+		if e := c.snap.ExtensionByID(oid); e != nil {
+			return str(e.Comment)
+		}
+	}
 	if class == "" || class == "pg_trigger" || class == "pg_policy" {
 		for _, t := range c.snap.Tables() {
 			for _, tr := range t.Triggers {

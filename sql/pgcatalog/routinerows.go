@@ -13,7 +13,10 @@ import (
 const plpgsqlLanguage = 13680
 
 func languageOf(f *catalog.Function) int {
-	if f.Lang == "sql" {
+	switch f.Lang {
+	case "c":
+		return 13
+	case "sql":
 		return 14
 	}
 	return plpgsqlLanguage

@@ -235,6 +235,11 @@ func (b *binder) op(name string, l, r Expr, pos int32) (Expr, error) {
 		lt = l.Type()
 	}
 	call, err := builtin.ResolveOperator(name, lt, r.Type())
+	if err != nil && l != nil {
+		if x := b.extensionOperator(name, lt, r.Type()); x != nil {
+			call, err = x, nil
+		}
+	}
 	if err != nil {
 		return nil, at(err, pos)
 	}

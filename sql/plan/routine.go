@@ -9,6 +9,7 @@ import (
 	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/builtin"
 	"github.com/meridian-db/meridian/sql/catalog"
+	"github.com/meridian-db/meridian/sql/extension"
 	"github.com/meridian-db/meridian/sql/parser"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/types"
@@ -38,6 +39,8 @@ type Variables interface {
 type RoutineCatalog interface {
 	// Routines finds the functions of a name: in a schema, or along the path when schema is empty.
 	Routines(path []string, schema, name string) []*builtin.Func
+	// OperatorRoutines finds the functions behind an operator that extensions have brought.
+	OperatorRoutines(name string) []*builtin.Func
 }
 
 // users finds the users' functions of a name.
@@ -51,6 +54,41 @@ func (b *binder) users(schema, name string) []*builtin.Func {
 		b.tables[uint32(f.OID)] = struct{}{}
 	}
 	return list
+}
+
+// extensionOperator resolves a binary operator that an extension has brought, nil if none fits.
+func (b *binder) extensionOperator(name string, l, r *types.T) *builtin.Call {
+	c, ok := b.env.Catalog.(RoutineCatalog)
+	if !ok {
+		return nil
+	}
+	list := c.OperatorRoutines(name)
+	if len(list) == 0 {
+		return nil
+	}
+	call, err := builtin.Resolve(builtin.FuncRequest{Name: name, Args: []*types.T{l, r}, Users: list, OnlyUsers: true})
+	if err != nil {
+		return nil
+	}
+	b.tables[uint32(call.Func.OID)] = struct{}{}
+	return call
+}
+
+// OperatorRoutines implements RoutineCatalog.
+func (c *SnapshotCatalog) OperatorRoutines(name string) []*builtin.Func {
+	var out []*builtin.Func
+	for _, e := range c.Snap.Extensions() {
+		x := extension.ByName(e.Name)
+		if x == nil || x.Operators[name] == "" {
+			continue
+		}
+		for _, d := range c.Snap.FunctionsNamed(c.Snap.SchemaName(e.Schema), x.Operators[name]) {
+			if d.Extension == e.OID {
+				out = append(out, c.routine(d))
+			}
+		}
+	}
+	return out
 }
 
 // Routines implements RoutineCatalog. Of functions with the same parameters the first on the path counts.
@@ -101,6 +139,9 @@ func RoutineFunc(s *catalog.Snapshot, d *catalog.Function) *builtin.Func {
 		User: &Routine{Desc: d, Snap: s}, RetType: s.TypeOf(d.Ret)}
 	if d.Procedure {
 		f.Kind = 'p'
+	}
+	if d.Lang == "c" {
+		f.User, f.Native = nil, extension.Native(d.Body)
 	}
 	modes := ""
 	for _, a := range d.Args {

@@ -1,0 +1,12 @@
+CREATE FUNCTION digest(text, text) RETURNS bytea LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'pg_digest';
+CREATE FUNCTION digest(bytea, text) RETURNS bytea LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'pg_digest';
+CREATE FUNCTION hmac(text, text, text) RETURNS bytea LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'pg_hmac';
+CREATE FUNCTION hmac(bytea, bytea, text) RETURNS bytea LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'pg_hmac';
+CREATE FUNCTION crypt(text, text) RETURNS text LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'pg_crypt';
+CREATE FUNCTION gen_salt(text) RETURNS text LANGUAGE c VOLATILE STRICT PARALLEL SAFE AS 'pg_gen_salt';
+CREATE FUNCTION gen_salt(text, integer) RETURNS text LANGUAGE c VOLATILE STRICT PARALLEL SAFE AS 'pg_gen_salt_rounds';
+CREATE FUNCTION encrypt(bytea, bytea, text) RETURNS bytea LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'pg_encrypt';
+CREATE FUNCTION decrypt(bytea, bytea, text) RETURNS bytea LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'pg_decrypt';
+CREATE FUNCTION encrypt_iv(bytea, bytea, bytea, text) RETURNS bytea LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'pg_encrypt_iv';
+CREATE FUNCTION decrypt_iv(bytea, bytea, bytea, text) RETURNS bytea LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'pg_decrypt_iv';
+CREATE FUNCTION gen_random_bytes(integer) RETURNS bytea LANGUAGE c VOLATILE STRICT PARALLEL SAFE AS 'pg_random_bytes';
