@@ -16,11 +16,13 @@ import (
 //	1  the beginning
 //	2  memberships, reports to the placer
 //	3  merges of ranges
+//	4  columns whose value in older rows is in the catalog
 const (
 	oldestVersion ClusterVersion = 1 // that this build can work with
-	newestVersion ClusterVersion = 3 // that it knows
+	newestVersion ClusterVersion = 4 // that it knows
 
-	versionMerges ClusterVersion = 3
+	versionMerges  ClusterVersion = 3
+	versionMissing ClusterVersion = 4
 )
 
 // ClusterVersion is a version of what nodes write for each other.

@@ -10,6 +10,7 @@ import (
 	"github.com/meridian-db/meridian/sql/exec"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/plan"
+	"github.com/meridian-db/meridian/sql/plpgsql"
 	"github.com/meridian-db/meridian/sql/types"
 )
 
@@ -43,6 +44,7 @@ func (v *catalogView) Execute(ctx context.Context, stmt ast.Stmt, env DDLEnv) (s
 			_, err := s.runOwn(ctx, q, env.Params, plan.Security{}, emit)
 			return err
 		},
+		Constant: s.constant(env),
 		Exec: func(ctx context.Context, q ast.Stmt, as uint32) (int64, error) {
 			return s.runOwn(ctx, q, env.Params, plan.Security{User: as, Off: s.setting("row_security") == "off"}, nil)
 		},
@@ -72,6 +74,26 @@ func (v *catalogView) Execute(ctx context.Context, stmt ast.Stmt, env DDLEnv) (s
 		s.plannerEpoch++
 	}
 	return tag, err
+}
+
+// constant is ddl.Env.Constant.
+func (s *Session) constant(env DDLEnv) func(ctx context.Context, e ast.Expr, t *types.T) (types.Datum, bool, error) {
+	if may := s.srv.cfg.MayMiss; may != nil && !may() {
+		return nil
+	}
+	return func(ctx context.Context, e ast.Expr, t *types.T) (types.Datum, bool, error) {
+		q := &ast.SelectStmt{Targets: []*ast.Target{{Expr: e, Pos: ast.Pos{Off: e.Position()}}}, Pos: ast.Pos{Off: -1}}
+		p, err := s.planOwn(ctx, q, env.Params, plan.Security{})
+		if err != nil || p.Volatile {
+			return types.Null, false, err
+		}
+		v := plpgsql.Value{T: p.Columns[0].Type}
+		if _, err := s.runOwn(ctx, q, env.Params, plan.Security{}, func(row []types.Datum) error { v.D = types.Detach(row[0]); return nil }); err != nil {
+			return types.Null, false, err
+		}
+		d, err := (&routineHost{s: s}).Coerce(ctx, v, t)
+		return d, true, err
+	}
 }
 
 // buildIndex fills a new index from the rows of its table, in the statement's transaction.

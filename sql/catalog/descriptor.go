@@ -248,6 +248,9 @@ type Column struct {
 	// Inherited: the table is a partition and its parent has the column.
 	Inherited bool  `json:"inh,omitempty"`
 	ACL       []ACL `json:"acl,omitempty"`
+	// Missing is the value, as package rowenc stores it under column id 1, of rows written before the column was added;
+	// empty: NULL. A rewrite of the rows does away with it.
+	Missing []byte `json:"mis,omitempty"`
 
 	T *types.T `json:"-"` // Type resolved
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/parser"
 	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/rowenc"
 	"github.com/meridian-db/meridian/sql/types"
 )
 
@@ -184,8 +185,8 @@ func liveColumn(t *catalog.Table, name string) (*catalog.Column, error) {
 	return c, nil
 }
 
-// addColumns adds columns. Rows are rewritten when a column has a value from the start; then the constraints
-// of the columns are checked by the rewriting itself.
+// addColumns adds columns. A value that is the same for all rows is kept in the catalog (catalog.Column.Missing); rows are
+// rewritten when each has its own, and then the constraints of the columns are checked by the rewriting itself.
 func (x *executor) addColumns(ctx context.Context, t *catalog.Table, cmds []*ast.AlterTableCmd) error {
 	if err := x.addOwnColumns(ctx, t, cmds); err != nil || !t.IsPartitioned() {
 		return err
@@ -243,7 +244,12 @@ func (x *executor) addOwnColumns(ctx context.Context, t *catalog.Table, cmds []*
 				return err
 			}
 			exprs[c.Num] = e
-			rewrite = true
+			same, null, err := x.setMissing(ctx, b.t, c, e)
+			if err != nil {
+				return err
+			}
+			rewrite = rewrite || !same
+			notNull = notNull || null && c.NotNull
 		} else if c.Identity != 0 {
 			rewrite = true // INSERT draws the values
 		} else if c.NotNull {
@@ -306,6 +312,24 @@ func (x *executor) addOwnColumns(ctx context.Context, t *catalog.Table, cmds []*
 		}
 	}
 	return nil
+}
+
+// setMissing gives a new column the value that the rows of today have in it, if that is one for all. null says that there
+// is such a value and it is NULL.
+func (x *executor) setMissing(ctx context.Context, t *catalog.Table, c *catalog.Column, e ast.Expr) (same, null bool, err error) {
+	// What a domain does not allow is an error only when there are rows.
+	if x.Constant == nil || t.IsPartitioned() || c.T.Class == 'd' {
+		return t.IsPartitioned(), false, nil
+	}
+	d, ok, err := x.Constant(ctx, e, c.T)
+	if err != nil || !ok {
+		return false, false, err
+	}
+	if d.IsNull() {
+		return true, true, nil
+	}
+	c.Missing = rowenc.AppendColumn(nil, 0, 1, d, c.T)
+	return true, false, nil
 }
 
 func hasKind(ks []*ast.Constraint, kind ast.ConstraintKind) bool {

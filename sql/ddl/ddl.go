@@ -28,6 +28,9 @@ type Env struct {
 	Describe func(ctx context.Context, q ast.Stmt) ([]Column, error)
 	// Query runs a query.
 	Query func(ctx context.Context, q ast.Stmt, emit func(row []types.Datum) error) error
+	// Constant computes an expression without columns as a value to be stored in a column of type t; not if it may be
+	// another one for each row, or its value depends on more than the type. nil: every expression may be.
+	Constant func(ctx context.Context, e ast.Expr, t *types.T) (d types.Datum, ok bool, err error)
 	// Exec runs a statement that changes rows and returns their number. Row-level security policies apply as they do to
 	// the role as; with 0 none does.
 	Exec func(ctx context.Context, q ast.Stmt, as uint32) (int64, error)

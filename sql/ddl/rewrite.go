@@ -17,6 +17,9 @@ func (x *executor) rewrite(ctx context.Context, old, next *catalog.Table, exprs 
 	if old.IsPartitioned() {
 		return x.View.Put(ctx, next) // it has no rows of its own
 	}
+	for _, c := range next.Columns {
+		c.Missing = nil
+	}
 	tmp := next.Clone()
 	var err error
 	if tmp.ID, err = x.View.NewID(ctx); err != nil {
@@ -93,6 +96,9 @@ func (x *executor) rewriteError(err error, t *catalog.Table) error {
 		}
 		return n
 	case pgerr.CheckViolation:
+		if e.Table == "" {
+			return err // of a domain
+		}
 		n := pgerr.New(pgerr.CheckViolation, "check constraint %q of relation %q is violated by some row", e.Constraint, t.Name).WithTable(schema, t.Name)
 		n.Constraint = e.Constraint
 		return n

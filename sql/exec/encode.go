@@ -188,7 +188,7 @@ func newRowReader(c *tableCodec, x *indexCodec, wanted []int) *rowReader {
 	any := false
 	for _, o := range stored {
 		if want[o] {
-			cols[o] = rowenc.Column{ID: c.t.Columns[o].ID, Type: c.t.Columns[o].T}
+			cols[o] = rowenc.Column{ID: c.t.Columns[o].ID, Type: c.t.Columns[o].T, Default: c.t.Columns[o].Missing}
 			want[o] = false
 			any = true
 		}

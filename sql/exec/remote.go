@@ -77,7 +77,7 @@ func newRemoteScan(n *plan.Scan, c *scanCodec, agg *plan.Agg) *remoteScan {
 			continue
 		}
 		if read[o] {
-			p.Columns = append(p.Columns, pushdown.Column{ID: col.ID, Slot: o, T: col.T})
+			p.Columns = append(p.Columns, pushdown.Column{ID: col.ID, Slot: o, T: col.T, Missing: col.Missing})
 		}
 		if slices.ContainsFunc(n.Cols, func(sc plan.ScanCol) bool { return sc.Ord == o }) {
 			p.Keep = append(p.Keep, col.ID)

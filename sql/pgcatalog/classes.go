@@ -183,7 +183,7 @@ func pgAttribute(g *gen) error {
 			if c.Generated != "" {
 				generated = "s"
 			}
-			if err := attr(t.ID, c.Num, c.Name, c.T, c.Type, "attnotnull", c.NotNull, "atthasdef", hasDefault(c),
+			if err := attr(t.ID, c.Num, c.Name, c.T, c.Type, "attnotnull", c.NotNull, "atthasdef", hasDefault(c), "atthasmissing", len(c.Missing) > 0,
 				"attislocal", !c.Inherited, "attinhcount", count(c.Inherited),
 				"attidentity", identity, "attgenerated", generated, "attacl", g.aclText(c.ACL), "attcollation", collationOf(c)); err != nil {
 				return err

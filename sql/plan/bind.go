@@ -132,6 +132,7 @@ func (b *binder) finish(p *Plan, q *bound) (*Plan, error) {
 		p.Tables = append(p.Tables, id)
 	}
 	sort.Slice(p.Tables, func(i, j int) bool { return p.Tables[i] < p.Tables[j] })
+	p.Volatile = b.volatile
 	p.NumNodes = b.nodeIDs
 	p.Needs = b.listNeeds()
 	b.secureFor(p)

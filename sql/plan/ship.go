@@ -445,11 +445,7 @@ func (r *Receiver) Datum(t *types.T) (types.Datum, error) {
 	}
 	b := r.Buf[:n:n]
 	r.Buf = r.Buf[n:]
-	var out [1]types.Datum
-	if err := rowenc.NewDecoder([]rowenc.Column{{ID: 1, Type: t}}).Decode(b, out[:]); err != nil {
-		return types.Null, err
-	}
-	return out[0], nil
+	return rowenc.OneValue(b, t)
 }
 
 // Expr reads an expression whose value is of the kind of want; nil takes any.

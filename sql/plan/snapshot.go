@@ -10,6 +10,7 @@ import (
 	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/parser"
 	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/rowenc"
 	"github.com/meridian-db/meridian/sql/types"
 )
 
@@ -137,8 +138,14 @@ func FromDescriptor(s *catalog.Snapshot, d *catalog.Table) (*Table, error) {
 			continue
 		}
 		ords[col.Num] = len(t.Columns)
+		missing := types.Null
+		if len(col.Missing) > 0 {
+			if missing, err = rowenc.OneValue(col.Missing, col.T); err != nil {
+				return nil, pgerr.New(pgerr.InternalError, "value of column %q of %q before it was added: %w", col.Name, d.Name, err)
+			}
+		}
 		t.Columns = append(t.Columns, &TableColumn{ID: uint32(col.Num), AttNum: col.Num, Name: col.Name, T: col.T, NotNull: col.NotNull,
-			Default: expr(col.Default), Identity: col.Identity, Sequence: seqOf(col), Generated: expr(col.Generated), Hidden: col.Hidden,
+			Default: expr(col.Default), Identity: col.Identity, Sequence: seqOf(col), Generated: expr(col.Generated), Hidden: col.Hidden, Missing: missing,
 			Stats: columnStats(stats.Column(col.Num), col.T)})
 	}
 	switch {

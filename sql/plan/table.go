@@ -82,6 +82,8 @@ type TableColumn struct {
 	Sequence  uint32   // behind an identity or serial column
 	Generated ast.Expr // stored generated column
 	Hidden    bool     // the row id of a table without primary key: not in *, not assignable
+	// Missing is the value in rows that were written before the column was added.
+	Missing types.Datum
 	// Stats is nil for a column that was never analysed.
 	Stats *ColumnStats
 }

@@ -112,7 +112,7 @@ func compile(body []byte) (c *compiled, err error) {
 	if len(p.Columns) > 0 {
 		cols := make([]rowenc.Column, p.Slots)
 		for _, col := range p.Columns {
-			cols[col.Slot] = rowenc.Column{ID: col.ID, Type: col.T}
+			cols[col.Slot] = rowenc.Column{ID: col.ID, Type: col.T, Default: col.Missing}
 		}
 		c.dec = rowenc.NewDecoder(cols)
 		if len(p.Filter) > 0 {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/meridian-db/meridian/sql/builtin"
 	"github.com/meridian-db/meridian/sql/plan"
+	"github.com/meridian-db/meridian/sql/rowenc"
 	"github.com/meridian-db/meridian/sql/types"
 )
 
@@ -32,6 +33,8 @@ type Column struct {
 	ID   uint32
 	Slot int
 	T    *types.T
+	// Missing is the value where a pair does not have the column.
+	Missing types.Datum
 }
 
 // Program is what is run over the pairs of a scan. A Program is immutable once it is encoded.
@@ -147,8 +150,15 @@ func (p *Program) Encode(num *Numbering) (*Form, bool) {
 	}
 	buf = binary.AppendUvarint(buf, uint64(len(p.Columns)))
 	for _, col := range p.Columns {
+		if !col.Missing.IsNull() {
+			buf = append(buf, 0) // no column's id: a node that does not know it refuses the program
+		}
 		buf = binary.AppendUvarint(binary.AppendUvarint(buf, uint64(col.ID)), uint64(col.Slot))
 		buf = plan.AppendType(buf, col.T)
+		if !col.Missing.IsNull() {
+			b := rowenc.AppendColumn(nil, 0, 1, col.Missing, col.T)
+			buf = append(binary.AppendUvarint(buf, uint64(len(b))), b...)
+		}
 	}
 	ok := true
 	list := func(es []plan.Expr) {
@@ -236,9 +246,18 @@ func decode(body []byte) (*Program, int, error) {
 		p.Keys = append(p.Keys, k)
 	}
 	for n := number(uint64(len(r.Buf))); n > 0 && err == nil; n-- {
-		c := Column{ID: uint32(number(1<<32 - 1)), Slot: number(maxSlots)}
+		c := Column{ID: uint32(number(1<<32 - 1))}
+		missing := c.ID == 0
+		if missing {
+			c.ID = uint32(number(1<<32 - 1))
+		}
+		c.Slot = number(maxSlots)
 		c.T = typ()
 		take(c.Slot, c.T)
+		if missing && err == nil {
+			c.Missing, err = r.Datum(c.T)
+			c.Missing = types.Detach(c.Missing) // the program outlives what it was read from
+		}
 		if c.ID == 0 || len(p.Columns) > 0 && c.ID <= p.Columns[len(p.Columns)-1].ID {
 			return nil, 0, errProgram
 		}

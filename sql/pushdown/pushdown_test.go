@@ -45,7 +45,7 @@ var (
 func table(p Program) *Program {
 	p.Prefix, p.Slots = 2, 4
 	p.Keys = []Key{{Slot: 0, T: types.Int4}}
-	p.Columns = []Column{{2, 1, types.Int4}, {3, 2, types.Text}, {4, 3, types.Numeric}}
+	p.Columns = []Column{{ID: 2, Slot: 1, T: types.Int4}, {ID: 3, Slot: 2, T: types.Text}, {ID: 4, Slot: 3, T: types.Numeric}}
 	return &p
 }
 
@@ -113,6 +113,24 @@ func run(ps *Programs, program []byte) (string, error) {
 	}
 	err = ev.Finish(func(k, v []byte) { fmt.Fprintf(&out, "group %q=%x ", k, v) })
 	return out.String(), err
+}
+
+// TestMissingColumn: a column that a pair does not have is its Missing to the conditions.
+func TestMissingColumn(t *testing.T) {
+	five := &plan.Const{D: types.NewInt(5), T: types.Int4}
+	p := table(Program{All: true, Filter: []plan.Expr{operator(t, "=", colA, five)}})
+	for _, missing := range []types.Datum{types.NewInt(5), types.NewInt(6), types.Null} {
+		p.Columns[0].Missing = missing
+		ev, err := NewPrograms().Start(context.Background(), encode(t, p))
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, _ := pair(1, types.Null, "", 0)
+		_, _, keep, err := ev.Pair(key, rowenc.AppendColumn(nil, 0, 3, types.NewString("s"), types.Text))
+		if want := !missing.IsNull() && missing.Int() == 5; err != nil || keep != want {
+			t.Errorf("missing %v: kept %v, %v", missing, keep, err)
+		}
+	}
 }
 
 // TestRoundTrip: what is encoded is what is run.

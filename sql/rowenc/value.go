@@ -478,6 +478,13 @@ func (r *reader) json(depth int) (*types.JSON, bool) {
 	return nil, false
 }
 
+// OneValue reads what AppendColumn(nil, 0, 1, d, t) has written: a value outside of a row. It aliases b.
+func OneValue(b []byte, t *types.T) (types.Datum, error) {
+	var out [1]types.Datum
+	err := NewDecoder([]Column{{ID: 1, Type: t}}).Decode(b, out[:])
+	return out[0], err
+}
+
 // Column is a column that a Decoder fills in.
 type Column struct {
 	ID      uint32
