@@ -294,6 +294,9 @@ type Index struct {
 	Only   bool   `json:"only,omitempty"`
 }
 
+// Inverted reports whether the index's entries are terms of its keys.
+func (ix *Index) Inverted() bool { return ix.Method == "gin" }
+
 // IndexKey is one part of an index key.
 type IndexKey struct {
 	Column     int16   `json:"a,omitempty"` // 0: Expr

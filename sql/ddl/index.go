@@ -6,12 +6,14 @@ import (
 
 	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/catalog"
+	"github.com/meridian-db/meridian/sql/inverted"
 	"github.com/meridian-db/meridian/sql/parser"
 	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/types"
 )
 
-// indexMethods are the access methods whose index an ordered index can stand for.
-var indexMethods = map[string]bool{"btree": true, "hash": true}
+// indexMethods are the access methods of which an index can be made. An ordered index stands for hash and brin.
+var indexMethods = map[string]bool{"btree": true, "hash": true, "brin": true, "gin": true}
 
 func (x *executor) createIndex(ctx context.Context, s *ast.CreateIndexStmt) error {
 	t, err := x.any(s.Table)
@@ -30,13 +32,15 @@ func (x *executor) createIndex(ctx context.Context, s *ast.CreateIndexStmt) erro
 	}
 	if !indexMethods[s.AccessMethod] {
 		switch s.AccessMethod {
-		case "gin", "gist", "spgist", "brin":
+		case "gist", "spgist":
 			return pgerr.Unsupported("access method %q is not supported", s.AccessMethod)
 		}
 		return pgerr.New(pgerr.UndefinedObject, "access method %q does not exist", s.AccessMethod)
 	}
-	if s.Unique && s.AccessMethod == "hash" {
-		return pgerr.Unsupported("access method \"hash\" does not support unique indexes")
+	if s.AccessMethod != "btree" {
+		if err := checkMethod(s); err != nil {
+			return err
+		}
 	}
 	if len(s.Elems) > maxKeyColumns {
 		return pgerr.New(pgerr.TooManyColumns, "cannot use more than %d columns in an index", maxKeyColumns)
@@ -53,7 +57,7 @@ func (x *executor) createIndex(ctx context.Context, s *ast.CreateIndexStmt) erro
 	}
 	var words []string
 	for _, e := range s.Elems {
-		k, word, err := x.indexKey(ctx, t, e)
+		k, word, err := x.indexKey(ctx, t, e, s.AccessMethod)
 		if err != nil {
 			return err
 		}
@@ -115,7 +119,7 @@ func (x *executor) createIndex(ctx context.Context, s *ast.CreateIndexStmt) erro
 }
 
 // indexKey checks one key of a new index. The word is what it adds to a made-up name.
-func (x *executor) indexKey(ctx context.Context, t *catalog.Table, e *ast.IndexElem) (catalog.IndexKey, string, error) {
+func (x *executor) indexKey(ctx context.Context, t *catalog.Table, e *ast.IndexElem, method string) (catalog.IndexKey, string, error) {
 	k := catalog.IndexKey{Desc: e.Dir == ast.SortDesc}
 	k.NullsFirst = k.Desc
 	if e.Nulls != ast.NullsDefault {
@@ -124,7 +128,7 @@ func (x *executor) indexKey(ctx context.Context, t *catalog.Table, e *ast.IndexE
 	if len(e.OpClass) > 0 {
 		k.OpClass = e.OpClass[len(e.OpClass)-1]
 		if !strings.HasSuffix(k.OpClass, "_ops") {
-			return k, "", pgerr.New(pgerr.UndefinedObject, "operator class %q does not exist for access method \"btree\"", k.OpClass)
+			return k, "", pgerr.New(pgerr.UndefinedObject, "operator class %q does not exist for access method %q", k.OpClass, method)
 		}
 	}
 	word := e.Name
@@ -163,7 +167,54 @@ func (x *executor) indexKey(ctx context.Context, t *catalog.Table, e *ast.IndexE
 		}
 		k.Collation = e.Collation[len(e.Collation)-1]
 	}
+	if method == "gin" {
+		return k, word, checkInverted(&k)
+	}
 	return k, word, checkIndexable(k.T)
+}
+
+// checkMethod refuses what other access methods than btree cannot do.
+func checkMethod(s *ast.CreateIndexStmt) error {
+	refuse := func(format string) error { return pgerr.Unsupported(format, s.AccessMethod) }
+	switch {
+	case s.Unique:
+		return refuse("access method %q does not support unique indexes")
+	case len(s.Include) > 0:
+		return refuse("access method %q does not support included columns")
+	case len(s.Elems) > 1 && s.AccessMethod == "hash":
+		return refuse("access method %q does not support multicolumn indexes")
+	}
+	for _, e := range s.Elems {
+		if e.Dir == ast.SortDesc || e.Dir == ast.SortAsc {
+			return refuse("access method %q does not support ASC/DESC options")
+		}
+		if e.Nulls != ast.NullsDefault {
+			return refuse("access method %q does not support NULLS FIRST/LAST options")
+		}
+	}
+	return nil
+}
+
+// checkInverted checks the operator class of a key of an inverted index. The default one is not kept.
+func checkInverted(k *catalog.IndexKey) error {
+	class := inverted.Default(k.T)
+	if k.OpClass != "" {
+		named := inverted.Named(k.OpClass)
+		switch {
+		case named == inverted.None:
+			return pgerr.New(pgerr.UndefinedObject, "operator class %q does not exist for access method \"gin\"", k.OpClass)
+		case !named.Takes(k.T):
+			return pgerr.New(pgerr.DatatypeMismatch, "operator class %q does not accept data type %s", k.OpClass, types.TypeName(k.T))
+		case named == class:
+			k.OpClass = ""
+		}
+		return nil
+	}
+	if class == inverted.None {
+		return pgerr.New(pgerr.UndefinedObject, "data type %s has no default operator class for access method \"gin\"", types.TypeName(k.T)).
+			WithHint("You must specify an operator class for the index or define a default operator class for the data type.")
+	}
+	return nil
 }
 
 // addIndex stores a table with a new index and fills the index. While it is being filled the index is only

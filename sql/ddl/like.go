@@ -139,7 +139,10 @@ func likeIndex(src *catalog.Table, ix *catalog.Index) (*ast.CreateIndexStmt, err
 		st.AccessMethod = ix.Method
 	}
 	for _, k := range ix.Keys {
-		e := &ast.IndexElem{Dir: ast.SortAsc, Nulls: ast.NullsLast, Pos: ast.Pos{Off: -1}}
+		e := &ast.IndexElem{Pos: ast.Pos{Off: -1}}
+		if ix.Method == "" {
+			e.Dir, e.Nulls = ast.SortAsc, ast.NullsLast
+		}
 		if k.Desc {
 			e.Dir = ast.SortDesc
 		}

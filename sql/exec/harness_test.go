@@ -9,6 +9,7 @@ import (
 
 	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/builtin"
+	"github.com/meridian-db/meridian/sql/inverted"
 	"github.com/meridian-db/meridian/sql/parser"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/plan"
@@ -257,7 +258,7 @@ func (db *testDB) createIndex(ctx context.Context, st *ast.CreateIndexStmt) erro
 	t := &plan.Table{ID: old.ID, StorageID: old.StorageID, Schema: old.Schema, Name: old.Name, Columns: old.Columns, Primary: old.Primary,
 		Indexes: slices.Clone(old.Indexes), Checks: old.Checks, FKs: old.FKs, Inbound: old.Inbound, RowCount: old.RowCount}
 	t.Finish()
-	ix := &plan.Index{ID: uint16(2 + len(t.Indexes)), Name: st.Name, Unique: st.Unique, Where: st.Where}
+	ix := &plan.Index{ID: uint16(2 + len(t.Indexes)), Name: st.Name, Unique: st.Unique, Where: st.Where, Inverted: st.AccessMethod == "gin"}
 	for _, e := range st.Elems {
 		k := plan.IndexKey{Col: -1, Desc: e.Dir == ast.SortDesc}
 		if e.Expr != nil {
@@ -275,6 +276,11 @@ func (db *testDB) createIndex(ctx context.Context, st *ast.CreateIndexStmt) erro
 			k.NullsFirst = true
 		} else if e.Nulls == ast.NullsLast {
 			k.NullsFirst = false
+		}
+		if ix.Inverted {
+			if k.Class = inverted.Default(k.T); len(e.OpClass) > 0 {
+				k.Class = inverted.Named(e.OpClass[0])
+			}
 		}
 		ix.Keys = append(ix.Keys, k)
 	}

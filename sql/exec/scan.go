@@ -62,7 +62,7 @@ type scanOp struct {
 	out   []types.Datum // the scan's part of the frame
 	lock  kv.LockMode
 	spans []kv.Span
-	keys  [][]byte   // complete keys of a unique index, instead of spans
+	keys  [][]byte   // complete keys of a unique index, instead of spans, in the order of reading
 	sc    kv.Scanner // of the span being read, if its pairs are read one by one
 	pages pages      // of the span being read, if it has pages
 	page  kv.Page
@@ -84,6 +84,7 @@ type scanOp struct {
 	batch     int
 	// curKey and curValue are the row the frame holds.
 	curKey, curValue []byte
+	found            int64 // bytes of keys that a bitmap has found
 	late             rowenc.Late
 	stats            *nodeStats
 }
@@ -123,6 +124,9 @@ func (o *scanOp) open(ctx context.Context) error {
 				o.hint = 0
 			}
 		}
+	}
+	if o.n.Bitmap != nil {
+		return o.readBitmap(ctx)
 	}
 	return o.ranges()
 }
@@ -474,9 +478,6 @@ func (o *scanOp) closeSpan() {
 // fetchKeys reads rows by complete keys of a unique index.
 func (o *scanOp) fetchKeys(ctx context.Context) error {
 	n := min(len(o.keys), fetchBatch)
-	if o.n.Reverse {
-		slices.Reverse(o.keys)
-	}
 	ks := o.keys[:n]
 	o.keys = o.keys[n:]
 	o.pos = 0
@@ -553,7 +554,11 @@ func (o *scanOp) fetchRows(ctx context.Context, pks [][]byte) error {
 	return err
 }
 
-func (o *scanOp) close() { o.closeSpan() }
+func (o *scanOp) close() {
+	o.closeSpan()
+	o.s.shrink(o.found)
+	o.found = 0
+}
 
 // virtualOp reads a generated table: its rows are made at once, as they are few.
 type virtualOp struct {

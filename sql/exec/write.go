@@ -54,6 +54,8 @@ type entry struct {
 	key      []byte
 	distinct bool
 	present  bool // false: excluded by the index's predicate
+	// terms are the keys of all the entries in an inverted index, ascending; key is nil then.
+	terms [][]byte
 }
 
 // privateSchema holds tables that only their own transaction can see: the new storage of a table that DDL
@@ -147,6 +149,10 @@ func (w *writer) entries(row []types.Datum, old bool) ([]entry, error) {
 			}
 		}
 		out[i].present = true
+		if x.ix.Inverted {
+			out[i].terms = w.invertedKeys(x, row, exprs)
+			continue
+		}
 		out[i].key = w.carve(func(b []byte) []byte {
 			b, out[i].distinct = x.appendEntryKey(b, w.codec, row, exprs)
 			return b
@@ -247,6 +253,9 @@ func (w *writer) writeNew(row []types.Datum, key []byte, ents []entry) error {
 }
 
 func (w *writer) putEntry(i int, e entry, row []types.Datum) error {
+	if w.codec.indexes[i].ix.Inverted {
+		return w.putTerms(e.terms)
+	}
 	if x := w.codec.indexes[i]; x.ix.Deferred {
 		w.queueUnique(i, x, row)
 	}
@@ -290,10 +299,17 @@ func (w *writer) remove(key []byte, ents []entry) error {
 		return err
 	}
 	for _, e := range ents {
-		if e.present {
-			if err := w.del(e.key); err != nil {
+		if !e.present {
+			continue
+		}
+		if e.key == nil {
+			if err := w.delTerms(e.terms); err != nil {
 				return err
 			}
+			continue
+		}
+		if err := w.del(e.key); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -316,6 +332,16 @@ func (w *writer) update(oldKey, newKey []byte, oldEnts, newEnts []entry, row []t
 	for i := range newEnts {
 		o, n := oldEnts[i], newEnts[i]
 		if w.skip(i) {
+			continue
+		}
+		if w.codec.indexes[i].ix.Inverted {
+			gone, came := termChanges(o.terms, n.terms)
+			if err := w.delTerms(gone); err != nil {
+				return err
+			}
+			if err := w.putTerms(came); err != nil {
+				return err
+			}
 			continue
 		}
 		same := o.present && n.present && string(o.key) == string(n.key)

@@ -46,6 +46,8 @@ const (
 	heapAm          = 2
 	btreeAm         = 403
 	hashAm          = 405
+	ginAm           = 2742
+	brinAm          = 3580
 	defaultColl     = 100
 )
 
@@ -102,11 +104,7 @@ func pgClass(g *gen) error {
 			return err
 		}
 		for _, ix := range indexes {
-			am := btreeAm
-			if ix.Method == "hash" {
-				am = hashAm
-			}
-			if err := g.row("oid", ix.OID, "relname", ix.Name, "relnamespace", t.Schema, "relowner", t.Owner, "relam", am,
+			if err := g.row("oid", ix.OID, "relname", ix.Name, "relnamespace", t.Schema, "relowner", t.Owner, "relam", methodOf(ix),
 				"relfilenode", ix.OID, "reltablespace", ix.Tablespace, "relpages", 1, "reltuples", tuples, "relpersistence", persistence(t),
 				"relkind", indexKind(t), "relispartition", ix.PartOf != 0, "relhassubclass", t.IsPartitioned(), "relnatts", len(ix.Keys)+len(ix.Include), "relispopulated", true, "relreplident", "n",
 				"reloptions", ix.Options); err != nil {
@@ -115,6 +113,19 @@ func pgClass(g *gen) error {
 		}
 		return nil
 	})
+}
+
+// methodOf is the oid of an index's access method.
+func methodOf(ix *catalog.Index) int {
+	switch ix.Method {
+	case "hash":
+		return hashAm
+	case "gin":
+		return ginAm
+	case "brin":
+		return brinAm
+	}
+	return btreeAm
 }
 
 func persistence(t *catalog.Table) string {
@@ -270,7 +281,7 @@ func pgIndex(g *gen) error {
 				col := uint32(0)
 				operators := types.OID(0)
 				if typ := keyType(t, k); typ != nil {
-					operators = defaultOpclass(typ)
+					operators = opclass(methodOf(ix), k.OpClass, typ)
 					if info := types.InfoOf(typ.OID); info != nil {
 						col = uint32(info.Collation)
 					}

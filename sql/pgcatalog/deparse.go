@@ -156,7 +156,18 @@ func indexDef(env *catalog.VirtualEnv, t *catalog.Table, ix *catalog.Index, qual
 		b.WriteString(" NULLS NOT DISTINCT")
 	}
 	if len(ix.Options) > 0 {
-		b.WriteString(" WITH (" + strings.Join(ix.Options, ", ") + ")")
+		b.WriteString(" WITH (")
+		for i, o := range ix.Options {
+			if i > 0 {
+				b.WriteString(", ")
+			}
+			name, v, _ := strings.Cut(o, "=")
+			if quoteIdent(v) != v {
+				v = "'" + strings.ReplaceAll(v, "'", "''") + "'"
+			}
+			b.WriteString(name + "=" + v)
+		}
+		b.WriteString(")")
 	}
 	if ix.Where != "" {
 		b.WriteString(" WHERE " + ruleText(env, ix.Where, tableColumns(t), nil, pretty))

@@ -180,7 +180,7 @@ func pgAm(g *gen) error {
 	for _, a := range []struct {
 		oid        int
 		name, kind string
-	}{{heapAm, "heap", "t"}, {btreeAm, "btree", "i"}, {hashAm, "hash", "i"}} {
+	}{{heapAm, "heap", "t"}, {btreeAm, "btree", "i"}, {hashAm, "hash", "i"}, {ginAm, "gin", "i"}, {brinAm, "brin", "i"}} {
 		if err := g.row("oid", a.oid, "amname", a.name, "amtype", a.kind); err != nil {
 			return err
 		}

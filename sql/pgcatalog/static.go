@@ -56,20 +56,25 @@ func staticRelation(g *gen) error {
 	return nil
 }
 
-// operatorClasses are the default operator classes for btree indexes by type.
+// operatorClasses are the operator classes by access method and type, the default ones, or name.
 var operatorClasses = sync.OnceValue(func() map[string]string {
 	out := map[string]string{}
 	for _, line := range static()["pg_opclass"].lines {
 		// oid, method, name, schema, owner, family, type, default
-		if f := strings.Split(line, "\t"); f[1] == "403" && f[7] == "t" {
-			out[f[6]] = f[0]
+		f := strings.Split(line, "\t")
+		out[f[1]+" "+f[2]] = f[0]
+		if f[7] == "t" {
+			out[f[1]+" "+f[6]] = f[0]
 		}
 	}
 	return out
 })
 
-// defaultOpclass is the oid of the default operator class for btree indexes on a type.
-func defaultOpclass(t *types.T) types.OID {
+// opclass is the oid of the named operator class of an access method, or of the default one for a type.
+func opclass(am int, name string, t *types.T) types.OID {
+	if oid, ok := operatorClasses()[itoa(int64(am))+" "+name]; ok {
+		return parsedOID(oid)
+	}
 	t = t.BaseType()
 	key := t.OID
 	switch {
@@ -88,7 +93,11 @@ func defaultOpclass(t *types.T) types.OID {
 	case t.OID == types.OIDCidr:
 		key = types.OIDInet
 	}
-	d, err := types.ParseText(operatorClasses()[itoa(int64(key))], types.ByOID(types.OIDOid), nil)
+	return parsedOID(operatorClasses()[itoa(int64(am))+" "+itoa(int64(key))])
+}
+
+func parsedOID(text string) types.OID {
+	d, err := types.ParseText(text, types.ByOID(types.OIDOid), nil)
 	if err != nil {
 		return 0
 	}

@@ -269,7 +269,7 @@ func pgRange(g *gen) error {
 			collation = cmp.Or(t.Collation, info.Collation)
 		}
 		if err := g.row("rngtypid", t.ID, "rngsubtype", t.Base.OID, "rngmultitypid", t.Multirange, "rngcollation", collation,
-			"rngsubopc", defaultOpclass(sub), "rngsubdiff", t.SubtypeDiff); err != nil {
+			"rngsubopc", opclass(btreeAm, "", sub), "rngsubdiff", t.SubtypeDiff); err != nil {
 			return err
 		}
 	}

@@ -485,6 +485,9 @@ func (d *describer) scan(it *item, x *Scan) {
 	head := func(key, val string) { it.head = append(it.head, prop{key: key, val: val}) }
 	whole := len(x.IndexConds) == 0 && (x.Index == nil || x.Index == x.Table.Primary) && !x.Ordered
 	switch {
+	case x.Bitmap != nil:
+		d.bitmapScan(it, x, name)
+		return
 	case x.Table.Kind != BaseTable || whole:
 		it.name, it.kind = "Seq Scan on "+name, "Seq Scan"
 	default:

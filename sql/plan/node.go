@@ -83,6 +83,8 @@ type Scan struct {
 	// by estimate.
 	LimitHint Expr
 	PerRow    float64
+	// Bitmap, if not nil, says which rows of the primary index are read, in its order.
+	Bitmap *Bitmap
 	// Recheck are the conditions (Filter and IndexConds) to be tested again when a locking read finds a
 	// newer version of the row.
 	// Remote conditions, the first of Filter, are evaluated beside the data as far as ranges can; Narrow: rows are cut
@@ -479,6 +481,9 @@ func (n *Scan) exprs(f func(*Expr)) {
 	}
 	if n.LimitHint != nil {
 		f(&n.LimitHint)
+	}
+	if n.Bitmap != nil {
+		n.Bitmap.exprs(f)
 	}
 }
 

@@ -25,6 +25,7 @@ type path struct {
 	rows         float64 // entries read
 	cost         float64
 	reverse      bool
+	bitmap       *Bitmap // ix is the primary index
 }
 
 // keyFamily reports whether a value of type v can be encoded as a key of type k and sorts alike.
@@ -65,8 +66,13 @@ func (o *optimizer) keyExprs(s *Scan, ix *Index) []Expr {
 	return out
 }
 
-// usable reports whether the scan may read an index: a partial one needs its predicate implied.
+// usable reports whether the scan may read rows by an index.
 func (o *optimizer) usable(s *Scan, ix *Index, conds []Expr) bool {
+	return !ix.Inverted && o.readable(s, ix, conds)
+}
+
+// readable reports whether the scan may read an index's entries: a partial one needs its predicate implied.
+func (o *optimizer) readable(s *Scan, ix *Index, conds []Expr) bool {
 	if ix.WriteOnly {
 		return false
 	}
@@ -341,6 +347,9 @@ keys:
 
 // pathCost is the cost of reading n entries of the path's index.
 func (p *path) pathCost(s *Scan, n float64) float64 {
+	if p.bitmap != nil {
+		return p.bitmap.Cost + n*costFetch
+	}
 	if p.point && p.in == nil {
 		c := costFetch
 		if p.ix != s.Table.Primary && !p.only {
@@ -396,6 +405,9 @@ func (o *optimizer) bestPath(s *Scan, conds []Expr) *path {
 			best = p
 		}
 	}
+	if p := o.bitmapPath(s, conds); p != nil && p.cost < best.cost {
+		return p
+	}
 	return best
 }
 
@@ -414,6 +426,7 @@ func (s *Scan) apply(p *path, conds []Expr) {
 	}
 	s.conds = conds
 	s.pathRows = p.rows
+	s.Bitmap = p.bitmap
 }
 
 // access chooses the access path of a scan.
@@ -567,8 +580,13 @@ func (o *optimizer) isOrdered(n Node, keys []SortKey, limit float64) bool {
 	}
 	rows := math.Max(1, o.rows(n))
 	conds := s.conds
-	curPath := o.pathFor(s, s.Index, conds)
-	sorted := curPath.cost + sortCost(rows)
+	cost := 0.0
+	if s.Bitmap != nil {
+		cost = (&path{bitmap: s.Bitmap}).pathCost(s, s.pathRows)
+	} else {
+		cost = o.pathFor(s, s.Index, conds).cost
+	}
+	sorted := cost + sortCost(rows)
 	var best *path
 	bestCost := sorted
 	for _, ix := range s.Table.AllIndexes() {

@@ -36,6 +36,9 @@ func lookupCost(p *path, kind JoinKind) float64 {
 		return costFetch
 	}
 	n := p.rows
+	if p.bitmap != nil {
+		return p.pathCost(nil, n)
+	}
 	if kind == SemiJoin || kind == AntiJoin {
 		n = math.Min(n, 2)
 	}
@@ -242,7 +245,7 @@ func (o *optimizer) estimate(n Node) {
 			total = 100 * costRow
 			break
 		}
-		p := &path{ix: x.Index, only: x.IndexOnly || x.Index == x.Table.Primary, point: x.Point, in: x.In}
+		p := &path{ix: x.Index, only: x.IndexOnly || x.Index == x.Table.Primary, point: x.Point, in: x.In, bitmap: x.Bitmap}
 		total = p.pathCost(x, x.pathRows) + x.pathRows*float64(len(x.Filter))*costCond
 		if x.LimitHint != nil {
 			if l, ok := constInt(x.LimitHint); ok && l < x.pathRows {

@@ -525,6 +525,9 @@ func intersect(a, b *slotSet) []Slot {
 func (o *optimizer) number(n Node) {
 	o.b.nodeIDs++
 	n.Base().ID = o.b.nodeIDs
+	if s, ok := n.(*Scan); ok && s.Bitmap != nil {
+		s.Bitmap.number(func() int { o.b.nodeIDs++; return o.b.nodeIDs })
+	}
 	n.inputs(func(c *Node) { o.number(*c) })
 	n.exprs(func(e *Expr) { o.numberSubs(*e) })
 }

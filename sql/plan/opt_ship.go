@@ -80,7 +80,7 @@ func (o *optimizer) remotable(s *Scan) bool {
 	if least == 0 {
 		least = shipRows
 	}
-	s.many = least > 0 && s.Table.Kind == BaseTable && !s.Point && s.pathRows > least
+	s.many = least > 0 && s.Table.Kind == BaseTable && !s.Point && s.Bitmap == nil && s.pathRows > least
 	return s.many && s.Wait == kv.WaitBlock && (s.Index == nil || s.Index == s.Table.Primary || s.IndexOnly) && len(s.allCols) > 0
 }
 

@@ -15,6 +15,7 @@ const (
 	defaultRange    = 1.0 / 3
 	defaultBetween  = 0.005
 	defaultMatch    = 0.05 // of LIKE and regular expressions
+	defaultContains = 0.01 // of what inverted indexes are asked
 	defaultCond     = 0.5
 	leastShare      = 1e-6
 )
@@ -396,6 +397,8 @@ func (o *optimizer) condSelectivity(c Expr) float64 {
 			return defaultMatch
 		case "!~~", "!~~*", "!~", "!~*":
 			return 1 - defaultMatch
+		case "@>", "<@", "&&", "?", "?|", "?&", "@?", "@@":
+			return defaultContains
 		}
 		return defaultRange
 	case *And:

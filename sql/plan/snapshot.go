@@ -8,6 +8,7 @@ import (
 	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/builtin"
 	"github.com/meridian-db/meridian/sql/catalog"
+	"github.com/meridian-db/meridian/sql/inverted"
 	"github.com/meridian-db/meridian/sql/parser"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/rowenc"
@@ -194,7 +195,7 @@ func FromDescriptor(s *catalog.Snapshot, d *catalog.Table) (*Table, error) {
 	}
 	index := func(ix *catalog.Index) *Index {
 		out := &Index{ID: ix.ID, OID: ix.OID, PartOf: ix.PartOf, Name: ix.Name, Primary: ix.Primary, Unique: ix.Unique || ix.Primary || ix.Hidden, NullsNotDistinct: ix.NullsNotDistinct,
-			Where: expr(ix.Where), WriteOnly: ix.State != catalog.IndexPublic}
+			Where: expr(ix.Where), WriteOnly: ix.State != catalog.IndexPublic, Inverted: ix.Inverted()}
 		if ix.Deferrable && out.Unique && ix != d.Primary {
 			out.Unique, out.Deferred, out.InitDeferred = false, true, ix.InitDeferred
 		}
@@ -208,6 +209,11 @@ func FromDescriptor(s *catalog.Snapshot, d *catalog.Table) (*Table, error) {
 				p.T = t.Columns[p.Col].T
 			} else {
 				p.Expr = expr(k.Expr)
+			}
+			if out.Inverted {
+				if p.Class = inverted.Default(p.T); k.OpClass != "" {
+					p.Class = inverted.Named(k.OpClass)
+				}
 			}
 			out.Keys = append(out.Keys, p)
 		}

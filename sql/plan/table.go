@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/inverted"
 	"github.com/meridian-db/meridian/sql/types"
 )
 
@@ -120,6 +121,8 @@ type Index struct {
 	// transaction: a DEFERRABLE constraint. Unique is then false, as entries of one key may exist side by
 	// side for a while.
 	Deferred, InitDeferred bool
+	// Inverted: an entry is a term of a key and the primary key; keys have a Class.
+	Inverted bool
 }
 
 // IndexKey is one part of an index key.
@@ -129,6 +132,7 @@ type IndexKey struct {
 	T          *types.T
 	Desc       bool
 	NullsFirst bool
+	Class      inverted.Class
 }
 
 // Check is a CHECK constraint.

@@ -572,6 +572,12 @@ func (r *keyReader) tuple(t *types.T, depth int) (types.Datum, bool) {
 	return types.NewTuple(tu), ok && c == nullFirst
 }
 
+// AppendBytesPrefix appends what the keys of all strings of bytes begin with that begin with b.
+func AppendBytesPrefix(buf, b []byte) []byte {
+	buf = appendEscaped(append(buf, present), b)
+	return buf[:len(buf)-2]
+}
+
 // PrefixEnd returns the smallest key above all keys that start with prefix, nil if there is none.
 func PrefixEnd(prefix []byte) []byte {
 	for i := len(prefix) - 1; i >= 0; i-- {
