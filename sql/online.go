@@ -296,12 +296,8 @@ func (s *Session) backfill(ctx context.Context, run *jobs.Run, b indexBuild, st 
 		if err := run.Checkpoint(ctx, st, false); err != nil {
 			return err
 		}
-		rest := time.NewTimer(pace.rest(time.Since(began), s.srv.busy()))
-		select {
-		case <-rest.C:
-		case <-ctx.Done():
-			rest.Stop()
-			return context.Cause(ctx)
+		if err := pace.pause(ctx, time.Since(began), s.srv.busy()); err != nil {
+			return err
 		}
 	}
 }
@@ -324,6 +320,18 @@ func (p *pacer) rest(d time.Duration, busy bool) time.Duration {
 		rest = 2 * d
 	}
 	return min(rest, maxRest)
+}
+
+// pause rests after a chunk that took d; the error is the context's.
+func (p *pacer) pause(ctx context.Context, d time.Duration, busy bool) error {
+	rest := time.NewTimer(p.rest(d, busy))
+	defer rest.Stop()
+	select {
+	case <-rest.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // busy reports whether a client's session is executing something other than waiting for a job.

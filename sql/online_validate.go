@@ -3,6 +3,8 @@ package sql
 import (
 	"context"
 	"errors"
+	"fmt"
+	"time"
 
 	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/catalog"
@@ -15,7 +17,8 @@ import (
 )
 
 // KindValidate is the kind of the jobs that hold the rows of a table against a constraint (ddl.Validation), while the
-// table is in use: in a snapshot, without locks. One that is repeated, or resumed, begins anew.
+// table is in use: a part of them after the other, each in a snapshot, without locks. It begins anew when the table is
+// altered meanwhile.
 const KindValidate = "validate constraint"
 
 // deferValidation is ddl.Env.DeferValidation.
@@ -51,50 +54,90 @@ func (j validator) Resume(ctx context.Context, run *jobs.Run) (any, error) {
 		return nil, err
 	}
 	defer s.Close()
+	var st ddl.Looked
+	if _, err := run.State(&st); err != nil {
+		return nil, err
+	}
 	for attempt := 0; ; attempt++ {
-		versions, err := s.look(ctx, val)
-		if err != nil && retryableAlone(err) && attempt < maxBackfillRetries && ctx.Err() == nil {
-			continue // another change of the table wanted it
-		}
-		if err != nil {
+		if err := s.lookAtAll(ctx, run, val, &st); err != nil {
 			return nil, err
 		}
 		done := false
 		err = s.changeCatalog(ctx, run.Until, func(ctx context.Context, v *catalogView) error {
-			done, err = ddl.Conclude(ctx, &ddl.Env{View: v.txn}, val, versions)
+			done, err = ddl.Conclude(ctx, &ddl.Env{View: v.txn}, val, st.Versions)
 			return err
 		})
 		if err != nil || done {
 			return nil, err
 		}
+		st = ddl.Looked{}
 		if attempt >= maxBackfillRetries {
 			return nil, pgerr.New(pgerr.ObjectInUse, "the table was altered all the time while a constraint of it was being validated")
 		}
 	}
 }
 
-// look looks for a row that violates a constraint, in a snapshot.
-func (s *Session) look(ctx context.Context, val ddl.Validation) (map[uint32]uint64, error) {
+// lookAtAll goes through the rows, from where st says.
+func (s *Session) lookAtAll(ctx context.Context, run *jobs.Run, val ddl.Validation, st *ddl.Looked) error {
+	var pace pacer
+	for retries := 0; !st.Done; {
+		began := time.Now()
+		next, total, err := s.look(ctx, val, *st)
+		if err != nil && retryableAlone(err) && retries < maxBackfillRetries && ctx.Err() == nil {
+			retries++
+			continue // another change of the table wanted it
+		}
+		if err != nil {
+			return err
+		}
+		*st, retries = next, 0
+		p := jobs.Progress{Detail: fmt.Sprintf("%d rows", st.Rows), Done: st.Rows}
+		if total > 0 {
+			p.Fraction = min(0.99, float64(st.Rows)/total)
+		}
+		run.Show(p)
+		if st.Done {
+			return nil
+		}
+		if err := run.Checkpoint(ctx, st, false); err != nil {
+			return err
+		}
+		if err := pace.pause(ctx, time.Since(began), s.srv.busy()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// look looks for a row that violates a constraint among the next ones, in a snapshot. total is the number of rows that
+// statistics know, 0 if none.
+func (s *Session) look(ctx context.Context, val ddl.Validation, st ddl.Looked) (next ddl.Looked, total float64, err error) {
 	s.startTxn(phaseImplicit)
 	defer s.endTxn(ctx, false)
 	s.txn.readOnly, s.txn.iso = true, kv.Snapshot
 	s.txn.replay.stop()
 	c, err := s.pinCatalog(ctx)
 	if err != nil {
-		return nil, err
+		return st, 0, err
 	}
 	if err := c.Statement(ctx); err != nil {
-		return nil, err
+		return st, 0, err
 	}
 	v, ok := c.(*catalogView)
 	if !ok {
-		return nil, errors.New("sql: no catalog to read")
+		return st, 0, errors.New("sql: no catalog to read")
 	}
 	v.refresh()
-	return ddl.Look(ctx, &ddl.Env{View: v.txn, Query: func(ctx context.Context, q ast.Stmt, emit func([]types.Datum) error) error {
+	next, err = ddl.Look(ctx, &ddl.Env{View: v.txn, Query: func(ctx context.Context, q ast.Stmt, emit func([]types.Datum) error) error {
 		_, err := s.runOwn(ctx, q, nil, plan.Security{}, emit)
 		return err
-	}}, val)
+	}}, val, st)
+	if t := v.snap.TableByID(val.Table); t != nil {
+		if stats := v.snap.Stats(t); stats != nil {
+			total = stats.Rows
+		}
+	}
+	return next, total, err
 }
 
 // Revert implements jobs.Handler: a constraint that was added and does not hold, or is not to, goes.

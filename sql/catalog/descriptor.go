@@ -321,6 +321,8 @@ type Check struct {
 	Comment   string  `json:"c,omitempty"`
 	// Inherited: the parent of a partition has it too.
 	Inherited bool `json:"inh,omitempty"`
+	// NotNull is the column for which the constraint stands in until the rows are known to be NOT NULL.
+	NotNull int16 `json:"nnc,omitempty"`
 }
 
 // FK actions, as pg_constraint has them.

@@ -32,7 +32,7 @@ func (x *executor) addConstraint(ctx context.Context, t *catalog.Table, k *ast.C
 				}
 				return x.DeferValidation(ctx, b.t, c.Name, Validation{Table: t.ID, Constraint: c.OID, Added: true})
 			}
-			if err := x.validateCheck(ctx, t, b.t.Checks[len(b.t.Checks)-1]); err != nil {
+			if err := x.validateCheck(ctx, t, b.t.Checks[len(b.t.Checks)-1], nil); err != nil {
 				return err
 			}
 		}
@@ -72,7 +72,7 @@ func (x *executor) addConstraint(ctx context.Context, t *catalog.Table, k *ast.C
 				return err
 			}
 		}
-		return x.validateFK(ctx, nt, nt.FKs[len(nt.FKs)-1])
+		return x.validateFK(ctx, nt, nt.FKs[len(nt.FKs)-1], nil)
 	case ast.ConstrNotNull:
 		for _, n := range k.Columns {
 			if err := x.alterNotNull(ctx, t, &ast.AlterTableCmd{Kind: ast.SetNotNull, Name: n}); err != nil {
@@ -157,7 +157,7 @@ func (x *executor) constraintUsingIndex(ctx context.Context, t *catalog.Table, k
 				return pgerr.New(pgerr.WrongObjectType, "index %q contains expressions", ix.Name)
 			}
 			if !c.NotNull {
-				if err := x.validateNotNull(ctx, t, c); err != nil {
+				if err := x.validateNotNull(ctx, t, c, nil); err != nil {
 					return err
 				}
 				c.NotNull = true
@@ -238,7 +238,7 @@ func (x *executor) validateConstraint(ctx context.Context, t *catalog.Table, nam
 			if later {
 				return x.DeferValidation(ctx, t, name, Validation{Table: t.ID, Constraint: k.OID})
 			}
-			if err := x.validateCheck(ctx, t, k); err != nil {
+			if err := x.validateCheck(ctx, t, k, nil); err != nil {
 				return err
 			}
 			k.NotValid = false
@@ -256,7 +256,7 @@ func (x *executor) validateConstraint(ctx context.Context, t *catalog.Table, nam
 			if later {
 				return x.DeferValidation(ctx, t, name, Validation{Table: t.ID, Constraint: fk.OID})
 			}
-			if err := x.validateFK(ctx, t, fk); err != nil {
+			if err := x.validateFK(ctx, t, fk, nil); err != nil {
 				return err
 			}
 			fk.NotValid = false

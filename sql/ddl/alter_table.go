@@ -462,7 +462,7 @@ func (x *executor) alterColumnType(ctx context.Context, t *catalog.Table, c *ast
 	stored := x.snap().TableByID(t.ID)
 	for _, fk := range stored.FKs {
 		if slices.Contains(fk.Columns, nc.Num) {
-			if err := x.validateFK(ctx, stored, fk); err != nil {
+			if err := x.validateFK(ctx, stored, fk, nil); err != nil {
 				return err
 			}
 		}
@@ -471,7 +471,7 @@ func (x *executor) alterColumnType(ctx context.Context, t *catalog.Table, c *ast
 		child := x.snap().TableByID(in.Table)
 		for _, fk := range child.FKs {
 			if fk.OID == in.Constraint && slices.Contains(fk.RefColumns, nc.Num) {
-				if err := x.validateFK(ctx, child, fk); err != nil {
+				if err := x.validateFK(ctx, child, fk, nil); err != nil {
 					return err
 				}
 			}
@@ -544,7 +544,7 @@ func (x *executor) alterNotNull(ctx context.Context, t *catalog.Table, c *ast.Al
 		if later {
 			return x.notNullLater(ctx, t, col)
 		}
-		if err := x.validateNotNull(ctx, t, col); err != nil {
+		if err := x.validateNotNull(ctx, t, col, nil); err != nil {
 			return err
 		}
 	} else {

@@ -323,9 +323,9 @@ func (x *executor) referencedKey(ref *catalog.Table, k *ast.Constraint, fk *cata
 
 // Validation of existing rows against a constraint.
 
-func (x *executor) validateNotNull(ctx context.Context, t *catalog.Table, c *catalog.Column) error {
+func (x *executor) validateNotNull(ctx context.Context, t *catalog.Table, c *catalog.Column, in *stretch) error {
 	q := x.selectOf(t, number(1))
-	q.Where = isNull(column(c.Name))
+	q.Where = and(append(in.conditions(), isNull(column(c.Name)))...)
 	if bad, err := x.anyRow(ctx, q); err != nil || !bad {
 		return err
 	}
@@ -333,13 +333,13 @@ func (x *executor) validateNotNull(ctx context.Context, t *catalog.Table, c *cat
 		WithTable(x.snap().SchemaName(t.Schema), t.Name).WithColumn(c.Name)
 }
 
-func (x *executor) validateCheck(ctx context.Context, t *catalog.Table, k *catalog.Check) error {
+func (x *executor) validateCheck(ctx context.Context, t *catalog.Table, k *catalog.Check, in *stretch) error {
 	e, err := parser.ParseExpr(k.Expr)
 	if err != nil {
 		return err
 	}
 	q := x.selectOf(t, number(1))
-	q.Where = not(e)
+	q.Where = and(append(in.conditions(), not(e))...)
 	if bad, err := x.anyRow(ctx, q); err != nil || !bad {
 		return err
 	}
@@ -352,7 +352,7 @@ func (x *executor) validateCheck(ctx context.Context, t *catalog.Table, k *catal
 // validateFK looks for a row without its referenced row:
 //
 //	SELECT c.a, .. FROM child c WHERE c.a IS NOT NULL AND .. AND NOT EXISTS (SELECT 1 FROM parent p WHERE p.x = c.a AND ..)
-func (x *executor) validateFK(ctx context.Context, t *catalog.Table, fk *catalog.ForeignKey) error {
+func (x *executor) validateFK(ctx context.Context, t *catalog.Table, fk *catalog.ForeignKey, in *stretch) error {
 	ref := x.snap().TableByID(fk.RefTable)
 	child, parent := x.rangeVarOf(t), x.rangeVarOf(ref)
 	child.Alias, parent.Alias = &ast.Alias{Name: "c"}, &ast.Alias{Name: "p"}
@@ -369,7 +369,7 @@ func (x *executor) validateFK(ctx context.Context, t *catalog.Table, fk *catalog
 	}
 	sub.Where = and(match...)
 	exists := &ast.SubLink{Kind: ast.SubExists, Select: sub, Pos: ast.Pos{Off: -1}}
-	q.Where = and(append(conds, not(exists))...)
+	q.Where = and(append(in.conditions("c"), append(conds, not(exists))...)...)
 	q.Limit = number(1)
 	var values []string
 	err := x.Query(ctx, q, func(row []types.Datum) error {

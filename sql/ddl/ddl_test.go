@@ -82,7 +82,8 @@ func newServer(t *testing.T) *sql.Server {
 	return srv
 }
 
-func newCluster(t *testing.T) (*sql.Server, kv.DB) {
+// newCluster starts a server; the handlers of validations are wrapped.
+func newCluster(t *testing.T, wrap ...func(jobs.Handler) jobs.Handler) (*sql.Server, kv.DB) {
 	t.Helper()
 	db := kvtest.New()
 	m, err := catalog.NewManager(catalog.Config{DB: db, Clock: wallClock{}, Node: 1, Virtual: pgcatalog.Relations(), Lease: time.Hour})
@@ -109,7 +110,11 @@ func newCluster(t *testing.T) (*sql.Server, kv.DB) {
 		t.Fatal(err)
 	}
 	reg.Handle(sql.KindCreateIndex, srv.IndexBuilder())
-	reg.Handle(sql.KindValidate, srv.Validator())
+	validator := srv.Validator()
+	for _, w := range wrap {
+		validator = w(validator)
+	}
+	reg.Handle(sql.KindValidate, validator)
 	reg.Start()
 	t.Cleanup(func() { reg.Stop(context.Background()) })
 	return srv, db

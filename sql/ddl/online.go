@@ -2,16 +2,19 @@ package ddl
 
 import (
 	"context"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/parser"
 	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/types"
 )
 
 // A constraint that is new holds for everything written from the moment that it is in the catalog (I10). What was there
-// before can be looked at afterwards, in a snapshot, without locks: a row of the snapshot that satisfies it will go on
-// doing so. That is done by a job when the statement stands alone and the table is large; until it has ended the
+// before can be looked at afterwards, in snapshots, without locks: a row that satisfies it will go on doing so. That is done by a job when the statement stands alone and the table is large; until it has ended the
 // constraint is NOT VALID.
 
 // Validation says what is left to be looked at.
@@ -62,7 +65,7 @@ func (x *executor) notNullLater(ctx context.Context, t *catalog.Table, col *cata
 	}
 	nt, names := t.Clone(), constraintNames(t)
 	k := &catalog.Check{OID: oid, Name: chooseName(t.Name, col.Name, "not_null", func(s string) bool { return names[s] }),
-		Expr: parser.DeparseExpr(isNotNull(column(col.Name))), Columns: []int16{col.Num}, NotValid: true}
+		Expr: parser.DeparseExpr(isNotNull(column(col.Name))), Columns: []int16{col.Num}, NotValid: true, NotNull: col.Num}
 	nt.Checks = append(nt.Checks, k)
 	if err := x.View.Put(ctx, nt); err != nil {
 		return err
@@ -93,25 +96,114 @@ func gone() error {
 	return pgerr.New(pgerr.UndefinedObject, "the constraint was dropped while it was being validated")
 }
 
-// Look looks for a row that violates the constraint, which is the error then. It only reads. versions are those of the
-// tables it has read, for Conclude.
-func Look(ctx context.Context, env *Env, v Validation) (versions map[uint32]uint64, err error) {
+// stretchRows is how many rows are looked at in one snapshot.
+const stretchRows = 4096
+
+// stretch is a part of a table's rows, in the order of their keys. nil: all of them.
+type stretch struct {
+	keys        []*catalog.Column
+	types       []*ast.TypeName
+	after, last []string // values of the keys, as text; nil: from the first row on, to the last one
+}
+
+// conditions are what rows of the stretch satisfy; the columns are those of a table with this name, if it has one.
+func (r *stretch) conditions(table ...string) []ast.Expr {
+	if r == nil {
+		return nil
+	}
+	var out []ast.Expr
+	bound := func(sign string, values []string) {
+		if values == nil {
+			return
+		}
+		keys, at := &ast.RowExpr{Pos: ast.Pos{Off: -1}}, &ast.RowExpr{Pos: ast.Pos{Off: -1}}
+		for i, c := range r.keys {
+			keys.Args = append(keys.Args, column(append(slices.Clone(table), c.Name)...))
+			at.Args = append(at.Args, &ast.TypeCast{Arg: &ast.Const{Kind: ast.ConstString, Str: values[i], Pos: ast.Pos{Off: -1}}, Type: r.types[i], Pos: ast.Pos{Off: -1}})
+		}
+		if len(r.keys) == 1 {
+			out = append(out, op(keys.Args[0], sign, at.Args[0]))
+		} else {
+			out = append(out, op(keys, sign, at))
+		}
+	}
+	bound(">", r.after)
+	bound("<=", r.last)
+	return out
+}
+
+// stretchAfter finds the stretch that begins after a key.
+func (x *executor) stretchAfter(ctx context.Context, t *catalog.Table, after []string) (*stretch, error) {
+	r := &stretch{after: after}
+	q := x.selectOf(t)
+	for _, k := range t.Primary.Keys {
+		c := t.ColumnByNum(k.Column)
+		n, err := typeNameOf(c.T)
+		if err != nil {
+			return nil, err
+		}
+		r.keys, r.types = append(r.keys, c), append(r.types, n)
+		text := &ast.TypeCast{Arg: column(c.Name), Type: &ast.TypeName{Names: []string{catalog.PgCatalog, "text"}, Pos: ast.Pos{Off: -1}}, Pos: ast.Pos{Off: -1}}
+		q.Targets = append(q.Targets, &ast.Target{Expr: text, Pos: ast.Pos{Off: -1}})
+		// By its name with the table's, which is the column and not its text.
+		q.OrderBy = append(q.OrderBy, &ast.SortBy{Expr: column(t.Name, c.Name), Pos: ast.Pos{Off: -1}})
+	}
+	if within := r.conditions(); within != nil {
+		q.Where = and(within...)
+	}
+	q.Offset, q.Limit = number(stretchRows-1), number(1)
+	return r, x.Query(ctx, q, func(row []types.Datum) error {
+		for _, d := range row {
+			r.last = append(r.last, strings.Clone(d.Str()))
+		}
+		return nil
+	})
+}
+
+// Looked is how far the rows have been looked at.
+type Looked struct {
+	// Versions are those of the tables that were read. When one has changed all begins anew.
+	Versions map[uint32]uint64 `json:"versions,omitempty"`
+	After    []string          `json:"after,omitempty"` // the key of the last row, as text
+	Rows     int64             `json:"rows"`
+	Done     bool              `json:"done,omitempty"`
+}
+
+// Look looks at the next rows for one that violates the constraint, which is the error then, and reports how far it is. It
+// only reads. Each call may be in a snapshot of its own: what is written meanwhile satisfies the constraint.
+func Look(ctx context.Context, env *Env, v Validation, from Looked) (Looked, error) {
 	x := &executor{Env: env}
 	t, k, fk := x.find(v)
+	if k == nil && fk == nil {
+		return from, gone()
+	}
+	now := Looked{Versions: map[uint32]uint64{t.ID: t.Version}}
+	if fk != nil {
+		now.Versions[fk.RefTable] = x.snap().TableByID(fk.RefTable).Version
+	}
+	if maps.Equal(now.Versions, from.Versions) {
+		now.After, now.Rows = from.After, from.Rows
+	}
+	in, err := x.stretchAfter(ctx, t, now.After)
+	if err != nil {
+		return from, err
+	}
 	switch {
-	case k != nil && v.NotNull != 0:
+	case fk != nil:
+		err = x.validateFK(ctx, t, fk, in)
+	case v.NotNull == 0:
+		err = x.validateCheck(ctx, t, k, in)
+	default:
 		c := t.ColumnByNum(v.NotNull)
 		if c == nil || c.Dropped {
-			return nil, gone()
+			return from, gone()
 		}
-		return map[uint32]uint64{t.ID: t.Version}, x.validateNotNull(ctx, t, c)
-	case k != nil:
-		return map[uint32]uint64{t.ID: t.Version}, x.validateCheck(ctx, t, k)
-	case fk != nil:
-		ref := x.snap().TableByID(fk.RefTable)
-		return map[uint32]uint64{t.ID: t.Version, ref.ID: ref.Version}, x.validateFK(ctx, t, fk)
+		err = x.validateNotNull(ctx, t, c, in)
 	}
-	return nil, gone()
+	if now.After, now.Done = in.last, in.last == nil; !now.Done {
+		now.Rows += stretchRows
+	}
+	return now, err
 }
 
 // Conclude declares a constraint valid. It reports false when a table is not any more what was looked at.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/meridian-db/meridian/sql"
+	"github.com/meridian-db/meridian/sql/jobs"
 	"github.com/meridian-db/meridian/sql/pgerr"
 )
 
@@ -173,5 +174,57 @@ SELECT 4
 `
 	if jobs != ran {
 		t.Errorf("jobs\n%swant\n%s", jobs, ran)
+	}
+}
+
+// gate is a handler that begins when it may.
+type gate struct {
+	jobs.Handler
+	begun, open chan struct{}
+}
+
+func (g gate) Resume(ctx context.Context, run *jobs.Run) (any, error) {
+	g.begun <- struct{}{}
+	select {
+	case <-g.open:
+		return g.Handler.Resume(ctx, run)
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// TestValidationInStretches finds the one row that violates a constraint in whichever stretch of rows it is, by keys of one
+// column, of several, and without a key; and others write meanwhile what the constraint allows, and nothing else.
+func TestValidationInStretches(t *testing.T) {
+	g := gate{begun: make(chan struct{}), open: make(chan struct{})}
+	srv, _ := newCluster(t, func(h jobs.Handler) jobs.Handler { g.Handler = h; return g })
+	s, out := open(t, srv)
+	w, wout := open(t, srv)
+	for _, key := range []string{", PRIMARY KEY (id)", ", PRIMARY KEY (k, id)", ""} {
+		if _, err := do(t, s, out, "DROP TABLE IF EXISTS w", "CREATE TABLE w (id int, k text DEFAULT 'it''s', n int"+key+")",
+			"INSERT INTO w SELECT g, chr(65 + g % 3), g FROM generate_series(1, 9000) g"); err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range []int{1, 4096, 4097, 9000, 0} {
+			if _, err := do(t, s, out, fmt.Sprintf("UPDATE w SET n = NULL WHERE id = %d", row)); err != nil {
+				t.Fatal(err)
+			}
+			answer := make(chan error)
+			go func() { answer <- s.SimpleQuery(context.Background(), "ALTER TABLE w ALTER n SET NOT NULL") }()
+			<-g.begun
+			if _, err := do(t, w, wout, "INSERT INTO w VALUES (10000, 'x', NULL)"); pgerr.Code(err) != pgerr.NotNullViolation {
+				t.Errorf("writing what is not to be: %v", err)
+			}
+			if _, err := do(t, w, wout, "INSERT INTO w VALUES (10000, 'x', 1)", "DELETE FROM w WHERE id = 10000"); err != nil {
+				t.Error(err)
+			}
+			g.open <- struct{}{}
+			if err := <-answer; row == 0 && err != nil || row != 0 && pgerr.Code(err) != pgerr.NotNullViolation {
+				t.Errorf("key %q, NULL in row %d: %v", key, row, err)
+			}
+			if _, err := do(t, s, out, fmt.Sprintf("UPDATE w SET n = 0 WHERE id = %d", row)); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }

@@ -126,7 +126,7 @@ func (x *executor) inheritCheck(ctx context.Context, parent, t *catalog.Table, k
 	if fresh || k.NotValid {
 		return nil
 	}
-	return x.validateCheck(ctx, x.snap().TableByID(t.ID), &c)
+	return x.validateCheck(ctx, x.snap().TableByID(t.ID), &c, nil)
 }
 
 // numsIn translates attribute numbers of one table into another's that has columns of the same names.
@@ -416,7 +416,7 @@ func (x *executor) attachIndex(ctx context.Context, parent, t *catalog.Table, ix
 	} else {
 		for _, k := range out.Keys {
 			if c := t.ColumnByNum(k.Column); ix.Primary && c != nil && !c.NotNull {
-				if err := x.validateNotNull(ctx, t, c); err != nil {
+				if err := x.validateNotNull(ctx, t, c, nil); err != nil {
 					return err
 				}
 			}
@@ -483,7 +483,7 @@ func (x *executor) attachFK(ctx context.Context, parent, t *catalog.Table, fk *c
 		return err
 	}
 	nt := x.snap().TableByID(t.ID)
-	return x.validateFK(ctx, nt, nt.FKs[len(nt.FKs)-1])
+	return x.validateFK(ctx, nt, nt.FKs[len(nt.FKs)-1], nil)
 }
 
 // setInbound adds or removes the mark of a foreign key at the table that it points at.

@@ -479,7 +479,7 @@ func (w *writer) complete() error {
 		}
 	}
 	for i, c := range t.Columns {
-		if c.NotNull && f[w.t.New[i]].IsNull() {
+		if (c.NotNull || c.RefusesNull) && f[w.t.New[i]].IsNull() {
 			return pgerr.New(pgerr.NotNullViolation, "null value in column %q of relation %q violates not-null constraint", c.Name, t.Name).
 				WithDetail("%s", w.failingRow(w.newRow())).WithTable(t.Schema, t.Name).WithColumn(c.Name)
 		}

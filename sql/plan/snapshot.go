@@ -229,6 +229,10 @@ func FromDescriptor(s *catalog.Snapshot, d *catalog.Table) (*Table, error) {
 		t.Indexes = append(t.Indexes, index(ix))
 	}
 	for _, k := range d.Checks {
+		if ord, ok := ords[k.NotNull]; ok {
+			t.Columns[ord].RefusesNull = true
+			continue
+		}
 		t.Checks = append(t.Checks, &Check{Name: k.Name, Expr: expr(k.Expr)})
 	}
 	for _, f := range d.FKs {

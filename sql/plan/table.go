@@ -77,12 +77,14 @@ type TableColumn struct {
 	Name   string
 	T      *types.T
 	// Array-of-domain checks are part of T.
-	NotNull   bool
-	Default   ast.Expr // nil: NULL
-	Identity  byte     // 'a' always, 'd' by default, 0
-	Sequence  uint32   // behind an identity or serial column
-	Generated ast.Expr // stored generated column
-	Hidden    bool     // the row id of a table without primary key: not in *, not assignable
+	NotNull bool
+	// RefusesNull: what is written must not be NULL, whatever the rows hold.
+	RefusesNull bool
+	Default     ast.Expr // nil: NULL
+	Identity    byte     // 'a' always, 'd' by default, 0
+	Sequence    uint32   // behind an identity or serial column
+	Generated   ast.Expr // stored generated column
+	Hidden      bool     // the row id of a table without primary key: not in *, not assignable
 	// Missing is the value in rows that were written before the column was added.
 	Missing types.Datum
 	// Stats is nil for a column that was never analysed.
