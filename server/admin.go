@@ -30,6 +30,7 @@ func (s *Server) startAdmin() {
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	mux.HandleFunc("GET /debug/zip", s.debugZip)
 	var handler http.Handler = mux
 	listener := s.listeners.HTTP
 	if s.guarded() {

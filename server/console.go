@@ -111,10 +111,7 @@ func (c consoleSource) activity(ctx context.Context, out *console.Cluster) error
 	for _, l := range locks[:min(len(locks), maxLocks)] {
 		out.Locks = append(out.Locks, console.Lock{Range: l.Range, Key: l.Key, Mode: l.Mode, Transaction: l.Transaction, Granted: l.Granted})
 	}
-	if p.Jobs == nil {
-		return nil
-	}
-	jobs, err := p.Jobs(ctx)
+	jobs, err := c.s.core.SQL.JobRows(ctx)
 	for _, j := range jobs {
 		out.Jobs = append(out.Jobs, console.Job{ID: j.ID, Kind: j.Kind, State: j.State, Description: j.Description, Started: j.Started,
 			Fraction: j.Fraction, Error: j.Error})

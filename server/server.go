@@ -35,6 +35,7 @@ import (
 type Server struct {
 	cfg           Config
 	log           *slog.Logger
+	recent        recentLog
 	identity      Identity
 	listeners     Listeners
 	clock         *truetime.SyncClock
@@ -95,7 +96,8 @@ func New(cfg Config) (_ *Server, err error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, log: cfg.Logger, listeners: cfg.Listeners, lock: func() {}, failedc: make(chan struct{})}
+	s := &Server{cfg: cfg, listeners: cfg.Listeners, lock: func() {}, failedc: make(chan struct{})}
+	s.log = slog.New(s.recent.tee(cfg.Logger.Handler()))
 	s.bgCtx, s.bgStop = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -663,6 +665,8 @@ func (s *Server) handleServer(ctx context.Context, from ranges.NodeID, payload [
 	case opDrain:
 		s.drain()
 		return nil, nil
+	case opDebug:
+		return s.handleDebug(ctx, payload[1:])
 	}
 	return nil, errUnknownOp
 }

@@ -279,7 +279,7 @@ func (s *Session) CatalogProviders() *pgcatalog.Providers {
 	}
 	p.Indexes = s.srv.indexProgress
 	if p.Jobs == nil {
-		p.Jobs = s.srv.jobRows
+		p.Jobs = s.srv.JobRows
 	}
 	s.replicationViews(p)
 	p.Settings, p.Prepared, p.Cursors = s.settingRows, s.preparedRows, s.cursorRows

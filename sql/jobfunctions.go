@@ -293,8 +293,8 @@ func controlJob(f func(r *jobs.Registry, ctx context.Context, id uint64) error) 
 	}
 }
 
-// jobRows are the rows of meridian.jobs.
-func (srv *Server) jobRows(ctx context.Context) ([]pgcatalog.Job, error) {
+// JobRows are the rows of meridian.jobs.
+func (srv *Server) JobRows(ctx context.Context) ([]pgcatalog.Job, error) {
 	var out []pgcatalog.Job
 	if srv.cfg.Jobs == nil {
 		return nil, nil
