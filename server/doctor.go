@@ -64,6 +64,9 @@ func Diagnose(ctx context.Context, cfg Config, report func(Finding)) {
 		return
 	}
 	member := diagnoseStore(cfg, say)
+	if member {
+		diagnoseVersions(cfg, say)
+	}
 	diagnosePorts(cfg, say)
 	clientTLS := diagnoseCerts(cfg, say)
 	diagnoseTime(ctx, cfg, member, say)

@@ -1,12 +1,15 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 )
@@ -63,9 +66,32 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("docs/OPERATIONS.md has no section %s", m[1])
 		}
 	}
+	rules := read("../deploy/monitoring/alerts_test.yml")
+	for _, name := range defined {
+		if strings.Count(rules, "alertname: "+name) < 2 {
+			t.Errorf("alerts_test.yml does not try %s with its trouble and without", name)
+		}
+	}
 	for _, m := range regexp.MustCompile(`(?m)^### (Meridian\w+)$`).FindAllStringSubmatch(doc, -1) {
 		if !slices.Contains(defined, m[1]) {
 			t.Errorf("docs/OPERATIONS.md explains %s, which is no alert", m[1])
+		}
+	}
+}
+
+// TestAlertRules: each alert comes when it should, and none in good order, says Prometheus' own tool where there is one.
+func TestAlertRules(t *testing.T) {
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		t.Skip("no promtool")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for _, args := range [][]string{{"check", "config", "prometheus.yml"}, {"test", "rules", "alerts_test.yml"}} {
+		cmd := exec.CommandContext(ctx, promtool, args...)
+		cmd.Dir = "../deploy/monitoring"
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
 		}
 	}
 }
