@@ -24,7 +24,7 @@ func TestBackupUsage(t *testing.T) {
 		{"backup --bogus", "lists the flags"},
 		{"restore", "--from is required"},
 	} {
-		err := run(context.Background(), strings.Fields(tc.args), env{func(string) (string, bool) { return "", false }, nil, io.Discard, io.Discard})
+		err := run(context.Background(), strings.Fields(tc.args), env{lookup: func(string) (string, bool) { return "", false }, stdout: io.Discard, stderr: io.Discard})
 		if err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("meridian %s: %v, want %q", tc.args, err, tc.want)
 		}

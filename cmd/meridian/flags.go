@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/meridian-db/meridian/server"
@@ -20,7 +21,7 @@ func (e *usageError) Error() string { return e.msg }
 var errHelp = errors.New("help")
 
 // flags is a flag.FlagSet whose every flag can also come from the environment: --sql-addr from MERIDIAN_SQL_ADDR.
-// The command line wins.
+// The command line wins. Single letters have no variable.
 type flags struct {
 	*flag.FlagSet
 	e        env
@@ -34,15 +35,70 @@ func newFlags(name, synopsis string, e env) *flags {
 	return f
 }
 
+// variable returns the environment variable of a flag, "" for a single letter.
+func variable(name string) string {
+	if len(name) == 1 {
+		return ""
+	}
+	return "MERIDIAN_" + server.EnvName(name)
+}
+
+// dashed is a flag as it is given.
+func dashed(name string) string {
+	if len(name) == 1 {
+		return "-" + name
+	}
+	return "--" + name
+}
+
+// isBool reports whether a flag takes no value.
+func isBool(fl *flag.Flag) bool {
+	b, ok := fl.Value.(interface{ IsBoolFlag() bool })
+	return ok && b.IsBoolFlag()
+}
+
+// help prints the manual page of the command; or hands the flags to who collects them for completion.
 func (f *flags) help() {
-	fmt.Fprintf(f.e.stdout, "Usage: meridian %s %s\n\nEach flag can also be given as an environment variable: --some-flag as MERIDIAN_SOME_FLAG.\n\n", f.Name(), f.synopsis)
+	if f.e.flagsOf != nil {
+		f.e.flagsOf(f)
+		return
+	}
+	page := pages[f.Name()]
+	out := f.e.stdout
+	fmt.Fprintf(out, "Usage: meridian %s %s\n", f.Name(), f.synopsis)
+	if page.about != "" {
+		fmt.Fprintf(out, "\n%s\n", page.about)
+	}
+	fmt.Fprintf(out, "\nFlags:\n")
 	f.VisitAll(func(fl *flag.Flag) {
-		def := ""
-		if fl.DefValue != "" && fl.DefValue != "false" && fl.DefValue != "0" && fl.DefValue != "0s" {
-			def = " (default " + fl.DefValue + ")"
+		kind, usage := flag.UnquoteUsage(fl)
+		if kind != "" {
+			kind = " " + strings.ToUpper(kind)
 		}
-		fmt.Fprintf(f.e.stdout, "  --%-28s%s%s\n", fl.Name, fl.Usage, def)
+		def := "default " + fl.DefValue
+		switch {
+		case isBool(fl) && fl.DefValue == "false":
+			def = "default off"
+		case isBool(fl):
+			def = "default on"
+		case fl.DefValue == "" || strings.Contains(usage, "default"):
+			def = ""
+		}
+		notes := []string{def, variable(fl.Name)}
+		notes = slices.DeleteFunc(notes, func(s string) bool { return s == "" })
+		fmt.Fprintf(out, "  %s%s\n      %s", dashed(fl.Name), kind, usage)
+		if len(notes) > 0 {
+			fmt.Fprintf(out, " [%s]", strings.Join(notes, "; "))
+		}
+		fmt.Fprintln(out)
 	})
+	if len(page.examples) > 0 {
+		fmt.Fprintf(out, "\nExamples:\n")
+		for _, x := range page.examples {
+			fmt.Fprintf(out, "  %s\n", x)
+		}
+	}
+	fmt.Fprintf(out, "\nMERIDIAN_... are environment variables that stand for flags; the command line wins.\n")
 }
 
 // parse parses args and fills in the environment. It returns errHelp after --help.
@@ -59,7 +115,10 @@ func (f *flags) parse(args []string) error {
 	given := map[string]bool{}
 	f.Visit(func(fl *flag.Flag) { given[fl.Name] = true })
 	f.VisitAll(func(fl *flag.Flag) {
-		name := "MERIDIAN_" + server.EnvName(fl.Name)
+		name := variable(fl.Name)
+		if name == "" {
+			return
+		}
 		v, ok := f.e.lookup(name)
 		if !ok || v == "" || given[fl.Name] || err != nil {
 			return

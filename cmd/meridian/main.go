@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"syscall"
 	_ "time/tzdata" // The image has no zoneinfo.
 
@@ -30,7 +31,7 @@ func main() {
 		<-signals
 		os.Exit(130)
 	}()
-	err := run(ctx, os.Args[1:], env{os.LookupEnv, os.Stdin, os.Stdout, os.Stderr})
+	err := run(ctx, os.Args[1:], env{lookup: os.LookupEnv, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr})
 	stop()
 	var usage *usageError
 	var exit interface{ ExitCode() int }
@@ -55,6 +56,8 @@ type env struct {
 	lookup         func(string) (string, bool)
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	// flagsOf, when set, takes a command's flags in place of its help.
+	flagsOf func(*flags)
 }
 
 // command is one subcommand.
@@ -71,25 +74,42 @@ func subcommands() []command {
 		{"cert", "ca|node|client --out DIR", "make certificates for --certs, and for clients", runCert},
 		{"timeserver", "--listen HOST:PORT", "answer NTP on a closed network", runTimeserver},
 		{"sql", "[URL]", "an interactive SQL shell", func(ctx context.Context, args []string, e env) error {
-			return runSQLShell(ctx, args, e.stdin, e.stdout, e.stderr)
+			return runSQLShell(ctx, args, e)
 		}},
 		{"node", "status|decommission|recommission|drain [ID] [--url URL]", "look at the nodes of a cluster, and take them out", runNode},
 		{"backup", "--to DEST [flags] | show DEST", "back up a cluster, a database or a table; verify a backup", runBackup},
 		{"restore", "--from LOCATION [flags]", "restore what a backup holds", runRestore},
+		{"debug", "zip [flags]", "collect what an engineer needs from all nodes into one archive", runDebug},
 		{"workload", "NAME [flags]", "load a database with bank, kv, ycsb or tpcc, and watch", runWorkload},
 		{"sim", "[flags]", "live through faults in simulated clusters and check what clients saw", runSim},
+		{"completion", "bash|zsh|fish", "print a script that completes commands and flags", runCompletion},
 		{"version", "", "print the version", runVersion},
 	}
 }
 
 func run(ctx context.Context, args []string, e env) error {
+	if len(args) > 1 && args[0] == "help" {
+		args = append(slices.Clone(args[1:]), "--help")
+	}
 	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
 		fmt.Fprintf(e.stdout, "Meridian is a globally distributed SQL database.\n\nUsage: meridian COMMAND\n\n")
 		for _, c := range subcommands() {
 			fmt.Fprintf(e.stdout, "  %-12s%s\n", c.name, c.help)
 		}
-		fmt.Fprintf(e.stdout, "\n`meridian COMMAND --help` lists a command's flags.\n")
+		fmt.Fprintf(e.stdout, `
+`+"`meridian COMMAND --help`"+` describes a command and its flags. To begin:
+
+  meridian demo       # three regions in this process, and a psql line for each
+  meridian sql        # a shell on the first of them
+
+`)
 		return nil
+	}
+	switch args[0] {
+	case "--version", "-v":
+		return runVersion(ctx, nil, e)
+	case "__complete":
+		return runComplete(ctx, args[1:], e)
 	}
 	for _, c := range subcommands() {
 		if c.name == args[0] {
@@ -100,6 +120,10 @@ func run(ctx context.Context, args []string, e env) error {
 }
 
 func runVersion(_ context.Context, args []string, e env) error {
+	if len(args) == 1 && (args[0] == "--help" || args[0] == "-h") {
+		newFlags("version", "", e).help()
+		return nil
+	}
 	if len(args) > 0 {
 		return &usageError{"version takes no arguments"}
 	}

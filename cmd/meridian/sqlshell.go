@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -9,7 +10,10 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -52,56 +56,94 @@ type shell struct {
 	ctx         context.Context
 	conn        *pgconn.PgConn
 	url         string
-	in          *bufio.Reader // of a script; nil when interactive
+	cfg         *pgconn.Config // of conn
+	in          *bufio.Reader  // of a script; nil when interactive
 	out         io.Writer
+	screen      io.Writer // where out goes without \o
+	file        *os.File  // of \o
 	errOut      io.Writer
 	interactive bool
+	people      bool // errOut is a terminal
 	stopOnError bool
+	quiet       bool
 	timing      bool
 	expanded    bool
 	tuplesOnly  bool
-	unaligned   bool
+	format      format
+	null        string // what is printed for NULL
 	fieldSep    string
+	title       string   // of the next result
+	foot        []string // lines after the next result
+	last        string   // the statement that ran last
 	quit        bool
 	failed      bool
 }
 
+// printf prints what the shell itself has to say.
+func (sh *shell) printf(form string, args ...any) {
+	if !sh.quiet || sh.interactive {
+		fmt.Fprintf(sh.out, form, args...)
+	}
+}
+
 // runSQLShell is meridian sql [flags] [URL].
-func runSQLShell(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
-	fs := flag.NewFlagSet("meridian sql", flag.ContinueOnError)
-	fs.SetOutput(stderr)
+func runSQLShell(ctx context.Context, args []string, e env) error {
+	fs := newFlags("sql", "[flags] [URL]", e)
 	var cmds commands
-	fs.Var(&cmds, "c", "run `command` and exit (repeatable)")
+	sh := &shell{ctx: ctx, out: e.stdout, screen: e.stdout, errOut: e.stderr, format: aligned}
+	fs.Var(&cmds, "c", "run `command` and exit; repeatable, and a backslash command too")
 	file := fs.String("f", "", "run the commands in `file` and exit")
-	tuples := fs.Bool("t", false, "print rows only")
-	unaligned := fs.Bool("A", false, "unaligned output")
-	sep := fs.String("F", "|", "field `separator` of unaligned output")
-	stop := fs.Bool("on-error-stop", false, "end a script at its first error, with exit code 3")
-	fs.Usage = func() {
-		fmt.Fprintf(stderr, "usage: meridian sql [flags] [URL]\n\nURL defaults to $MERIDIAN_SQL_URL, then %s\n\n", defaultSQLURL)
-		fs.PrintDefaults()
-	}
-	if err := fs.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
+	fs.BoolVar(&sh.tuplesOnly, "t", false, "print rows only, without header and count")
+	noAlign := fs.Bool("A", false, "unaligned output")
+	fs.StringVar(&sh.fieldSep, "F", "|", "field `separator` of unaligned output")
+	fs.BoolVar(&sh.expanded, "x", false, "expanded output, a column a line")
+	fs.BoolVar(&sh.quiet, "q", false, "print rows and errors, not what was done")
+	asCSV := fs.Bool("csv", false, "CSV output")
+	asJSON := fs.Bool("json", false, "JSON output: an array of objects for each statement with rows")
+	fs.BoolVar(&sh.timing, "timing", false, "say how long each statement took")
+	fs.BoolVar(&sh.stopOnError, "on-error-stop", false, "end a script at its first error, with exit code 3")
+	url := ""
+	for len(args) > 0 { // the URL may stand before flags, too
+		switch err := fs.FlagSet.Parse(args); {
+		case errors.Is(err, flag.ErrHelp):
+			fs.help()
 			return nil
+		case err != nil:
+			return &shellError{code: shellExitError, err: fmt.Errorf("sql: %w; `meridian sql --help` lists the flags", err)}
+		case fs.NArg() > 0 && url != "":
+			return &shellError{code: shellExitError, err: fmt.Errorf("sql: unexpected argument %q: give one URL", fs.Arg(0))}
+		case fs.NArg() > 0:
+			url = fs.Arg(0)
 		}
-		return &shellError{code: shellExitError, err: err, silent: true}
+		args = fs.Args()[min(1, fs.NArg()):]
 	}
-	if fs.NArg() > 1 {
-		return &shellError{code: shellExitError, err: fmt.Errorf("unexpected argument %q: give one URL", fs.Arg(1))}
+	if err := fs.parse(nil); err != nil { // the environment
+		return &shellError{code: shellExitError, err: err}
 	}
-	url := defaultSQLURL
-	if v := os.Getenv("MERIDIAN_SQL_URL"); v != "" {
+	switch {
+	case *asCSV && *asJSON:
+		return &shellError{code: shellExitError, err: errors.New("sql: give --csv or --json, not both")}
+	case *asCSV:
+		sh.format = csvFormat
+	case *asJSON:
+		sh.format = jsonRows
+	case *noAlign:
+		sh.format = unaligned
+	}
+	if v, ok := e.lookup("MERIDIAN_SQL_URL"); ok && url == "" {
 		url = v
 	}
-	if fs.NArg() == 1 {
-		url = fs.Arg(0)
+	if sh.url = url; url == "" {
+		sh.url = defaultSQLURL
 	}
-	sh := &shell{ctx: ctx, url: url, out: stdout, errOut: stderr, stopOnError: *stop, tuplesOnly: *tuples, unaligned: *unaligned, fieldSep: *sep}
-	if err := sh.connect(stdin, url); err != nil {
+	if f, ok := e.stderr.(*os.File); ok {
+		sh.people = term.IsTerminal(int(f.Fd()))
+	}
+	if err := sh.connect(e.stdin, sh.url); err != nil {
 		return &shellError{code: shellExitConnection, err: err}
 	}
 	defer func() { sh.conn.Close(context.WithoutCancel(ctx)) }()
+	defer sh.output("")
 
 	switch {
 	case len(cmds) > 0:
@@ -114,14 +156,14 @@ func runSQLShell(ctx context.Context, args []string, stdin io.Reader, stdout, st
 			}
 		}
 		return nil
-	case *file != "":
+	case *file != "" && *file != "-":
 		return sh.runFile(*file)
 	}
-	if f, ok := stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+	if f, ok := e.stdin.(*os.File); ok && *file == "" && term.IsTerminal(int(f.Fd())) {
 		sh.interactive = true
-		return sh.interact(f)
+		return sh.interact(f, e)
 	}
-	return sh.runScript(stdin)
+	return sh.runScript(e.stdin)
 }
 
 // connect opens the connection, asking for a password on a terminal when the server wants one.
@@ -152,13 +194,28 @@ func (sh *shell) connect(stdin io.Reader, url string) error {
 		}
 	}
 	if err != nil {
-		return err
+		return plainConnectError(err)
 	}
 	if sh.conn != nil {
 		sh.conn.Close(sh.ctx)
 	}
-	sh.conn = conn
+	sh.conn, sh.cfg = conn, cfg
 	return nil
+}
+
+// plainConnectError says each thing once: with sslmode=prefer the driver tries every address twice.
+func plainConnectError(err error) error {
+	var lines []string
+	for line := range strings.Lines(err.Error()) {
+		if line = strings.TrimSpace(line); !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	text := strings.Join(lines, "\n  ")
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		text += "\nIs a node running there? `meridian demo` starts a cluster to try; URL or MERIDIAN_SQL_URL name another one."
+	}
+	return errors.New(text)
 }
 
 func (sh *shell) runFile(name string) error {
@@ -206,56 +263,19 @@ func (sh *shell) runText(text string) error {
 	return sh.runScript(strings.NewReader(text))
 }
 
-// feed takes one line: a meta-command at the start of a statement, or a part of SQL.
+// feed takes one line: a meta-command, alone or behind the beginning of a statement, or a part of SQL.
 func (sh *shell) feed(split *splitter, line string) error {
 	if split.empty() && strings.HasPrefix(strings.TrimSpace(line), `\`) {
-		return sh.meta(strings.TrimSpace(line))
+		return sh.meta(strings.TrimSpace(line), "")
 	}
-	for _, st := range split.feed(line + "\n") {
-		if strings.HasPrefix(st, `\`) {
-			if err := sh.meta(st); err != nil {
-				return err
-			}
-			continue
-		}
+	head, command := split.cutMeta(line)
+	for _, st := range split.feed(head + "\n") {
 		if err := sh.runStatement(st); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-// interact reads lines with editing and history.
-func (sh *shell) interact(tty *os.File) error {
-	fmt.Fprintf(sh.out, "meridian sql, server %s\nType \\? for help, \\q to quit.\n\n", sh.conn.ParameterStatus("server_version"))
-	screen := struct {
-		io.Reader
-		io.Writer
-	}{tty, sh.out}
-	editor := term.NewTerminal(screen, "")
-	var split splitter
-	for !sh.quit {
-		state, err := term.MakeRaw(int(tty.Fd()))
-		if err != nil {
-			return err
-		}
-		if w, h, err := term.GetSize(int(tty.Fd())); err == nil && w > 0 {
-			editor.SetSize(w, h)
-		}
-		editor.SetPrompt(sh.prompt(&split))
-		line, err := editor.ReadLine()
-		term.Restore(int(tty.Fd()), state)
-		if err != nil { // ctrl-C and ctrl-D alike
-			if !split.empty() && !errors.Is(err, io.EOF) {
-				split = splitter{}
-				continue
-			}
-			fmt.Fprintln(sh.out, `\q`)
-			return nil
-		}
-		if err := sh.feed(&split, line); err != nil {
-			return err
-		}
+	if command != "" {
+		return sh.meta(command, split.rest())
 	}
 	return nil
 }
@@ -263,18 +283,33 @@ func (sh *shell) interact(tty *os.File) error {
 // prompt is psql's: database, transaction state, and whether a statement is open.
 func (sh *shell) prompt(split *splitter) string {
 	mark := map[byte]string{'T': "*", 'E': "!"}[sh.conn.TxStatus()]
-	name := "meridian"
-	if cfg, err := pgconn.ParseConfig(sh.url); err == nil && cfg.Database != "" {
-		name = cfg.Database
-	}
+	name := cmp.Or(sh.cfg.Database, sh.cfg.User)
 	if split.empty() {
 		return name + "=" + mark + "> "
 	}
 	return name + "-" + mark + "> "
 }
 
-// runStatement sends one statement and prints its answers. It fails only when the connection is gone.
+// runStatement runs a statement of the user, which \g and \watch repeat.
 func (sh *shell) runStatement(text string) error {
+	sh.last = text
+	return sh.run(text)
+}
+
+// complain prints an error that leaves the shell going.
+func (sh *shell) complain(err error, text string) error {
+	sh.failed = true
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) {
+		sh.printMessage(pgErr, text)
+	} else {
+		fmt.Fprintf(sh.errOut, "%v\n", err)
+	}
+	return nil
+}
+
+// run sends one statement and prints its answers. It fails only when the connection is gone.
+func (sh *shell) run(text string) error {
 	ctx, stop := sh.ctx, func() {}
 	if sh.interactive {
 		// ctrl-C cancels the statement, not the shell.
@@ -282,15 +317,9 @@ func (sh *shell) runStatement(text string) error {
 	}
 	defer stop()
 	start := time.Now()
-	err := sh.send(ctx, text)
-	if err != nil {
-		sh.failed = true
-		var pgErr *pgconn.PgError
-		if errors.As(err, &pgErr) {
-			sh.printMessage(pgErr, text)
-		} else {
-			fmt.Fprintf(sh.errOut, "%v\n", err)
-		}
+	sh.failed = false
+	if err := sh.send(ctx, text); err != nil {
+		sh.complain(err, text)
 		if sh.conn.IsClosed() {
 			if !sh.interactive {
 				return &shellError{code: shellExitConnection, err: errors.New("connection to server was lost")}
@@ -300,8 +329,6 @@ func (sh *shell) runStatement(text string) error {
 				return &shellError{code: shellExitConnection, err: err}
 			}
 		}
-	} else {
-		sh.failed = false
 	}
 	if sh.timing {
 		fmt.Fprintf(sh.out, "Time: %.3f ms\n", float64(time.Since(start).Microseconds())/1000)
@@ -313,27 +340,120 @@ func (sh *shell) runStatement(text string) error {
 func (sh *shell) send(ctx context.Context, text string) error {
 	switch direction := copyDirection(text); direction {
 	case "from":
-		tag, err := sh.conn.CopyFrom(ctx, sh.copyInput(), text)
-		if err == nil && !sh.tuplesOnly {
-			fmt.Fprintln(sh.out, tag)
-		}
-		return err
+		return sh.copyFrom(ctx, text, sh.copyInput(), 0)
 	case "to":
-		tag, err := sh.conn.CopyTo(ctx, sh.out, text)
-		if err == nil && sh.interactive {
-			fmt.Fprintln(sh.out, tag)
-		}
-		return err
+		return sh.copyTo(ctx, text, sh.out)
 	}
+	ctx, cancelled := sh.cancelling(ctx)
+	defer cancelled()
+	stop := sh.watch(text, nil, 0)
 	results := sh.conn.Exec(ctx, text)
 	for results.NextResult() {
-		r := results.ResultReader()
-		if err := sh.printResult(r); err != nil {
+		stop()
+		if err := sh.printResult(results.ResultReader()); err != nil {
 			results.Close()
 			return err
 		}
 	}
-	return results.Close()
+	err := results.Close()
+	stop()
+	return err
+}
+
+// cancelling returns a context for the connection that does not end with ctx: the end of ctx is sent to the server as a
+// cancel request instead, so that the connection, and the session with it, survives.
+func (sh *shell) cancelling(ctx context.Context) (context.Context, func()) {
+	stop := context.AfterFunc(ctx, func() {
+		if sh.ctx.Err() == nil {
+			cctx, cancel := context.WithTimeout(sh.ctx, 5*time.Second)
+			defer cancel()
+			sh.conn.CancelRequest(cctx) // should it fail, the statement goes on and ctrl-C can be tried again
+		}
+	})
+	return sh.ctx, func() { stop() }
+}
+
+// copyFrom is COPY FROM STDIN with what r has, size bytes if that is known.
+func (sh *shell) copyFrom(ctx context.Context, text string, r io.Reader, size int64) error {
+	ctx, done := sh.cancelling(ctx)
+	defer done()
+	var n atomic.Int64
+	stop := sh.watch(text, &n, size)
+	tag, err := sh.conn.CopyFrom(ctx, counted{r, &n}, text)
+	stop()
+	if err == nil && !sh.tuplesOnly {
+		sh.printf("%s\n", tag)
+	}
+	return err
+}
+
+// copyTo is COPY TO STDOUT into w.
+func (sh *shell) copyTo(ctx context.Context, text string, w io.Writer) error {
+	ctx, done := sh.cancelling(ctx)
+	defer done()
+	stop, out := func() {}, w
+	if f, ok := w.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+		var n atomic.Int64
+		stop, out = sh.watch(text, &n, 0), countedWriter{w, &n}
+	}
+	tag, err := sh.conn.CopyTo(ctx, out, text)
+	stop()
+	if err == nil && (sh.interactive || w != sh.out) {
+		sh.printf("%s\n", tag)
+	}
+	return err
+}
+
+// copyFile is \copy: COPY with a file of this machine.
+func (sh *shell) copyFile(rest string) error {
+	words := strings.Fields(rest)
+	at, depth := -1, 0
+	for i, w := range words {
+		depth += strings.Count(w, "(") - strings.Count(w, ")")
+		if l := strings.ToLower(w); depth == 0 && i > 0 && (l == "from" || l == "to") {
+			at = i
+			break
+		}
+	}
+	if at < 0 || at+1 >= len(words) {
+		return sh.complain(errors.New(`\copy: give TABLE FROM FILE or TABLE TO FILE`), "")
+	}
+	name := strings.Trim(words[at+1], "'")
+	target, options := strings.Join(words[:at], " "), strings.Join(words[at+2:], " ")
+	ctx, stop := signal.NotifyContext(sh.ctx, os.Interrupt)
+	defer stop()
+	start := time.Now()
+	var err error
+	switch lower := strings.ToLower(words[at]); {
+	case lower == "from" && strings.ToLower(name) == "stdin":
+		err = sh.copyFrom(ctx, "COPY "+target+" FROM STDIN "+options, sh.copyInput(), 0)
+	case lower == "from":
+		f, ferr := os.Open(name)
+		if ferr != nil {
+			return sh.complain(ferr, "")
+		}
+		defer f.Close()
+		size := int64(0)
+		if st, err := f.Stat(); err == nil {
+			size = st.Size()
+		}
+		err = sh.copyFrom(ctx, "COPY "+target+" FROM STDIN "+options, f, size)
+	case strings.ToLower(name) == "stdout":
+		err = sh.copyTo(ctx, "COPY "+target+" TO STDOUT "+options, sh.out)
+	default:
+		f, ferr := os.Create(name)
+		if ferr != nil {
+			return sh.complain(ferr, "")
+		}
+		err = errors.Join(sh.copyTo(ctx, "COPY "+target+" TO STDOUT "+options, f), f.Close())
+	}
+	if err != nil {
+		sh.complain(err, "")
+	}
+	if sh.timing {
+		fmt.Fprintf(sh.out, "Time: %.3f ms\n", float64(time.Since(start).Microseconds())/1000)
+	}
+	return nil
 }
 
 // copyDirection says whether text is a COPY over the connection: "from", "to" or neither.
@@ -359,7 +479,7 @@ func (sh *shell) copyInput() io.Reader {
 	src := sh.in
 	if src == nil {
 		fmt.Fprintln(sh.out, "Enter data to be copied followed by a newline.\nEnd with a backslash and a period on a line by itself, or an EOF signal.")
-		src = bufio.NewReader(os.Stdin)
+		src = lineReader()
 	}
 	return &copyLines{src: src}
 }

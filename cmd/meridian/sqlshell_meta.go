@@ -1,60 +1,55 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"net/url"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
 	"strings"
+	"time"
 )
 
-const shellHelp = `  \q                quit
-  \? or \h          this help
-  \conninfo         the connection
-  \c DATABASE       connect to another database
-  \d [NAME]         list relations, or describe one
-  \dt \di \dv \ds   list tables, indexes, views, sequences
-  \dn \du \l        list schemas, roles, databases
-  \x                expanded output on or off
-  \t  \a            rows only, unaligned output on or off
-  \timing           timing of statements on or off
-  \i FILE           run the commands in a file
-  \echo TEXT        print text
-  \nodes            the nodes of the cluster
+const shellHelp = `  \q                   quit
+  \? \h                this help
+  \conninfo            the connection
+  \c [DATABASE]        connect to another database
+  \d [PATTERN]         list relations, or describe those that match; \d+ tells more
+  \dt \di \dv \dm \ds  list tables, indexes, views, materialized views, sequences
+  \dn \du \l           list schemas, roles, databases
+  \df \dT \dp          list functions, types, privileges
+  \db \dx \drds        list tablespaces, extensions, settings of roles and databases
+  \nodes \ranges       the nodes and ranges of the cluster
+  \jobs \clock         its jobs, this node's time sources
+  \x \t \a             expanded output, rows only, unaligned output: on or off
+  \pset format NAME    aligned, unaligned, csv or json
+  \pset null TEXT      what stands for NULL
+  \timing              timing of statements on or off
+  \g \gx               run what has been entered; \gx expanded
+  \p \r                print, or forget, what has been entered
+  \watch [SECONDS]     run it, or what ran last, again and again (2) until ctrl-C
+  \copy TABLE FROM|TO FILE [WITH (...)]   COPY with a file of this machine
+  \o [FILE]            output into a file
+  \i FILE              run the commands in a file
+  \echo TEXT           print text
+  \! COMMAND           run a command of the system
 `
 
-const relationQuery = `SELECT n.nspname AS "Schema", c.relname AS "Name",
-  CASE c.relkind WHEN 'r' THEN 'table' WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'i' THEN 'index'
-    WHEN 'S' THEN 'sequence' WHEN 'p' THEN 'partitioned table' ELSE c.relkind::text END AS "Type",
-  pg_catalog.pg_get_userbyid(c.relowner) AS "Owner"
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN (%s) AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'meridian')
-ORDER BY 1, 2`
-
-var shellQueries = map[string]string{
-	`\d`:  fmt.Sprintf(relationQuery, `'r','p','v','m','S'`),
-	`\dt`: fmt.Sprintf(relationQuery, `'r','p'`),
-	`\di`: fmt.Sprintf(relationQuery, `'i'`),
-	`\dv`: fmt.Sprintf(relationQuery, `'v','m'`),
-	`\ds`: fmt.Sprintf(relationQuery, `'S'`),
-	`\dn`: `SELECT nspname AS "Name", pg_catalog.pg_get_userbyid(nspowner) AS "Owner" FROM pg_catalog.pg_namespace
-WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'meridian') ORDER BY 1`,
-	`\du`: `SELECT rolname AS "Role name", rolsuper AS "Superuser", rolcreaterole AS "Create role", rolcreatedb AS "Create DB",
-rolcanlogin AS "Login" FROM pg_catalog.pg_roles WHERE rolname !~ '^pg_' ORDER BY 1`,
-	`\l`: `SELECT datname AS "Name", pg_catalog.pg_get_userbyid(datdba) AS "Owner", pg_catalog.pg_encoding_to_char(encoding) AS "Encoding"
-FROM pg_catalog.pg_database ORDER BY 1`,
-	`\nodes`: `SELECT * FROM meridian.nodes ORDER BY 1`,
-}
-
-// meta runs a backslash command.
-func (sh *shell) meta(line string) error {
+// meta runs a backslash command. entered is the statement begun before it, which \g and its kin run.
+func (sh *shell) meta(line, entered string) error {
 	name, rest, _ := strings.Cut(strings.TrimSuffix(line, ";"), " ")
 	rest = strings.TrimSpace(rest)
+	more := strings.HasSuffix(name, "+")
 	name = strings.TrimSuffix(name, "+")
 	sh.failed = false
 	switch name {
 	case `\q`, `\quit`:
 		sh.quit = true
 	case `\?`, `\h`, `\help`:
-		fmt.Fprint(sh.out, shellHelp)
+		sh.printf("%s", shellHelp)
 	case `\timing`:
 		sh.toggle("Timing", &sh.timing, rest)
 	case `\x`:
@@ -62,31 +57,168 @@ func (sh *shell) meta(line string) error {
 	case `\t`:
 		sh.toggle("Tuples only", &sh.tuplesOnly, rest)
 	case `\a`:
-		sh.toggle("Unaligned output", &sh.unaligned, rest)
+		sh.setFormat(map[bool]format{true: aligned, false: unaligned}[sh.format == unaligned])
+	case `\pset`:
+		sh.pset(rest)
 	case `\echo`:
-		fmt.Fprintln(sh.out, rest)
+		sh.printf("%s\n", rest)
 	case `\conninfo`:
-		fmt.Fprintf(sh.out, "Connected to %s (server %s, process %d).\n", redact(sh.url), sh.conn.ParameterStatus("server_version"), sh.conn.PID())
+		sh.printf("Connected to database \"%s\" as user \"%s\" on %s:%d (server %s, process %d).\n", sh.cfg.Database, sh.cfg.User, sh.cfg.Host, sh.cfg.Port,
+			sh.conn.ParameterStatus("server_version"), sh.conn.PID())
 	case `\c`, `\connect`:
 		return sh.reconnect(rest)
 	case `\i`:
-		return sh.runFile(rest)
-	case `\g`:
-	case `\d`:
-		if rest != "" {
-			return sh.describe(rest)
+		err := sh.runFile(rest)
+		var ended *shellError
+		if errors.As(err, &ended) && ended.code == shellExitError {
+			return sh.complain(ended.err, "")
 		}
-		return sh.runStatement(shellQueries[name])
+		return err
+	case `\o`:
+		return sh.output(rest)
+	case `\g`, `\gx`:
+		if entered == "" {
+			entered = sh.last
+		}
+		if entered == "" {
+			return nil
+		}
+		defer func(was bool) { sh.expanded = was }(sh.expanded)
+		sh.expanded = sh.expanded || name == `\gx`
+		return sh.runStatement(entered)
+	case `\p`:
+		sh.printf("%s\n", cmp.Or(entered, sh.last, "Query buffer is empty."))
+	case `\r`:
+		sh.printf("Query buffer reset (cleared).\n")
+	case `\watch`:
+		return sh.again(cmp.Or(entered, sh.last), rest)
+	case `\copy`:
+		return sh.copyFile(rest)
+	case `\!`:
+		cmd := exec.CommandContext(sh.ctx, "sh", "-c", rest)
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, sh.out, sh.errOut
+		if err := cmd.Run(); err != nil {
+			return sh.complain(err, "")
+		}
 	default:
-		q, ok := shellQueries[name]
+		if name == `\d` && rest != "" {
+			return sh.describe(rest, more)
+		}
+		l, ok := listings[name]
 		if !ok {
 			sh.failed = true
 			fmt.Fprintf(sh.errOut, "invalid command %s\nTry \\? for help.\n", name)
 			return nil
 		}
-		return sh.runStatement(q)
+		return sh.titled(l.title, l.query(rest, more), nil)
 	}
 	return nil
+}
+
+// titled prints a query's rows below a title, and lines after them.
+func (sh *shell) titled(title, query string, foot []string) error {
+	timing := sh.timing
+	sh.timing, sh.title, sh.foot = false, title, foot
+	defer func() { sh.timing, sh.title, sh.foot = timing, "", nil }()
+	return sh.run(query)
+}
+
+// query returns the rows of one of the shell's own queries; NULL is "".
+func (sh *shell) query(text string) ([][]string, error) {
+	res, err := sh.conn.Exec(sh.ctx, text).ReadAll()
+	if err != nil || len(res) == 0 {
+		return nil, err
+	}
+	var out [][]string
+	for _, row := range res[0].Rows {
+		var r []string
+		for _, v := range row {
+			r = append(r, string(v))
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// setFormat changes how rows are printed.
+func (sh *shell) setFormat(f format) {
+	sh.format = f
+	sh.printf("Output format is %s.\n", f)
+}
+
+// pset is \pset.
+func (sh *shell) pset(rest string) {
+	name, value, _ := strings.Cut(rest, " ")
+	value = strings.Trim(strings.TrimSpace(value), "'")
+	switch name {
+	case "format":
+		switch f := format(value); f {
+		case aligned, unaligned, csvFormat, jsonRows:
+			sh.setFormat(f)
+			return
+		}
+		fmt.Fprintln(sh.errOut, `\pset: allowed formats are aligned, csv, json, unaligned`)
+	case "null":
+		sh.null = value
+		sh.printf("Null display is \"%s\".\n", value)
+		return
+	case "expanded", "x":
+		sh.toggle("Expanded display", &sh.expanded, value)
+		return
+	case "tuples_only", "t":
+		sh.toggle("Tuples only", &sh.tuplesOnly, value)
+		return
+	case "fieldsep":
+		sh.fieldSep = value
+		return
+	default:
+		fmt.Fprintln(sh.errOut, `\pset: unknown option: give format, null, expanded, tuples_only or fieldsep`)
+	}
+	sh.failed = true
+}
+
+// output is \o: into a file, or without one back to where it went.
+func (sh *shell) output(name string) error {
+	if sh.file != nil {
+		sh.file.Close()
+		sh.out, sh.file = sh.screen, nil
+	}
+	if name == "" {
+		return nil
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		return sh.complain(err, "")
+	}
+	sh.out, sh.file = f, f
+	return nil
+}
+
+// again is \watch.
+func (sh *shell) again(text, seconds string) error {
+	pause := 2.0
+	if seconds != "" {
+		var err error
+		if pause, err = strconv.ParseFloat(strings.TrimPrefix(seconds, "interval="), 64); err != nil || pause <= 0 {
+			return sh.complain(fmt.Errorf(`\watch: incorrect interval value "%s"`, seconds), "")
+		}
+	}
+	if text == "" {
+		return sh.complain(errors.New(`\watch cannot be used with an empty query`), "")
+	}
+	ctx, stop := signal.NotifyContext(sh.ctx, os.Interrupt)
+	defer stop()
+	for {
+		sh.printf("%s (every %gs)\n\n", time.Now().Format(time.UnixDate), pause)
+		if err := sh.run(text); err != nil || sh.failed {
+			return err
+		}
+		select {
+		case <-time.After(time.Duration(pause * float64(time.Second))):
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 func (sh *shell) toggle(what string, v *bool, arg string) {
@@ -102,15 +234,7 @@ func (sh *shell) toggle(what string, v *bool, arg string) {
 	if *v {
 		state = "on"
 	}
-	fmt.Fprintf(sh.out, "%s is %s.\n", what, state)
-}
-
-// redact leaves the password out of a URL.
-func redact(s string) string {
-	if u, err := url.Parse(s); err == nil && u.Scheme != "" {
-		return u.Redacted()
-	}
-	return "server"
+	sh.printf("%s is %s.\n", what, state)
 }
 
 // reconnect is \c.
@@ -131,35 +255,8 @@ func (sh *shell) reconnect(database string) error {
 		return nil
 	}
 	sh.url = target
-	fmt.Fprintln(sh.out, "You are now connected.")
+	sh.printf("You are now connected to database \"%s\" as user \"%s\".\n", sh.cfg.Database, sh.cfg.User)
 	return nil
 }
 
 func quoteLiteral(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
-
-// describe is \d NAME: columns, indexes, constraints and the references to a table.
-func (sh *shell) describe(name string) error {
-	rel := quoteLiteral(name) + "::pg_catalog.regclass"
-	timing, tuples := sh.timing, sh.tuplesOnly
-	defer func() { sh.timing, sh.tuplesOnly = timing, tuples }()
-	sh.timing = false
-	err := sh.runStatement(`SELECT a.attname AS "Column", pg_catalog.format_type(a.atttypid, a.atttypmod) AS "Type",
-  CASE WHEN a.attnotnull THEN 'not null' ELSE '' END AS "Nullable",
-  coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), '') AS "Default"
-FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-WHERE a.attrelid = ` + rel + ` AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`)
-	if err != nil || sh.failed {
-		return err
-	}
-	sh.tuplesOnly = true
-	for _, part := range []struct{ title, query string }{
-		{"Indexes:", `SELECT '    ' || pg_catalog.pg_get_indexdef(i.indexrelid) FROM pg_catalog.pg_index i WHERE i.indrelid = ` + rel + ` ORDER BY i.indisprimary DESC, 1`},
-		{"Constraints:", `SELECT '    ' || conname || ' ' || pg_catalog.pg_get_constraintdef(oid) FROM pg_catalog.pg_constraint WHERE conrelid = ` + rel + ` ORDER BY contype, conname`},
-	} {
-		fmt.Fprintln(sh.out, part.title)
-		if err := sh.runStatement(part.query); err != nil || sh.failed {
-			return err
-		}
-	}
-	return nil
-}

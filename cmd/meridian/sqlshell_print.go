@@ -18,10 +18,13 @@ func (sh *shell) printResult(r *pgconn.ResultReader) error {
 	fields := r.FieldDescriptions()
 	if len(fields) == 0 {
 		tag, err := r.Close()
-		if err == nil && !sh.tuplesOnly && tag.String() != "" && !strings.HasPrefix(tag.String(), "SELECT") {
-			fmt.Fprintln(sh.out, tag)
+		if err == nil && !sh.tuplesOnly && tag.String() != "" && !strings.HasPrefix(tag.String(), "SELECT") && !sh.format.streams() {
+			sh.printf("%s\n", tag)
 		}
 		return err
+	}
+	if sh.format.streams() {
+		return sh.printStream(r)
 	}
 	names := make([]string, len(fields))
 	right := make([]bool, len(fields))
@@ -36,10 +39,12 @@ func (sh *shell) printResult(r *pgconn.ResultReader) error {
 	for r.NextRow() {
 		row := make([]string, len(fields))
 		for i, v := range r.Values() {
-			row[i] = string(v)
+			if row[i] = string(v); v == nil {
+				row[i] = sh.null
+			}
 		}
 		rows = append(rows, row)
-		if len(rows) > maxAlignedRows && sh.unaligned {
+		if len(rows) > maxAlignedRows && sh.format == unaligned {
 			sh.printRows(names, right, rows, false)
 			rows = rows[:0]
 		}
@@ -53,9 +58,9 @@ func (sh *shell) printResult(r *pgconn.ResultReader) error {
 
 func (sh *shell) printRows(names []string, right []bool, rows [][]string, last bool) {
 	switch {
-	case sh.expanded:
+	case sh.expanded && sh.title == "":
 		printExpanded(sh.out, names, rows)
-	case sh.unaligned:
+	case sh.format == unaligned:
 		if !sh.tuplesOnly {
 			fmt.Fprintln(sh.out, strings.Join(names, sh.fieldSep))
 		}
@@ -63,17 +68,31 @@ func (sh *shell) printRows(names []string, right []bool, rows [][]string, last b
 			fmt.Fprintln(sh.out, strings.Join(row, sh.fieldSep))
 		}
 	default:
+		if sh.title != "" && !sh.tuplesOnly {
+			width := 0
+			for i, n := range names {
+				w := utf8.RuneCountInString(n)
+				for _, row := range rows {
+					w = max(w, utf8.RuneCountInString(row[i]))
+				}
+				width += w + 3
+			}
+			fmt.Fprintf(sh.out, "%s%s\n", strings.Repeat(" ", max(0, (width-1-utf8.RuneCountInString(sh.title))/2)), sh.title)
+		}
 		printAligned(sh.out, names, right, rows, sh.tuplesOnly)
 	}
-	if !sh.tuplesOnly && last {
+	for _, line := range sh.foot {
+		fmt.Fprintln(sh.out, line)
+	}
+	if !sh.tuplesOnly && last && (sh.title == "" || strings.HasPrefix(sh.title, "List of")) && !sh.expanded {
 		if len(rows) == 1 {
 			fmt.Fprintln(sh.out, "(1 row)")
 		} else {
 			fmt.Fprintf(sh.out, "(%d rows)\n", len(rows))
 		}
-		if !sh.unaligned {
-			fmt.Fprintln(sh.out)
-		}
+	}
+	if !sh.tuplesOnly && last && sh.format != unaligned {
+		fmt.Fprintln(sh.out)
 	}
 }
 
@@ -149,14 +168,37 @@ func printAligned(w io.Writer, names []string, right []bool, rows [][]string, tu
 
 // printExpanded prints one column a line.
 func printExpanded(w io.Writer, names []string, rows [][]string) {
-	wide := 0
+	wide, wideValue := 0, 0
 	for _, n := range names {
 		wide = max(wide, utf8.RuneCountInString(n))
 	}
+	for _, row := range rows {
+		for _, v := range row {
+			for line := range strings.SplitSeq(v, "\n") {
+				wideValue = max(wideValue, utf8.RuneCountInString(line))
+			}
+		}
+	}
 	for i, row := range rows {
-		fmt.Fprintf(w, "-[ RECORD %d ]%s\n", i+1, strings.Repeat("-", max(0, wide)))
+		rule := fmt.Sprintf("-[ RECORD %d ]", i+1)
+		// The rule has a cross where the lines below have the bar, unless its text covers that.
+		line := []rune(strings.Repeat("-", wide+1) + "+" + strings.Repeat("-", wideValue+1))
+		if copy(line, []rune(rule)) < len(rule) {
+			line = []rune(rule)
+		}
+		fmt.Fprintln(w, string(line))
 		for k, v := range row {
-			fmt.Fprintf(w, "%s%s | %s\n", names[k], strings.Repeat(" ", wide-utf8.RuneCountInString(names[k])), v)
+			lines := strings.Split(v, "\n")
+			for n, text := range lines {
+				name, more := "", ""
+				if n == 0 {
+					name = names[k]
+				}
+				if n < len(lines)-1 {
+					more = strings.Repeat(" ", wideValue-utf8.RuneCountInString(text)) + "+"
+				}
+				fmt.Fprintf(w, "%s%s | %s%s\n", name, strings.Repeat(" ", wide-utf8.RuneCountInString(name)), text, more)
+			}
 		}
 	}
 }

@@ -25,6 +25,26 @@ func (sp *splitter) rest() string {
 	return s
 }
 
+// cutMeta cuts a backslash command off the end of a line of SQL: the first backslash outside of quotes and comments begins it.
+func (sp *splitter) cutMeta(line string) (sql, command string) {
+	for i := 0; i < len(line); i++ {
+		if line[i] != '\\' {
+			continue
+		}
+		probe := *sp
+		probe.buf = strings.Builder{}
+		probe.feed(line[:i])
+		if probe.quote == 0 && probe.dollar == "" && probe.comment == 0 && !inLineComment(line[:i]) {
+			return line[:i], strings.TrimSpace(line[i:])
+		}
+	}
+	return line, ""
+}
+
+// inLineComment reports whether a -- comment is open at the end of a part of a line. A -- within quotes counts too, which
+// leaves the backslash to the server.
+func inLineComment(s string) bool { return strings.Contains(s, "--") }
+
 // feed takes text and returns the statements that it completes.
 func (sp *splitter) feed(text string) []string {
 	var out []string

@@ -82,7 +82,7 @@ func TestShellExitCodes(t *testing.T) {
 		{[]string{"not a url"}, shellExitConnection},
 	} {
 		var out, errOut bytes.Buffer
-		err := runSQLShell(context.Background(), c.args, strings.NewReader(""), &out, &errOut)
+		err := runSQLShell(context.Background(), c.args, env{lookup: func(string) (string, bool) { return "", false }, stdin: strings.NewReader(""), stdout: &out, stderr: &errOut})
 		var e *shellError
 		if !errors.As(err, &e) || e.ExitCode() != c.code {
 			t.Errorf("%v: %v, want exit code %d", c.args, err, c.code)
