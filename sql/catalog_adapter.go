@@ -3,6 +3,7 @@ package sql
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -323,6 +324,13 @@ func (v *catalogView) Release(committed bool) {
 // Routines implements plan.RoutineCatalog.
 func (v *catalogView) Routines(path []string, schema, name string) []*builtin.Func {
 	v.refresh()
+	if schema == "pg_temp" {
+		schema = v.s.tempSchemaName()
+	}
+	if schema == "" {
+		// Unlike tables, temporary functions are found by their schema's name only.
+		path = slices.DeleteFunc(slices.Clone(path), func(p string) bool { return p == v.s.tempSchemaName() })
+	}
 	return v.SnapshotCatalog.Routines(path, schema, name)
 }
 

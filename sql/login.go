@@ -87,7 +87,7 @@ func (srv *Server) Watcher(user string) (monitor, superuser bool) {
 	if r == nil || !r.Login {
 		return false, false
 	}
-	return r.Super || r.Monitors(), r.Super
+	return r.Super || snap.Monitors(r), r.Super
 }
 
 // expired reports whether a role's password has ended by VALID UNTIL. A time that cannot be read has.

@@ -2,9 +2,11 @@ package sql
 
 import (
 	"context"
+	"slices"
 
 	"github.com/meridian-db/meridian/sql/builtin"
 	"github.com/meridian-db/meridian/sql/catalog"
+	"github.com/meridian-db/meridian/sql/pgcatalog"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/types"
 	"github.com/meridian-db/meridian/txn/kv"
@@ -128,6 +130,9 @@ var sessionFunctions = map[string]builtin.EvalFunc{
 
 // signal answers as PostgreSQL does: a PID of nobody is worth a warning only.
 func (s *Session) signal(ctx context.Context, pid int32, sig Signal) (types.Datum, error) {
+	if err := s.maySignal(ctx, pid, sig); err != nil {
+		return types.Null, err
+	}
 	found, err := s.srv.SignalSession(ctx, pid, sig)
 	if err != nil {
 		return types.Null, pgerr.New(pgerr.CannotConnectNow, "node %d, where session %d is, cannot be reached", NodeOf(pid), pid).WithCause(err)
@@ -136,6 +141,38 @@ func (s *Session) signal(ctx context.Context, pid int32, sig Signal) (types.Datu
 		s.warn(pgerr.Warning, "PID %d is not a PostgreSQL server process", pid)
 	}
 	return types.NewBool(found), nil
+}
+
+// maySignal refuses to signal a session of a role whose privileges the user does not have, unless he is in
+// pg_signal_backend and the session is no superuser's.
+func (s *Session) maySignal(ctx context.Context, pid int32, sig Signal) error {
+	v, ok := s.txn.catalog.(*catalogView)
+	if !ok || s.superuser {
+		return nil
+	}
+	snap, me := v.env().Snapshot, v.env().User
+	list, err := s.CatalogProviders().Activity(ctx)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(list, func(a pgcatalog.Activity) bool { return a.PID == pid })
+	if i < 0 {
+		return nil // nobody's
+	}
+	process, is := "process", "whose process is being terminated"
+	verb := "terminate"
+	if sig == SignalCancel {
+		verb, process, is = "cancel", "query", "whose query is being canceled"
+	}
+	of := snap.RoleByID(list[i].RoleID)
+	switch {
+	case snap.HasPrivsOf(me, list[i].RoleID):
+	case of == nil || of.Super:
+		return pgerr.New(pgerr.InsufficientPrivilege, "must be a superuser to %s superuser %s", verb, process)
+	case !snap.HasPrivsOf(me, catalog.SignalBackendRoleID):
+		return pgerr.New(pgerr.InsufficientPrivilege, "must be a member of the role %s or member of pg_signal_backend", is)
+	}
+	return nil
 }
 
 // exportSnapshot returns the transaction's read timestamp, which every node accepts in SET TRANSACTION

@@ -320,7 +320,7 @@ func (v sqlVars) Variable(names []string) (param, used int, ok bool) {
 	return i, 1, ok
 }
 
-func (v sqlVars) Exclusive() bool { return false }
+func (v sqlVars) Conflict() plan.NameConflict { return plan.PreferColumn }
 
 func (v sqlVars) Field(e plan.Expr, name string, pos int32, field func(plan.Expr, string, int32) (plan.Expr, error)) (plan.Expr, error) {
 	return field(e, name, pos)

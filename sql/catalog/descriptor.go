@@ -64,8 +64,8 @@ type Schema struct {
 	DB uint32 `json:"db"`
 }
 
-// Monitors reports whether the role may see what the sessions of others do, which ALTER ROLE ... SET meridian.monitor allows.
-func (r *Role) Monitors() bool {
+// monitors reports whether ALTER ROLE ... SET meridian.monitor lets the role see what the sessions of others do.
+func (r *Role) monitors() bool {
 	for _, s := range r.Settings {
 		if s.Name == "meridian.monitor" {
 			switch strings.ToLower(s.Value) {

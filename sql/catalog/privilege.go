@@ -43,7 +43,7 @@ func (s *state) Grants(acl []ACL, role uint32, priv byte) bool {
 // MayTable reports whether a role may do something with a relation, or with each of these columns of it. Without
 // columns the privilege on any column will do for reading.
 func (s *state) MayTable(role uint32, t *Table, priv byte, cols []int16) bool {
-	if s.HasPrivsOf(role, t.Owner) || s.Grants(t.ACL, role, priv) {
+	if s.HasPrivsOf(role, t.Owner) || s.Grants(t.ACL, role, priv) || s.MayAnyData(role, priv) {
 		return true
 	}
 	if priv != 'r' && priv != 'a' && priv != 'w' && priv != 'x' {
@@ -68,7 +68,8 @@ func (s *state) MayTable(role uint32, t *Table, priv byte, cols []int16) bool {
 // MaySchema and MayExecute report whether a role may use a schema and call a function; everyone may call a function
 // whose owner has said nothing.
 func (s *state) MaySchema(role uint32, sc *Schema, priv byte) bool {
-	return sc.DB == 0 && priv == 'U' || s.HasPrivsOf(role, sc.Owner) || s.Grants(sc.ACL, role, priv)
+	return sc.DB == 0 && priv == 'U' || s.HasPrivsOf(role, sc.Owner) || s.Grants(sc.ACL, role, priv) ||
+		priv == 'U' && (s.MayAnyData(role, 'r') || s.MayAnyData(role, 'w'))
 }
 
 func (s *state) MayExecute(role uint32, f *Function) bool {

@@ -28,9 +28,6 @@ const (
 	FirstUserID         = 16384
 )
 
-// DatabaseOwnerRole is the name of a role that is only shown: nobody can be a member of it.
-const DatabaseOwnerRole = "pg_database_owner"
-
 // Names of the built-in schemas.
 const (
 	PgCatalog  = "pg_catalog"
@@ -296,13 +293,17 @@ func (s *state) IndexByOID(oid uint32) (*Table, *Index) {
 // there is no such object.
 
 func (s *state) RoleByName(name string) *Role {
-	r, _ := s.byID[s.names[nameKey{spaceRole, 0, name}]].(*Role)
-	return r
+	if r, ok := s.byID[s.names[nameKey{spaceRole, 0, name}]].(*Role); ok || !strings.HasPrefix(name, "pg_") {
+		return r
+	}
+	return predefinedRole(func(r *Role) bool { return r.Name == name })
 }
 
 func (s *state) RoleByID(id uint32) *Role {
-	r, _ := s.byID[id].(*Role)
-	return r
+	if r, ok := s.byID[id].(*Role); ok || id >= FirstUserID {
+		return r
+	}
+	return predefinedRole(func(r *Role) bool { return r.ID == id })
 }
 
 func (s *state) DatabaseByName(name string) *Database {
@@ -336,9 +337,6 @@ func (s *state) UserType(id uint32) *Type {
 func (s *state) RoleName(id uint32) string {
 	if r := s.RoleByID(id); r != nil {
 		return r.Name
-	}
-	if id == DatabaseOwnerRoleID {
-		return DatabaseOwnerRole
 	}
 	return "unknown (OID=" + utoa(id) + ")"
 }
@@ -595,7 +593,9 @@ func (s *Snapshot) TypeByRef(r TypeRef) *types.T { return s.typeRef(r) }
 func (s *Snapshot) Types() []*Type {
 	return sortedByID(s.byID, func(t *Type) bool { return s.db != nil && t.DB == s.db.ID })
 }
-func (s *state) Roles() []*Role { return sortedByID(s.byID, func(*Role) bool { return true }) }
+func (s *state) Roles() []*Role {
+	return append(slices.Clone(predefinedRoles), sortedByID(s.byID, func(*Role) bool { return true })...)
+}
 func (s *state) Databases() []*Database {
 	return sortedByID(s.byID, func(*Database) bool { return true })
 }

@@ -77,7 +77,9 @@ func (x *executor) alterDefaultPrivileges(ctx context.Context, s *ast.AlterDefau
 				acl = nr.Defaults[i].ACL
 			}
 			for _, to := range grantees {
-				acl = editACL(acl, nil, to, r.ID, privs, allPrivs[kind], g)
+				if acl, err = editACL(acl, to, r.ID, privs, aclEdit{stmt: g, owner: r.ID, order: allPrivs[kind]}); err != nil {
+					return err
+				}
 			}
 			switch {
 			case sameACL(acl, base):
@@ -120,9 +122,9 @@ func (x *executor) newACL(kind ast.ObjectType, schema uint32) []catalog.ACL {
 		}
 	}
 	for _, m := range more {
-		acl = editACL(acl, nil, m.Role, r.ID, m.Privs, allPrivs[kind], &ast.GrantStmt{})
+		acl = addACL(acl, m.Role, r.ID, m.Privs, false, allPrivs[kind])
 		if m.Grantable != "" {
-			acl = editACL(acl, nil, m.Role, r.ID, m.Grantable, allPrivs[kind], &ast.GrantStmt{GrantOption: true})
+			acl = addACL(acl, m.Role, r.ID, m.Grantable, true, allPrivs[kind])
 		}
 	}
 	if sameACL(acl, builtin) {

@@ -364,7 +364,7 @@ func (x *executor) routine(sig *ast.FuncSig, kind ast.ObjectType) (*catalog.Func
 	word := strings.ToLower(string(kind))
 	schemas := x.path()
 	if len(sig.Name) > 1 {
-		schemas = []string{sig.Name[len(sig.Name)-2]}
+		schemas = []string{x.realSchema(sig.Name[len(sig.Name)-2])}
 		if x.snap().SchemaByName(schemas[0]) == nil {
 			return nil, pgerr.New(pgerr.InvalidSchemaName, "schema %q does not exist", schemas[0])
 		}

@@ -2,7 +2,9 @@ package ddl
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/meridian-db/meridian/sql/ast"
@@ -27,19 +29,18 @@ func (x *executor) grant(ctx context.Context, s *ast.GrantStmt) error {
 	if err != nil {
 		return err
 	}
-	privs := func(kind ast.ObjectType) (string, error) { return grantPrivs(s, kind) }
 	apply := func(h *catalog.Header, kind ast.ObjectType, what string) error {
-		if err := x.own(h, what); err != nil {
-			return err
+		p, err := grantPrivs(s, kind)
+		if err != nil || p == "" {
+			return err // "": of columns only
 		}
-		p, err := privs(kind)
-		if err != nil {
-			return err
+		acl := h.ACL
+		if acl == nil {
+			acl = defaultACL(kind, h.Owner)
 		}
-		for _, g := range grantees {
-			h.ACL = editACL(h.ACL, defaultACL(kind, h.Owner), g, h.Owner, p, allPrivs[kind], s)
-		}
-		return nil
+		h.ACL, err = x.editPrivileges(acl, aclEdit{stmt: s, grantees: grantees, owner: h.Owner, privs: p, order: allPrivs[kind],
+			what: what + " " + h.Name, name: strconv.Quote(h.Name)})
+		return err
 	}
 	if s.Target == ast.GrantAllInSchema {
 		for _, o := range s.Objects {
@@ -95,7 +96,7 @@ func (x *executor) grant(ctx context.Context, s *ast.GrantStmt) error {
 			if err := apply(&nt.Header, kind, kindWord(t)); err != nil {
 				return err
 			}
-			if err := onColumns(nt, s, grantees); err != nil {
+			if err := x.onColumns(nt, s, grantees); err != nil {
 				return err
 			}
 			if err := x.View.Put(ctx, nt); err != nil {
@@ -176,8 +177,26 @@ func (x *executor) grant(ctx context.Context, s *ast.GrantStmt) error {
 	return nil
 }
 
-// onColumns grants or revokes privileges on columns.
-func onColumns(t *catalog.Table, s *ast.GrantStmt, grantees []uint32) error {
+// onColumns grants or revokes privileges on columns. What is revoked on the table is revoked on each of its columns.
+func (x *executor) onColumns(t *catalog.Table, s *ast.GrantStmt, grantees []uint32) error {
+	const all = "arwx"
+	edit := func(c *catalog.Column, privs string) error {
+		acl, err := x.editPrivileges(c.ACL, aclEdit{stmt: s, grantees: grantees, owner: t.Owner, privs: privs, order: all, above: t.ACL,
+			what: fmt.Sprintf("column %q of relation %q", c.Name, t.Name), name: fmt.Sprintf("column %q of relation %q", c.Name, t.Name)})
+		if c.ACL = acl; len(acl) == 0 {
+			c.ACL = nil
+		}
+		return err
+	}
+	if whole, err := grantPrivs(s, ast.ObjTable); s.Revoke && t.Kind != catalog.RelSequence && err == nil && common(whole, all) != "" {
+		for _, c := range t.Columns {
+			if c.ACL != nil {
+				if err := edit(c, common(whole, all)); err != nil {
+					return err
+				}
+			}
+		}
+	}
 	for _, p := range s.Privileges {
 		if len(p.Columns) == 0 {
 			continue
@@ -189,7 +208,6 @@ func onColumns(t *catalog.Table, s *ast.GrantStmt, grantees []uint32) error {
 		if !ok {
 			return pgerr.New(pgerr.SyntaxError, "unrecognized privilege type %q", p.Name)
 		}
-		const all = "arwx"
 		privs := all
 		if l != 0 {
 			if strings.IndexByte(all, l) < 0 {
@@ -202,14 +220,8 @@ func onColumns(t *catalog.Table, s *ast.GrantStmt, grantees []uint32) error {
 			if c == nil || c.Hidden {
 				return pgerr.New(pgerr.UndefinedColumn, "column %q of relation %q does not exist", n, t.Name)
 			}
-			for _, g := range grantees {
-				acl := c.ACL
-				if acl == nil {
-					acl = []catalog.ACL{}
-				}
-				if c.ACL = editACL(acl, nil, g, t.Owner, privs, all, s); len(c.ACL) == 0 {
-					c.ACL = nil
-				}
+			if err := edit(c, privs); err != nil {
+				return err
 			}
 		}
 	}
@@ -235,53 +247,6 @@ func defaultACL(kind ast.ObjectType, owner uint32) []catalog.ACL {
 		out = append(out, catalog.ACL{Privs: "U", Grantor: owner})
 	}
 	return out
-}
-
-// editACL grants or revokes privileges of one role.
-func editACL(acl, def []catalog.ACL, role, grantor uint32, privs, order string, s *ast.GrantStmt) []catalog.ACL {
-	if acl == nil {
-		acl = def
-	}
-	acl = slices.Clone(acl)
-	i := slices.IndexFunc(acl, func(a catalog.ACL) bool { return a.Role == role })
-	if i < 0 {
-		if s.Revoke {
-			return acl
-		}
-		acl = append(acl, catalog.ACL{Role: role, Grantor: grantor})
-		i = len(acl) - 1
-	}
-	a := &acl[i]
-	pick := func(have string, keep func(b byte) bool) string {
-		out := ""
-		for _, b := range []byte(order) {
-			if keep(b) {
-				out += string(b)
-			}
-		}
-		return out
-	}
-	in := func(set string, b byte) bool { return strings.IndexByte(set, b) >= 0 }
-	old := *a
-	switch {
-	case s.Revoke && s.GrantOption:
-		a.Grantable = pick(old.Grantable, func(b byte) bool { return in(old.Grantable, b) && !in(privs, b) })
-	case s.Revoke:
-		a.Privs = pick(old.Privs, func(b byte) bool { return in(old.Privs, b) && !in(privs, b) })
-		a.Grantable = pick(old.Grantable, func(b byte) bool { return in(old.Grantable, b) && !in(privs, b) })
-	default:
-		a.Privs = pick(old.Privs, func(b byte) bool { return in(old.Privs, b) || in(privs, b) })
-		if s.GrantOption {
-			a.Grantable = pick(old.Grantable, func(b byte) bool { return in(old.Grantable, b) || in(privs, b) })
-		}
-	}
-	if a.Privs == "" {
-		acl = slices.Delete(acl, i, i+1)
-	}
-	if acl == nil {
-		acl = []catalog.ACL{}
-	}
-	return acl
 }
 
 // grantees are the roles that GRANT or REVOKE names; 0 is PUBLIC.

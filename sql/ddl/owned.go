@@ -47,7 +47,11 @@ func (x *executor) reassignOwned(ctx context.Context, s *ast.ReassignOwnedStmt) 
 			continue
 		}
 		n, h := d.clone()
-		h.Owner = to.ID
+		if t, ok := n.(*catalog.Table); ok {
+			setTableOwner(t, to.ID)
+		} else {
+			setOwner(h, to.ID)
+		}
 		if err := x.View.Put(ctx, n); err != nil {
 			return err
 		}
@@ -112,7 +116,7 @@ func (x *executor) dropOwned(ctx context.Context, s *ast.DropOwnedStmt) error {
 
 // revokeAll takes back every privilege of roles in this database.
 func (x *executor) revokeAll(ctx context.Context, roles map[uint32]bool) error {
-	granted := func(a catalog.ACL) bool { return roles[a.Role] }
+	granted := func(a catalog.ACL) bool { return roles[a.Role] || roles[a.Grantor] }
 	for _, d := range x.ownable() {
 		t, isTable := d.desc.(*catalog.Table)
 		policies := isTable && slices.ContainsFunc(t.Policies, func(p *catalog.Policy) bool {

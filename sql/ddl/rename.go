@@ -458,14 +458,14 @@ func (x *executor) ownRelation(ctx context.Context, t *catalog.Table, r *ast.Rol
 		return err
 	}
 	nt := t.Clone()
-	nt.Owner = id
+	setTableOwner(nt, id)
 	if err := x.View.Put(ctx, nt); err != nil {
 		return err
 	}
 	for _, q := range x.snap().Tables() {
 		if q.Sequence != nil && q.Sequence.OwnerTable == t.ID {
 			nq := q.Clone()
-			nq.Owner = id
+			setTableOwner(nq, id)
 			if err := x.View.Put(ctx, nq); err != nil {
 				return err
 			}
@@ -491,7 +491,7 @@ func (x *executor) alterOwner(ctx context.Context, s *ast.AlterOwnerStmt) error 
 			return err
 		}
 		n := *sc
-		n.Owner = id
+		setOwner(&n.Header, id)
 		if sc.DB == 0 {
 			return pgerr.New(pgerr.InsufficientPrivilege, "permission denied: schema %q is built in", sc.Name)
 		}
@@ -509,7 +509,7 @@ func (x *executor) alterOwner(ctx context.Context, s *ast.AlterOwnerStmt) error 
 			return err
 		}
 		n := *d
-		n.Owner = id
+		setOwner(&n.Header, id)
 		return x.View.Put(ctx, &n)
 	case ast.ObjTablespace:
 		t, err := x.ownTablespace(s.Name.Names[0])
@@ -517,9 +517,11 @@ func (x *executor) alterOwner(ctx context.Context, s *ast.AlterOwnerStmt) error 
 			return err
 		}
 		n := *t
-		if n.Owner, err = x.newOwner(s.Owner); err != nil {
+		id, err := x.newOwner(s.Owner)
+		if err != nil {
 			return err
 		}
+		setOwner(&n.Header, id)
 		return x.View.Put(ctx, &n)
 	case ast.ObjType, ast.ObjDomain:
 		t, err := x.userType(s.Name.Names)
@@ -531,7 +533,7 @@ func (x *executor) alterOwner(ctx context.Context, s *ast.AlterOwnerStmt) error 
 			return err
 		}
 		n := *t
-		n.Owner = id
+		setOwner(&n.Header, id)
 		return x.View.Put(ctx, &n)
 	case ast.ObjFunction, ast.ObjProcedure, ast.ObjRoutine:
 		f, err := x.routine(s.Name.Func, s.Object)
@@ -546,7 +548,7 @@ func (x *executor) alterOwner(ctx context.Context, s *ast.AlterOwnerStmt) error 
 			return err
 		}
 		n := f.Clone()
-		n.Owner = id
+		setOwner(&n.Header, id)
 		return x.View.Put(ctx, n)
 	}
 	return pgerr.Unsupported("ALTER %s OWNER is not supported", s.Object)

@@ -44,6 +44,11 @@ func checkRoleName(name string) error {
 	return nil
 }
 
+// reservedRole refuses to change a role that every cluster has.
+func reservedRole(r *catalog.Role, verb string) error {
+	return pgerr.New(pgerr.ReservedName, "role name %q is reserved", r.Name).WithDetail("Cannot %s reserved roles.", verb)
+}
+
 func (x *executor) createRole(ctx context.Context, s *ast.CreateRoleStmt) error {
 	if err := x.needCreateRole(); err != nil {
 		return err
@@ -184,6 +189,15 @@ func cloneRole(r *catalog.Role) *catalog.Role {
 
 // addMember makes a role a member of a group.
 func (x *executor) addMember(ctx context.Context, member, group *catalog.Role, admin bool) error {
+	if member.ID == catalog.DatabaseOwnerRoleID {
+		return pgerr.New(pgerr.InternalError, "role %q cannot be a member of any role", member.Name)
+	}
+	if group.ID == catalog.DatabaseOwnerRoleID {
+		return pgerr.New(pgerr.InternalError, "role %q cannot have explicit members", group.Name)
+	}
+	if member.Predefined() {
+		return reservedRole(member, "alter")
+	}
 	if x.snap().IsMember(group.ID, member.ID) && !group.Super {
 		return pgerr.New("0LP01", "role %q is a member of role %q", group.Name, member.Name)
 	}
@@ -206,6 +220,9 @@ func (x *executor) alterRole(ctx context.Context, s *ast.AlterRoleStmt) error {
 	r, err := x.role(s.Role)
 	if err != nil {
 		return err
+	}
+	if r.Predefined() {
+		return reservedRole(r, "alter")
 	}
 	self := r.ID == x.User && len(s.Options) == 1 && s.Options[0].Name == "password"
 	if !self {
@@ -304,7 +321,7 @@ func (x *executor) dropRole(ctx context.Context, s *ast.DropRoleStmt) error {
 		if r.ID == x.User {
 			return pgerr.New(pgerr.ObjectInUse, "current user cannot be dropped")
 		}
-		if r.ID == catalog.BootstrapRoleID {
+		if r.ID == catalog.BootstrapRoleID || r.Predefined() {
 			return pgerr.New(pgerr.DependentObjectsStillExist, "cannot drop role %s because it is required by the database system", r.Name)
 		}
 		if what := x.ownedObject(r.ID); what != "" {
@@ -328,7 +345,7 @@ func (x *executor) dropRole(ctx context.Context, s *ast.DropRoleStmt) error {
 // ownedObject names an object that a role owns or has privileges on, "" if there is none.
 func (x *executor) ownedObject(role uint32) string {
 	granted := func(acl []catalog.ACL) bool {
-		return slices.ContainsFunc(acl, func(a catalog.ACL) bool { return a.Role == role })
+		return slices.ContainsFunc(acl, func(a catalog.ACL) bool { return a.Role == role || a.Grantor == role })
 	}
 	for _, t := range x.snap().Tablespaces() {
 		if t.Owner == role {

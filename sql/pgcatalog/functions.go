@@ -293,7 +293,7 @@ func hasPrivilege(c *call) (types.Datum, error) {
 			return boolean(true)
 		}
 		for p := range strings.SplitSeq(args[len(args)-1].Str(), ",") {
-			if holds(c.snap, role, t, strings.TrimSpace(p)) {
+			if holds(c.snap, role, t, strings.TrimSpace(p)) || c.holdsColumn(role, t, args, strings.TrimSpace(p)) {
 				return boolean(true)
 			}
 		}
@@ -372,6 +372,9 @@ func holds(snap *catalog.Snapshot, role *catalog.Role, t *catalog.Table, privile
 	if role != nil && snap.IsMember(role.ID, t.Owner) {
 		return true
 	}
+	if letter := privilegeLetter(name); role != nil && !grant && snap.MayAnyData(role.ID, letter) {
+		return true
+	}
 	for _, a := range t.ACL {
 		if a.Role != 0 && (role == nil || !snap.IsMember(role.ID, a.Role)) {
 			continue
@@ -383,6 +386,40 @@ func holds(snap *catalog.Snapshot, role *catalog.Role, t *catalog.Table, privile
 		}
 	}
 	return false
+}
+
+// holdsColumn answers for the column, or any column, that has_column_privilege and has_any_column_privilege ask about.
+func (c *call) holdsColumn(role *catalog.Role, t *catalog.Table, args []types.Datum, privilege string) bool {
+	var cols []int16
+	switch {
+	case c.fn.Name == "has_any_column_privilege":
+	case c.fn.Name != "has_column_privilege":
+		return false
+	case args[1].Kind() == types.KindString:
+		col := t.Column(args[1].Str())
+		if col == nil {
+			return false
+		}
+		cols = []int16{col.Num}
+	default:
+		cols = []int16{int16(args[1].Int())}
+	}
+	id := uint32(0)
+	if role != nil {
+		id = role.ID
+	}
+	letter := privilegeLetter(strings.ToUpper(privilege))
+	return letter != 0 && c.snap.MayTable(id, t, letter, cols)
+}
+
+// privilegeLetter is PostgreSQL's letter for a privilege, 0 for what is none.
+func privilegeLetter(name string) byte {
+	for l, n := range privilegeNames {
+		if n == name {
+			return byte(l)
+		}
+	}
+	return 0
 }
 
 func functionResult(c *call) (types.Datum, error) {

@@ -39,10 +39,6 @@ func config(settings []catalog.Setting, db uint32) any {
 }
 
 func pgRoles(g *gen, password string) error {
-	if err := g.row("rolname", catalog.DatabaseOwnerRole, "rolinherit", true, "rolconnlimit", -1, "rolpassword", password,
-		"oid", catalog.DatabaseOwnerRoleID); err != nil {
-		return err
-	}
 	for _, r := range g.snap.Roles() {
 		if err := g.row("rolname", r.Name, "rolsuper", r.Super, "rolinherit", r.Inherit, "rolcreaterole", r.CreateRole,
 			"rolcreatedb", r.CreateDB, "rolcanlogin", r.Login, "rolreplication", r.Replication, "rolconnlimit", r.ConnLimit,
@@ -56,9 +52,6 @@ func pgRoles(g *gen, password string) error {
 
 // pgAuthid shows no verifier, even to a superuser: nothing that reads it needs one.
 func pgAuthid(g *gen) error {
-	if err := g.row("oid", catalog.DatabaseOwnerRoleID, "rolname", catalog.DatabaseOwnerRole, "rolinherit", true, "rolconnlimit", -1); err != nil {
-		return err
-	}
 	for _, r := range g.snap.Roles() {
 		if err := g.row("oid", r.ID, "rolname", r.Name, "rolsuper", r.Super, "rolinherit", r.Inherit, "rolcreaterole", r.CreateRole,
 			"rolcreatedb", r.CreateDB, "rolcanlogin", r.Login, "rolreplication", r.Replication, "rolconnlimit", r.ConnLimit,

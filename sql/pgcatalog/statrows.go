@@ -214,7 +214,7 @@ func pgStatActivity(g *gen) error {
 // mayWatch reports whether the user may see what sessions of a role do.
 func (g *gen) mayWatch(role uint32) bool {
 	me := g.snap.RoleByID(g.env.User)
-	return me == nil || me.Super || g.snap.IsMember(me.ID, role) || me.Monitors()
+	return me == nil || me.Super || g.snap.IsMember(me.ID, role) || g.snap.Monitors(me)
 }
 
 func pgPrepared(g *gen) error {

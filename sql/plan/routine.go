@@ -24,13 +24,22 @@ type Routine struct {
 	writes bool
 }
 
+// NameConflict is what to do about a name that is both a variable's and a column's.
+type NameConflict uint8
+
+const (
+	AmbiguousName NameConflict = iota // an error
+	PreferColumn
+	PreferVariable
+)
+
 // Variables are the names that a function's statements may use for its parameters and variables.
 type Variables interface {
 	// Variable finds the variable that the first of these names, or the first two, stand for: the parameter's
 	// index from 0 and the number of names used.
 	Variable(names []string) (param, used int, ok bool)
-	// Exclusive says that a name that is a column's too is an error; otherwise the column is meant.
-	Exclusive() bool
+	// Conflict says what a name stands for that is a column's too.
+	Conflict() NameConflict
 	// Field selects a field of a variable; field does it by the variable's type.
 	Field(e Expr, name string, pos int32, field func(e Expr, name string, pos int32) (Expr, error)) (Expr, error)
 }

@@ -120,14 +120,14 @@ func (s *scope) column(r *ast.ColumnRef) (Expr, error) {
 	if !ok {
 		return x, err
 	}
-	if err == nil {
-		if !vars.Exclusive() {
-			return x, nil
-		}
+	if err == nil && vars.Conflict() == PreferColumn {
+		return x, nil
+	}
+	if err == nil && vars.Conflict() == AmbiguousName {
 		return nil, errAt(r.Off, pgerr.AmbiguousColumn, "column reference %q is ambiguous", strings.Join(r.Fields, ".")).
 			WithDetail("It could refer to either a PL/pgSQL variable or a table column.")
 	}
-	if c := pgerr.Code(err); c != pgerr.UndefinedColumn && c != pgerr.UndefinedTable && c != s.colErr {
+	if c := pgerr.Code(err); err != nil && c != pgerr.UndefinedColumn && c != pgerr.UndefinedTable && c != s.colErr {
 		return nil, err
 	}
 	p, err := s.b.param(&ast.Param{Number: v + 1, Pos: r.Pos})

@@ -6,6 +6,7 @@ import (
 	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/parser"
 	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/plan"
 	"github.com/meridian-db/meridian/sql/types"
 )
 
@@ -83,6 +84,9 @@ func Parse(src string, sig Signature, ts Types) (*Function, error) {
 		}
 	}
 	r.in = &scope{up: r.in, names: map[string]int{}}
+	if err := r.options(); err != nil {
+		return nil, err
+	}
 	if r.fn.Body, err = r.block(); err != nil {
 		return nil, err
 	}
@@ -93,6 +97,26 @@ func Parse(src string, sig Signature, ts Types) (*Function, error) {
 		return nil, r.unexpected()
 	}
 	return r.fn, nil
+}
+
+// options reads what a body says of itself before its block: #variable_conflict use_column.
+func (r *reader) options() error {
+	for r.takeSym("#") {
+		if !r.take("variable_conflict") {
+			return r.unexpected()
+		}
+		switch {
+		case r.take("error"):
+			r.fn.conflict = plan.AmbiguousName
+		case r.take("use_column"):
+			r.fn.conflict = plan.PreferColumn
+		case r.take("use_variable"):
+			r.fn.conflict = plan.PreferVariable
+		default:
+			return r.unexpected()
+		}
+	}
+	return nil
 }
 
 func itoa(n int) string {

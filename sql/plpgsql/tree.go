@@ -2,6 +2,7 @@ package plpgsql
 
 import (
 	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/plan"
 	"github.com/meridian-db/meridian/sql/types"
 )
 
@@ -17,6 +18,7 @@ type Function struct {
 	// Old, New and TG are set for trigger functions.
 	Old, New int
 	TG       map[string]int
+	conflict plan.NameConflict
 }
 
 // Var is a variable.
@@ -78,8 +80,8 @@ func (q *Query) Variable(names []string) (param, used int, ok bool) {
 	return i, 1, ok
 }
 
-// Exclusive implements plan.Variables: a name that is a column's too is an error.
-func (q *Query) Exclusive() bool { return true }
+// Conflict implements plan.Variables.
+func (q *Query) Conflict() plan.NameConflict { return q.fn.conflict }
 
 // Function returns the function that the query is in.
 func (q *Query) Function() *Function { return q.fn }
