@@ -83,8 +83,9 @@ func (m *model) begin(ts Timestamp) *modelTxn {
 
 func (m *model) layers() *Layers { return NewLayers(m.unmoved) }
 
-// effect returns what x has done to key. any is false when that is nothing.
-func (x *modelTxn) effect(key string) (value []byte, any bool) {
+// effect returns what x has done to key. any is false when that is nothing, written when it is no more
+// than the deletion of a span.
+func (x *modelTxn) effect(key string) (value []byte, written, any bool) {
 	best := -1
 	ws := x.writes[key]
 	for i, w := range ws {
@@ -94,13 +95,13 @@ func (x *modelTxn) effect(key string) (value []byte, any bool) {
 	}
 	for _, d := range x.layer.Deleted {
 		if d.contains([]byte(key)) && (best < 0 || ws[best].seq < d.Seq) {
-			return nil, true
+			return nil, false, true
 		}
 	}
 	if best < 0 {
-		return nil, false
+		return nil, false, false
 	}
-	return ws[best].value, true
+	return ws[best].value, true, true
 }
 
 func (m *model) put(key string, ts Timestamp, value []byte) {
@@ -139,7 +140,7 @@ func (m *model) scan(start, end string, ts Timestamp, own *modelTxn) []pair {
 			keys[k] = nil
 		}
 		for k := range keys {
-			if value, any := own.effect(k); any && k >= start && k < end {
+			if value, _, any := own.effect(k); any && k >= start && k < end {
 				if delete(out, k); value != nil {
 					out[k] = pair{k, string(value), 0}
 				}
@@ -367,8 +368,10 @@ func (m *model) commit(x *modelTxn, ts Timestamp) {
 		keys[k] = true
 	}
 	for k := range keys {
-		value, any := x.effect(k)
-		if _, _, exists := m.get(k, ts); any && (value != nil || exists || len(x.writes[k]) > 0) {
+		// Deleting a key is a version of it even where there was nothing; deleting a span is none where there was nothing, or
+		// nothing but what the same transaction had written.
+		value, written, any := x.effect(k)
+		if _, _, exists := m.get(k, ts); any && (written || exists) {
 			m.put(k, ts, value)
 		}
 	}

@@ -374,6 +374,63 @@ func TestMergeWaitsForVersion(t *testing.T) {
 	})
 }
 
+// A machine holds transactions back for a split or a merge as long as it leads. Where its leadership was lost and won again
+// before the entry is proposed, nothing is.
+func TestLeaseLostWhilePreparing(t *testing.T) {
+	runSim(t, 64, 3, func(c *Config) { c.Nodes = nil }, func(c *sim) {
+		c.startAll(desc(1, "\x03", "\xff", 1, 2, 3))
+		// thereAndBack has the range of key led by another node and then by this one again, once the machine is prepared.
+		thereAndBack := func(r *Replica, key string) (undo func()) {
+			m, self := r.machine.(*register), r.NodeID()
+			f := func() {
+				before := r.Lease().Epoch
+				for _, to := range []NodeID{self%3 + 1, self} {
+					if err := c.leader(key, 5*time.Second).TransferLease(context.Background(), to); err != nil {
+						t.Error(err)
+					}
+					c.until(5*time.Second, "the lease is moved", func() bool { return c.leader(key, 5*time.Second).NodeID() == to })
+				}
+				if now := r.Lease(); now.Epoch == before || now.Holder != self {
+					t.Errorf("lease %+v, it was of epoch %d", now, before)
+				}
+			}
+			m.prepared.Store(&f)
+			return func() { m.prepared.Store(nil) }
+		}
+		r := c.leader("b", 5*time.Second)
+		undo := thereAndBack(r, "b")
+		if err := r.split(context.Background(), []byte("m"), 0); !errors.Is(err, ErrNotReady) {
+			t.Errorf("split: %v", err)
+		}
+		undo()
+		if err := r.split(context.Background(), []byte("m"), 0); err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range []string{"b", "x"} {
+			c.until(20*time.Second, "both are led by one node", func() bool {
+				left, right := c.leader("b", 5*time.Second), c.leader("x", 5*time.Second)
+				return left.NodeID() == right.NodeID() || left.TransferLease(context.Background(), right.NodeID()) == nil
+			})
+			left := c.leader("b", 5*time.Second)
+			side := c.leader(key, 5*time.Second)
+			generation := side.Desc().Generation
+			undo := thereAndBack(side, key)
+			if err := left.Merge(context.Background()); !errors.Is(err, ErrNotReady) {
+				t.Errorf("merge with %q under another lease: %v", key, err)
+			}
+			undo()
+			if key == "x" && side.Desc().Generation != generation {
+				t.Errorf("the right range was frozen: %s", side.Desc())
+			}
+			time.Sleep(5 * time.Second) // what was frozen is thawed
+			if c.leader("b", 5*time.Second).Desc().Contains([]byte("x")) {
+				t.Fatalf("merged with %q under another lease", key)
+			}
+		}
+		c.mergeNow(time.Minute)
+	})
+}
+
 // A policy's boundary keeps two cold ranges apart.
 func TestMergeColdKeepsPolicies(t *testing.T) {
 	runSim(t, 61, 3, func(c *Config) { c.MergeAfter, c.Nodes = time.Minute, nil }, func(c *sim) {

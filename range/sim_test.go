@@ -241,6 +241,8 @@ type register struct {
 	unsettled bool
 	poison    atomic.Bool // the next command fails to apply
 	busy      atomic.Bool // a transaction stays prepared
+	// prepared is called when transactions have been held back for a split or a merge.
+	prepared atomic.Pointer[func()]
 }
 
 func newRegister(r *Replica) Machine { return &register{r: r, floor: truetime.MaxTimestamp} }
@@ -293,10 +295,13 @@ func (m *register) PrepareSplit(ctx context.Context, key []byte) (func(), error)
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
+	if f := m.prepared.Load(); f != nil {
+		(*f)()
+	}
 	return func() {}, nil
 }
 func (m *register) PrepareMerge(ctx context.Context, right Machine) (func(), error) {
-	return func() {}, nil
+	return m.PrepareSplit(ctx, nil)
 }
 func (m *register) MergeState(b *mvcc.Batch, right Machine) error { return nil }
 func (m *register) Merge(right Machine)                           { m.event("merged") }
