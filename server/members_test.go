@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -105,6 +106,51 @@ func TestVersionGate(t *testing.T) {
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("versions %d to %d at %d: %v", c.oldest, c.newest, c.cluster, err)
 		}
+	}
+}
+
+// Ranges are merged when the cluster is at a version that has merges, not before.
+func TestMergesWaitForVersion(t *testing.T) {
+	var allowed atomic.Bool
+	s := startNode(t, func(c *Config) { c.Insecure = true }, func(s *Server) {
+		s.cfg.TuneCore = func(cc *CoreConfig) {
+			r, asked := s.registry, cc.MayMerge
+			before := r.version()
+			for v, want := range []bool{false, false, false, true} { // Nothing else moves the version before the core is open.
+				r.mu.Lock()
+				r.mu.version = ClusterVersion(v)
+				r.mu.Unlock()
+				if asked() != want {
+					t.Errorf("at version %d, merges: %v", v, !want)
+				}
+			}
+			r.mu.Lock()
+			r.mu.version = before
+			r.mu.Unlock()
+			cc.MayMerge = allowed.Load
+		}
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	left, ok := s.core.Store.ReplicaForKey([]byte{0x03})
+	if !ok {
+		t.Fatal("no data range")
+	}
+	if err := left.Split(ctx, []byte{0x80}); err != nil {
+		t.Fatal(err)
+	}
+	if err := left.Merge(ctx); !errors.Is(err, ranges.ErrNotReady) || left.Desc().Contains([]byte{0x80}) {
+		t.Fatalf("merge of %s: %v", left.Desc(), err)
+	}
+	allowed.Store(true)
+	for err := left.Merge(ctx); err != nil; err = left.Merge(ctx) {
+		if ctx.Err() != nil { // the right range has no leader at first
+			t.Fatal(err)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+	if !left.Desc().Contains([]byte{0x80}) {
+		t.Errorf("after the merge: %s", left.Desc())
 	}
 }
 
