@@ -75,10 +75,11 @@ func TestSimMerges(t *testing.T) {
 					})}
 				if faults {
 					l.Schedule = Plan(seed, 3, l.Length, 1500*time.Millisecond)
+					l.Length += 10 * time.Second // some let little through; they are over then
 				}
 				report(t, seed, live(t, l))
 				t.Logf("faults %v: %d splits, %d merges", faults, splits, merges)
-				if merges < 3 && !faults { // as many as the faults let through
+				if merges < 3 {
 					t.Errorf("seed %d: only %d merges: the run shows nothing", seed, merges)
 				}
 			}
