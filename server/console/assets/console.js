@@ -364,9 +364,15 @@ function statements() {
   return h("section", { class: "card" },
     h("h2", {}, "Statements of all nodes since they started"),
     h("div", { class: "legend" }, [["--lock", "waiting for locks"], ["--repl", "replication"], ["--wait", "commit wait after that"], ["--rest", "all else"]].map(([c, t]) => h("span", {}, h("i", { css: { background: `var(${c})` } }), t))),
-    table(head, list.map((x) => h("tr", {}, td(h("code", { class: "sql" }, x.text || "(empty)"), x.database && h("span", { class: "dim" }, x.database)), td(split(x)),
+    table(head, list.map((x) => h("tr", {}, td(statementText(x.text || "(empty)"), x.database && h("span", { class: "dim" }, x.database)), td(split(x)),
       tn(count(x.calls)), tn(seconds(x.total)), tn(seconds(x.mean)), tn(seconds(x.p99)), tn(count(x.rows)), tn(count(x.retries)),
       h("td", { class: x.failures ? "n bad" : "n" }, count(x.failures)), td(histogram(x.histogram || [])))), "no statement has run yet"));
+}
+// statementText shows the beginning of a long statement, all of it while it has the focus.
+function statementText(text) {
+  let hash = 0;
+  for (let i = 0; i < text.length; i++) hash = (hash * 31 + text.charCodeAt(i)) | 0;
+  return h("code", { class: "sql", ...(text.length > 160 && { class: "sql long", tabindex: 0, title: text, "data-key": "q" + hash }) }, text);
 }
 function split(x) {
   const parts = [["--lock", x.lockWait, "locks"], ["--repl", x.replication, "replication"], ["--wait", x.commitWait, "commit wait"]];
@@ -394,14 +400,52 @@ function activity() {
     h("section", { class: "card" }, h("h2", {}, "Transactions that hold locks"), table(
       [{ t: "Transaction" }, { t: "Gateway" }, { t: "State" }, { t: "Age", n: 1 }, { t: "Ranges", n: 1 }, { t: "Statement" }],
       (c.transactions || []).map((x) => h("tr", {}, td(h("code", {}, short(x.id)), x.pid ? h("div", { class: "dim" }, "session " + x.pid) : null), td(nodeTag(x.node)), td(x.state), tn(seconds(Math.max(0, since(x.since)))), tn(count(x.ranges)), td(h("code", { class: "sql" }, x.statement)))), "none right now")),
-    h("section", { class: "card" }, h("h2", {}, "Who waits for whom"), table(
+    h("section", { class: "card" }, h("h2", {}, "Who waits for whom"), waits.length > 0 && waitGraph(waits, locks, short), table(
       [{ t: "Key" }, { t: "Waits" }, { t: "Mode" }, { t: "Held by" }],
       waits.map((w) => h("tr", {}, td("r" + w.range, " ", h("code", {}, w.key)), td(h("code", {}, short(w.transaction))), td(w.mode),
         td([...new Set(locks.filter((l) => l.granted && l.range === w.range && l.key === w.key).map((l) => short(l.transaction)))].map((t) => h("div", {}, h("code", {}, t)))))), "no transaction waits for a lock")),
     h("section", { class: "card" }, h("h2", {}, "Jobs"), table(
       [{ t: "Job" }, { t: "State" }, { t: "Progress", n: 1 }, { t: "Since", n: 1 }],
-      (c.jobs || []).map((j) => h("tr", {}, td(j.kind, h("div", { class: "dim" }, j.description)), td(j.state, j.error && h("div", { class: "bad" }, j.error)), tn(Math.round(100 * j.fraction) + " %"), tn(seconds(since(j.started))))), "no jobs")),
+      (c.jobs || []).map((j) => h("tr", {}, td(j.kind, h("div", { class: "dim" }, j.description)), td(j.state, j.error && h("div", { class: "bad" }, j.error)), h("td", { class: "n" }, Math.round(100 * j.fraction) + " %", h("div", { class: "bar done" }, h("div", { css: { width: `${100 * j.fraction}%`, background: "var(--accent)" } }))), tn(seconds(since(j.started))))), "no jobs")),
   ];
+}
+
+// waitGraph draws the transactions that wait and those that they wait for: who holds up others without waiting itself is on
+// the left, and each transaction right of those that it waits for. A cycle, which is a deadlock about to be broken, is red.
+function waitGraph(waits, locks, short) {
+  const after = new Map(), holders = (w) => locks.filter((l) => l.granted && l.range === w.range && l.key === w.key && l.transaction !== w.transaction);
+  for (const w of waits) for (const l of holders(w)) {
+    if (!after.has(w.transaction)) after.set(w.transaction, new Set());
+    after.get(w.transaction).add(l.transaction);
+    if (!after.has(l.transaction)) after.set(l.transaction, new Set());
+  }
+  const depth = new Map(), circular = new Set();
+  const level = (t, path) => {
+    if (path.includes(t)) { for (const x of path.slice(path.indexOf(t))) circular.add(x); return 0; }
+    if (!depth.has(t)) depth.set(t, Math.max(0, ...[...after.get(t)].map((o) => 1 + level(o, [...path, t]))));
+    return depth.get(t);
+  };
+  const most = 60, all = [...after.keys()].slice(0, most), columns = [];
+  for (const t of all) (columns[level(t, [])] ||= []).push(t);
+  if (all.length === 0) return null;
+  const W = 150, row = 34, H = Math.max(...columns.map((c) => (c || []).length)) * row + 8, at = new Map();
+  columns.forEach((c, i) => (c || []).forEach((t, k) => at.set(t, { x: 8 + i * (W + 70), y: 6 + k * row })));
+  const width = columns.length * (W + 70);
+  const svg = s("svg", { viewBox: `0 0 ${width} ${H}`, width, height: H, role: "img", "aria-label": `${all.length} transactions; each waits for those that its arrows lead to` },
+    s("defs", {}, s("marker", { id: "tip", viewBox: "0 0 8 8", refX: 8, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" }, s("path", { d: "M0 0 8 4 0 8z", fill: "var(--dim)" }))));
+  const byId = new Map((state.cluster.transactions || []).map((t) => [t.id, t]));
+  for (const [t, p] of at) for (const o of after.get(t)) {
+    const q = at.get(o);
+    if (!q) continue;
+    svg.append(s("path", { d: `M${p.x} ${p.y + 12} C${p.x - 35} ${p.y + 12} ${q.x + W + 35} ${q.y + 12} ${q.x + W} ${q.y + 12}`, fill: "none", stroke: circular.has(t) && circular.has(o) ? "var(--bad)" : "var(--dim)", "marker-end": "url(#tip)" }));
+  }
+  for (const [t, p] of at) {
+    const x = byId.get(t), node = x && nodeOf(x.node);
+    svg.append(s("g", {}, s("title", {}, x ? x.statement : "its gateway has not said"),
+      s("rect", { x: p.x, y: p.y, width: W, height: 24, rx: 6, fill: "var(--faint)", stroke: circular.has(t) ? "var(--bad)" : node ? regionColour(node.region) : "var(--dim)" }),
+      s("text", { x: p.x + 8, y: p.y + 16 }, short(t) + (x ? ` n${x.node}` : ""))));
+  }
+  return h("div", { class: "scroll" }, svg);
 }
 
 // ---- placement
