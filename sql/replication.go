@@ -5,8 +5,6 @@ import (
 	"net"
 	"strconv"
 
-	"github.com/cockroachdb/apd/v3"
-
 	"github.com/meridian-db/meridian/sql/builtin"
 	"github.com/meridian-db/meridian/sql/pgcatalog"
 	"github.com/meridian-db/meridian/sql/pgerr"
@@ -216,13 +214,6 @@ var replicationFunctions = map[string]builtin.EvalFunc{
 	"pg_current_wal_lsn":                  currentLSN,
 	"pg_current_wal_flush_lsn":            currentLSN,
 	"pg_current_wal_insert_lsn":           currentLSN,
-	"pg_wal_lsn_diff":                     lsnDiff,
-	"pg_lsn_mi":                           lsnDiff, // the operator
-}
-
-// lsnDiff subtracts positions, which are below 2^63: the difference is nanoseconds.
-func lsnDiff(_ *builtin.Ctx, a []types.Datum) (types.Datum, error) {
-	return types.NewNumeric(apd.New(a[0].Int()-a[1].Int(), 0)), nil
 }
 
 func onSlots(f func(s *Session, svc *replication.Service, ctx context.Context, a []types.Datum) (types.Datum, error)) builtin.EvalFunc {

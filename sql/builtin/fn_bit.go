@@ -2,6 +2,7 @@ package builtin
 
 import (
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/meridian-db/meridian/sql/pgerr"
@@ -248,6 +249,28 @@ func registerInet(l library) {
 		}
 		return asInet(netip.PrefixFrom(p.Addr(), n)), nil
 	})
+	l.fn("cidr_set_masklen", func(_ *Ctx, a []types.Datum) (types.Datum, error) {
+		p, n := prefixOf(a[0].Str()), int(a[1].Int())
+		if n == -1 {
+			n = p.Addr().BitLen()
+		}
+		if n < 0 || n > p.Addr().BitLen() {
+			return types.Null, pgerr.New(pgerr.InvalidParameterValue, "invalid mask length: %d", n)
+		}
+		return types.NewString(netip.PrefixFrom(p.Addr(), n).Masked().String()), nil
+	})
+	l.fn("cidr_abbrev", net1(func(p netip.Prefix) types.Datum {
+		if !p.Addr().Is4() {
+			return types.NewString(p.String())
+		}
+		// Bytes beyond the mask are left out.
+		raw := p.Addr().As4()
+		var parts []string
+		for i := range max(1, (p.Bits()+7)/8) {
+			parts = append(parts, strconv.Itoa(int(raw[i])))
+		}
+		return types.NewString(strings.Join(parts, ".") + "/" + strconv.Itoa(p.Bits()))
+	}))
 	within := func(f func(p, q netip.Prefix) bool) EvalFunc {
 		return func(_ *Ctx, a []types.Datum) (types.Datum, error) {
 			return types.NewBool(f(prefixOf(a[0].Str()), prefixOf(a[1].Str()))), nil

@@ -115,7 +115,7 @@ func registerCompare(l library) {
 			continue
 		}
 		switch {
-		case fn.Ret == types.OIDInt4 && (strings.HasSuffix(fn.Name, "_cmp") || strings.HasSuffix(fn.Name, "cmp") && strings.HasPrefix(fn.Name, "bt")):
+		case fn.Ret == types.OIDInt4 && strings.HasSuffix(fn.Name, "cmp"):
 			l.fn(fn.Src, func(_ *Ctx, a []types.Datum) (types.Datum, error) {
 				return types.NewInt(int64(sgn(types.Compare(t, a[0], a[1])))), nil
 			})

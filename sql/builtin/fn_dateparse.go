@@ -25,6 +25,7 @@ type dateReader struct {
 	yearDigits                               int
 	offset                                   int
 	zoned, tzNeg                             bool
+	dates                                    byte // 'G' Gregorian, 'I' ISO weeks
 }
 
 func badDateInput(format string, args ...any) error {
@@ -32,7 +33,7 @@ func badDateInput(format string, args ...any) error {
 }
 
 var keywordWidth = map[string]int{"CC": 2, "DDD": 3, "DD": 2, "D": 1, "FF1": 1, "FF2": 2, "FF3": 3, "FF4": 4, "FF5": 5, "FF6": 6, "HH24": 2, "HH12": 2, "HH": 2,
-	"IDDD": 3, "ID": 1, "IW": 2, "IYYY": 4, "IYY": 3, "IY": 2, "I": 1, "J": 7, "MI": 2, "MM": 2, "MS": 3, "Q": 1, "SSSSS": 5, "SSSS": 5, "SS": 2,
+	"IDDD": 3, "ID": 1, "IW": 2, "IYYY": 4, "IYY": 3, "IY": 2, "I": 1, "J": 7, "MI": 2, "MM": 2, "MS": 3, "Q": 1, "SSSSS": 5, "SSSS": 4, "SS": 2,
 	"TZH": 2, "TZM": 2, "US": 6, "WW": 2, "W": 1, "Y,YYY": 5, "YYYY": 4, "YYY": 3, "YY": 2, "Y": 1}
 
 // numberFollows reports whether the keyword at n runs straight into another number.
@@ -44,8 +45,9 @@ func (r *dateReader) numberFollows(n int) bool {
 	if next.key == "" {
 		return len(next.text) == 1 && next.text[0] >= '0' && next.text[0] <= '9'
 	}
-	_, digit := keywordWidth[strings.ToUpper(next.key)]
-	return digit
+	key := strings.ToUpper(next.key)
+	_, digit := keywordWidth[key]
+	return digit && key != "TZH" && key[0] != 'F' // the sign of TZH ends a number; FF1 to FF6 are no numbers to PostgreSQL
 }
 
 // number reads the digits of a keyword.
@@ -54,14 +56,30 @@ func (r *dateReader) number(n int) (v, digits int, err error) {
 	for r.i < len(r.s) && r.s[r.i] == ' ' {
 		r.i++
 	}
-	start := r.i
-	if r.i < len(r.s) && (r.s[r.i] == '-' || r.s[r.i] == '+') {
+	start, end := r.i, len(r.s)
+	width := keywordWidth[strings.ToUpper(key)]
+	fixed := !r.nodes[n].fm && r.numberFollows(n)
+	short := func(err error, format string, has int) error {
+		return err.(*pgerr.Error).WithDetail(format, width, has).
+			WithHint("If your source string is not fixed-width, try using the \"FM\" modifier.")
+	}
+	if fixed {
+		if end-start < width {
+			return 0, 0, short(badDateInput("source string too short for \"%s\" formatting field", key),
+				"Field requires %d characters, but only %d remain.", end-start)
+		}
+		end = start + width
+	}
+	if r.i < end && (r.s[r.i] == '-' || r.s[r.i] == '+') {
 		r.i++
 	}
 	first := r.i
-	width := keywordWidth[strings.ToUpper(key)]
-	for r.i < len(r.s) && r.s[r.i] >= '0' && r.s[r.i] <= '9' && (r.nodes[n].fm || !r.numberFollows(n) || r.i-first < width) {
+	for r.i < end && r.s[r.i] >= '0' && r.s[r.i] <= '9' {
 		r.i++
+	}
+	if fixed && r.i > first && r.i < end {
+		return 0, 0, short(badDateInput("invalid value \"%s\" for \"%s\"", r.s[start:end], key),
+			"Field requires %d characters, but only %d could be parsed.", r.i-start)
 	}
 	if r.i == first {
 		text := r.s[start:]
@@ -166,13 +184,45 @@ func (r *dateReader) read() (*dateParts, error) {
 	return r.finish(r.s)
 }
 
+// convention refuses a template that gives a date partly by the calendar and partly by ISO weeks.
+func (r *dateReader) convention(key string) error {
+	var c byte
+	switch key {
+	case "MONTH", "MON", "RM", "MM", "DDD", "DD", "D", "WW", "W", "Y,YYY", "YYYY", "YYY", "YY", "Y":
+		c = 'G'
+	case "IDDD", "ID", "IW", "IYYY", "IYY", "IY", "I":
+		c = 'I'
+	default:
+		return nil
+	}
+	if r.dates != 0 && r.dates != c {
+		return badDateInput("invalid combination of date conventions").(*pgerr.Error).
+			WithHint("Do not mix Gregorian and ISO week date conventions in a formatting template.")
+	}
+	r.dates = c
+	return nil
+}
+
 func (r *dateReader) keyword(n int) error {
 	node := r.nodes[n]
 	k := strings.ToUpper(node.key)
+	if err := r.convention(k); err != nil {
+		return err
+	}
+	assign := func(p *int, v int) error {
+		if *p != 0 && *p != v {
+			return badDateInput("conflicting values for \"%s\" field in formatting string", node.key).(*pgerr.Error).
+				WithDetail("This value contradicts a previous setting for the same field type.")
+		}
+		*p = v
+		return nil
+	}
 	set := func(p *int) error {
 		v, _, err := r.number(n)
-		*p = v
-		return err
+		if err != nil {
+			return err
+		}
+		return assign(p, v)
 	}
 	year := func(p *int, width int) error {
 		v, digits, err := r.number(n)
@@ -192,9 +242,8 @@ func (r *dateReader) keyword(n int) error {
 				v += 1000
 			}
 		}
-		*p = v
 		r.yearDigits = width
-		return nil
+		return assign(p, v)
 	}
 	switch k {
 	case "FX":
@@ -259,15 +308,19 @@ func (r *dateReader) keyword(n int) error {
 		return err
 	case "MONTH", "MON":
 		i, err := r.word(node.key, longMonths, k == "MON")
-		r.month = i + 1
-		return err
+		if err != nil {
+			return err
+		}
+		return assign(&r.month, i+1)
 	case "DAY", "DY":
 		_, err := r.word(node.key, longDays, k == "DY")
 		return err
 	case "RM":
 		i, err := r.word(node.key, romanMonth, false)
-		r.month = 12 - i
-		return err
+		if err != nil {
+			return err
+		}
+		return assign(&r.month, 12-i)
 	case "MM":
 		return set(&r.month)
 	case "DD":

@@ -20,16 +20,41 @@ func (p point) plus(q point) point    { return point{p.x + q.x, p.y + q.y} }
 func (p point) minus(q point) point   { return point{p.x - q.x, p.y - q.y} }
 func (p point) times(q point) point   { return point{p.x*q.x - p.y*q.y, p.x*q.y + p.y*q.x} }
 func (p point) dist(q point) float64  { return math.Hypot(p.x-q.x, p.y-q.y) }
-func (p point) eq(q point) bool       { return fpEq(p.x, q.x) && fpEq(p.y, q.y) }
 func (p point) cross(q point) float64 { return p.x*q.y - p.y*q.x }
 func (p point) dot(q point) float64   { return p.x*q.x + p.y*q.y }
+
+func (p point) eq(q point) bool {
+	if p.isNaN() || q.isNaN() {
+		return sameFloat(p.x, q.x) && sameFloat(p.y, q.y)
+	}
+	return fpEq(p.x, q.x) && fpEq(p.y, q.y)
+}
+
+// sameFloat takes NaN as equal to itself.
+func sameFloat(a, b float64) bool { return a == b || math.IsNaN(a) && math.IsNaN(b) }
+
+// inRange refuses a result that left the range of float8, made of operands that were in it.
+func (p point) inRange(operands ...point) (point, error) {
+	for _, q := range operands {
+		if math.IsInf(q.x, 0) || math.IsInf(q.y, 0) || q.isNaN() {
+			return p, nil
+		}
+	}
+	if math.IsInf(p.x, 0) || math.IsInf(p.y, 0) || p.isNaN() {
+		return p, pgerr.New(pgerr.NumericValueOutOfRange, "value out of range: overflow")
+	}
+	return p, nil
+}
 
 func (p point) over(q point) (point, error) {
 	d := q.x*q.x + q.y*q.y
 	if d == 0 {
 		return p, pgerr.New(pgerr.DivisionByZero, "division by zero")
 	}
-	return point{(p.x*q.x + p.y*q.y) / d, (p.y*q.x - p.x*q.y) / d}, nil
+	if math.IsInf(d, 0) && !math.IsInf(q.x, 0) && !math.IsInf(q.y, 0) {
+		return p, pgerr.New(pgerr.NumericValueOutOfRange, "value out of range: overflow")
+	}
+	return point{(p.x*q.x + p.y*q.y) / d, (p.y*q.x - p.x*q.y) / d}.inRange(p, q)
 }
 
 func pointsOf(s *types.Shape) []point {
@@ -48,43 +73,11 @@ func shape(oid types.OID, open bool, ps ...point) types.Datum {
 	return types.NewShape(s)
 }
 
-// onSegment is the point of a segment that is nearest to p.
-func onSegment(p, a, b point) point {
-	d := b.minus(a)
-	n := d.dot(d)
-	if n == 0 {
-		return a
-	}
-	t := math.Max(0, math.Min(1, p.minus(a).dot(d)/n))
-	return point{a.x + t*d.x, a.y + t*d.y}
-}
-
-func segmentsMeet(a, b, c, d point) bool {
-	side := func(p, q, r point) int {
-		switch v := q.minus(p).cross(r.minus(p)); {
-		case math.Abs(v) <= types.GeometryEpsilon:
-			return 0
-		case v > 0:
-			return 1
-		}
-		return -1
-	}
-	if side(a, b, c)*side(a, b, d) < 0 && side(c, d, a)*side(c, d, b) < 0 {
-		return true
-	}
-	for _, e := range [][3]point{{a, c, d}, {b, c, d}, {c, a, b}, {d, a, b}} {
-		if e[0].eq(onSegment(e[0], e[1], e[2])) {
-			return true
-		}
-	}
-	return false
-}
+func segmentsMeet(a, b, c, d point) bool { _, ok := segment{a, b}.meet(segment{c, d}); return ok }
 
 func segmentDistance(a, b, c, d point) float64 {
-	if segmentsMeet(a, b, c, d) {
-		return 0
-	}
-	return min(a.dist(onSegment(a, c, d)), b.dist(onSegment(b, c, d)), c.dist(onSegment(c, a, b)), d.dist(onSegment(d, a, b)))
+	_, dist := segment{a, b}.nearestTo(segment{c, d})
+	return dist
 }
 
 // edges are the segments of a path or polygon; a closed one returns to its first point.
@@ -102,17 +95,30 @@ func edges(ps []point, open bool) [][2]point {
 
 func onEdges(p point, es [][2]point) bool {
 	for _, e := range es {
-		if p.eq(onSegment(p, e[0], e[1])) {
+		if (segment{e[0], e[1]}).holds(p) {
 			return true
 		}
 	}
 	return false
 }
 
-func edgesDistance(p point, es [][2]point) float64 {
+// apart is the distance between two sets of edges, infinite if one is empty.
+func apart(a, b [][2]point) float64 {
 	d := math.Inf(1)
-	for _, e := range es {
-		d = min(d, p.dist(onSegment(p, e[0], e[1])))
+	for _, e := range a {
+		for _, f := range b {
+			d = min(d, segmentDistance(e[0], e[1], f[0], f[1]))
+		}
+	}
+	return d
+}
+
+func edgesDistance(p point, es [][2]point) float64 {
+	d := 0.0 // of a path that has no edge
+	for i, e := range es {
+		if _, d1 := (segment{e[0], e[1]}).nearest(p); i == 0 || d1 < d {
+			d = d1
+		}
 	}
 	return d
 }
@@ -206,6 +212,7 @@ func pathLength(es [][2]point) float64 {
 // the operators of containment, position, translation and distance.
 func registerGeometry(l library) {
 	registerPoints(l)
+	registerLines(l)
 	registerBoxes(l)
 	registerCircles(l)
 	registerPaths(l)
@@ -290,9 +297,9 @@ func registerPoints(l library) {
 			return types.NewShape(&types.Shape{OID: types.OIDCircle, F: []float64{c.x, c.y, r}}), nil
 		}, types.OIDCircle, P)
 	}
-	op("add", func(a, b point) (point, error) { return a.plus(b), nil })
-	op("sub", func(a, b point) (point, error) { return a.minus(b), nil })
-	op("mul", func(a, b point) (point, error) { return a.times(b), nil })
+	op("add", func(a, b point) (point, error) { return a.plus(b).inRange(a, b) })
+	op("sub", func(a, b point) (point, error) { return a.minus(b).inRange(a, b) })
+	op("mul", func(a, b point) (point, error) { return a.times(b).inRange(a, b) })
 	op("div", point.over)
 	number := func(name string, f func(a []*types.Shape) float64, oids ...types.OID) {
 		shapes(l, name, func(a []*types.Shape) (types.Datum, error) { return types.NewFloat(f(a)), nil }, oids...)
@@ -318,21 +325,6 @@ func registerPoints(l library) {
 	}, P, P)
 	number("lseg_length", func(a []*types.Shape) float64 { p := pointsOf(a[0]); return p[0].dist(p[1]) }, S)
 	shapes(l, "lseg_center", func(a []*types.Shape) (types.Datum, error) { return polygonCentre(pointsOf(a[0])).datum(), nil }, S)
-	number("lseg_distance", func(a []*types.Shape) float64 {
-		p, q := pointsOf(a[0]), pointsOf(a[1])
-		return segmentDistance(p[0], p[1], q[0], q[1])
-	}, S, S)
-	toSegment := func(p, s *types.Shape) float64 {
-		e := pointsOf(s)
-		return at(p).dist(onSegment(at(p), e[0], e[1]))
-	}
-	number("dist_ps", func(a []*types.Shape) float64 { return toSegment(a[0], a[1]) }, P, S)
-	number("dist_sp", func(a []*types.Shape) float64 { return toSegment(a[1], a[0]) }, S, P)
-	toLine := func(p, line *types.Shape) float64 {
-		return math.Abs(line.F[0]*p.F[0]+line.F[1]*p.F[1]+line.F[2]) / math.Hypot(line.F[0], line.F[1])
-	}
-	number("dist_pl", func(a []*types.Shape) float64 { return toLine(a[0], a[1]) }, P, types.OIDLine)
-	number("dist_lp", func(a []*types.Shape) float64 { return toLine(a[1], a[0]) }, types.OIDLine, P)
 	segments := func(name string, f func(a, b []point) bool) {
 		shapes(l, name, func(a []*types.Shape) (types.Datum, error) {
 			return types.NewBool(f(pointsOf(a[0]), pointsOf(a[1]))), nil
@@ -344,9 +336,6 @@ func registerPoints(l library) {
 	segments("lseg_le", func(a, b []point) bool { return fpLE(a[0].dist(a[1]), b[0].dist(b[1])) })
 	segments("lseg_gt", func(a, b []point) bool { return fpLT(b[0].dist(b[1]), a[0].dist(a[1])) })
 	segments("lseg_ge", func(a, b []point) bool { return fpLE(b[0].dist(b[1]), a[0].dist(a[1])) })
-	segments("lseg_intersect", func(a, b []point) bool { return segmentsMeet(a[0], a[1], b[0], b[1]) })
-	segments("lseg_parallel", func(a, b []point) bool { return fpEq(a[1].minus(a[0]).cross(b[1].minus(b[0])), 0) })
-	segments("lseg_perp", func(a, b []point) bool { return fpEq(a[1].minus(a[0]).dot(b[1].minus(b[0])), 0) })
 	level := func(name string, f func(a, b point) bool) {
 		shapes(l, name, func(a []*types.Shape) (types.Datum, error) {
 			p := pointsOf(a[0])
@@ -355,8 +344,6 @@ func registerPoints(l library) {
 	}
 	level("lseg_horizontal", func(a, b point) bool { return fpEq(a.y, b.y) })
 	level("lseg_vertical", func(a, b point) bool { return fpEq(a.x, b.x) })
-	shapes(l, "on_ps", func(a []*types.Shape) (types.Datum, error) { return types.NewBool(nearly(toSegment(a[0], a[1]))), nil }, P, S)
-	shapes(l, "on_pl", func(a []*types.Shape) (types.Datum, error) { return types.NewBool(nearly(toLine(a[0], a[1]))), nil }, P, types.OIDLine)
 }
 
 func nearly(f float64) bool { return fpEq(f, 0) }
@@ -479,8 +466,7 @@ func registerCircles(l library) {
 		d := a[0].F[2] / math.Sqrt2
 		return types.NewShape(types.MakeBox(a[0].F[0]+d, a[0].F[1]+d, a[0].F[0]-d, a[0].F[1]-d)), nil
 	}, C)
-	l.fn("circle_poly", func(_ *Ctx, args []types.Datum) (types.Datum, error) {
-		n, c := args[0].Int(), of(types.ShapeOf(args[1], C))
+	polygonOf := func(n int64, c circle) (types.Datum, error) {
 		switch {
 		case c.r == 0:
 			return types.Null, pgerr.New(pgerr.FeatureNotSupported, "cannot convert circle with radius zero to polygon")
@@ -495,7 +481,11 @@ func registerCircles(l library) {
 			ps[i] = point{c.x - c.r*math.Cos(angle), c.y + c.r*math.Sin(angle)}
 		}
 		return shape(types.OIDPolygon, false, ps...), nil
+	}
+	l.fn("circle_poly", func(_ *Ctx, args []types.Datum) (types.Datum, error) {
+		return polygonOf(args[0].Int(), of(types.ShapeOf(args[1], C)))
 	})
+	shapes(l, "polygon(circle)", func(a []*types.Shape) (types.Datum, error) { return polygonOf(12, of(a[0])) }, C)
 }
 
 func registerPaths(l library) {
@@ -539,28 +529,32 @@ func registerPaths(l library) {
 		return types.NewBool(crossing(edges(pointsOf(a[0]), a[0].Open), edges(pointsOf(a[1]), a[1].Open))), nil
 	}, H, H)
 	shapes(l, "path_distance", func(a []*types.Shape) (types.Datum, error) {
-		d := math.Inf(1)
-		for _, e := range edges(pointsOf(a[0]), a[0].Open) {
-			for _, f := range edges(pointsOf(a[1]), a[1].Open) {
-				d = min(d, segmentDistance(e[0], e[1], f[0], f[1]))
-			}
-		}
+		d := apart(edges(pointsOf(a[0]), a[0].Open), edges(pointsOf(a[1]), a[1].Open))
 		if math.IsInf(d, 1) {
 			return types.Null, nil
 		}
 		return types.NewFloat(d), nil
 	}, H, H)
+	shapes(l, "poly_distance", func(a []*types.Shape) (types.Datum, error) {
+		p, q := pointsOf(a[0]), pointsOf(a[1])
+		if polygonsOverlap(p, q) {
+			return types.NewFloat(0), nil
+		}
+		return types.NewFloat(apart(edges(p, false), edges(q, false))), nil
+	}, G, G)
 	toPath := func(p, h *types.Shape) types.Datum {
 		return types.NewFloat(edgesDistance(at(p), edges(pointsOf(h), h.Open)))
 	}
 	shapes(l, "dist_ppath", func(a []*types.Shape) (types.Datum, error) { return toPath(a[0], a[1]), nil }, P, H)
 	shapes(l, "dist_pathp", func(a []*types.Shape) (types.Datum, error) { return toPath(a[1], a[0]), nil }, H, P)
-	shapes(l, "on_ppath", func(a []*types.Shape) (types.Datum, error) {
-		if !a[1].Open {
-			return types.NewBool(within(at(a[0]), pointsOf(a[1]))), nil
+	onPath := func(p point, h *types.Shape) (types.Datum, error) {
+		if !h.Open {
+			return types.NewBool(within(p, pointsOf(h))), nil
 		}
-		return types.NewBool(onEdges(at(a[0]), edges(pointsOf(a[1]), true))), nil
-	}, P, H)
+		return types.NewBool(onEdges(p, edges(pointsOf(h), true))), nil
+	}
+	shapes(l, "on_ppath", func(a []*types.Shape) (types.Datum, error) { return onPath(at(a[0]), a[1]) }, P, H)
+	shapes(l, "path_contain_pt(path point)", func(a []*types.Shape) (types.Datum, error) { return onPath(at(a[1]), a[0]) }, H, P)
 
 	shapes(l, "poly_npoints", func(a []*types.Shape) (types.Datum, error) { return types.NewInt(int64(len(a[0].F) / 2)), nil }, G)
 	shapes(l, "poly_center", func(a []*types.Shape) (types.Datum, error) { return polygonCentre(pointsOf(a[0])).datum(), nil }, G)

@@ -168,7 +168,9 @@ func registerJSON(l library) {
 	l.fn("jsonb_typeof", jb(func(j *types.JSON, _ []types.Datum) (types.Datum, error) {
 		return types.NewString(typeName(j.Kind)), nil
 	}))
-	l.fn("json_typeof", js(func(n *rawJSON, _ []types.Datum) (types.Datum, error) { return types.NewString(typeName(n.kind)), nil }))
+	l.fn("json_typeof", func(_ *Ctx, a []types.Datum) (types.Datum, error) {
+		return types.NewString(typeName(scanRaw(a[0].Str()).kind)), nil
+	})
 	arrayLength := func(k types.JSONKind, n int) (types.Datum, error) {
 		switch k {
 		case types.JSONArray:
@@ -179,7 +181,10 @@ func registerJSON(l library) {
 		return types.Null, pgerr.New(pgerr.InvalidParameterValue, "cannot get array length of a scalar")
 	}
 	l.fn("jsonb_array_length", jb(func(j *types.JSON, _ []types.Datum) (types.Datum, error) { return arrayLength(j.Kind, len(j.Vals)) }))
-	l.fn("json_array_length", js(func(n *rawJSON, _ []types.Datum) (types.Datum, error) { return arrayLength(n.kind, len(n.vals)) }))
+	l.fn("json_array_length", func(_ *Ctx, a []types.Datum) (types.Datum, error) {
+		n := scanRaw(a[0].Str())
+		return arrayLength(n.kind, len(n.vals))
+	})
 	l.fn("jsonb_exists", jb(func(j *types.JSON, a []types.Datum) (types.Datum, error) {
 		return types.NewBool(jsonbExists(j, a[1].Str())), nil
 	}))

@@ -34,9 +34,14 @@ func registerJSONRows(l library) {
 			}
 			elements, each := p+"_array_elements"+suffix, p+"_each"+suffix
 			l.rows(elements, func(_ *Ctx, a []types.Datum) (RowIter, error) {
-				n, err := node(a[0])
-				if err != nil {
-					return nil, err
+				var n *rawJSON
+				if t.OID == types.OIDJSON {
+					n = scanRaw(a[0].Str())
+				} else {
+					var err error
+					if n, err = node(a[0]); err != nil {
+						return nil, err
+					}
 				}
 				switch {
 				case n.kind == types.JSONObject && p == "jsonb":

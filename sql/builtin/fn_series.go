@@ -100,15 +100,19 @@ func registerSeries(l library) {
 		if step.Sign() == 0 {
 			return nil, errZeroStep()
 		}
+		done := false
 		return columnOf(func() (types.Datum, bool, error) {
 			c := types.CompareNumeric(cur, end)
-			if step.Negative && c < 0 || !step.Negative && c > 0 {
+			if done || step.Negative && c < 0 || !step.Negative && c > 0 {
 				return types.Null, false, nil
 			}
 			d := types.NewNumeric(cur)
-			var err error
-			cur, err = types.NumericAdd(cur, step)
-			return d, true, err
+			if next, err := types.NumericAdd(cur, step); err == nil {
+				cur = next
+			} else {
+				done = true // past the largest number, and so past the end
+			}
+			return d, true, nil
 		}), nil
 	}
 	l.rows("generate_series_numeric", numerics)

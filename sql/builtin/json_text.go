@@ -18,12 +18,14 @@ type rawJSON struct {
 
 // parseRaw reads json text, which is valid unless it never went through input.
 func parseRaw(text string) (*rawJSON, error) {
-	if err := types.ValidateJSON(text); err != nil {
+	if err := types.DecodableJSON(text); err != nil {
 		return nil, err
 	}
-	s := &rawScanner{s: text}
-	return s.value(), nil
+	return scanRaw(text), nil
 }
+
+// scanRaw reads json that went through input, whatever its escapes.
+func scanRaw(text string) *rawJSON { return (&rawScanner{s: text}).value() }
 
 type rawScanner struct {
 	s string

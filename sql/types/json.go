@@ -111,11 +111,13 @@ type jsonParser struct {
 	s     string
 	i     int
 	build bool // false: validate only
+	// decode refuses escapes that text cannot hold. What only passes through json keeps them.
+	decode bool
 }
 
 // ParseJSON parses jsonb input.
 func ParseJSON(text string) (*JSON, error) {
-	p := &jsonParser{s: text, build: true}
+	p := &jsonParser{s: text, build: true, decode: true}
 	j, err := p.value(0)
 	if err != nil {
 		return nil, err
@@ -124,8 +126,12 @@ func ParseJSON(text string) (*JSON, error) {
 }
 
 // ValidateJSON checks json input.
-func ValidateJSON(text string) error {
-	p := &jsonParser{s: text}
+func ValidateJSON(text string) error { return validateJSON(&jsonParser{s: text}) }
+
+// DecodableJSON checks that every string of a json value can be made text.
+func DecodableJSON(text string) error { return validateJSON(&jsonParser{s: text, decode: true}) }
+
+func validateJSON(p *jsonParser) error {
 	if _, err := p.value(0); err != nil {
 		return err
 	}
@@ -368,7 +374,7 @@ func (p *jsonParser) array(depth int) (*JSON, error) {
 	}
 }
 
-// str reads a string. In validation escapes are checked, but \u0000 passes, as it does in json.
+// str reads a string. Unless it decodes, \u0000 and lone surrogates pass, as they do in json.
 func (p *jsonParser) str() (string, error) {
 	p.i++
 	start := p.i
@@ -435,6 +441,7 @@ func (p *jsonParser) str() (string, error) {
 			p.i += 4
 			r := rune(v)
 			switch {
+			case !p.decode:
 			case r >= 0xD800 && r < 0xDC00:
 				if high >= 0 {
 					return "", p.fail("Unicode high surrogate must not follow a high surrogate.")
@@ -448,7 +455,7 @@ func (p *jsonParser) str() (string, error) {
 				high = -1
 			case high >= 0:
 				return "", p.fail("Unicode low surrogate must follow a high surrogate.")
-			case r == 0 && p.build:
+			case r == 0:
 				return "", pgerr.New(pgerr.UntranslatableCharacter, "unsupported Unicode escape sequence").
 					WithDetail("\\u0000 cannot be converted to text.")
 			default:
