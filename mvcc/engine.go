@@ -123,6 +123,7 @@ func Open(cfg Config) (*Engine, error) {
 		CompactionConcurrencyRange: func() (int, int) { return 1, cfg.MaxCompactions },
 		Logger:                     engineLogger{cfg.Logger, failed},
 	}
+	opts.Experimental.CompactionScheduler = CompactionScheduler()
 	opts.EventListener = &pebble.EventListener{
 		BackgroundError: backgroundError(failed),
 		// Whoever met it has an error; but what else the file holds was acknowledged, and is missing from here on.

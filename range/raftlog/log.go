@@ -10,6 +10,8 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	pb "go.etcd.io/raft/v3/raftpb"
+
+	"github.com/meridian-db/meridian/mvcc"
 )
 
 // Keys. Integers are big endian, so that Pebble's order is theirs.
@@ -77,6 +79,7 @@ func Open(fs vfs.FS, dir string, logger *slog.Logger, fatal func(format string, 
 		EventListener:              &pebble.EventListener{BackgroundError: func(err error) { l.fail(err) }},
 		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
 	}
+	opts.Experimental.CompactionScheduler = mvcc.CompactionScheduler()
 	_, fresh := fs.Stat(dir)
 	durable := uint64(0)
 	if fresh == nil {
@@ -90,6 +93,7 @@ func Open(fs vfs.FS, dir string, logger *slog.Logger, fatal func(format string, 
 		// The first write-ahead log of a new store is in the oldest format, in which damage looks like the end of
 		// the log; the next one says how far it had been synced.
 		if err = db.Close(); err == nil {
+			opts.Experimental.CompactionScheduler = mvcc.CompactionScheduler() // of one engine each
 			db, err = pebble.Open(dir, opts)
 		}
 	}
@@ -147,8 +151,15 @@ func (l *Log) GetStore(name string) ([]byte, error) {
 
 // SetStore writes a record of the store durably.
 func (l *Log) SetStore(name string, value []byte) error {
+	return l.SetStores(map[string][]byte{name: value})
+}
+
+// SetStores is SetStore for several records, all or none of which are there after a crash.
+func (l *Log) SetStores(records map[string][]byte) error {
 	b := l.NewBatch()
-	must(b.b.Set(append([]byte{prefixStore}, name...), value, nil))
+	for name, value := range records {
+		must(b.b.Set(append([]byte{prefixStore}, name...), value, nil))
+	}
 	return b.Commit(true)
 }
 
