@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"runtime"
@@ -138,6 +139,11 @@ func New(cfg Config) (*SyncClock, error) {
 func (c *SyncClock) Close() {
 	c.stop()
 	c.pollWG.Wait()
+	for _, src := range c.cfg.Sources {
+		if x, ok := src.(io.Closer); ok {
+			_ = x.Close()
+		}
+	}
 	c.alarm.close()
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"sync"
 	"time"
 
 	"github.com/beevik/ntp"
@@ -16,7 +18,45 @@ const ntpShortError = 31 * time.Microsecond
 // NTPSource asks the NTP server at addr ("host:port").
 func NTPSource(addr string) Source { return &ntpSource{addr: addr} }
 
-type ntpSource struct{ addr string }
+// ntpSource keeps its socket for the next sample: one that is made and closed for each takes most of the system calls
+// of a node that does nothing else. The clock takes one sample at a time.
+type ntpSource struct {
+	addr string
+	mu   sync.Mutex
+	conn net.Conn // nil before the first sample, and after one that failed
+}
+
+// keptConn is a connection that its user does not close.
+type keptConn struct{ net.Conn }
+
+func (keptConn) Close() error { return nil }
+
+// dial lends the socket to a query.
+func (s *ntpSource) dial(_, addr string) (net.Conn, error) {
+	if s.conn == nil {
+		c, err := net.Dial("udp", addr)
+		if err != nil {
+			return nil, err
+		}
+		s.conn = c
+	}
+	return keptConn{s.conn}, nil
+}
+
+// Close closes the socket. The next sample makes a new one.
+func (s *ntpSource) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.drop()
+}
+
+func (s *ntpSource) drop() error {
+	c := s.conn
+	if s.conn = nil; c == nil {
+		return nil
+	}
+	return c.Close()
+}
 
 func (s *ntpSource) Name() string { return "ntp://" + s.addr }
 
@@ -29,11 +69,17 @@ func (s *ntpSource) Sample(ctx context.Context, local LocalClock) (Sample, error
 	// time.Time does not saturate. What it calls the clock offset is then an offset of Raw.
 	anchor := int64(1_700_000_000_000_000_000) - local.Raw()
 	opt.GetSystemTime = func() time.Time { return time.Unix(0, anchor+local.Raw()) }
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	opt.Dialer = s.dial
 	r, err := ntp.QueryWithOptions(s.addr, opt)
 	if err != nil {
+		// An answer may still come, and the name may stand for another host by now.
+		_ = s.drop()
 		return Sample{}, err
 	}
 	if err := r.Validate(); err != nil {
+		_ = s.drop()
 		if r.IsKissOfDeath() {
 			after := 10 * time.Minute // DENY, RSTR: we are not wanted.
 			if r.KissCode == "RATE" {
