@@ -87,15 +87,12 @@ func (s *Store) findAhead() {
 }
 
 // publishAhead does for global ranges what publishClosed does for the others. It does not leave out ranges with
-// entries under way: those carry a timestamp that was ahead when they were proposed.
+// entries under way: those carry a timestamp that was ahead when they were proposed. Ranges that are written to now and then
+// go along.
 func (s *Store) publishAhead() {
-	list := s.ahead.Load()
-	if list == nil || len(*list) == 0 {
-		return
-	}
 	now := s.cfg.Clock.Now()
 	frames := closedFrames{s: s}
-	for _, r := range *list {
+	for _, r := range *s.ahead.Load() {
 		if !r.leading.Load() {
 			continue
 		}
@@ -103,6 +100,7 @@ func (s *Store) publishAhead() {
 			frames.add(r, u)
 		}
 	}
+	s.addFresh(&frames, now)
 	frames.send()
 }
 

@@ -106,28 +106,37 @@ func (r *Replica) closeUpTo(low, ts truetime.Timestamp, now truetime.Interval) (
 		return closedUpdate{}, ErrLeaseExpired
 	}
 	r.seq.floor = max(r.seq.floor, ts)
+	r.seq.told = ts
 	return closedUpdate{rng: r.id, term: lease.Epoch, index: r.pos.bound(), closed: ts}, nil
 }
 
 const (
-	quietAfter = 25 // rounds of CloseInterval
+	quietAfter = 10 // rounds of CloseInterval
 	quietEvery = 5
 )
 
-// publishClosed closes time on the ranges led here and tells the other replicas, in one frame per node.
-func (s *Store) publishClosed() {
+// publishClosed closes time on the ranges led here and tells the other replicas, in one frame per node. After a while of
+// silence a range is told less often, when all are: who wants fresher asks (WaitSafe).
+func (s *Store) publishClosed(all bool) {
 	frames := closedFrames{s: s}
 	now := s.cfg.Clock.Now()
 	s.findAhead()
-	for _, r := range s.replicaList() {
+	list := s.awake.take()
+	if all {
+		list = s.replicaList()
+	}
+	s.fresh = s.fresh[:0]
+	for _, r := range list {
 		if !r.leading.Load() || r.global.Load() {
 			continue // publishAhead does it
 		}
-		// After a while of silence a range is told less often: who wants fresher asks (WaitSafe).
+		if r.written() {
+			s.fresh = append(s.fresh, r)
+		}
 		if !r.quiesced.Load() {
 			r.quietRounds.Store(0)
-		} else if n := r.quietRounds.Add(1); n > quietAfter && n%quietEvery != 0 {
-			continue
+		} else if r.quietRounds.Load() <= quietAfter {
+			r.quietRounds.Add(1)
 		}
 		if r.pend.len() > 0 {
 			continue // entries under way carry it
@@ -137,6 +146,43 @@ func (s *Store) publishClosed() {
 		}
 	}
 	frames.send()
+}
+
+const (
+	freshStep = 3 // what a round with writes counts; one without counts -1
+	freshMost = 10
+)
+
+// written notes, in a round of publishClosed, whether the log has grown, and reports whether it does so often: more than
+// once, and at least every third round. Then followers' reads care for what is newer than the last entry.
+func (r *Replica) written() bool {
+	last := r.pos.bound()
+	if last != r.freshAt {
+		r.freshAt, r.freshness = last, min(r.freshness+freshStep, freshMost)
+	} else {
+		r.freshness = max(r.freshness-1, 0)
+	}
+	return r.freshness > freshStep
+}
+
+// addFresh closes time on ranges that are written to, but not all the time: between two entries nothing else tells their
+// followers that time goes on.
+func (s *Store) addFresh(frames *closedFrames, now truetime.Interval) {
+	for _, r := range s.fresh {
+		if !r.leading.Load() || r.global.Load() || r.pend.len() > 0 || r.toldSince(now.Earliest.Add(-s.cfg.AheadInterval/2)) {
+			continue
+		}
+		if u, err := r.closeUpTo(0, now.Earliest, now); err == nil {
+			frames.add(r, u)
+		}
+	}
+}
+
+// toldSince reports whether followers were told of a timestamp after ts, or are about to be.
+func (r *Replica) toldSince(ts truetime.Timestamp) bool {
+	r.seq.Lock()
+	defer r.seq.Unlock()
+	return r.seq.told > ts
 }
 
 // WaitSafe waits until SafeTime() >= ts. When the closed timestamp is behind, it asks the leader to close

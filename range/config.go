@@ -59,7 +59,7 @@ type Config struct {
 	SupportWindow     time.Duration // How far ahead a vote reaches. Default 2s.
 	CommitDelay       time.Duration // How long the news of a commit waits for the next entries to go along with. Default 5ms.
 	CloseInterval     time.Duration // How often idle ranges publish closed timestamps; a fifth as often after a while. Default 200ms.
-	AheadInterval     time.Duration // How often ranges that close time ahead of now do so. Default 20ms.
+	AheadInterval     time.Duration // How often ranges that close time ahead of now do so, and those written to now and then. Default 20ms.
 	ElectionTurn      time.Duration // How far apart the voters campaign after support ran out. Default 300ms.
 	QueueInterval     time.Duration // How often queues look at a range unasked. Default 1s.
 	ReplicationFactor int           // Voters a range should have if its policy does not say. Default 3.

@@ -152,6 +152,47 @@ func TestIdleSilence(t *testing.T) {
 	})
 }
 
+// Between the writes of a range that is written to now and then its followers hear that time goes on, soon; of one that is
+// not, rarely.
+func TestFreshFollowers(t *testing.T) {
+	runSim(t, 17, 3, nil, func(c *sim) {
+		c.startAll(desc(1, "\x01", "\xff", 1, 2, 3))
+		r := c.leader("a", 5*time.Second)
+		frames := 0
+		c.net.mu.Lock()
+		c.net.taps = append(c.net.taps, func(from, to NodeID, frame []byte) {
+			if frame[0] == frameClosed {
+				frames++
+			}
+		})
+		c.net.mu.Unlock()
+		var worst time.Duration
+		for i := range 30 {
+			c.mustPut(r, "a", fmt.Sprint(i))
+			for range 10 {
+				time.Sleep(37 * time.Millisecond)
+				if i < 10 {
+					continue
+				}
+				for _, x := range c.nodes {
+					f, _ := x.store.Replica(1)
+					worst = max(worst, x.clock.Now().Earliest.Sub(f.SafeTime()))
+				}
+			}
+		}
+		// A period, and what clocks and network of the simulation add.
+		if worst > 60*time.Millisecond {
+			t.Errorf("safe time lags by up to %s between writes", worst)
+		}
+		time.Sleep(5 * time.Second)
+		frames = 0
+		time.Sleep(10 * time.Second)
+		if frames > 2*11 {
+			t.Errorf("%d closed timestamps in 10 s to the followers of an idle range", frames)
+		}
+	})
+}
+
 // realCluster is three stores in this process on real disk and time, for measurements.
 func realCluster(tb testing.TB, ranges int) []*Store {
 	net := newSimNet(1)

@@ -97,11 +97,11 @@ func newMetrics(s *Store, reg prometheus.Registerer) (*metrics, error) {
 			}
 			return now.Sub(least).Seconds()
 		})),
-		reg.Register(gauge("follower_safe_time_lag_median_seconds", "Median over the replicas here that follow a leader and are in use of how far safe time is behind now; 0 without any.", func() float64 {
+		reg.Register(gauge("follower_safe_time_lag_median_seconds", "Median over the replicas here that follow a leader and have applied something in the last second or two of how far safe time is behind now; 0 without any.", func() float64 {
 			now := s.cfg.Clock.Now().Earliest
 			var lags []truetime.Timestamp
 			for _, r := range s.replicaList() {
-				if !r.leading.Load() && !r.quiesced.Load() {
+				if !r.leading.Load() && r.used.Load() {
 					lags = append(lags, max(0, now-r.SafeTime()))
 				}
 			}

@@ -229,7 +229,7 @@ func (r *Replica) sequence(ctx context.Context, prop Proposal, kind byte, wrap f
 	if !r.pend.add(p, r.store.cfg.MaxPending, r.store.cfg.MaxPendingBytes) {
 		return nil, false, ErrOverloaded
 	}
-	r.seq.floor = ts
+	r.seq.floor, r.seq.told = ts, ts
 	switch kind {
 	case entrySplit:
 		r.seq.fence = make(chan struct{})

@@ -112,6 +112,7 @@ func (s *Store) queueLoop() {
 			for _, r := range s.replicaList() {
 				r.lookForLeader(s)
 				r.load.tick(now, s.cfg.SplitLoad)
+				r.lookAtUse()
 			}
 		}
 		if pass || all {
@@ -151,6 +152,13 @@ func (s *Store) queueLoop() {
 			})
 		}
 	}
+}
+
+// lookAtUse notes whether anything has been applied since the last look.
+func (r *Replica) lookAtUse() {
+	applied := r.applied.Load()
+	r.used.Store(applied != r.usedAt)
+	r.usedAt = applied
 }
 
 // nextTask returns what the leader of a range has to do for it next.
@@ -346,7 +354,7 @@ func (r *Replica) lookForLeader(s *Store) {
 	}
 	n := r.leaderless.Add(1)
 	if n == silentPasses {
-		r.idle.Store(false) // have it ticked
+		r.stir()
 	}
 	if n%orphanPasses != 0 || !r.queueBusy.CompareAndSwap(false, true) {
 		return

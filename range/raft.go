@@ -84,6 +84,9 @@ func (r *Replica) process(out *outbox) {
 		r.lookAtLease()
 		r.lookAtTransfer()
 	}
+	if !r.awake.Load() && r.staysAwake() {
+		r.store.awake.add(r)
+	}
 }
 
 // step hands one message to Raft, unless the votes of this node forbid it.
@@ -281,7 +284,7 @@ func (r *Replica) tickLeader() {
 		return
 	}
 	if !started {
-		r.wantLease.Store(true)
+		r.wantsLease()
 		r.store.askSupport()
 	}
 	r.mu.idleTicks++
@@ -477,9 +480,15 @@ func (r *Replica) becameLeader(term uint64) {
 	r.leadTerm(term)
 	self := r.store.cfg.NodeID
 	r.mu.follow = follow{leader: self, term: term, epoch: r.store.votes.epochFor(self)}
-	r.wantLease.Store(true)
+	r.wantsLease()
 	r.store.metrics.leaders.Inc()
 	r.store.askSupport()
+}
+
+// wantsLease has the next promises looked at for this range.
+func (r *Replica) wantsLease() {
+	r.wantLease.Store(true)
+	r.store.leaseWanted.Store(true)
 }
 
 // steppedDown ends this replica's leadership. The caller holds r.mu.
@@ -567,7 +576,7 @@ func (r *Replica) leaseReleased(from NodeID, n leaseNote) {
 	defer r.mu.Unlock()
 	if f := &r.mu.follow; f.leader == from && f.term == n.term && !f.released {
 		f.released, f.until = true, n.until
-		r.idle.Store(false)
+		r.stir()
 	}
 }
 

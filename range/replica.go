@@ -61,6 +61,7 @@ type Replica struct {
 	seq struct {
 		sync.Mutex
 		floor  truetime.Timestamp // no later timed proposal gets a timestamp <= floor (I5)
+		told   truetime.Timestamp // the last that followers were told is closed, or that an entry will tell them
 		fence  chan struct{}      // non-nil while a split is in the log and not yet applied
 		nextID uint64
 	}
@@ -97,6 +98,7 @@ type Replica struct {
 	leading     atomic.Bool
 	quiesced    atomic.Bool
 	idle        atomic.Bool // a follower that knows its leader: needs no tick while the leader is supported
+	awake       atomic.Bool // in Store.awake
 	removed     atomic.Bool
 	broken      atomic.Pointer[error] // why it is out of service
 	wantLease   atomic.Bool
@@ -104,6 +106,12 @@ type Replica struct {
 	moving      atomic.Bool  // the lease is being transferred
 	global      atomic.Bool  // time is closed ahead of now
 	quietRounds atomic.Int32 // rounds of publishClosed since it fell silent
+
+	// freshAt is where the log ended in the last round of publishClosed, freshness how often it has grown lately (written).
+	freshAt   uint64
+	freshness int
+	usedAt    uint64      // applied when the queue last looked; its own
+	used      atomic.Bool // entries have been applied between its last two looks
 
 	// splitAfter is when the queue may split the range again; its own, and its task's.
 	splitAfter truetime.Timestamp

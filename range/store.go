@@ -53,6 +53,8 @@ type Store struct {
 	votes   *votes
 	metrics *metrics
 
+	awake       awake
+	fresh       []*Replica                 // leaders that are written to now and then (publishClosed); tickLoop's
 	ahead       atomic.Pointer[[]*Replica] // replicas of ranges that close time ahead of now
 	aheadLayout uint64                     // layout when they were looked for, and one; tickLoop's
 	peers       peers
@@ -81,17 +83,20 @@ type Store struct {
 
 	randMu sync.Mutex
 
-	ceilings  chan struct{} // a token: held while a ceiling is persisted
-	supportCh chan struct{} // asks for a round of lease votes
-	queueCh   chan struct{} // asks the queue to take up looks
-	looks     queueLooks
-	peerBusy  sync.Map // NodeID -> struct{}: a vote request is under way
-	incoming  incomingSnapshots
-	meta      metaQueue
-	placer    *placer
-	policies  atomic.Pointer[placement.Set] // nil: not heard of yet
-	merging   atomic.Bool                   // the queue merges two ranges
-	keptBytes int64                         // of logs, when the state engine was last flushed; the queue's own
+	ceilings chan struct{} // a token: held while a ceiling is persisted
+	// leaseWanted is set while a leader here may wait for a lease.
+	leaseWanted atomic.Bool
+	beats       atomic.Bool   // Beat is called
+	supportCh   chan struct{} // asks for a round of lease votes
+	queueCh     chan struct{} // asks the queue to take up looks
+	looks       queueLooks
+	peerBusy    sync.Map // NodeID -> struct{}: a vote request is under way
+	incoming    incomingSnapshots
+	meta        metaQueue
+	placer      *placer
+	policies    atomic.Pointer[placement.Set] // nil: not heard of yet
+	merging     atomic.Bool                   // the queue merges two ranges
+	keptBytes   int64                         // of logs, when the state engine was last flushed; the queue's own
 
 	fenced   bool        // the clock was not good at the last tick; the ticker's own
 	leaving  atomic.Bool // leases are being handed over because of that
@@ -357,6 +362,7 @@ func (s *Store) addReplica(d *Descriptor, a appliedState, id ReplicaID, st raftl
 	if s.started.Load() {
 		s.index(r)
 	} // else Start does it, once for all
+	s.awake.add(r)
 	held := s.mu.orphans.take(d.ID)
 	s.mu.Unlock()
 	for _, f := range held {
@@ -587,54 +593,6 @@ func (r *Replica) shutdown() {
 	r.waits.close()
 	r.liftFence()
 	r.machine.Close()
-}
-
-// tickLoop ticks the replicas that are awake.
-func (s *Store) tickLoop() {
-	tick := time.NewTicker(s.cfg.TickInterval)
-	defer tick.Stop()
-	closing := time.NewTicker(s.cfg.CloseInterval)
-	defer closing.Stop()
-	ahead := time.NewTicker(s.cfg.AheadInterval)
-	defer ahead.Stop()
-	ahead.Stop()
-	closesAhead := false
-	for n := 0; ; n++ {
-		select {
-		case <-s.stop:
-			return
-		case <-closing.C:
-			s.publishClosed()
-			// Most stores have nothing to do more often.
-			if some := len(*s.ahead.Load()) > 0; some != closesAhead {
-				if closesAhead = some; some {
-					ahead.Reset(s.cfg.AheadInterval)
-				} else {
-					ahead.Stop()
-				}
-			}
-		case <-ahead.C:
-			s.publishAhead()
-		case <-tick.C:
-			sick := s.watchClock(n)
-			now := s.cfg.Clock.Now()
-			lapsed := s.votes.lapsedPeers(now)
-			for _, r := range s.replicaList() {
-				if r.needsTick(lapsed, now, sick || n%10 == 0) {
-					r.poke(flagTick)
-				}
-			}
-		}
-	}
-}
-
-// needsTick reports whether a tick could do anything for the replica.
-func (r *Replica) needsTick(lapsed map[NodeID]bool, now truetime.Interval, thorough bool) bool {
-	if r.leading.Load() {
-		// A silent leader wakes when its lease has run out, to step down in the end.
-		return !r.quiesced.Load() || thorough && r.Lease().Until <= now.Latest
-	}
-	return !r.idle.Load() || len(lapsed) > 0 && lapsed[r.LeaderHint()]
 }
 
 // HandleRaft takes a frame that another node's store has sent. The store owns frame from then on.

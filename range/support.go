@@ -16,6 +16,13 @@ func (s *Store) askSupport() {
 	}
 }
 
+// Beat has a round of lease votes start now, and others when it is called again: with what else a node sends every half
+// second (the network's pings), so that an idle process wakes up once for all. Without beats the store keeps time itself.
+func (s *Store) Beat() {
+	s.beats.Store(true)
+	s.askSupport()
+}
+
 func (s *Store) supportLoop() {
 	tick := time.NewTicker(s.cfg.SupportInterval)
 	defer tick.Stop()
@@ -25,6 +32,9 @@ func (s *Store) supportLoop() {
 			return
 		case <-tick.C:
 		case <-s.supportCh:
+		}
+		if s.beats.Load() {
+			tick.Reset(s.cfg.SupportInterval * 3 / 2) // should they end
 		}
 		s.supportRound()
 	}
@@ -108,9 +118,15 @@ func (s *Store) support(peer NodeID, peerBoot uint64, want truetime.Timestamp) (
 		}
 		defer func() { <-s.ceilings }()
 		if ceiling = s.votes.needCeiling(peer, want, now); ceiling != 0 {
-			if err := s.log.SetStore(ceilingName(peer), binary.AppendUvarint(nil, uint64(ceiling))); err != nil {
+			cs := s.votes.ceilings(peer, ceiling, now)
+			records := make(map[string][]byte, len(cs))
+			for n, c := range cs {
+				records[ceilingName(n)] = binary.AppendUvarint(nil, uint64(c))
+			}
+			if err := s.log.SetStores(records); err != nil {
 				return granted{}, err
 			}
+			s.votes.raiseCeilings(cs)
 		}
 	}
 	return s.votes.grant(peer, peerBoot, want, ceiling, now), nil
@@ -132,7 +148,7 @@ func (s *Store) handleSupport(from NodeID, payload []byte) ([]byte, error) {
 		// Its earlier life's ranges have lost their leader, whatever it promises now.
 		for _, r := range s.replicaList() {
 			if r.LeaderHint() == from {
-				r.idle.Store(false)
+				r.stir()
 			}
 		}
 	}
@@ -144,7 +160,7 @@ func (s *Store) handleSupport(from NodeID, payload []byte) ([]byte, error) {
 func (s *Store) takeSupport(peer NodeID, g granted, now truetime.Interval) {
 	revived := !s.votes.supports(peer, now)
 	newEpoch, changed := s.votes.record(peer, g)
-	if !changed {
+	if !changed || !newEpoch && !revived && !s.leaseWanted.Swap(false) {
 		return
 	}
 	for _, r := range s.replicaList() {
@@ -152,6 +168,7 @@ func (s *Store) takeSupport(peer NodeID, g granted, now truetime.Interval) {
 			continue
 		}
 		if r.wantLease.Load() {
+			s.leaseWanted.Store(true)
 			r.poke(flagLook)
 		}
 		if newEpoch || revived {

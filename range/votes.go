@@ -154,6 +154,30 @@ func (v *votes) needCeiling(peer NodeID, want truetime.Timestamp, now truetime.I
 	return 0
 }
 
+// ceilings returns, beside ceiling, which has to be persisted for peer, those of all others that have a promise now: they
+// will need one soon, and one write serves all. The caller persists them and then calls raiseCeilings.
+func (v *votes) ceilings(peer NodeID, ceiling truetime.Timestamp, now truetime.Interval) map[NodeID]truetime.Timestamp {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	out := map[NodeID]truetime.Timestamp{peer: ceiling}
+	for n, p := range v.given {
+		if n != peer && p.until > now.Latest {
+			out[n] = max(ceiling, p.ceiling)
+		}
+	}
+	return out
+}
+
+// raiseCeilings notes what has been persisted.
+func (v *votes) raiseCeilings(cs map[NodeID]truetime.Timestamp) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for n, c := range cs {
+		p := v.promiseTo(n)
+		p.ceiling = max(p.ceiling, c)
+	}
+}
+
 // grant promises support to one life (boot) of a peer. ceiling is what has been persisted.
 func (v *votes) grant(peer NodeID, peerBoot uint64, want, ceiling truetime.Timestamp, now truetime.Interval) granted {
 	v.mu.Lock()
