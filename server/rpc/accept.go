@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -110,13 +109,13 @@ func (n *Network) acceptFrames(st grpc.ServerStream) error {
 	if n.cfg.Latency != nil {
 		latency = func() time.Duration { return n.cfg.Latency(from) }
 	}
-	a := &accepted{n: n, from: from, ctx: ctx, out: newOutbox(latency)}
+	a := &accepted{n: n, from: from, ctx: ctx, out: newOutbox(latency, func(m *message) error { return st.SendMsg(m) })}
 	a.mu.reqs = map[uint64]*reqContext{}
 	var wg sync.WaitGroup
 	wg.Add(1)
 	go func() {
 		defer wg.Done()
-		a.out.run(ctx, func(m *message) error { return st.SendMsg(m) })
+		a.out.run(ctx)
 	}()
 	// It reads on a goroutine of its own: a stream ends for its reader when this function returns, and by nothing else
 	// that a node could do which hears nothing.
@@ -146,12 +145,11 @@ func (n *Network) acceptFrames(st grpc.ServerStream) error {
 
 // accepted is the accepting end of a frame stream.
 type accepted struct {
-	n    *Network
-	from NodeID
-	ctx  context.Context
-	out  *outbox
-	// heard counts the messages received: any is a sign of life.
-	heard atomic.Uint64
+	n     *Network
+	from  NodeID
+	ctx   context.Context
+	out   *outbox
+	heard hearing
 	mu    struct {
 		sync.Mutex
 		reqs map[uint64]*reqContext
@@ -165,20 +163,20 @@ var errSilent = errors.New("rpc: the peer has gone silent")
 // lost in one direction only this is how the accepting end learns of it, whose requests are then canceled. The dialing
 // end is first to give up, as a rule, and connects again.
 func (a *accepted) watch(ended <-chan error) error {
-	t := time.NewTicker(a.n.cfg.PingInterval)
-	defer t.Stop()
-	silent, seen := 0, uint64(0)
-	for {
-		select {
-		case err := <-ended:
-			return err
-		case <-t.C:
+	silent := make(chan struct{}, 1)
+	defer a.n.pulse.join(func() {
+		if a.heard.silentFor() > silentPings {
+			select {
+			case silent <- struct{}{}:
+			default:
+			}
 		}
-		if now := a.heard.Load(); now != seen {
-			seen, silent = now, 0
-		} else if silent++; silent > silentPings {
-			return errSilent
-		}
+	})()
+	select {
+	case err := <-ended:
+		return err
+	case <-silent:
+		return errSilent
 	}
 }
 
@@ -189,7 +187,7 @@ func (a *accepted) read(st grpc.ServerStream) error {
 		if err := st.RecvMsg(&m); err != nil {
 			return err
 		}
-		a.heard.Add(1)
+		a.heard.note()
 		for rest := m.in; len(rest) > 0; {
 			var body []byte
 			var err error

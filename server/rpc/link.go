@@ -50,7 +50,7 @@ type session struct {
 	out   *outbox
 	next  atomic.Uint64
 	rtt   atomic.Int64
-	heard atomic.Uint64 // messages received: any is a sign of life
+	heard hearing
 	mu    struct {
 		sync.Mutex
 		calls map[uint64]*call
@@ -255,23 +255,28 @@ func (l *link) connect() error {
 	if l.n.cfg.Latency != nil {
 		latency = func() time.Duration { return l.n.cfg.Latency(l.peer) }
 	}
-	s.out = newOutbox(latency)
+	s.out = newOutbox(latency, func(m *message) error { return stream.SendMsg(m) })
 	s.mu.calls = map[uint64]*call{}
 	s.mu.pings = map[uint64]sentPing{}
 	l.setUp(s)
 	var wg sync.WaitGroup
-	wg.Add(2)
+	wg.Add(1)
 	var writeErr error
 	go func() {
 		defer wg.Done()
 		defer cancel()
-		writeErr = s.out.run(ctx, func(m *message) error { return stream.SendMsg(m) })
+		writeErr = s.out.run(ctx)
 	}()
-	go func() {
-		defer wg.Done()
-		s.ping(ctx, cancel)
-	}()
+	s.ping()
+	leave := l.n.pulse.join(func() {
+		if s.heard.silentFor() >= silentPings {
+			cancel()
+			return
+		}
+		s.ping()
+	})
 	err = s.read(stream)
+	leave()
 	l.session.Store(nil)
 	cancel()
 	s.out.close()
@@ -295,7 +300,7 @@ func (s *session) read(stream grpc.ClientStream) error {
 		if err := stream.RecvMsg(&m); err != nil {
 			return err
 		}
-		s.heard.Add(1)
+		s.heard.note()
 		for rest := m.in; len(rest) > 0; {
 			var body []byte
 			var err error
@@ -346,37 +351,18 @@ func (s *session) fail(err error) {
 	}
 }
 
-// silentPings is how many intervals between two pings pass without a sign of life before a connection is given up.
-const silentPings = 3
-
-// ping keeps asking for the peer's clock and notices when it has gone silent.
-func (s *session) ping(ctx context.Context, cancel context.CancelFunc) {
+// ping asks for the peer's clock.
+func (s *session) ping() {
 	n := s.l.n
-	t := time.NewTicker(n.cfg.PingInterval)
-	defer t.Stop()
-	silent, seen := 0, uint64(0)
-	for {
-		p := sentPing{at: time.Now()}
-		if n.cfg.Clock != nil {
-			p.clock, p.ok = n.cfg.Clock.Peer()
-		}
-		id := s.next.Add(1)
-		s.mu.Lock()
-		s.mu.pings[id] = p
-		s.mu.Unlock()
-		s.out.put(&frame{kind: framePing, id: id})
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			return
-		}
-		if now := s.heard.Load(); now != seen {
-			seen, silent = now, 0
-		} else if silent++; silent >= silentPings {
-			cancel()
-			return
-		}
+	p := sentPing{at: time.Now()}
+	if n.cfg.Clock != nil {
+		p.clock, p.ok = n.cfg.Clock.Peer()
 	}
+	id := s.next.Add(1)
+	s.mu.Lock()
+	s.mu.pings[id] = p
+	s.mu.Unlock()
+	s.out.put(&frame{kind: framePing, id: id})
 }
 
 func (s *session) pong(f *frame) {

@@ -119,6 +119,8 @@ type Network struct {
 	stop     context.CancelFunc
 	wg       sync.WaitGroup
 	work     workers
+	pulse    pulse
+	onBeat   func() // called at every beat, before the pings; must not block; nil for none
 	m        metrics
 	mu       struct {
 		sync.Mutex
@@ -204,7 +206,14 @@ func (n *Network) Start() error {
 	n.mu.Lock()
 	n.mu.started = true
 	n.mu.Unlock()
-	n.wg.Add(1)
+	n.wg.Add(2)
+	go func() {
+		defer n.wg.Done()
+		if n.onBeat != nil {
+			defer n.pulse.join(n.onBeat)()
+		}
+		n.pulse.run(n.cfg.PingInterval, n.ctx.Done())
+	}()
 	go func() {
 		defer n.wg.Done()
 		if err := n.srv.Serve(n.cfg.Listener); err != nil && n.ctx.Err() == nil {
@@ -327,10 +336,12 @@ type RangesHandler interface {
 	HandleRaft(from ranges.NodeID, frame []byte)
 	HandleCall(ctx context.Context, from ranges.NodeID, method ranges.Method, payload []byte) ([]byte, error)
 	HandleBulk(ctx context.Context, from ranges.NodeID, stream ranges.BulkStream) error
+	Beat()
 }
 
-// RegisterRanges connects a store: every method of its calls, its Raft frames and snapshots.
+// RegisterRanges connects a store: every method of its calls, its Raft frames and snapshots, and the beat.
 func (n *Network) RegisterRanges(s RangesHandler) {
+	n.onBeat = s.Beat
 	n.SetRaft(s.HandleRaft)
 	n.SetBulk(s.HandleBulk)
 	for m := range 256 - int(ServiceRanges) {
