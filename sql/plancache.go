@@ -30,6 +30,8 @@ type sharedPlan struct {
 	// exact is set for a costly plan: it serves its own text alone. Planning anew for other literals, whose
 	// selectivity may be another, costs little beside it.
 	exact string
+	// subject, if not empty, is whom a plan with row-level security has been made for: Session.subject.
+	subject string
 }
 
 // costlyPlan is the estimated cost from which a plan is made for its literals: some ten thousand rows.
@@ -46,12 +48,20 @@ func (c *planCache) get(key []byte) *sharedPlan {
 	return c.entries[string(key)]
 }
 
-// replace stores an entry in the place of any other.
+// replace stores an entry in the place of any other that serves the same subject.
 func (c *planCache) replace(key []byte, e *sharedPlan) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.entries) >= c.max {
 		clear(c.entries)
+	}
+	old := c.entries[string(key)]
+	switch {
+	case old == nil || old.subject == "" || e.subject == "" || old.st.version != e.st.version || old.depth >= maxVariants:
+	case old.subject == e.subject:
+		e.next, e.depth = old.next, old.depth
+	default:
+		e.next, e.depth = old, old.depth+1
 	}
 	c.entries[string(key)] = e
 }
@@ -134,6 +144,9 @@ func (s *Session) lookupParsed(text string, oids []uint32) *statement {
 		return nil
 	}
 	e := s.srv.plans.get(key)
+	for e != nil && !s.admits(e) {
+		e = e.next
+	}
 	if e == nil {
 		s.srv.metrics.planMisses.Inc()
 		return nil
@@ -144,6 +157,17 @@ func (s *Session) lookupParsed(text string, oids []uint32) *statement {
 	return &st
 }
 
+// oidsOf are the parameter types that a client gave with a Parse message.
+func oidsOf(declared []*types.T) []uint32 {
+	oids := make([]uint32, len(declared))
+	for i, t := range declared {
+		if t != nil {
+			oids[i] = uint32(t.OID)
+		}
+	}
+	return oids
+}
+
 // shareParsed puts a statement that Parse has planned into the cache.
 func (s *Session) shareParsed(st *statement, oids []uint32) {
 	if st.version&ownVersion != 0 {
@@ -151,11 +175,24 @@ func (s *Session) shareParsed(st *statement, oids []uint32) {
 	}
 	if key := s.parseKey(st.text, oids); key != nil {
 		s.statsOf(st)
-		e := &sharedPlan{st: *st}
+		e := &sharedPlan{st: *st, subject: s.subject(st)}
 		e.st.name, e.st.fixed = "", false
 		s.srv.plans.replace(key, e)
 	}
 }
+
+// subject names what a plan with row-level security depends on besides the catalog's version: the role and its wish to
+// be told of policies. It is empty for other plans.
+func (s *Session) subject(st *statement) string {
+	if st.plan == nil || st.plan.Secure == nil {
+		return ""
+	}
+	return s.user + "\x00" + s.setting("row_security")
+}
+
+// admits reports whether an entry's plan has been made for the current role. That is not what protects: ensurePlan looks
+// again.
+func (s *Session) admits(e *sharedPlan) bool { return e.subject == "" || e.subject == s.subject(&e.st) }
 
 // formatSettings are the settings that the meaning of a literal depends on.
 var formatSettings = []string{"datestyle", "timezone", "intervalstyle"}
@@ -168,7 +205,7 @@ func (s *Session) lookupShared(text string) (*statement, []types.Datum, error) {
 		return nil, nil, nil
 	}
 	for e := s.srv.plans.get(key); e != nil; e = e.next {
-		if !e.template.Match(text, s.norm.Lits) || e.exact != "" && e.exact != text {
+		if !e.template.Match(text, s.norm.Lits) || e.exact != "" && e.exact != text || !s.admits(e) {
 			continue
 		}
 		st := e.st
@@ -223,7 +260,7 @@ func (s *Session) parseShared(ctx context.Context, text string, parsed ast.State
 	}
 	if st.version&ownVersion == 0 {
 		s.statsOf(st)
-		e := &sharedPlan{st: *st, template: *template}
+		e := &sharedPlan{st: *st, template: *template, subject: s.subject(st)}
 		e.st.text = ""
 		if p.Root != nil && p.Root.Base().Cost > costlyPlan {
 			e.exact = strings.Clone(text)

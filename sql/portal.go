@@ -213,6 +213,13 @@ func (s *Session) bind(ctx context.Context, st *statement, a BindArgs) error {
 		}
 		params = append(params, d)
 	}
+	if isPlanned(st.node) {
+		special, err := s.specialize(ctx, st, params)
+		if err != nil {
+			return err
+		}
+		st = special
+	}
 	*p = portal{name: a.Portal, st: st, params: params, formats: append(p.formats[:0], a.ResultFormats...)}
 	if a.Portal != "" {
 		s.addPortal(p)

@@ -35,6 +35,7 @@ type statement struct {
 	version uint64 // of the catalog, when plan was made
 	epoch   uint64 // Session.plannerEpoch then
 	fixed   bool   // result columns have been described: a new plan must have the same
+	plans   customPlans
 
 	stats *stmtstats.Statement // found at the first execution; shared
 }
@@ -332,16 +333,27 @@ func (s *Session) ensurePlan(ctx context.Context, st *statement) (*plan.Plan, er
 	if st.plan != nil && st.version == version && st.epoch == s.plannerEpoch && s.serves(st.plan) {
 		return st.plan, nil
 	}
+	// A client that changes roles, or the path, back and forth comes back to plans that were made before.
+	known := st.fixed && st.plan != nil && s.paramValues == nil
+	if known {
+		if e := s.lookupParsed(st.text, oidsOf(st.declared)); e != nil && e.version == version && s.serves(e.plan) && sameColumns(st.plan.Columns, e.plan.Columns) {
+			st.plan, st.version, st.epoch = e.plan, version, s.plannerEpoch
+			return st.plan, nil
+		}
+	}
 	pctx, span := s.span(ctx, "plan")
 	p, err := plan.Prepare(pctx, st.node, s.planEnv(c, st))
 	endSpan(span, err)
 	if err != nil {
 		return nil, err
 	}
-	if st.fixed && !sameColumns(st.plan.Columns, p.Columns) {
+	if st.fixed && st.plan != nil && !sameColumns(st.plan.Columns, p.Columns) {
 		return nil, pgerr.New(pgerr.FeatureNotSupported, "cached plan must not change result type")
 	}
 	st.plan, st.version, st.epoch = p, version, s.plannerEpoch
+	if known {
+		s.shareParsed(st, oidsOf(st.declared))
+	}
 	return p, nil
 }
 

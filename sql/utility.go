@@ -300,6 +300,10 @@ func (s *Session) runExecute(ctx context.Context, n *ast.ExecuteStmt, formats []
 	if !isPlanned(st.node) {
 		return s.runUtility(ctx, st, params, formats, describe, alone)
 	}
+	st, err := s.specialize(ctx, st, params)
+	if err != nil {
+		return err
+	}
 	if own {
 		return s.runOne(ctx, st, params, formats, describe)
 	}
@@ -491,6 +495,13 @@ func (s *Session) runExplainUtility(ctx context.Context, st *statement, n *ast.E
 		}
 		explained := &statement{text: st.text, from: st.from, to: st.to, node: &ast.ExplainStmt{Query: target.node, Options: n.Options},
 			numParams: target.numParams, declared: p.ParamTypes}
+		special, err := s.specialize(ctx, target, params)
+		if err == nil && special != target {
+			err = s.planWith(ctx, explained, params)
+		}
+		if err != nil {
+			return err
+		}
 		return s.runInTxn(ctx, explained, params, formats, describe)
 	case *ast.CreateTableAsStmt:
 		s.openImplicit()

@@ -33,7 +33,7 @@ func (s *Session) settingRows() []pgcatalog.Setting {
 func (s *Session) preparedRows() []pgcatalog.PreparedStatement {
 	var out []pgcatalog.PreparedStatement
 	for _, st := range s.sortedStatements() {
-		row := pgcatalog.PreparedStatement{Name: st.name, Statement: st.text, FromSQL: st.fromSQL, Time: st.created}
+		row := pgcatalog.PreparedStatement{Name: st.name, Statement: st.text, FromSQL: st.fromSQL, Time: st.created, GenericPlans: st.plans.generic, CustomPlans: st.plans.custom}
 		if st.plan != nil {
 			for _, t := range st.plan.ParamTypes {
 				row.Params = append(row.Params, t.OID)

@@ -96,6 +96,8 @@ type PreparedStatement struct {
 	Time            time.Time
 	Params          []types.OID
 	FromSQL         bool
+	GenericPlans    int64
+	CustomPlans     int64
 }
 
 // Cursor is a row of pg_cursors.
@@ -224,7 +226,7 @@ func pgPrepared(g *gen) error {
 	}
 	for _, s := range p.Prepared() {
 		if err := g.row("name", s.Name, "statement", s.Statement, "prepare_time", moment(s.Time), "parameter_types", nonNil(s.Params),
-			"from_sql", s.FromSQL, "generic_plans", 0, "custom_plans", 0); err != nil {
+			"from_sql", s.FromSQL, "generic_plans", s.GenericPlans, "custom_plans", s.CustomPlans); err != nil {
 			return err
 		}
 	}
