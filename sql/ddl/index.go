@@ -168,7 +168,7 @@ func (x *executor) indexKey(ctx context.Context, t *catalog.Table, e *ast.IndexE
 		k.Collation = e.Collation[len(e.Collation)-1]
 	}
 	if method == "gin" {
-		return k, word, checkInverted(&k)
+		return k, word, x.checkInverted(&k)
 	}
 	return k, word, checkIndexable(k.T)
 }
@@ -196,12 +196,12 @@ func checkMethod(s *ast.CreateIndexStmt) error {
 }
 
 // checkInverted checks the operator class of a key of an inverted index. The default one is not kept.
-func checkInverted(k *catalog.IndexKey) error {
+func (x *executor) checkInverted(k *catalog.IndexKey) error {
 	class := inverted.Default(k.T)
 	if k.OpClass != "" {
 		named := inverted.Named(k.OpClass)
 		switch {
-		case named == inverted.None:
+		case named == inverted.None || named == inverted.Trigrams && x.snap().ExtensionByName("pg_trgm") == nil:
 			return pgerr.New(pgerr.UndefinedObject, "operator class %q does not exist for access method \"gin\"", k.OpClass)
 		case !named.Takes(k.T):
 			return pgerr.New(pgerr.DatatypeMismatch, "operator class %q does not accept data type %s", k.OpClass, types.TypeName(k.T))

@@ -35,9 +35,9 @@ func metamorphicInverted(t *testing.T, r *rand.Rand) {
 			t.Fatalf("%s\nwith indexes:\n%s\nwithout:\n%s", text, a, b)
 		}
 	}
-	check(`create table t (x int, y text, j jsonb, p jsonb, v int[], w text[], d tsvector, a int, b int, primary key (y, x));
+	check(`create table t (x int, y text, j jsonb, p jsonb, v int[], w text[], d tsvector, a int, b int, z text, primary key (y, x));
 		create index on t using gin (j); create index on t using gin (p jsonb_path_ops); create index on t using gin (v, w);
-		create index on t using gin (d) where b > 1; create index ta on t (a); create index tb on t (b, a desc)`)
+		create index on t using gin (d) where b > 1; create index on t using gin (z gin_trgm_ops); create index ta on t (a); create index tb on t (b, a desc)`)
 	for _, db := range []*testDB{with, without} {
 		db.tables["t"].RowCount = 1e6
 	}
@@ -83,8 +83,17 @@ func metamorphicInverted(t *testing.T, r *rand.Rand) {
 		f := pick("@", "@.a", "@[*]", "@.b", "$.a", "@.a.size()", "@.type()") + pick(" == ", " == ", " != ", " > ") + scalar()
 		return p + pick("", " ? ("+f+")", " ? ("+f+" && exists(@.b))", " ? (exists(@.k) || "+f+")", " ? (!("+f+"))")
 	}
+	letters := func(list ...string) string {
+		var b strings.Builder
+		for range r.IntN(8) {
+			b.WriteString(pick(list...))
+		}
+		return "'" + b.String() + "'"
+	}
+	text := func() string { return letters("a", "b", "A", "é", " ", "-", "7", "_") }
+	pattern := func() string { return letters("a", "b", "A", "é", " ", "-", "7", "%", "%", "_", "\\_", "ab") }
 	cond := func() string {
-		switch r.IntN(16) {
+		switch r.IntN(19) {
 		case 0, 1:
 			return fmt.Sprintf("j @> '%s'", json(2))
 		case 2:
@@ -107,6 +116,10 @@ func metamorphicInverted(t *testing.T, r *rand.Rand) {
 			return "a = " + fmt.Sprint(r.IntN(6))
 		case 14:
 			return fmt.Sprintf("b = %d and a < %d", r.IntN(5), r.IntN(6))
+		case 15, 16:
+			return "z " + pick("like ", "ilike ") + pattern()
+		case 17:
+			return "z = " + text()
 		}
 		return "(y = 'k1' and x > 3)"
 	}
@@ -120,8 +133,8 @@ func metamorphicInverted(t *testing.T, r *rand.Rand) {
 	seen := map[string]int{}
 	for i := range 300 {
 		if i < 60 || i%6 == 0 {
-			check(fmt.Sprintf("insert into t values (%d,'k%d','%s','%s',%s,%s,%s,%s,%s) on conflict (y, x) do update set j = excluded.j, v = excluded.v",
-				r.IntN(100), r.IntN(3), json(3), json(3), ints(), texts(), words(), val(6), val(5)))
+			check(fmt.Sprintf("insert into t values (%d,'k%d','%s','%s',%s,%s,%s,%s,%s,%s) on conflict (y, x) do update set j = excluded.j, v = excluded.v, z = excluded.z",
+				r.IntN(100), r.IntN(3), json(3), json(3), ints(), texts(), words(), val(6), val(5), text()))
 			continue
 		}
 		switch i % 12 {

@@ -3,31 +3,17 @@ package extension
 import (
 	"slices"
 	"strconv"
-	"strings"
-	"unicode"
 
 	"github.com/meridian-db/meridian/sql/builtin"
+	"github.com/meridian-db/meridian/sql/inverted"
 	"github.com/meridian-db/meridian/sql/types"
 )
 
-// trigram is three characters of a word with two blanks before it and one after it.
-type trigram [3]rune
-
-// wordTrigrams are the trigrams of a text in its order. ends has the number of trigrams up to the end of each word.
-func wordTrigrams(s string) (list []trigram, ends []int) {
-	for _, word := range strings.FieldsFunc(s, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
-		padded := []rune("  " + strings.ToLower(word) + " ")
-		for i := 0; i+3 <= len(padded); i++ {
-			list = append(list, trigram(padded[i:i+3]))
-		}
-		ends = append(ends, len(list))
-	}
-	return list, ends
-}
+type trigram = inverted.Trigram
 
 // trigrams are the different trigrams of a text, sorted.
 func trigrams(s string) []trigram {
-	list, _ := wordTrigrams(s)
+	list, _ := inverted.WordTrigrams(s)
 	slices.SortFunc(list, func(a, b trigram) int { return slices.Compare(a[:], b[:]) })
 	return slices.Compact(list)
 }
@@ -64,7 +50,7 @@ func wordSimilarity(ctx *builtin.Ctx, part, text string, strict bool) (float32, 
 	for _, t := range trigrams(part) {
 		want[t] = true
 	}
-	list, ends := wordTrigrams(text)
+	list, ends := inverted.WordTrigrams(text)
 	// A stretch that begins or ends with a trigram that is not wanted is worse than the one without it.
 	var from, to []int
 	if strict {

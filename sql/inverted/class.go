@@ -19,9 +19,10 @@ const (
 	JSONB
 	JSONBPath
 	TSVectors
+	Trigrams
 )
 
-var names = [...]string{Arrays: "array_ops", JSONB: "jsonb_ops", JSONBPath: "jsonb_path_ops", TSVectors: "tsvector_ops"}
+var names = [...]string{Arrays: "array_ops", JSONB: "jsonb_ops", JSONBPath: "jsonb_path_ops", TSVectors: "tsvector_ops", Trigrams: "gin_trgm_ops"}
 
 func (c Class) String() string { return names[c] }
 
@@ -46,6 +47,10 @@ func Named(name string) Class {
 
 // Takes reports whether values of a type may be in a column of the class.
 func (c Class) Takes(t *types.T) bool {
+	if c == Trigrams {
+		o := t.BaseType().OID
+		return o == types.OIDText || o == types.OIDVarchar
+	}
 	d := Default(t)
 	return c != None && (c == d || c == JSONBPath && d == JSONB)
 }
@@ -87,6 +92,9 @@ func (c Class) Terms(d types.Datum, t *types.T) [][]byte {
 		for _, l := range types.TSVectorOf(d) {
 			out = append(out, []byte(l.Word))
 		}
+	case Trigrams:
+		list, _ := WordTrigrams(d.Str())
+		out = trigramTerms(list)
 	}
 	slices.SortFunc(out, bytes.Compare)
 	return slices.CompactFunc(out, bytes.Equal)

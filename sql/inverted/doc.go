@@ -1,5 +1,6 @@
 // Package inverted says what inverted indexes hold: the terms of a value, and the terms that a row must have to
-// satisfy an operator (PostgreSQL's GIN, with its operator classes for arrays, jsonb and tsvector).
+// satisfy an operator (PostgreSQL's GIN, with its operator classes for arrays, jsonb and tsvector, and pg_trgm's for
+// text).
 //
 // # What it guarantees
 //

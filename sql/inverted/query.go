@@ -102,6 +102,8 @@ func (c Class) Finds(op string, t *types.T) bool {
 		}
 	case TSVectors:
 		return op == "@@" && t.OID == types.OIDTSQuery
+	case Trigrams:
+		return t.Kind == types.KindString && (op == "~~" || op == "~~*" || op == "=" || op == "%" || op == "%>" || op == "%>>")
 	}
 	return false
 }
@@ -116,6 +118,8 @@ func (c Class) Find(op string, arg types.Datum, t *types.T) *Query {
 		return findArray(op, arg.Array(), t)
 	case c == TSVectors:
 		return findWords(types.TSQueryOf(arg))
+	case c == Trigrams:
+		return findText(op, arg.Str())
 	case op == "?":
 		return term(keyTerm(arg.Str()))
 	case op == "?|" || op == "?&":

@@ -17,7 +17,10 @@ import (
 func (s *scope) searchCycle(c *ast.CTE, q *ast.SelectStmt) (*ast.SelectStmt, error) {
 	for _, side := range []*ast.SelectStmt{q.Left, q.Right} {
 		if side.Op != ast.SetNone || side.Values != nil && side == q.Right {
-			return nil, errAt(c.Off, pgerr.FeatureNotSupported, "with a SEARCH or CYCLE clause, the left and right side of the UNION must be a SELECT")
+			if side == q.Right {
+				return nil, errAt(c.Off, pgerr.SyntaxError, "with a SEARCH or CYCLE clause, the right side of the UNION must be a SELECT")
+			}
+			return nil, errAt(c.Off, pgerr.FeatureNotSupported, "with a SEARCH or CYCLE clause, the left side of the UNION must be a SELECT")
 		}
 	}
 	// The columns' names come from the left term, which is bound for them alone.

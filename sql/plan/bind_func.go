@@ -342,10 +342,10 @@ func (s *scope) aggregate(e *ast.FuncCall, name string, call *builtin.Call, args
 		for _, k := range a.Order {
 			found := false
 			for _, x := range args {
-				found = found || sameExpr(k.E, x)
 				if c, ok := x.(*Cast); ok && c.Form == FormImplicit {
-					found = found || sameExpr(k.E, c.Arg)
+					x = c.Arg // as written: with an explicit cast it would be another expression
 				}
+				found = found || sameExpr(k.E, x)
 			}
 			if !found {
 				return nil, errAt(e.OrderBy[0].Off, pgerr.InvalidColumnReference, "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list")

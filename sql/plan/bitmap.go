@@ -131,7 +131,7 @@ func (o *optimizer) invertedBitmap(s *Scan, ix *Index, conds []Expr) (*Bitmap, [
 }
 
 // commuted are the operators with their arguments exchanged.
-var commuted = map[string]string{"@>": "<@", "<@": "@>", "&&": "&&", "=": "=", "@@": "@@"}
+var commuted = map[string]string{"@>": "<@", "<@": "@>", "&&": "&&", "=": "=", "@@": "@@", "%": "%", "<%": "%>", "<<%": "%>>"}
 
 // unionBitmap finds the rows of each arm of an OR, with the help of the other conditions; nil if an arm has no index.
 func (o *optimizer) unionBitmap(s *Scan, or *Or, conds []Expr, at int) *Bitmap {

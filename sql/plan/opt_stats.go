@@ -397,7 +397,7 @@ func (o *optimizer) condSelectivity(c Expr) float64 {
 			return defaultMatch
 		case "!~~", "!~~*", "!~", "!~*":
 			return 1 - defaultMatch
-		case "@>", "<@", "&&", "?", "?|", "?&", "@?", "@@":
+		case "@>", "<@", "&&", "?", "?|", "?&", "@?", "@@", "%", "<%", "%>", "<<%", "%>>":
 			return defaultContains
 		}
 		return defaultRange
