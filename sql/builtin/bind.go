@@ -103,6 +103,10 @@ func bind(c *candidate, actual []*types.T) (*Call, error) {
 	if err != nil {
 		return nil, err
 	}
+	if fn.Kind == 'a' && (fn.Name == "min" || fn.Name == "max") && actual[0].BaseType().Fold {
+		args = []*types.T{bare(actual[0].BaseType())}
+		ret = args[0]
+	}
 	call := &Call{Func: fn, Args: args, Ret: ret, Strict: fn.Strict, Volatility: fn.Volatility, RetSet: fn.RetSet, Op: c.op, VariadicCall: c.variadic}
 	if c.op != nil {
 		call.Cmp = c.op.Cmp

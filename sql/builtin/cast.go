@@ -18,6 +18,14 @@ func pathway(from, to *types.T, cc CastContext) path {
 	if from.OID == to.OID {
 		return path{method: 'b'}
 	}
+	if from.Fold && (to.OID == types.OIDText || to.OID == types.OIDVarchar || to.OID == types.OIDBPChar && cc >= CastAssignment) {
+		return path{method: 'b'}
+	}
+	if to.Fold && cc >= CastAssignment {
+		if c := catalog().casts[[2]types.OID{from.OID, types.OIDText}]; c != nil {
+			return path{method: c.Method, fn: c.Func}
+		}
+	}
 	if c := catalog().casts[[2]types.OID{from.OID, to.OID}]; c != nil {
 		if c.Context == 'i' || c.Context == 'a' && cc >= CastAssignment || cc == CastExplicit {
 			return path{method: c.Method, fn: c.Func}

@@ -143,6 +143,9 @@ func ResolveOperator(name string, left, right *types.T) (*Call, error) {
 	if name == "!=" {
 		name = "<>"
 	}
+	if call := foldedOperator(name, left, right); call != nil {
+		return call, nil
+	}
 	var actual []*types.T
 	if left != nil {
 		actual = append(actual, left)

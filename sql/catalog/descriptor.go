@@ -127,10 +127,12 @@ type TypeRef struct {
 // Type is a user-defined type. Every type has an array type, whose id is Array.
 type Type struct {
 	Header
-	DB     uint32      `json:"db"`
-	Schema uint32      `json:"s"`
-	Array  uint32      `json:"arr"`
-	Class  byte        `json:"cl"` // 'e' enum, 'd' domain, 'c' composite, 'r' range, 'm' multirange
+	DB     uint32 `json:"db"`
+	Schema uint32 `json:"s"`
+	Array  uint32 `json:"arr"`
+	// Class is 'e' enum, 'd' domain, 'c' composite, 'r' range, 'm' multirange, or 'b' for a type like text in which case
+	// does not count, which an extension has brought.
+	Class  byte        `json:"cl"`
 	Labels []EnumLabel `json:"lab,omitempty"`
 	// Base is the type under a domain, the type of a range's bounds, and the range type of a multirange type.
 	Base TypeRef `json:"base,omitzero"`
@@ -144,6 +146,8 @@ type Type struct {
 	Checks  []*Check `json:"chk,omitempty"`
 	// Composite types.
 	Fields []CompositeField `json:"f,omitempty"`
+	// Extension is the extension that the type is a part of, 0 if none.
+	Extension uint32 `json:"ext,omitempty"`
 
 	t, arr *types.T // made when the snapshot is
 }

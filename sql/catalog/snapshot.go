@@ -198,6 +198,8 @@ func (s *state) typeRef(r TypeRef) *types.T {
 func (s *state) makeType(d *Type) {
 	t := &types.T{OID: types.OID(d.ID), Typmod: -1, Name: d.Name, Size: -1, Array: types.OID(d.Array), Class: d.Class, Delim: ',', Schema: s.SchemaName(d.Schema)}
 	switch d.Class {
+	case 'b':
+		t.Kind, t.Category, t.Fold = types.KindString, 'S', true
 	case 'e':
 		t.Kind, t.Size, t.Category = types.KindString, 4, 'E'
 		def := &types.Def{}
@@ -208,7 +210,7 @@ func (s *state) makeType(d *Type) {
 	case 'd':
 		base := s.typeRef(d.Base)
 		t.Kind, t.Size, t.Category, t.Elem = base.Kind, base.Size, base.Category, nil
-		t.Sub, t.Multi = base.Sub, base.Multi
+		t.Sub, t.Multi, t.Fold = base.Sub, base.Multi, base.Fold
 		t.Def = &types.Def{Base: base, NotNull: d.NotNull, Default: d.Default}
 		if base.IsArray() {
 			t.Elem = base.Elem

@@ -416,7 +416,9 @@ func (x *executor) dropSchema(ctx context.Context, name string, s *ast.DropStmt)
 	for _, t := range x.snap().Types() {
 		if t.Schema == sc.ID {
 			userTypes = append(userTypes, t)
-			names = append(names, "type "+t.Name)
+			if t.Extension == 0 {
+				names = append(names, "type "+t.Name)
+			}
 		}
 	}
 	var functions []*catalog.Function

@@ -83,14 +83,33 @@ func (x *executor) createExtension(ctx context.Context, s *ast.CreateExtensionSt
 	}
 	in := *x
 	in.extension = id
+	in.lookup = append([]string{sc.Name}, x.lookup...)
 	for _, st := range stmts {
-		f := st.Stmt.(*ast.CreateFunctionStmt)
-		f.Name = []string{sc.Name, f.Name[len(f.Name)-1]}
-		if err := in.createFunction(ctx, f); err != nil {
+		switch s := st.Stmt.(type) {
+		case *ast.DefineStmt:
+			s.Name = []string{sc.Name, s.Name[0]}
+			err = in.createFoldedType(ctx, s.Name)
+		case *ast.CreateFunctionStmt:
+			s.Name = []string{sc.Name, s.Name[0]}
+			err = in.createFunction(ctx, s)
+		default:
+			err = pgerr.Unsupported("%s in the script of an extension", s.Tag())
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// createFoldedType makes an extension's type that is like text, but for case.
+func (x *executor) createFoldedType(ctx context.Context, name []string) error {
+	t, err := x.newType(ctx, name, 'b')
+	if err != nil {
+		return err
+	}
+	t.Extension = x.extension
+	return x.View.Put(ctx, t)
 }
 
 // ownExtension finds an extension that the user owns.
@@ -151,6 +170,13 @@ func (x *executor) moveExtension(ctx context.Context, name string, sc *catalog.S
 		return pgerr.New(pgerr.FeatureNotSupported, "extension %q does not support SET SCHEMA", name)
 	}
 	oid := e.OID
+	for _, t := range x.memberTypes(oid) {
+		n := *t
+		n.Schema = sc.ID
+		if err := x.View.Put(ctx, &n); err != nil {
+			return err
+		}
+	}
 	for _, f := range x.members(oid) {
 		for _, o := range x.snap().FunctionsNamed(sc.Name, f.Name) {
 			if o.ID != f.ID && x.snap().Signature(o) == x.snap().Signature(f) {
@@ -171,13 +197,18 @@ func (x *executor) members(oid uint32) []*catalog.Function {
 	return slices.DeleteFunc(x.snap().Functions(), func(f *catalog.Function) bool { return f.Extension != oid })
 }
 
+// memberTypes are the types of an extension.
+func (x *executor) memberTypes(oid uint32) []*catalog.Type {
+	return slices.DeleteFunc(x.snap().Types(), func(t *catalog.Type) bool { return t.Extension != oid })
+}
+
 // memberOf refuses to drop a part of an extension by itself.
-func (x *executor) memberOf(f *catalog.Function) error {
-	e := x.snap().ExtensionByID(f.Extension)
+func (x *executor) memberOf(oid uint32, what string) error {
+	e := x.snap().ExtensionByID(oid)
 	if e == nil {
 		return nil
 	}
-	return pgerr.New(pgerr.DependentObjectsStillExist, "cannot drop %s %s because extension %s requires it", routineWord(f), x.snap().Signature(f), e.Name).
+	return pgerr.New(pgerr.DependentObjectsStillExist, "cannot drop %s because extension %s requires it", what, e.Name).
 		WithHint("You can drop extension %s instead.", e.Name)
 }
 
@@ -209,6 +240,11 @@ func (x *executor) dropExtension(ctx context.Context, name string, s *ast.DropSt
 	}
 	for _, f := range x.members(oid) {
 		if err := x.dropFunction(ctx, f, s.Behavior); err != nil {
+			return extensionError(err, name)
+		}
+	}
+	for _, t := range x.memberTypes(oid) {
+		if err := x.removeType(ctx, t, s.Behavior); err != nil {
 			return extensionError(err, name)
 		}
 	}

@@ -449,7 +449,7 @@ func (x *executor) dropFunctions(ctx context.Context, s *ast.DropStmt) error {
 		if err := x.own(&f.Header, routineWord(f)); err != nil {
 			return err
 		}
-		if err := x.memberOf(f); err != nil {
+		if err := x.memberOf(f.Extension, routineWord(f)+" "+x.snap().Signature(f)); err != nil {
 			return err
 		}
 		if err := x.dropFunction(ctx, f, s.Behavior); err != nil {
@@ -461,6 +461,9 @@ func (x *executor) dropFunctions(ctx context.Context, s *ast.DropStmt) error {
 
 // dropFunction drops a function with what depends on it, or refuses.
 func (x *executor) dropFunction(ctx context.Context, f *catalog.Function, behavior ast.DropBehavior) error {
+	if x.snap().ByID(f.ID) == nil {
+		return nil // went with another
+	}
 	what := routineWord(f) + " " + x.snap().Signature(f)
 	var deps []string
 	var drops []func() error
@@ -544,12 +547,16 @@ func (x *executor) dropFunction(ctx context.Context, f *catalog.Function, behavi
 				WithDetail("drop cascades to %s", strings.Join(deps, "\ndrop cascades to ")))
 		}
 	}
+	// It goes first: functions may depend on each other.
+	if err := x.View.Delete(ctx, f); err != nil {
+		return err
+	}
 	for _, d := range drops {
 		if err := d(); err != nil {
 			return err
 		}
 	}
-	return x.View.Delete(ctx, x.snap().ByID(f.ID))
+	return nil
 }
 
 // callsIn reports whether a stored expression, or the statements of a query or body, call a function by its name.
@@ -558,9 +565,10 @@ func (x *executor) callsIn(text string, f *catalog.Function, statements bool) bo
 	if !strings.Contains(text, f.Name) {
 		return false
 	}
-	found := false
+	found, schema := false, x.snap().SchemaName(f.Schema)
 	look := func(e ast.Expr) bool {
-		if c, ok := e.(*ast.FuncCall); ok && c.Name[len(c.Name)-1] == f.Name {
+		c, ok := e.(*ast.FuncCall)
+		if ok && c.Name[len(c.Name)-1] == f.Name && (len(c.Name) == 1 || c.Name[len(c.Name)-2] == schema) {
 			found = true
 		}
 		return !found

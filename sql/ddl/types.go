@@ -325,6 +325,9 @@ func (x *executor) dropType(ctx context.Context, o *ast.ObjectName, s *ast.DropS
 	if err := x.own(&u.Header, "type"); err != nil {
 		return err
 	}
+	if err := x.memberOf(u.Extension, "type "+u.Name); err != nil {
+		return err
+	}
 	return x.removeType(ctx, u, s.Behavior)
 }
 

@@ -16,7 +16,8 @@ type Extension struct {
 	Trusted bool // who may create in the database may create the extension
 	// Requires names the extensions that must be there before.
 	Requires []string
-	// Script holds the CREATE FUNCTION statements of its functions, in language c: AS gives the symbol for Native.
+	// Script makes its types and functions. A function in language c names the symbol that Native knows it by; a type is
+	// like text, but case does not count.
 	Script string
 	// Operators are the functions behind its operators, all binary, by the operators' names. They are found wherever the
 	// operators of PostgreSQL's core do not fit, whatever the search path.
@@ -27,6 +28,7 @@ type Extension struct {
 var scripts embed.FS
 
 var all = []*Extension{
+	{Name: "citext", Version: "1.6", Trusted: true, Comment: "data type for case-insensitive character strings"},
 	{Name: "fuzzystrmatch", Version: "1.1", Trusted: true, Comment: "determine similarities and distance between strings"},
 	{Name: "pg_trgm", Version: "1.6", Trusted: true, Comment: "text similarity measurement and index searching based on trigrams",
 		Operators: map[string]string{

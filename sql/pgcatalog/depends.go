@@ -76,6 +76,14 @@ func pgDepend(g *gen) error {
 			return err
 		}
 	}
+	for _, t := range g.snap.Types() {
+		if t.Extension == 0 {
+			continue
+		}
+		if err := depend(dependExtension, object{class: classType, id: t.ID}, object{class: classExtension, id: t.Extension}); err != nil {
+			return err
+		}
+	}
 	for _, f := range g.snap.Functions() {
 		if f.Extension == 0 {
 			continue

@@ -82,6 +82,8 @@ func opclass(am int, name string, t *types.T) types.OID {
 		key = types.OIDAnyArray
 	case t.Class == 'e':
 		key = types.OIDAnyEnum
+	case t.Fold:
+		key = types.OIDText
 	case t.Class == 'r':
 		key = types.OIDAnyRange
 	case t.Class == 'm':

@@ -68,6 +68,8 @@ func pgType(g *gen) error {
 		var base, collation types.OID
 		typmod := int32(-1)
 		switch t.Class {
+		case 'b':
+			category, align, in, out, recv, send, collation = "S", "i", "textin", "textout", "textrecv", "textsend", defaultColl
 		case 'e':
 			length, category, byVal, align, storage, in, out = 4, "E", true, "i", "p", "enum_in", "enum_out"
 			recv, send = "enum_recv", "enum_send"

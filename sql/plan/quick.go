@@ -286,7 +286,7 @@ func quickCompare(f *Func) func(l, r types.Datum) (types.Datum, bool) {
 			return func(l, r types.Datum) (types.Datum, bool) { return types.NewBool(l.Int() >= r.Int()), true }
 		}
 	case types.KindString:
-		if b.OID != types.OIDBPChar {
+		if b.OID != types.OIDBPChar && !b.Fold {
 			switch f.Cmp() {
 			case builtin.CmpEQ:
 				return func(l, r types.Datum) (types.Datum, bool) { return types.NewBool(l.Str() == r.Str()), true }

@@ -53,7 +53,7 @@ func KeyLossy(t *types.T) bool {
 	case types.KindNumeric:
 		return t.Typmod < 0
 	case types.KindString:
-		return t.OID == types.OIDBPChar && t.Typmod < 0
+		return t.OID == types.OIDBPChar && t.Typmod < 0 || t.Fold
 	case types.KindArray:
 		return t.Elem == nil || KeyLossy(t.Elem)
 	case types.KindRange, types.KindMultirange:
@@ -98,6 +98,8 @@ func appendKey(buf []byte, d types.Datum, t *types.T) []byte {
 	case types.KindString:
 		s := d.Str()
 		switch t = t.BaseType(); {
+		case t.Fold:
+			s = strings.ToLower(s)
 		case t.OID == types.OIDBPChar:
 			s = strings.TrimRight(s, " ")
 		case t.IsEnum():

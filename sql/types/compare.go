@@ -36,6 +36,8 @@ func Compare(t *T, a, b Datum) int {
 	case KindString:
 		if t != nil {
 			switch {
+			case t.Fold:
+				return strings.Compare(strings.ToLower(a.Str()), strings.ToLower(b.Str()))
 			case t.OID == OIDBPChar:
 				return strings.Compare(strings.TrimRight(a.Str(), " "), strings.TrimRight(b.Str(), " "))
 			case t.Class == 'e' && t.Def != nil:
@@ -183,7 +185,11 @@ func Hash(t *T, seed uint64, d Datum) uint64 {
 		return hashNumeric(seed, d.Numeric())
 	case KindString:
 		s := d.Str()
-		if t != nil && t.OID == OIDBPChar {
+		switch {
+		case t == nil:
+		case t.Fold:
+			s = strings.ToLower(s)
+		case t.OID == OIDBPChar:
 			s = strings.TrimRight(s, " ")
 		}
 		return mix(seed, maphash.String(hashSeed, s))

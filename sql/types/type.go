@@ -31,6 +31,8 @@ type T struct {
 	Sub, Multi *T
 	// Def describes a user-defined type, nil for built-in ones.
 	Def *Def
+	// Fold says that values are compared as if they were in lower case: citext.
+	Fold bool
 }
 
 // Def is what a user-defined type has beyond T. It is immutable once its T is in use.
