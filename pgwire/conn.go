@@ -472,6 +472,7 @@ func (c *conn) fail(ctx context.Context, err error) error {
 
 // ready ends an exchange. Notifications for the session go out before, as the protocol asks.
 func (c *conn) ready(ctx context.Context) {
+	c.session.AwaitNotifications(ctx)
 	c.session.DeliverNotifications()
 	c.out.readyForQuery(c.session.Status())
 }

@@ -44,7 +44,7 @@ type notifier struct {
 	heard   []notifyEntry                         // fetched, not delivered
 	target  truetime.Timestamp                    // deliver up to here
 	done    truetime.Timestamp                    // delivered up to here
-	waiting map[chan struct{}]truetime.Timestamp  // of Publish
+	waiting map[chan struct{}]truetime.Timestamp  // of Publish and Settled
 	peers   map[ranges.NodeID]*notifyPeer         // what was fetched from whom
 	start   truetime.Timestamp                    // of this node: what is older was for nobody here
 }
@@ -224,6 +224,22 @@ func (p *pendingNotify) Publish(ts truetime.Timestamp, list []sql.Notification) 
 	}
 	n.mu.Unlock()
 	n.poked()
+	return delivered
+}
+
+// Settled implements sql.Notifier.
+func (n *notifier) Settled() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var last truetime.Timestamp
+	for _, ts := range n.waiting {
+		last = max(last, ts)
+	}
+	if last == 0 {
+		return nil
+	}
+	delivered := make(chan struct{})
+	n.waiting[delivered] = last
 	return delivered
 }
 

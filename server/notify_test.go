@@ -198,6 +198,31 @@ func expectNotified(t *testing.T, nodes map[ranges.NodeID]*notifyNode, want ...s
 	}
 }
 
+// TestNotifySettled: what a node has published, its sessions have been told when Settled's channel is closed.
+func TestNotifySettled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nodes := newNotifyNodes(t, 1)
+		defer func() {
+			for _, node := range nodes {
+				node.n.close()
+			}
+		}()
+		node := nodes[2]
+		if node.n.Settled() != nil {
+			t.Error("something to wait for on a node that has published nothing")
+		}
+		for i := range 20 {
+			node.commit(func() truetime.Timestamp { return node.n.cfg.Clock.Now().Latest }, 0)
+			if settled := node.n.Settled(); settled != nil {
+				<-settled
+			}
+			if len(node.got) != i+1 {
+				t.Fatalf("%d of %d told", len(node.got), i+1)
+			}
+		}
+	})
+}
+
 // TestNotifyCutOff: the others do not wait for a node that is cut off; what it missed, and what was committed through
 // it, is exchanged once when it is back. A commit that never ends holds nobody up for long.
 func TestNotifyCutOff(t *testing.T) {

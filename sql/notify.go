@@ -34,6 +34,9 @@ func (n *Notification) sizeBytes() int { return len(n.Channel) + len(n.Payload) 
 // timestamps. To know what may still come before a timestamp, it is told of each commit before it happens.
 type Notifier interface {
 	Begin() PendingNotify
+	// Settled returns a channel that is closed when the sessions of this node have been told all that was published
+	// on this node so far, or that takes too long. Nil: they have been.
+	Settled() <-chan struct{}
 }
 
 // PendingNotify is a commit on its way, to be ended by one of its methods.
@@ -196,6 +199,20 @@ func (b *switchboard) take(s *Session) []Notification {
 // NotificationsDue reports whether DeliverNotifications would send something now.
 func (s *Session) NotificationsDue() bool { return s.notices.Load() != 0 && s.txn.phase == phaseIdle }
 
+// AwaitNotifications waits until the session, if it listens to anything, has been told what transactions of this node
+// committed before. So a client that knows of a NOTIFY there finds it with the answer to its next statement.
+func (s *Session) AwaitNotifications(ctx context.Context) {
+	if !s.listening || s.srv.cfg.Notifier == nil || s.txn.phase != phaseIdle {
+		return
+	}
+	if settled := s.srv.cfg.Notifier.Settled(); settled != nil {
+		select {
+		case <-settled:
+		case <-ctx.Done():
+		}
+	}
+}
+
 // DeliverNotifications sends the notifications that arrived for the session. It is called between
 // statements; inside a transaction they wait for its end.
 func (s *Session) DeliverNotifications() {
@@ -210,6 +227,7 @@ func (s *Session) DeliverNotifications() {
 
 // runNotify runs LISTEN, UNLISTEN and NOTIFY. What they do, they do when the transaction commits.
 func (s *Session) runNotify(ctx context.Context, stmt ast.Stmt) error {
+	s.AwaitNotifications(ctx) // those that an UNLISTEN comes too late for
 	own := s.txn.pristine()
 	s.openImplicit()
 	t := &s.txn
@@ -269,6 +287,7 @@ func (s *Session) commitNotifies(ctx context.Context) {
 	n := &s.txn.notify
 	if len(n.actions) > 0 {
 		s.srv.channels.apply(s, n.actions)
+		s.listening = len(s.inbox.channels) > 0 // which only this goroutine changes
 	}
 	switch {
 	case len(n.out) == 0:

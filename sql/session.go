@@ -104,10 +104,11 @@ type Session struct {
 		sync.Mutex
 		Info
 	}
-	inbox   inbox        // under srv.channels' lock
-	notices atomic.Int32 // pending notifications
-	txnTime atomic.Int64 // microseconds since 1970 when the transaction began, 0 outside one; for Info
-	txnAge  atomic.Int64 // of its kv transaction; for Info
+	inbox     inbox        // under srv.channels' lock
+	listening bool         // inbox has channels; the session's goroutine's own
+	notices   atomic.Int32 // pending notifications
+	txnTime   atomic.Int64 // microseconds since 1970 when the transaction began, 0 outside one; for Info
+	txnAge    atomic.Int64 // of its kv transaction; for Info
 }
 
 // Info is a session's row in pg_stat_activity.
