@@ -379,6 +379,10 @@ func (s *Session) resultRow(ctx context.Context, cols []plpgsql.Column, row []ty
 		out := make([]types.Datum, len(row))
 		for i, d := range row {
 			if i == 0 && ret.Type.Kind != types.KindTuple {
+				if got := cols[i].Type; got.OID != types.OIDUnknown && !builtin.CanCoerce(got, ret.Type, builtin.CastAssignment) {
+					// It was made with check_function_bodies off, or for another definition of what it reads.
+					return nil, resultMismatch(ret.Type).WithDetail("Actual return type is %s.", types.TypeName(got))
+				}
 				var err error
 				if d, err = h.Coerce(ctx, plpgsql.Value{D: d, T: cols[i].Type}, ret.Type); err != nil {
 					return nil, err
@@ -591,7 +595,7 @@ func (s *Session) checkRoutine(ctx context.Context, f *catalog.Function) error {
 func (s *Session) checkSQLRoutine(ctx context.Context, f *catalog.Function, code *routineCode, args []plpgsql.Value) error {
 	ret := s.resolveType(f.Ret.OID)
 	mismatch := func(format string, a ...any) error {
-		return pgerr.New(invalidFunctionDefinition, "return type mismatch in function declared to return %s", types.TypeName(ret)).WithDetail(format, a...)
+		return resultMismatch(ret).WithDetail(format, a...)
 	}
 	vars := varsOf(f)
 	var last *plan.Plan
@@ -652,6 +656,10 @@ func (s *Session) checkSQLRoutine(ctx context.Context, f *catalog.Function, code
 		}
 	}
 	return nil
+}
+
+func resultMismatch(ret *types.T) *pgerr.Error {
+	return pgerr.New(invalidFunctionDefinition, "return type mismatch in function declared to return %s", types.TypeName(ret))
 }
 
 // invalidFunctionDefinition is SQLSTATE 42P13.

@@ -383,7 +383,7 @@ func (s *Snapshot) ResolveTable(path []string, schema, name string) *Table {
 // ResolveRelation is ResolveTable for indexes too.
 func (s *Snapshot) ResolveRelation(path []string, schema, name string) Relation {
 	if schema != "" {
-		return s.relationIn(schema, name)
+		return s.relationIn(OwnSchema(path, schema), name)
 	}
 	if !slices.Contains(path, PgCatalog) {
 		if r := s.relationIn(PgCatalog, name); r.Table != nil {
@@ -475,6 +475,31 @@ func (s *state) RowTypeOf(t *Table) *types.T {
 		Array: types.OID(t.RowArray), Category: 'C', Class: 'c', Delim: ',', Schema: s.SchemaName(t.Schema), Def: def}
 }
 
+// OwnSchema is the schema that a written name stands for: pg_temp is the session's own for what is temporary, which is
+// on its path once it exists.
+func OwnSchema(path []string, schema string) string {
+	if schema == "pg_temp" {
+		if i := slices.IndexFunc(path, isTempSchema); i >= 0 {
+			return path[i]
+		}
+	}
+	return schema
+}
+
+// FunctionSchemas lists the schemas in which a function is looked for. What is temporary has to be named with its schema,
+// so that nobody can put a function in the way of another.
+func FunctionSchemas(path []string, schema string) []string {
+	if schema != "" {
+		return []string{OwnSchema(path, schema)}
+	}
+	if !slices.ContainsFunc(path, isTempSchema) {
+		return path
+	}
+	return slices.DeleteFunc(slices.Clone(path), isTempSchema)
+}
+
+func isTempSchema(name string) bool { return strings.HasPrefix(name, "pg_temp_") }
+
 // ResolveType finds the type that a type name stands for, with its modifier and array dimensions. Its
 // errors are *pgerr.Error.
 func (s *Snapshot) ResolveType(path []string, n *ast.TypeName) (*types.T, error) {
@@ -497,12 +522,7 @@ func (s *Snapshot) ResolveType(path []string, n *ast.TypeName) (*types.T, error)
 		if len(n.Names) == 3 && s.db != nil && n.Names[0] != s.db.Name {
 			return nil, pgerr.New(pgerr.FeatureNotSupported, "cross-database references are not implemented: %s", strings.Join(n.Names, ".")).WithPosition(at)
 		}
-		if schema == "pg_temp" {
-			// The session's own schema, which is on its path once it exists.
-			if i := slices.IndexFunc(path, func(p string) bool { return strings.HasPrefix(p, "pg_temp_") }); i >= 0 {
-				schema = path[i]
-			}
-		}
+		schema = OwnSchema(path, schema)
 		if s.SchemaByName(schema) == nil {
 			return nil, pgerr.New(pgerr.InvalidSchemaName, "schema %q does not exist", schema).WithPosition(at)
 		}

@@ -362,11 +362,11 @@ func routineWord(f *catalog.Function) string {
 // routine finds the function that a name, with or without argument types, stands for.
 func (x *executor) routine(sig *ast.FuncSig, kind ast.ObjectType) (*catalog.Function, error) {
 	word := strings.ToLower(string(kind))
-	schemas := x.path()
+	schemas := catalog.FunctionSchemas(x.path(), "")
 	if len(sig.Name) > 1 {
-		schemas = []string{x.realSchema(sig.Name[len(sig.Name)-2])}
-		if x.snap().SchemaByName(schemas[0]) == nil {
-			return nil, pgerr.New(pgerr.InvalidSchemaName, "schema %q does not exist", schemas[0])
+		written := sig.Name[len(sig.Name)-2]
+		if schemas = []string{x.realSchema(written)}; x.snap().SchemaByName(schemas[0]) == nil {
+			return nil, pgerr.New(pgerr.InvalidSchemaName, "schema %q does not exist", written)
 		}
 	}
 	name := sig.Name[len(sig.Name)-1]

@@ -196,12 +196,8 @@ func functionDef(c *call) (types.Datum, error) {
 
 // userProc finds users' functions by name and, with signature, argument types.
 func userProcs(env *catalog.VirtualEnv, schema, name, args string, signature bool) []*catalog.Function {
-	schemas := env.SearchPath
-	if schema != "" {
-		schemas = []string{schema}
-	}
 	var out []*catalog.Function
-	for _, s := range schemas {
+	for _, s := range catalog.FunctionSchemas(env.SearchPath, schema) {
 		for _, f := range env.Snapshot.FunctionsNamed(s, name) {
 			if signature && userSignature(env, f) != args {
 				continue

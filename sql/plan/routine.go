@@ -102,12 +102,9 @@ func (c *SnapshotCatalog) OperatorRoutines(name string) []*builtin.Func {
 
 // Routines implements RoutineCatalog. Of functions with the same parameters the first on the path counts.
 func (c *SnapshotCatalog) Routines(path []string, schema, name string) []*builtin.Func {
-	if schema != "" {
-		path = []string{schema}
-	}
 	var out []*builtin.Func
 	seen := map[string]bool{}
-	for _, p := range path {
+	for _, p := range catalog.FunctionSchemas(path, schema) {
 		for _, d := range c.Snap.FunctionsNamed(p, name) {
 			sig := c.Snap.Signature(d)
 			if !seen[sig] {

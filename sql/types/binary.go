@@ -35,6 +35,8 @@ func appendBinary(buf []byte, d Datum, t *T, s *Settings) ([]byte, error) {
 		return appendNumericBinary(buf, d.Numeric()), nil
 	case KindString:
 		switch t.OID {
+		case OIDXML:
+			return append(buf, withoutPlainDeclaration(d.Str())...), nil
 		case OIDBit, OIDVarBit:
 			return appendBitsBinary(buf, d.Str()), nil
 		case OIDInet, OIDCidr:

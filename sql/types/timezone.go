@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 	_ "time/tzdata" // PostgreSQL carries its own zone data; a node without the system's must too
+	"unicode"
 
 	"github.com/meridian-db/meridian/sql/pgerr"
 )
@@ -91,6 +92,9 @@ func posixZone(name string) *time.Location {
 		}
 		rest = rest[1:]
 	}
+	if strings.ContainsAny(rest, "<,") || strings.IndexFunc(rest, unicode.IsLetter) >= 0 {
+		return posixZoneWithDST(name)
+	}
 	secs, unit := 0, 3600
 	for part := range strings.SplitSeq(rest, ":") {
 		n, err := strconv.Atoi(part)
@@ -101,6 +105,25 @@ func posixZone(name string) *time.Location {
 		unit /= 60
 	}
 	return time.FixedZone(strings.ToUpper(abbr), -sign*secs)
+}
+
+// posixZoneWithDST makes the zone of a POSIX specification that changes its offset. It hands it to package time as a zone
+// file has it, in the footer after the transitions, of which there are none.
+func posixZoneWithDST(spec string) *time.Location {
+	const header = "TZif2" + "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+	one := "\x00\x00\x00\x01"
+	counts := strings.Repeat("\x00", 4*4) + one + one // of them, one offset, whose name is empty
+	file := header + strings.Repeat("\x00", 6*4) + header + counts + strings.Repeat("\x00", 6) + "\x00" + "\n" + strings.ToUpper(spec) + "\n"
+	l, err := time.LoadLocationFromTZData(spec, []byte(file))
+	if err != nil {
+		return nil
+	}
+	for m := time.January; m <= time.December; m++ {
+		if time.Date(2000, m, 15, 0, 0, 0, 0, l).IsDST() {
+			return l
+		}
+	}
+	return nil // What is wrong in a footer is not reported, and has no effect.
 }
 
 // LoadZone reads a value for SET TimeZone: a zone name, or an offset in hours east of Greenwich. It
