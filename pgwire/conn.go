@@ -3,6 +3,7 @@ package pgwire
 import (
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"io"
 	"log/slog"
@@ -207,13 +208,9 @@ func (c *conn) loop(ctx context.Context) error {
 			continue
 		}
 		if typ == msgFunctionCall {
-			if err := c.guard.skip(); err != nil {
+			if err := c.functionCall(ctx); err != nil {
 				return err
 			}
-			if err := c.fail(ctx, pgerr.Unsupported("the function call protocol is not supported")); err != nil {
-				return err
-			}
-			c.ready(ctx)
 			continue
 		}
 		msg, err := c.receive()
@@ -421,6 +418,69 @@ func (c *conn) handle(ctx context.Context, msg pgproto3.FrontendMessage) (done b
 		c.skipping = true
 	}
 	return false, c.out.err
+}
+
+// functionCall serves a FunctionCall message. The decoder of these checks nothing, so it is not used.
+func (c *conn) functionCall(ctx context.Context) error {
+	body, err := c.guard.body()
+	if err != nil {
+		return err
+	}
+	call, err := decodeFunctionCall(body)
+	var value []byte
+	if err == nil {
+		value, err = c.session.CallFunction(ctx, call)
+	}
+	if err != nil {
+		if err := c.fail(ctx, err); err != nil {
+			return err
+		}
+	} else {
+		at := c.out.begin('V')
+		if value == nil {
+			c.out.int32(-1)
+		} else {
+			c.out.int32(int32(len(value)))
+			c.out.buf = append(c.out.buf, value...)
+		}
+		c.out.end(at)
+	}
+	c.ready(ctx)
+	return c.out.err
+}
+
+// decodeFunctionCall reads the body of a FunctionCall message. The arguments alias it.
+func decodeFunctionCall(body []byte) (call sql.FunctionCall, err error) {
+	short := formatError("insufficient data left in message")
+	take := func(n int) []byte {
+		if err != nil || n > len(body) {
+			err = short
+			return make([]byte, min(n, 4))
+		}
+		b := body[:n]
+		body = body[n:]
+		return b
+	}
+	count := func() int { return int(binary.BigEndian.Uint16(take(2))) }
+	call.OID = binary.BigEndian.Uint32(take(4))
+	for n := count(); n > 0 && err == nil; n-- {
+		call.ArgFormats = append(call.ArgFormats, int16(count()))
+	}
+	for n := count(); n > 0 && err == nil; n-- {
+		switch size := int32(binary.BigEndian.Uint32(take(4))); {
+		case size == -1:
+			call.Args = append(call.Args, nil)
+		case size < 0:
+			err = short
+		default:
+			call.Args = append(call.Args, take(int(size)))
+		}
+	}
+	call.ResultFormat = int16(count())
+	if err == nil && len(body) > 0 {
+		err = formatError("invalid message format")
+	}
+	return call, err
 }
 
 func (c *conn) describe(ctx context.Context, m *pgproto3.Describe) error {

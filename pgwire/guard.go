@@ -185,6 +185,15 @@ func (g *guard) skip() error {
 	return nil
 }
 
+// body consumes the body of the message that header announced. It is valid until the next read.
+func (g *guard) body() ([]byte, error) {
+	b, err := g.raw(g.length)
+	if err == nil {
+		g.have = false
+	}
+	return b, err
+}
+
 // check reads the body of the message that header announced and looks whether the decoder survives it. If
 // not, the message is consumed and the error, which leaves the framing intact, tells the client.
 func (g *guard) check() error {

@@ -14,6 +14,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -240,12 +241,35 @@ func TestFunctionCallAndBadMessages(t *testing.T) {
 	r := dialRaw(t, addr)
 	r.startup(protocol3, "user", "postgres", "database", "postgres")
 	r.untilReady()
-	r.write(message('F', 0, 0))
-	_, _, last := r.untilReady()
-	if e, ok := last.(*pgproto3.ErrorResponse); !ok || e.Code != pgerr.FeatureNotSupported {
-		t.Fatalf("function call answered %+v", last)
+	two, three := []byte{0, 0, 0, 4, 0, 0, 0, 2}, []byte{0, 0, 0, 1, '3'}
+	call := func(oid byte, rest ...byte) []byte { return message('F', append([]byte{0, 0, 0, oid}, rest...)...) }
+	args := slices.Concat([]byte{0, 2, 0, 1, 0, 0, 0, 2}, two, three) // the first one binary
+	const int4pl = 177
+	var last pgproto3.BackendMessage
+	for _, bad := range []struct {
+		message []byte
+		code    string
+	}{
+		{hostileMessages["short function call"], pgerr.ProtocolViolation},
+		{hostileMessages["null function call"], pgerr.UndefinedFunction},
+		{call(int4pl, 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0, 2, 0, 1), pgerr.ProtocolViolation}, // one argument
+		{call(int4pl, slices.Concat(args, []byte{0, 1, 0})...), pgerr.ProtocolViolation},
+		{call(1, slices.Concat(args, []byte{0, 1})...), pgerr.UndefinedFunction},
+	} {
+		r.write(bad.message)
+		_, _, last = r.untilReady()
+		if e, ok := last.(*pgproto3.ErrorResponse); !ok || e.Code != bad.code {
+			t.Fatalf("function call %x answered %+v, not %s", bad.message, last, bad.code)
+		}
+		r.untilReady()
 	}
-	r.untilReady()
+	for format, want := range []string{"5", "\x00\x00\x00\x05"} {
+		r.write(call(int4pl, slices.Concat(args, []byte{0, byte(format)})...))
+		if v, ok := r.next().(*pgproto3.FunctionCallResponse); !ok || string(v.Result) != want {
+			t.Fatalf("2 + 3 is %+v, not %q", v, want)
+		}
+		r.untilReady()
+	}
 	// A bad Bind is an error, the messages up to Sync are skipped, and the session goes on.
 	r.write(hostileMessages["parameter length -2"], message('E', 0, 0, 0, 0, 0), message('S'), message('Q', []byte("SHOW ssl\x00")...))
 	_, _, last = r.untilReady()

@@ -55,6 +55,7 @@ func (v *catalogView) Execute(ctx context.Context, stmt ast.Stmt, env DDLEnv) (s
 		BuildIndex: func(ctx context.Context, table, index uint32) error {
 			return v.buildIndex(ctx, table, index, env)
 		},
+		LargeObjectOwner: s.largeOwner,
 		CheckRoutine: func(ctx context.Context, f *catalog.Function) error {
 			v.refresh()
 			return s.checkRoutine(ctx, f)

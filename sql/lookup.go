@@ -100,6 +100,9 @@ func (s *Session) builtinHook(fn *builtin.Func) builtin.EvalFunc {
 	if f := advisoryFunctions[fn.Name]; f != nil {
 		return f
 	}
+	if f := largeFunctions[fn.Name]; f != nil {
+		return f
+	}
 	if f := replicationFunctions[fn.Name]; f != nil {
 		return f
 	}

@@ -53,7 +53,8 @@ type txnState struct {
 	points   []savepoint
 	deferred exec.Deferred // checks of deferrable constraints put off to the end
 	notify   notifyState
-	advisory []advisoryChange // of session locks
+	advisory []advisoryChange   // of session locks
+	large    []*largeDescriptor // open large objects, by descriptor; nil: free
 	replay   replayLog
 	attempts int
 }
@@ -228,7 +229,7 @@ func (s *Session) endTxn(ctx context.Context, committed bool) {
 	}
 	t.notify = notifyState{}
 	s.releaseXactLocks(ctx)
-	t.advisory = nil
+	t.advisory, t.large = nil, nil
 	t.phase = phaseIdle
 	s.txnTime.Store(0)
 	s.txnAge.Store(0)
@@ -368,6 +369,11 @@ func (s *Session) runTxnStmt(ctx context.Context, st *ast.TransactionStmt) error
 		t.readOnly = t.points[i].readOnly // READ ONLY of a subtransaction ends with it
 		s.syncTxnSettings()
 		t.points = t.points[:i]
+		for _, d := range t.large {
+			if d != nil {
+				d.points = min(d.points, i) // it outlives the savepoint
+			}
+		}
 		s.out.Complete(st.Tag())
 		return nil
 	case ast.TxnRollbackTo:
@@ -587,6 +593,7 @@ func (s *Session) rollbackTo(ctx context.Context, st *ast.TransactionStmt) error
 	}
 	t.deferred.RollbackTo(sp.deferred)
 	t.notify.rollbackTo(sp.notify)
+	s.closeLarge(func(d *largeDescriptor) bool { return d.points > i })
 	s.undoSettings(sp.settings)
 	t.readOnly = sp.readOnly
 	t.points = t.points[:i+1]

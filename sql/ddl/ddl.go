@@ -51,6 +51,8 @@ type Env struct {
 	DefaultTablespace string
 	// Nodes lists where the cluster's nodes are; nil: what tablespaces ask for is not checked against it.
 	Nodes func(ctx context.Context) ([]Locality, error)
+	// LargeObjectOwner gives a large object to another role.
+	LargeObjectOwner func(ctx context.Context, id, owner uint32) error
 	// CheckRoutine checks the body of a function that is stored; nil checks nothing.
 	CheckRoutine func(ctx context.Context, f *catalog.Function) error
 	// Notice sends a NOTICE or WARNING; may be nil.

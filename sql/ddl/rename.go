@@ -2,6 +2,7 @@ package ddl
 
 import (
 	"context"
+	"strconv"
 
 	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/catalog"
@@ -478,6 +479,16 @@ func (x *executor) alterOwner(ctx context.Context, s *ast.AlterOwnerStmt) error 
 	switch s.Object {
 	case ast.ObjPublication:
 		return x.publicationOwner(ctx, s)
+	case ast.ObjLargeObject:
+		id, err := strconv.ParseUint(s.Name.Names[0], 10, 32)
+		if err != nil {
+			return pgerr.New(pgerr.NumericValueOutOfRange, "value %q is out of range for type oid", s.Name.Names[0])
+		}
+		owner, err := x.newOwner(s.Owner)
+		if err != nil {
+			return err
+		}
+		return x.LargeObjectOwner(ctx, uint32(id), owner)
 	case ast.ObjSchema:
 		sc := x.snap().SchemaByName(s.Name.Names[0])
 		if sc == nil {

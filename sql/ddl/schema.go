@@ -252,5 +252,8 @@ func (x *executor) dropDatabase(ctx context.Context, s *ast.DropDatabaseStmt) er
 			return err
 		}
 	}
+	if err := x.View.Discard(d.ID); err != nil { // its large objects
+		return err
+	}
 	return x.View.Delete(ctx, d)
 }

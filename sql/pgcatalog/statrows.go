@@ -11,10 +11,12 @@ import (
 // Providers is what the node offers to the views over its state. A nil function gives an empty view. Package
 // server fills it in.
 type Providers struct {
-	Settings     func() []Setting
-	Activity     func(ctx context.Context) ([]Activity, error) // of the whole cluster
-	Prepared     func() []PreparedStatement                    // of the session
-	Cursors      func() []Cursor                               // of the session
+	Settings func() []Setting
+	Activity func(ctx context.Context) ([]Activity, error) // of the whole cluster
+	Prepared func() []PreparedStatement                    // of the session
+	Cursors  func() []Cursor                               // of the session
+	// LargeObjects lists those of the session's database, page by page if told.
+	LargeObjects func(ctx context.Context, pages bool, row func(LargeObject) error) error
 	Clock        func() truetime.Status
 	ClockNode    uint64
 	Nodes        func(ctx context.Context) ([]Node, error)

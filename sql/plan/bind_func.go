@@ -79,7 +79,7 @@ func (s *scope) funcCall(e *ast.FuncCall) (Expr, error) {
 	if r, ok := call.Func.User.(*Routine); ok && call.Volatility == 'v' && r.Writes() {
 		b.writes = true
 	}
-	if name == "nextval" || name == "setval" || name == "set_config" || name == "pg_notify" {
+	if writingFunctions[name] && call.Func.User == nil {
 		b.writes = true
 	}
 	t := call.Ret

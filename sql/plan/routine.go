@@ -236,10 +236,14 @@ func (r *Routine) Writes() bool {
 	return r.writes
 }
 
+// writingFunctions are the built-in functions that change something.
+var writingFunctions = map[string]bool{"nextval": true, "setval": true, "set_config": true, "pg_notify": true, "lo_creat": true, "lo_create": true,
+	"lo_from_bytea": true, "lo_put": true, "lo_unlink": true, "lowrite": true, "lo_truncate": true, "lo_truncate64": true}
+
 // writingWords begin, or are in, statements that change something.
 var writingWords = map[string]bool{"insert": true, "update": true, "delete": true, "merge": true, "truncate": true, "create": true, "drop": true,
 	"alter": true, "grant": true, "revoke": true, "copy": true, "lock": true, "refresh": true, "execute": true, "call": true, "comment": true,
-	"nextval": true, "setval": true, "set_config": true, "share": true, "set": true, "reset": true, "do": true, "import": true, "analyze": true}
+	"share": true, "set": true, "reset": true, "do": true, "import": true, "analyze": true}
 
 // mayWrite looks for such words, and for calls of functions that are not built in.
 func mayWrite(body string) bool {
@@ -259,7 +263,7 @@ func mayWrite(body string) bool {
 		for k < len(body) && (body[k] == ' ' || body[k] == '\n' || body[k] == '\t') {
 			k++
 		}
-		if writingWords[w] || k < len(body) && body[k] == '(' && !harmlessBefore[w] && len(builtin.FuncsNamed(w)) == 0 && types.ByInternalName(w) == nil {
+		if writingWords[w] || writingFunctions[w] || k < len(body) && body[k] == '(' && !harmlessBefore[w] && len(builtin.FuncsNamed(w)) == 0 && types.ByInternalName(w) == nil {
 			return true
 		}
 		i = j
