@@ -63,7 +63,7 @@ type CoreConfig struct {
 	ReplicationFactor int                       // Default 3.
 	RangeMaxBytes     int64                     // Default 512 MiB.
 	MayMerge          func() bool               // Whether ranges may be merged. Default: yes.
-	MayMiss           func() bool               // Whether rows may lack columns that were added later. Default: yes.
+	NewCatalog        func() bool               // sql.Config.NewCatalog. Default: yes.
 	TuneRanges        func(*ranges.Config)      // Tests: last word on the store's configuration.
 	TuneParticipant   func(*participant.Config) // Tests.
 	TuneTxn           func(*txn.Config)         // Tests.

@@ -16,13 +16,13 @@ import (
 //	1  the beginning
 //	2  memberships, reports to the placer
 //	3  merges of ranges
-//	4  columns whose value in older rows is in the catalog
+//	4  columns whose value in older rows is in the catalog, GIN indexes, extensions
 const (
 	oldestVersion ClusterVersion = 1 // that this build can work with
 	newestVersion ClusterVersion = 4 // that it knows
 
 	versionMerges  ClusterVersion = 3
-	versionMissing ClusterVersion = 4
+	versionCatalog ClusterVersion = 4
 )
 
 // ClusterVersion is a version of what nodes write for each other.

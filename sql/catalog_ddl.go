@@ -44,7 +44,8 @@ func (v *catalogView) Execute(ctx context.Context, stmt ast.Stmt, env DDLEnv) (s
 			_, err := s.runOwn(ctx, q, env.Params, plan.Security{}, emit)
 			return err
 		},
-		Constant: s.constant(env),
+		Constant:   s.constant(env),
+		OlderNodes: s.olderNodes(),
 		Exec: func(ctx context.Context, q ast.Stmt, as uint32) (int64, error) {
 			return s.runOwn(ctx, q, env.Params, plan.Security{User: as, Off: s.setting("row_security") == "off"}, nil)
 		},
@@ -77,9 +78,15 @@ func (v *catalogView) Execute(ctx context.Context, stmt ast.Stmt, env DDLEnv) (s
 	return tag, err
 }
 
+// olderNodes is ddl.Env.OlderNodes.
+func (s *Session) olderNodes() bool {
+	all := s.srv.cfg.NewCatalog
+	return all != nil && !all()
+}
+
 // constant is ddl.Env.Constant.
 func (s *Session) constant(env DDLEnv) func(ctx context.Context, e ast.Expr, t *types.T) (types.Datum, bool, error) {
-	if may := s.srv.cfg.MayMiss; may != nil && !may() {
+	if s.olderNodes() {
 		return nil
 	}
 	return func(ctx context.Context, e ast.Expr, t *types.T) (types.Datum, bool, error) {

@@ -45,9 +45,9 @@ type Config struct {
 	Jobs        *jobs.Registry       // Long work that outlives sessions and nodes. nil: what needs it is refused, or done at once.
 	Replication *replication.Service // nil: there are no replication slots
 
-	// MayMiss says that every node knows rows without the value of a column that was added later (catalog.Column.Missing).
-	// Default: yes.
-	MayMiss func() bool
+	// NewCatalog says that every node knows rows without the value of a column that was added later
+	// (catalog.Column.Missing), GIN indexes and extensions. Default: yes.
+	NewCatalog func() bool
 
 	// Memory is what all statements may hold together; nil: each has only its own budget.
 	Memory  *exec.MemoryPool

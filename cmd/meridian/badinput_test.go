@@ -266,7 +266,7 @@ func hostileMessages(t *testing.T, n *proc.Node) {
 		{"parameter of length -2", hello + message('P', "\x00select $1::int\x00\x00\x00") + message('B', "\x00\x00\x00\x00\x00\x01\xff\xff\xff\xfe\x00\x00") + message('S', ""), "08P01"},
 		{"more parameters than bytes", hello + message('P', "\x00select $1::int\x00\x00\x00") + message('B', "\x00\x00\x00\x00\xff\xff") + message('S', ""), "08P01"},
 		{"integer of three bytes", hello + message('P', "\x00select $1::int\x00\x00\x00") + message('B', "\x00\x00\x00\x01\x00\x01\x00\x01\x00\x00\x00\x03abc\x00\x00") + message('S', ""), "08P01"},
-		{"function call", hello + message('F', "\x00\x00\x00\x01"), "0A000"},
+		{"function call", hello + message('F', "\x00\x00\x00\x01"), "08P01"},
 		{"COPY data without COPY", hello + message('d', "x") + message('Q', "select 1/0\x00"), "22012"},
 		{"truncated query", hello + message('Q', "select 1\x00")[:8], ""},
 	} {

@@ -21,7 +21,6 @@ func (p point) minus(q point) point   { return point{p.x - q.x, p.y - q.y} }
 func (p point) times(q point) point   { return point{p.x*q.x - p.y*q.y, p.x*q.y + p.y*q.x} }
 func (p point) dist(q point) float64  { return math.Hypot(p.x-q.x, p.y-q.y) }
 func (p point) cross(q point) float64 { return p.x*q.y - p.y*q.x }
-func (p point) dot(q point) float64   { return p.x*q.x + p.y*q.y }
 
 func (p point) eq(q point) bool {
 	if p.isNaN() || q.isNaN() {

@@ -47,6 +47,8 @@ type Env struct {
 	// DeferValidation, when set, takes over looking at the rows of a table with many for a constraint that is in the
 	// catalog already, after the statement's transaction has committed.
 	DeferValidation func(ctx context.Context, t *catalog.Table, name string, v Validation) error
+	// OlderNodes says that the cluster may have nodes that do not know GIN indexes and extensions.
+	OlderNodes bool
 	// DefaultTablespace is the setting default_tablespace.
 	DefaultTablespace string
 	// Nodes lists where the cluster's nodes are; nil: what tablespaces ask for is not checked against it.

@@ -28,6 +28,9 @@ func (x *executor) createExtension(ctx context.Context, s *ast.CreateExtensionSt
 		return pgerr.New(pgerr.FeatureNotSupported, "extension %q is not available", s.Name).
 			WithHint("SELECT name FROM pg_available_extensions lists those that are.")
 	}
+	if x.OlderNodes {
+		return errOlderNodes("extensions")
+	}
 	db := x.snap().Database()
 	if !x.superuser() {
 		err := pgerr.New(pgerr.InsufficientPrivilege, "permission denied to create extension %q", s.Name)
@@ -110,6 +113,12 @@ func (x *executor) createFoldedType(ctx context.Context, name []string) error {
 	}
 	t.Extension = x.extension
 	return x.View.Put(ctx, t)
+}
+
+// errOlderNodes refuses what not every node of the cluster knows yet.
+func errOlderNodes(what string) error {
+	return pgerr.New(pgerr.ObjectNotInPrerequisiteState, "%s can be made once all nodes have been upgraded", what).
+		WithHint("meridian.nodes shows which cluster versions each node works with.")
 }
 
 // ownExtension finds an extension that the user owns.

@@ -168,6 +168,9 @@ func (x *executor) indexKey(ctx context.Context, t *catalog.Table, e *ast.IndexE
 		k.Collation = e.Collation[len(e.Collation)-1]
 	}
 	if method == "gin" {
+		if x.OlderNodes {
+			return k, word, errOlderNodes("GIN indexes")
+		}
 		return k, word, x.checkInverted(&k)
 	}
 	return k, word, checkIndexable(k.T)

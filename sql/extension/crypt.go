@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	//lint:ignore SA1019 The cipher is that of bcrypt and of pgcrypto's bf.
 	"golang.org/x/crypto/blowfish"
 
 	"github.com/meridian-db/meridian/sql/builtin"

@@ -11,10 +11,10 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
-	"errors"
 	"hash"
 	"strings"
 
+	//lint:ignore SA1019 The cipher is that of bcrypt and of pgcrypto's bf.
 	"golang.org/x/crypto/blowfish"
 
 	"github.com/meridian-db/meridian/sql/builtin"
@@ -101,9 +101,14 @@ type ciphering struct {
 	pad   bool // as PKCS says
 }
 
-var (
-	errEncrypt = errors.New("Encryption failed")
-	errDecrypt = errors.New("Decryption failed")
+// cipherFailure is what could not be done, as pgcrypto says it.
+type cipherFailure string
+
+func (f cipherFailure) Error() string { return string(f) }
+
+const (
+	errEncrypt cipherFailure = "Encryption failed"
+	errDecrypt cipherFailure = "Decryption failed"
 )
 
 // newCiphering reads a type: algorithm, then -mode, then /pad:padding.
