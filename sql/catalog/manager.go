@@ -149,6 +149,9 @@ func (m *Manager) Stop(ctx context.Context) {
 		m.stop()
 		<-m.done
 		m.tasks.Wait()
+		if ctx.Err() != nil {
+			return // no time left: others wait the lease out
+		}
 		tx, err := m.cfg.DB.Begin(ctx, kv.TxnOptions{Name: "catalog lease release"})
 		if err != nil {
 			return

@@ -175,14 +175,28 @@ func (m *Machine) abortUndecided(ctx context.Context, l *leadership, commit Comm
 			return m.notLeader()
 		}
 	}
-	defer l.endAttempt(commit, own)
 	known, err := m.knownOutcome(ctx, commit, forParticipant, resp)
 	if err != nil || known {
+		l.endAttempt(commit, own)
 		return ignoreAborted(err, resp)
 	}
-	c := command{kind: cmdAbort, commit: commit}
-	// Not under ctx: once it is in the log nobody may try this commit before it is applied.
-	res, err := m.logged(l.ctx, &c)
+	// Not under ctx: once it is in the log nobody may try this commit before it is applied. Whoever asks need not wait for
+	// that: a leader that has been cut off does, until its lease ends.
+	var res any
+	done := make(chan struct{})
+	m.srv.spawn(func() {
+		defer close(done)
+		defer l.endAttempt(commit, own)
+		c := command{kind: cmdAbort, commit: commit}
+		res, err = m.logged(l.ctx, &c)
+	})
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-l.ctx.Done():
+		return m.notLeader()
+	}
 	if err != nil {
 		return err
 	}

@@ -125,29 +125,46 @@ func NewGuard(clock Clock, log *slog.Logger, list func(ctx context.Context) ([]R
 // Limit returns how far the GC threshold of a range may be raised when it is to be raised to ts. While the records
 // cannot be read it is not to be raised at all, and the answer is zero.
 func (g *Guard) Limit(ctx context.Context, start, end []byte, ts truetime.Timestamp) truetime.Timestamp {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	now := g.clock.Now().Latest
-	if g.read == 0 || now.Sub(g.read) > MaxAge {
-		if g.tried != 0 && now.Sub(g.tried) < MaxAge {
-			return 0 // it has just failed: not every range of the node waits for it
-		}
-		g.tried = now
-		ctx, cancel := context.WithTimeout(ctx, readTimeout)
-		records, err := g.list(ctx)
-		cancel()
-		if err != nil {
-			if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				g.log.Warn("garbage is not collected: its protection cannot be read", "err", err)
-			}
-			return 0
-		}
-		g.records, g.read, g.tried = records, now, 0
+	records, ok := g.recent(ctx, now)
+	if !ok {
+		return 0
 	}
-	for i := range g.records {
-		if r := &g.records[i]; r.Timestamp < ts && now < r.Expires && r.covers(start, end) {
+	for i := range records {
+		if r := &records[i]; r.Timestamp < ts && now < r.Expires && r.covers(start, end) {
 			ts = r.Timestamp
 		}
 	}
 	return ts
+}
+
+// recent returns the records as they were MaxAge before now, or later.
+func (g *Guard) recent(ctx context.Context, now truetime.Timestamp) ([]Record, bool) {
+	g.mu.Lock()
+	within := func(t truetime.Timestamp, age time.Duration) bool { // a clock that was fenced may have been ahead
+		return t != 0 && t <= now && now.Sub(t) <= age
+	}
+	if within(g.read, MaxAge) {
+		defer g.mu.Unlock()
+		return g.records, true
+	}
+	if within(g.tried, MaxAge-1) {
+		defer g.mu.Unlock()
+		return nil, false // it has just failed, or is being tried: not every range of the node waits for it
+	}
+	g.tried = now
+	g.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	records, err := g.list(ctx)
+	if err != nil {
+		if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			g.log.Warn("garbage is not collected: its protection cannot be read", "err", err)
+		}
+		return nil, false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.records, g.read, g.tried = records, now, 0
+	return records, true
 }
