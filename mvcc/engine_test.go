@@ -542,3 +542,35 @@ func TestOpenRefuses(t *testing.T) {
 		t.Error("opened twice")
 	}
 }
+
+func TestPrefixSizes(t *testing.T) {
+	e := newTestEngine(t)
+	write(t, e, func(b *Batch) {
+		for _, k := range []string{"aa1", "aa2", "ab", "b", "ba7", "c1"} {
+			b.Put([]byte(k), 3, []byte("value"))
+		}
+		b.Put([]byte("aa2"), 4, []byte("newer"))
+	})
+	span := Span{[]byte("aa2"), []byte("c")}
+	var want, total int64
+	for _, exact := range []bool{true, false} {
+		parts, err := e.PrefixSizes(span, 2, exact)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, p := range parts {
+			got = append(got, string(p.Prefix))
+			total += p.Bytes
+		}
+		if fmt.Sprint(got) != "[aa ab b ba]" {
+			t.Errorf("exact %t: prefixes %v", exact, got)
+		}
+		if exact {
+			size, err := Size(e, span)
+			if want = size.Bytes; err != nil || total != want || parts[0].Bytes <= parts[1].Bytes {
+				t.Errorf("parts of %v add up to %d, the span has %d bytes, %v", parts, total, want, err)
+			}
+		}
+	}
+}

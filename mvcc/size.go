@@ -113,3 +113,77 @@ func walkSizes(r Reader, span Span, fn func(key []byte, first bool, bytes int64)
 	}
 	return err
 }
+
+// PrefixSize is what EstimateSize or Size finds below one prefix of keys.
+type PrefixSize struct {
+	Prefix []byte
+	Bytes  int64
+}
+
+// PrefixSizes divides span by the first n bytes of its keys and returns the size of each part, in the order of keys.
+// exact reads all of span, as Size does; otherwise it looks for the parts and estimates each (EstimateSize).
+func (e *Engine) PrefixSizes(span Span, n int, exact bool) ([]PrefixSize, error) {
+	var out []PrefixSize
+	if exact {
+		err := walkSizes(e, span, func(key []byte, _ bool, bytes_ int64) {
+			p := key[:min(n, len(key))]
+			if len(out) == 0 || !bytes.Equal(out[len(out)-1].Prefix, p) {
+				out = append(out, PrefixSize{Prefix: bytes.Clone(p)})
+			}
+			out[len(out)-1].Bytes += bytes_
+		})
+		return out, err
+	}
+	for !span.Empty() {
+		key, err := firstKey(e, span)
+		if err != nil || key == nil {
+			return out, err
+		}
+		part := Span{Start: key, End: prefixEnd(key[:min(n, len(key))])}
+		if len(key) < n {
+			part.End = append(bytes.Clone(key), 0) // a part of its own: longer keys begin with more
+		}
+		if part.End == nil || bytes.Compare(part.End, span.End) > 0 {
+			part.End = span.End
+		}
+		size, err := e.EstimateSize(part)
+		if err != nil {
+			return out, err
+		}
+		out = append(out, PrefixSize{bytes.Clone(key[:min(n, len(key))]), int64(size)})
+		span.Start = part.End
+	}
+	return out, nil
+}
+
+// prefixEnd is the first key after all that begin with p, nil if there is none.
+func prefixEnd(p []byte) []byte {
+	end := bytes.Clone(p)
+	for i := len(end) - 1; i >= 0; i-- {
+		if end[i]++; end[i] != 0 {
+			return end[:i+1]
+		}
+	}
+	return nil
+}
+
+func firstKey(r Reader, span Span) ([]byte, error) {
+	it, err := r.newIter(&pebble.IterOptions{LowerBound: appendVersionKey(nil, span.Start, 0), UpperBound: appendVersionKey(nil, span.End, 0)})
+	if err != nil {
+		return nil, err
+	}
+	var key []byte
+	if it.First() {
+		k, _, derr := decodeVersionKey(it.Key())
+		if derr != nil {
+			err = corrupt(it.Key(), derr)
+		}
+		key = bytes.Clone(k)
+	} else {
+		err = it.Error()
+	}
+	if cerr := it.Close(); err == nil {
+		err = cerr
+	}
+	return key, err
+}

@@ -7,16 +7,19 @@ import (
 	"crypto/sha512"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"fmt"
 	"hash"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgproto3/v2"
 	"github.com/xdg-go/scram"
 
 	"github.com/meridian-db/meridian/pgwire/hba"
+	"github.com/meridian-db/meridian/sql/pgcatalog"
 	"github.com/meridian-db/meridian/sql/pgerr"
 )
 
@@ -137,6 +140,42 @@ func (c *conn) clientCertificate() *x509.Certificate {
 	}
 	return nil
 }
+
+// describeTLS is the connection's row in pg_stat_ssl, nil in the clear. Of a certificate that nobody vouches for, which a
+// client may show without logging in by it, nothing is told.
+func (c *conn) describeTLS() *pgcatalog.TLS {
+	if c.tls == nil {
+		return nil
+	}
+	st := c.tls.ConnectionState()
+	cipher := tls.CipherSuiteName(st.CipherSuite)
+	d := &pgcatalog.TLS{Version: strings.Replace(tls.VersionName(st.Version), "TLS ", "TLSv", 1), Cipher: cipher, Bits: 256}
+	if strings.Contains(cipher, "_128_") {
+		d.Bits = 128
+	}
+	if leaf := c.clientCertificate(); leaf != nil && c.srv.cfg.VerifyClient(st) == nil {
+		d.ClientDN, d.ClientSerial, d.IssuerDN = slashDN(leaf.Subject), leaf.SerialNumber.String(), slashDN(leaf.Issuer)
+	}
+	return d
+}
+
+// slashDN writes a distinguished name as PostgreSQL does: /O=org/CN=name, in the order of the certificate.
+func slashDN(n pkix.Name) string {
+	var b strings.Builder
+	for _, a := range n.Names {
+		kind, ok := shortDN[a.Type.String()]
+		if !ok {
+			kind = a.Type.String()
+		}
+		fmt.Fprintf(&b, "/%s=%v", kind, a.Value)
+	}
+	return b.String()
+}
+
+// shortDN are OpenSSL's short names of the attributes that names commonly have.
+var shortDN = map[string]string{"2.5.4.3": "CN", "2.5.4.4": "SN", "2.5.4.5": "serialNumber", "2.5.4.6": "C", "2.5.4.7": "L", "2.5.4.8": "ST",
+	"2.5.4.9": "street", "2.5.4.10": "O", "2.5.4.11": "OU", "2.5.4.17": "postalCode", "0.9.2342.19200300.100.1.25": "DC",
+	"0.9.2342.19200300.100.1.1": "UID", "1.2.840.113549.1.9.1": "emailAddress"}
 
 // authenticateCert checks the client's certificate; full: that it is made out to the user, by its common name.
 func (c *conn) authenticateCert(user string, full bool) error {

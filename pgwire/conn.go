@@ -119,6 +119,9 @@ func (c *conn) start(ctx context.Context) error {
 
 // open authenticates the client and opens its session.
 func (c *conn) open(ctx context.Context, st *startup) (err error) {
+	if c.srv.cfg.SQL == nil {
+		return errStarting()
+	}
 	event := LoginEvent{User: st.user, Database: st.database, Application: st.settings["application_name"], Remote: c.net.RemoteAddr(), TLS: c.tls != nil}
 	if c.srv.cfg.Login != nil {
 		defer func() {
@@ -146,7 +149,7 @@ func (c *conn) open(ctx context.Context, st *startup) (err error) {
 		Database:  st.database,
 		Settings:  st.settings,
 		Remote:    c.net.RemoteAddr(),
-		TLS:       c.tls != nil,
+		TLS:       c.describeTLS(),
 		Output:    &c.out,
 		Interrupt: func(reason *pgerr.Error) { c.interrupt(reason, true) },
 		Wake:      c.wake,

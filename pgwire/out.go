@@ -175,9 +175,11 @@ func (o *output) rowDescription(cols []sql.Column, formats []int16) {
 		o.cstring(c.Name)
 		o.int32(int32(c.TableOID))
 		o.int16(c.AttNum)
-		o.int32(int32(c.Type.OID))
-		o.int16(c.Type.Size)
-		o.int32(c.Type.Typmod)
+		// Of a domain clients are told what it is over, so that they need not know it.
+		t := c.Type.BaseType()
+		o.int32(int32(t.OID))
+		o.int16(t.Size)
+		o.int32(t.Typmod)
 		o.int16(formatOf(formats, i))
 	}
 	o.end(at)

@@ -110,6 +110,11 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Credentials == nil {
 		cfg.Credentials = cfg.SQL.Credentials
 	}
+	return newServer(cfg)
+}
+
+// newServer returns a server that lets nobody in if it has no database (Starting).
+func newServer(cfg Config) (*Server, error) {
 	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, 5000)
 	cfg.ReservedForRoot = max(0, cmp.Or(cfg.ReservedForRoot, min(3, cfg.MaxConnections/10)))
 	cfg.MaxPending = cmp.Or(cfg.MaxPending, 256)

@@ -144,101 +144,111 @@ func diskError(err error) bool {
 }
 
 func (a *applier) entry(e *pb.Entry) error {
-	r := a.r
-	a.index, r.apply.term = e.GetIndex(), e.GetTerm()
 	switch e.GetType() {
 	case pb.EntryNormal:
 		if len(e.Data) == 0 {
+			a.at(e, 0)
 			return nil
 		}
 		h, err := decodeEntryHeader(e.Data)
 		if err != nil {
 			return err
 		}
-		r.apply.closed = max(r.apply.closed, h.closed)
-		switch h.kind {
-		case entryFreeze, entryThaw, entryMerge:
-			if err := a.flush(); err != nil {
-				return err
-			}
-			a.index = e.GetIndex()
-			if h.kind == entryMerge {
-				err = r.applyMerge(a, h.payload)
-			} else {
-				err = r.applyDescriptor(a, h.payload, h.kind == entryFreeze)
-			}
-			if errors.Is(err, errStale) {
-				a.done(h, nil, ErrDropped)
-				return a.flush()
-			}
-			if err != nil {
-				return err
-			}
-			a.done(h, raftlog.Position{Index: e.GetIndex(), Term: e.GetTerm()}, nil)
-			a.tell()
-			return nil
-		case entryCommand:
-			span := r.traceApply(h)
-			res, err := r.machine.Apply(a.b, a.index, h.payload)
-			if span != nil {
-				span.End()
-			}
-			if err != nil {
-				return err
-			}
-			a.done(h, res, nil)
-			return nil
-		case entrySplit:
-			if err := a.flush(); err != nil {
-				return err
-			}
-			a.index = e.GetIndex()
-			err := r.applySplit(a, h.payload)
-			if errors.Is(err, errStale) {
-				r.liftFence()
-				a.done(h, nil, ErrDropped)
-				return a.flush()
-			}
-			if err != nil {
-				return err
-			}
-			a.done(h, nil, nil)
-			a.tell()
-			return nil
+		if h.kind == entryCommand {
+			return a.command(e, h)
 		}
-		return fmt.Errorf("entry of unknown kind %d", h.kind)
+		return a.reshape(e, h)
 	case pb.EntryConfChangeV2:
-		if err := a.flush(); err != nil {
-			return err
-		}
-		a.index = e.GetIndex()
-		var cc pb.ConfChangeV2
-		if err := proto.Unmarshal(e.Data, &cc); err != nil {
-			return err
-		}
-		h, err := decodeEntryHeader(cc.Context)
-		if err != nil {
-			return err
-		}
-		r.apply.closed = max(r.apply.closed, h.closed)
-		d, err := DecodeDescriptor(h.payload)
-		if err != nil {
-			return err
-		}
-		err = r.applyChange(a, &cc, d)
-		if errors.Is(err, errStale) {
-			err = ErrDropped
-		} else if err != nil {
-			return err
-		}
-		a.done(h, nil, err)
-		if err := a.flush(); err != nil {
-			return err
-		}
-		a.tell()
-		return nil
+		return a.change(e)
 	}
 	return fmt.Errorf("entry of unknown type %s", e.GetType())
+}
+
+// at moves on to an entry. What is committed from here on says that the entry has been applied.
+func (a *applier) at(e *pb.Entry, closed truetime.Timestamp) {
+	a.index, a.r.apply.term = e.GetIndex(), e.GetTerm()
+	a.r.apply.closed = max(a.r.apply.closed, closed)
+}
+
+func (a *applier) command(e *pb.Entry, h entryHeader) error {
+	a.at(e, h.closed)
+	span := a.r.traceApply(h)
+	res, err := a.r.machine.Apply(a.b, a.index, h.payload)
+	if span != nil {
+		span.End()
+	}
+	if err != nil {
+		return err
+	}
+	a.done(h, res, nil)
+	return nil
+}
+
+// reshape applies an entry that changes the descriptor. It has a batch of its own: a crash must not leave a state that
+// counts the entry as applied without what it does.
+func (a *applier) reshape(e *pb.Entry, h entryHeader) error {
+	if err := a.flush(); err != nil {
+		return err
+	}
+	a.at(e, h.closed)
+	r := a.r
+	var err error
+	var result any
+	switch h.kind {
+	case entryFreeze, entryThaw:
+		err = r.applyDescriptor(a, h.payload, h.kind == entryFreeze)
+		result = raftlog.Position{Index: e.GetIndex(), Term: e.GetTerm()}
+	case entryMerge:
+		err = r.applyMerge(a, h.payload)
+	case entrySplit:
+		if err = r.applySplit(a, h.payload); errors.Is(err, errStale) {
+			r.liftFence()
+		}
+	default:
+		return fmt.Errorf("entry of unknown kind %d", h.kind)
+	}
+	if errors.Is(err, errStale) {
+		a.done(h, nil, ErrDropped)
+		return a.flush()
+	}
+	if err != nil {
+		return err
+	}
+	a.done(h, result, nil)
+	a.tell()
+	return nil
+}
+
+// change applies a change of replicas, as reshape does.
+func (a *applier) change(e *pb.Entry) error {
+	if err := a.flush(); err != nil {
+		return err
+	}
+	var cc pb.ConfChangeV2
+	if err := proto.Unmarshal(e.Data, &cc); err != nil {
+		return err
+	}
+	h, err := decodeEntryHeader(cc.Context)
+	if err != nil {
+		return err
+	}
+	d, err := DecodeDescriptor(h.payload)
+	if err != nil {
+		return err
+	}
+	a.at(e, h.closed)
+	err = a.r.applyChange(a, &cc, d)
+	if errors.Is(err, errStale) {
+		err = ErrDropped
+	} else if err != nil {
+		return err
+	}
+	a.done(h, nil, err)
+	if err := a.flush(); err != nil {
+		return err
+	}
+	a.tell()
+	return nil
 }
 
 func (a *applier) done(h entryHeader, result any, err error) {

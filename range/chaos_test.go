@@ -110,6 +110,14 @@ func (c *chaos) read(key string, rnd *rand.Rand) {
 	if err != nil || r.WaitApplied(ctx, index) != nil || !r.Desc().Contains([]byte(key)) {
 		return
 	}
+	s, leave, ok := c.net.enter(r.NodeID(), r.NodeID())
+	if !ok {
+		return // it has crashed
+	}
+	defer leave()
+	if s != r.store {
+		return // and is back
+	}
 	v, _, _, err := mvcc.Get(r.Engine(), []byte(key), ts)
 	if err != nil {
 		c.fail("%s: %v", key, err)

@@ -1,6 +1,7 @@
 package ranges
 
 import (
+	"go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
 
 	"github.com/meridian-db/meridian/truetime"
@@ -14,9 +15,16 @@ import (
 // entries in the log and sends them for ever: Raft thinks of a lost message, for a follower that lacks the very
 // beginning would say so. The range has a replica less than it believes, which is an outage when the next node goes. So
 // when no replica has come for a while, the store answers as an empty one would, and the leader sends a snapshot.
+//
+// The leader may even take such a replica for one that has everything: before its node crashed it was there and had
+// acknowledged entries, and the crash undid the split, which was applied but not durable. Raft never expects less of a
+// follower than it has acknowledged, so the leader remembers by itself who has answered as an empty replica
+// (Replica.fromStranger). And if nothing is written nothing is sent that could be answered, so a closed timestamp for a
+// range that is not here is answered by asking its leader for a sign (Store.missing).
 type orphans struct {
-	of map[RangeID]*orphan
-	n  int // frames held
+	of    map[RangeID]*orphan
+	n     int                // frames held
+	swept truetime.Timestamp // when those waited for in vain were forgotten last
 }
 
 // orphan is what has come for one range.
@@ -35,7 +43,7 @@ type inFrame struct {
 const (
 	maxOrphans         = 1024
 	maxOrphansPerRange = 16
-	maxOrphanRanges    = 1 << 16
+	maxOrphanRanges    = 1 << 14 // then those waited for in vain are forgotten
 	// strangerTicks is how long a range is waited for. A split is applied here a round trip after its leader has applied
 	// it; where that takes longer the snapshot is refused, as the undivided range is in its way.
 	strangerTicks = 5
@@ -43,25 +51,40 @@ const (
 
 // keep holds a message, and reports whether the range has been waited for in vain.
 func (o *orphans) keep(id RangeID, f inFrame, now truetime.Timestamp, patience truetime.Timestamp) (stranger bool) {
-	x := o.of[id]
-	if x == nil {
-		if len(o.of) >= maxOrphanRanges {
-			return false
-		}
-		x = &orphan{since: now}
-		o.of[id] = x
-	}
+	x := o.wait(id, now, patience)
 	if now-x.since > patience {
 		// Whatever has waited is old by now, and would be sent again.
 		o.n -= len(x.frames)
 		x.frames = nil
 		return true
 	}
-	if o.n < maxOrphans && len(x.frames) < maxOrphansPerRange {
+	if o.n < maxOrphans && len(x.frames) < maxOrphansPerRange && o.of[id] == x {
 		x.frames = append(x.frames, f)
 		o.n++
 	}
 	return false
+}
+
+// wait returns what is kept of a range, and remembers since when it has been waited for.
+func (o *orphans) wait(id RangeID, now, patience truetime.Timestamp) *orphan {
+	if x := o.of[id]; x != nil {
+		return x
+	}
+	if (len(o.of) >= maxOrphanRanges || o.n >= maxOrphans) && now-o.swept > patience {
+		// Most were removed from here, and nobody will send for them again. The others are waited for anew.
+		o.swept = now
+		for other, x := range o.of {
+			if now-x.since > patience {
+				o.n -= len(x.frames)
+				delete(o.of, other)
+			}
+		}
+	}
+	x := &orphan{since: now}
+	if len(o.of) < maxOrphanRanges {
+		o.of[id] = x
+	}
+	return x
 }
 
 // take returns what waits for a range, which has come.
@@ -94,5 +117,53 @@ func (s *Store) answerStranger(from NodeID, rm raftMsg) {
 	}
 	out := newOutbox(s)
 	out.add(from, raftMsg{rng: rm.rng, m: a})
+	if m.GetType() == pb.MsgHeartbeat {
+		// A leader that believes that all is here would not send anything that could be refused.
+		out.add(from, raftMsg{rng: rm.rng, m: &pb.Message{
+			Type: pb.MsgAppResp.Enum(), From: m.To, To: m.From, Term: m.Term, Reject: new(true), RejectHint: new(uint64(0)),
+		}})
+	}
 	out.flush()
+}
+
+// fromStranger notes, on the leader, an answer of a node that has no replica of the range where it should have one, so that
+// it gets a snapshot. It reports whether Raft has nothing to learn from it. The caller holds r.mu.
+func (r *Replica) fromStranger(from ReplicaID, m *pb.Message) bool {
+	if r.mu.role != raft.StateLeader || m.GetTerm() != r.mu.term {
+		return false
+	}
+	if !m.GetReject() {
+		delete(r.mu.strangers, from)
+		return false
+	}
+	if m.GetRejectHint() != 0 { // a replica's log starts at initialIndex
+		return false
+	}
+	pr, ok := r.mu.rn.Status().Progress[uint64(from)]
+	if !ok {
+		return true
+	}
+	if !r.mu.strangers[from] {
+		r.mu.strangers[from] = true
+		r.store.kickReplica(r)
+	}
+	return pr.Match > 0 // what it refuses was acknowledged: Raft would send that again, and again
+}
+
+// missing is called when the leader of a range tells this node of it as of one of its followers. It reports whether the
+// replica has been waited for in vain.
+func (s *Store) missing(id RangeID) bool {
+	now := s.cfg.Clock.Now().Latest
+	patience := s.patience()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.replicas[id] != nil || s.mu.creating[id] != nil {
+		return false
+	}
+	return now-s.mu.orphans.wait(id, now, patience).since > patience
+}
+
+// patience is how long a range that is not here is waited for.
+func (s *Store) patience() truetime.Timestamp {
+	return truetime.Timestamp(strangerTicks * s.cfg.TickInterval)
 }

@@ -184,12 +184,9 @@ func (r *Replica) nextTask() func(ctx context.Context) error {
 // leaderTask is what a range needs that only a leader with a lease may do.
 func (r *Replica) leaderTask(d *Descriptor) func(ctx context.Context) error {
 	s := r.store
-	if d.Joint() {
-		incoming, _ := d.voterNodes()
-		return func(ctx context.Context) error { return r.ChangeReplicas(ctx, incoming) }
-	}
-	if voters, _ := d.voterNodes(); len(voters) < len(d.Replicas) && !r.changing.Load() {
-		// Learners that an interrupted change has left behind.
+	if slices.ContainsFunc(d.Replicas, func(x ReplicaDesc) bool { return x.Type != Voter }) && (d.Joint() || !r.changing.Load()) {
+		// An interrupted change has left the range between two configurations, or learners behind.
+		voters, _ := d.voterNodes()
 		return func(ctx context.Context) error { return r.ChangeReplicas(ctx, voters) }
 	}
 	if r.quiesced.Load() {
@@ -203,7 +200,7 @@ func (r *Replica) leaderTask(d *Descriptor) func(ctx context.Context) error {
 			return r.poll(ctx, catchUpPolls, nil, func() bool { again, ok := r.needsSnapshot(); return !ok || again.Node != to.Node })
 		}
 	}
-	if s.cfg.SplitBytes > 0 && r.size.Load() > s.cfg.SplitBytes && s.cfg.Clock.Now().Latest >= r.splitAfter {
+	if size := r.size.Load(); s.cfg.SplitBytes > 0 && size > s.cfg.SplitBytes && size-r.wholeAt > r.wholeAt/4 && s.cfg.Clock.Now().Latest >= r.splitAfter {
 		return r.splitBySize
 	}
 	if s.cfg.SplitLoad > 0 && bytes.Compare(d.Start, []byte{0x02}) >= 0 {
@@ -220,8 +217,14 @@ func (r *Replica) splitBySize(ctx context.Context) error {
 	snap := r.Engine().NewSnapshot()
 	defer snap.Close()
 	key, err := mvcc.SplitKey(snap, mvcc.Span{Start: d.Start, End: d.End})
-	if err != nil || key == nil {
+	if err != nil {
 		return err
+	}
+	if r.wholeAt = 0; key == nil || bytes.Compare(key, []byte{0x02}) < 0 {
+		// Versions of one key, or meta records, which stay in one range. To look for another is to read all of them: not
+		// before there is more.
+		r.wholeAt = r.size.Load()
+		return nil
 	}
 	return r.splitOrPause(ctx, key)
 }
@@ -239,17 +242,20 @@ func (r *Replica) splitOrPause(ctx context.Context, key []byte) error {
 // splitPause is how long a range that could not be split is left alone.
 const splitPause = 10 * splitHold
 
-// needsSnapshot returns a follower that is there but whose next entry has been truncated.
+// needsSnapshot returns a follower that is there but whose next entry has been truncated, or whose replica is missing.
 func (r *Replica) needsSnapshot() (to ReplicaDesc, ok bool) {
 	d := r.Desc()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.mu.rn == nil || r.mu.role != raft.StateLeader || r.mu.refused != 0 && r.mu.ticks < r.mu.refused+refusedTicks {
+	if r.mu.rn == nil || r.mu.role != raft.StateLeader {
 		return to, false
 	}
 	now := r.store.cfg.Clock.Now()
 	r.mu.rn.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
-		if id == uint64(r.replicaID) || ok || pr.Next > r.mu.view.truncated.Index {
+		if id == uint64(r.replicaID) || ok || pr.Next > r.mu.view.truncated.Index && !r.mu.strangers[ReplicaID(id)] {
+			return
+		}
+		if at, failed := r.mu.refused[ReplicaID(id)]; failed && r.mu.ticks < at+refusedTicks {
 			return
 		}
 		if rd, found := d.ByID(ReplicaID(id)); found && r.mu.snapshots[rd.Replica] == 0 && r.store.votes.supports(rd.Node, now) {

@@ -82,6 +82,75 @@ func TestSplitBySize(t *testing.T) {
 	})
 }
 
+// A range that is too large for the versions of its only key rests, and splits when other keys have come. Were it looked
+// through again at once, virtual time would stand still here.
+func TestSplitOfOneKey(t *testing.T) {
+	runSim(t, 22, 3, func(c *Config) { c.SplitBytes = 16 << 10; c.Meta = &fakeMeta{recs: map[string]*Descriptor{}} }, func(c *sim) {
+		c.startAll(desc(1, "\x02", "\xff", 1, 2, 3))
+		r := c.leader("k", 5*time.Second)
+		value := string(make([]byte, 1000))
+		for range 20 {
+			c.mustPut(r, "k", value)
+		}
+		time.Sleep(time.Minute)
+		if n := len(c.nodes[1].store.Replicas()); n != 1 {
+			t.Fatalf("one key is in %d ranges", n)
+		}
+		for i := range 8 {
+			c.mustPut(c.leader("l", 5*time.Second), fmt.Sprintf("l%d", i), value)
+		}
+		c.until(30*time.Second, "the range is split", func() bool { return len(c.nodes[1].store.Replicas()) > 1 })
+	})
+}
+
+// The range of the meta records is not divided among them, and nobody is kept waiting for an attempt.
+func TestMetaRangeIsNotSplit(t *testing.T) {
+	runSim(t, 28, 1, func(c *Config) { c.Nodes, c.SplitBytes = nil, 16<<10 }, func(c *sim) {
+		c.startAll(desc(1, "\x01", "\xff", 1))
+		r := c.leader("\x01a", 5*time.Second)
+		tries := 0
+		hook := func() { tries++ }
+		r.machine.(*register).prepared.Store(&hook)
+		for i := range 40 {
+			c.mustPut(r, fmt.Sprintf("\x01k%02d", i), string(make([]byte, 1000)))
+		}
+		time.Sleep(time.Minute)
+		if tries > 0 {
+			t.Errorf("%d attempts", tries)
+		}
+		// Other keys are, once there are more of them.
+		for i := range 80 {
+			for key := fmt.Sprintf("m%02d", i); ; time.Sleep(100 * time.Millisecond) {
+				if _, err := c.put(c.leader(key, 5*time.Second), key, string(make([]byte, 1000))); err == nil {
+					break
+				}
+			}
+		}
+		c.until(time.Minute, "the other keys have ranges of their own", func() bool { return len(r.store.Replicas()) > 2 })
+	})
+}
+
+// A machine is asked for reads as soon as it has been made, which is before its replica knows of it.
+func TestSafeTimeBeforeMachine(t *testing.T) {
+	asked := 0
+	runSim(t, 23, 3, func(c *Config) {
+		build := c.NewMachine
+		c.NewMachine = func(r *Replica) Machine {
+			if ts := r.SafeTime(); ts != 0 {
+				t.Errorf("a replica without a machine answers up to %s", ts)
+			}
+			asked++
+			return build(r)
+		}
+	}, func(c *sim) {
+		c.startAll(desc(1, "\x02", "\xff", 1, 2, 3))
+		c.mustPut(c.leader("k", 5*time.Second), "k", "v")
+	})
+	if asked == 0 {
+		t.Error("no machine was made")
+	}
+}
+
 // A traced proposal leaves spans of append and apply on every replica, all in one trace; others leave none.
 func TestTracedProposal(t *testing.T) {
 	rec := tracetest.NewSpanRecorder()

@@ -124,6 +124,9 @@ func (r *Replica) step(im *inMsg, out *outbox) {
 			}
 			if m.GetType() == pb.MsgAppResp {
 				r.mu.idleTicks = 0
+				if r.fromStranger(from, m) {
+					return
+				}
 			}
 		}
 	}
@@ -299,7 +302,7 @@ func (r *Replica) tickLeader() {
 // canQuiesce reports whether every live follower has all there is.
 func (r *Replica) canQuiesce(now truetime.Interval) bool {
 	last := r.mu.view.last.Index
-	if r.applied.Load() != last || r.mu.transfer != nil || len(r.mu.snapshots) > 0 || r.Desc().Joint() {
+	if r.applied.Load() != last || r.mu.transfer != nil || len(r.mu.snapshots) > 0 || len(r.mu.strangers) > 0 || r.Desc().Joint() {
 		return false
 	}
 	ok := true
@@ -477,6 +480,8 @@ func (r *Replica) becameLeader(term uint64) {
 	r.mu.idleTicks = 0
 	r.mu.termStart = 0
 	r.mu.snapshots = make(map[ReplicaID]uint64)
+	r.mu.refused = make(map[ReplicaID]int64)
+	r.mu.strangers = make(map[ReplicaID]bool)
 	r.leadTerm(term)
 	self := r.store.cfg.NodeID
 	r.mu.follow = follow{leader: self, term: term, epoch: r.store.votes.epochFor(self)}
@@ -559,11 +564,16 @@ func (r *Replica) answerQuery(from NodeID, term uint64) {
 	l.mu.Unlock()
 	now := r.mu.term
 	r.mu.Unlock()
-	if led == term || now < term {
-		return
-	}
 	until := r.store.votes.ownBarrier() // led, if at all, by an earlier life
-	if last.term == term {
+	switch {
+	case led == term, led != 0 && now < term:
+		return
+	case now < term:
+		// Nobody has led this range in that term: the peer goes by the leader of the range that this one was split from, as
+		// its replica was made when that term had come. The split has been applied here, so nothing more is promised under
+		// that lease, and what was reaches no further than this.
+		until = r.store.cfg.Clock.Now().Latest.Add(2 * r.store.cfg.SupportWindow)
+	case last.term == term:
 		until = last.until
 	}
 	b := appendLeaseNote([]byte{frameReleased}, leaseNote{rng: r.id, term: term, until: until})

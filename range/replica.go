@@ -24,7 +24,9 @@ type Replica struct {
 	replicaID ReplicaID
 	store     *Store
 	machine   Machine
-	queue     *applyQueue
+	// made says that machine is set: its owner serves requests, which ask for SafeTime, from the moment it has made it.
+	made  atomic.Bool
+	queue *applyQueue
 
 	// mu guards Raft's state and what follows from it. Workers take it, one at a time.
 	mu struct {
@@ -42,7 +44,8 @@ type Replica struct {
 		idleTicks  int
 		drainWait  int                  // ticks without a leader on a draining node
 		snapshots  map[ReplicaID]uint64 // on a leader: snapshots on their way, and their indexes
-		refused    int64                // on a leader: tick at which one was last refused
+		refused    map[ReplicaID]int64  // on a leader: ticks at which one last failed
+		strangers  map[ReplicaID]bool   // on a leader: replicas that are not where they should be (orphans.go)
 		handoff    *handoff             // volatile state received from, or kept by, a leader that hands over
 		transfer   *transfer            // on a leader: a hand-over under way
 		installing int                  // snapshots accepted by Raft and not yet installed
@@ -115,6 +118,8 @@ type Replica struct {
 
 	// splitAfter is when the queue may split the range again; its own, and its task's.
 	splitAfter truetime.Timestamp
+	// wholeAt is the size at which the range was found to hold a single key, zero otherwise; as splitAfter.
+	wholeAt int64
 
 	origins     origins       // of the requests served as the leader
 	mergeLooked time.Time     // when the queue last thought of a merge; its own
@@ -175,6 +180,9 @@ func (r *Replica) ClosedTimestamp() truetime.Timestamp {
 // answer a read by itself (Corbett et al., OSDI 2012, §4.1.3). It never decreases while the replica
 // lives (I5). It may be ahead of TT.now().earliest: a reader still waits out its timestamp (I7).
 func (r *Replica) SafeTime() truetime.Timestamp {
+	if !r.made.Load() {
+		return 0
+	}
 	// The closed timestamp first: a prepare applied in between is above it.
 	closed := r.ClosedTimestamp()
 	if p := r.machine.PreparedFloor(); p <= closed && !plant.On(plant.SafeTimeEarly) {

@@ -58,6 +58,7 @@ type simNet struct {
 	mu     sync.Mutex
 	rnd    *rand.Rand
 	stores map[NodeID]*Store
+	within map[*Store]*sync.WaitGroup // what stores are handling: a node ends when that has
 	cut    map[[2]NodeID]bool
 	loss   float64
 	dup    float64
@@ -66,19 +67,50 @@ type simNet struct {
 	bulks  int
 	taps   []func(from, to NodeID, frame []byte)
 	refuse func(from NodeID, m Method) bool // calls that fail; nil: none
+	bulk   func(to NodeID) error            // what becomes of a stream; errLost: nobody notices that it goes nowhere
+	pause  func(to NodeID) <-chan struct{}  // what the next piece waits for; nil: nothing
 }
 
 func newSimNet(seed uint64) *simNet {
-	return &simNet{rnd: rand.New(rand.NewPCG(seed, 1)), stores: map[NodeID]*Store{}, cut: map[[2]NodeID]bool{}, frames: map[[2]NodeID]int{}}
+	return &simNet{rnd: rand.New(rand.NewPCG(seed, 1)), stores: map[NodeID]*Store{}, within: map[*Store]*sync.WaitGroup{}, cut: map[[2]NodeID]bool{}, frames: map[[2]NodeID]int{}}
 }
 
-var errCut = errors.New("sim: unreachable")
+var (
+	errCut  = errors.New("sim: unreachable")
+	errLost = errors.New("sim: lost")
+)
 
 func (n *simNet) reach(from, to NodeID) (*Store, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s, ok := n.stores[to]
 	return s, ok && n.stores[from] != nil && !n.cut[[2]NodeID{from, to}]
+}
+
+// enter is reach for who has the store handle something; leave is to be called then.
+func (n *simNet) enter(from, to NodeID) (s *Store, leave func(), ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s = n.stores[to]
+	if s == nil || n.stores[from] == nil || n.cut[[2]NodeID{from, to}] {
+		return nil, nil, false
+	}
+	if n.within[s] == nil {
+		n.within[s] = new(sync.WaitGroup)
+	}
+	n.within[s].Add(1)
+	return s, n.within[s].Done, true
+}
+
+// emptied waits until a store that nobody can reach any more handles nothing.
+func (n *simNet) emptied(s *Store) {
+	n.mu.Lock()
+	wg := n.within[s]
+	delete(n.within, s)
+	n.mu.Unlock()
+	if wg != nil {
+		wg.Wait()
+	}
 }
 
 // isolate cuts a node off, or reconnects it.
@@ -132,7 +164,8 @@ func (t simTransport) SendRaft(to NodeID, frame []byte) {
 		f := bytes.Clone(frame)
 		d := n.lag()
 		deliver := func() {
-			if s, ok := n.reach(t.self, to); ok {
+			if s, leave, ok := n.enter(t.self, to); ok {
+				defer leave()
 				s.HandleRaft(t.self, f)
 			}
 		}
@@ -162,11 +195,16 @@ func (t simTransport) Call(ctx context.Context, to NodeID, m Method, payload []b
 	if err := wait(); err != nil {
 		return nil, err
 	}
-	s, ok := t.net.reach(t.self, to)
-	if !ok || t.net.refuse != nil && t.net.refuse(t.self, m) {
+	s, leave, ok := t.net.enter(t.self, to)
+	if !ok {
+		return nil, errCut
+	}
+	if t.net.refuse != nil && t.net.refuse(t.self, m) {
+		leave()
 		return nil, errCut
 	}
 	ans, err := s.HandleCall(ctx, t.self, m, bytes.Clone(payload))
+	leave()
 	if err != nil {
 		return nil, err
 	}
@@ -184,9 +222,18 @@ type simStream struct {
 	shut    chan struct{}
 	once    *sync.Once
 	sent    sync.Once
+	wait    func() <-chan struct{}
 }
 
 func (s *simStream) Send(b []byte) error {
+	if s.wait != nil {
+		if ch := s.wait(); ch != nil {
+			select {
+			case <-ch:
+			case <-s.shut:
+			}
+		}
+	}
 	select {
 	case <-s.shut:
 		return io.ErrClosedPipe
@@ -217,10 +264,23 @@ func (t simTransport) OpenBulk(ctx context.Context, to NodeID) (BulkStream, erro
 	}
 	t.net.mu.Lock()
 	t.net.bulks++
+	fate, pause := t.net.bulk, t.net.pause
 	t.net.mu.Unlock()
+	var err error
+	if fate != nil {
+		if err = fate(to); err != nil && err != errLost {
+			return nil, err
+		}
+	}
 	a, b, shut, once := make(chan []byte, 4), make(chan []byte, 4), make(chan struct{}), &sync.Once{}
 	near := &simStream{in: a, out: b, shut: shut, once: once}
 	far := &simStream{in: b, out: a, shut: shut, once: once}
+	if pause != nil {
+		near.wait = func() <-chan struct{} { return pause(to) }
+	}
+	if err == errLost {
+		return near, nil
+	}
 	go func() {
 		_ = s.HandleBulk(ctx, t.self, far)
 		_ = far.CloseSend()
@@ -455,6 +515,7 @@ func (c *sim) stop(x *simNode) {
 	if err := x.store.Close(); err != nil {
 		c.t.Error(err)
 	}
+	c.net.emptied(x.store)
 	if err := x.eng.Close(); err != nil {
 		c.t.Error(err)
 	}
@@ -471,6 +532,7 @@ func (c *sim) crash(x *simNode) {
 	if err := x.store.Close(); err != nil {
 		c.t.Error(err)
 	}
+	c.net.emptied(x.store)
 	if err := x.eng.Close(); err != nil {
 		c.t.Error(err)
 	}

@@ -1,13 +1,17 @@
 package ranges
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
@@ -32,7 +36,7 @@ const (
 // has to shrink first, by the log or a snapshot of its own.
 var errSnapshotRefused = errors.New("range: snapshot refused")
 
-// refusedTicks is the pause after that.
+// refusedTicks is the pause after that, and after any snapshot that failed. Other followers are served meanwhile.
 const refusedTicks = 2
 
 type snapshotHeader struct {
@@ -72,6 +76,18 @@ func decodeSnapshotHeader(b []byte) (h snapshotHeader, err error) {
 
 // sendSnapshot streams the range's applied state to a replica and waits until it is installed there.
 func (r *Replica) sendSnapshot(ctx context.Context, to ReplicaDesc) error {
+	err := r.streamSnapshot(ctx, to)
+	if err != nil {
+		r.mu.Lock()
+		if r.mu.refused != nil {
+			r.mu.refused[to.Replica] = r.mu.ticks
+		}
+		r.mu.Unlock()
+	}
+	return err
+}
+
+func (r *Replica) streamSnapshot(ctx context.Context, to ReplicaDesc) error {
 	snap := r.Engine().NewSnapshot()
 	defer snap.Close()
 	d, a, err := readState(snap, r.id)
@@ -90,6 +106,11 @@ func (r *Replica) sendSnapshot(ctx context.Context, to ReplicaDesc) error {
 		r.mu.Unlock()
 		return fmt.Errorf("%w: a snapshot of %s to %s is under way", ErrNotReady, r.id, to.Node)
 	}
+	if r.mu.strangers[to.Replica] && r.mu.rn.Status().Progress[uint64(to.Replica)].Match > a.index {
+		// The log that it still has, and that the snapshot replaces, holds entries that were acknowledged.
+		r.mu.Unlock()
+		return fmt.Errorf("%w: %s has not applied what %s has acknowledged", ErrNotReady, r.id, to.Node)
+	}
 	// Keeps the log from being truncated above what the snapshot holds.
 	r.mu.snapshots[to.Replica] = a.index
 	term := r.mu.term
@@ -100,6 +121,8 @@ func (r *Replica) sendSnapshot(ctx context.Context, to ReplicaDesc) error {
 		r.mu.Unlock()
 		r.poke(flagWake)
 	}()
+	ctx, moved, done := r.watchSend(ctx, to, term)
+	defer done()
 	stream, err := r.store.cfg.Transport.OpenBulk(ctx, to.Node)
 	if err != nil {
 		return err
@@ -123,6 +146,13 @@ func (r *Replica) sendSnapshot(ctx context.Context, to ReplicaDesc) error {
 		if chunk == nil {
 			break
 		}
+		// Clients go first: whatever a new replica is for, it takes the network and the disks of nodes that serve.
+		if r.store.cfg.SnapshotRate > 0 {
+			if err := r.store.sending.take(ctx, len(chunk)); err != nil {
+				return err
+			}
+			moved()
+		}
 		r.store.metrics.snapBytes.Add(float64(len(chunk)))
 		for rest := chunk; len(rest) > 0; {
 			n := min(len(rest), maxPiece)
@@ -133,8 +163,9 @@ func (r *Replica) sendSnapshot(ctx context.Context, to ReplicaDesc) error {
 			piece = append(append(piece[:0], kind), rest[:n]...)
 			rest = rest[n:]
 			if err := stream.Send(piece); err != nil {
-				return err
+				return cmp.Or(context.Cause(ctx), err)
 			}
+			moved()
 		}
 	}
 	if err := stream.Send([]byte{pieceLast}); err != nil {
@@ -146,15 +177,61 @@ func (r *Replica) sendSnapshot(ctx context.Context, to ReplicaDesc) error {
 	ans, err := stream.Recv()
 	switch {
 	case err != nil:
-		return err
+		return cmp.Or(context.Cause(ctx), err)
 	case len(ans) > 0:
-		r.mu.Lock()
-		r.mu.refused = r.mu.ticks
-		r.mu.Unlock()
 		return fmt.Errorf("%w: %.200s", errSnapshotRefused, ans)
 	}
 	r.store.metrics.snapsSent.Inc()
+	r.mu.Lock()
+	delete(r.mu.strangers, to.Replica)
+	r.mu.Unlock()
 	return nil
+}
+
+// snapshotStall is how long a receiver may take for the next piece of a snapshot, or to install it.
+const snapshotStall = time.Minute
+
+// watchSend returns a context for the stream of a snapshot that ends when its answer will not come, or is of no use any
+// more. While a stream is under way the follower gets no other, the leader's log is not truncated and its queue does nothing
+// else; and a connection can take long to notice that the process at its other end is gone. moved is called when a piece has
+// been taken, done at the end.
+func (r *Replica) watchSend(ctx context.Context, to ReplicaDesc, term uint64) (_ context.Context, moved, done func()) {
+	s := r.store
+	ctx, cancel := context.WithCancelCause(ctx)
+	var life uint64 // of the node, once it is known
+	supported := false
+	var at atomic.Int64
+	moved = func() { at.Store(time.Now().UnixNano()) }
+	moved()
+	look := func() {
+		now := s.votes.life(to.Node)
+		reached := s.votes.supports(to.Node, s.cfg.Clock.Now())
+		switch {
+		case !r.leading.Load() || r.termNow.Load() != term:
+			cancel(&NotLeaderError{Range: r.id, Hint: r.LeaderHint()})
+		case life != 0 && now != life:
+			cancel(fmt.Errorf("%w: snapshot of %s: %s has restarted", ErrNotReady, r.id, to.Node))
+		case supported && !reached: // a new node has not been asked for votes yet
+			cancel(fmt.Errorf("%w: snapshot of %s: %s is gone", ErrNotReady, r.id, to.Node))
+		case time.Now().UnixNano()-at.Load() > int64(snapshotStall):
+			cancel(fmt.Errorf("%w: snapshot of %s: %s does not go on", ErrNotReady, r.id, to.Node))
+		}
+		life, supported = now, supported || reached
+	}
+	look()
+	go func() {
+		t := time.NewTicker(refusedTicks * s.cfg.TickInterval)
+		defer t.Stop()
+		for {
+			select {
+			case <-t.C:
+				look()
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return ctx, moved, func() { cancel(nil) }
 }
 
 // incomingSnapshots bounds and names the snapshots being received, and holds those that Raft has yet to
@@ -169,7 +246,6 @@ type incomingSnapshots struct {
 type stagedSnapshot struct {
 	h    snapshotHeader
 	ing  *mvcc.Ingester
-	dead []*Replica // of ranges that the snapshot's range has absorbed
 	done chan error // buffered
 }
 
@@ -240,8 +316,7 @@ func (s *Store) receiveSnapshot(ctx context.Context, from NodeID, seq uint64, st
 	} else if ReplicaID(t) >= h.to {
 		return fmt.Errorf("range: replica %s of %s was removed from %s", h.to, h.rng, s.cfg.NodeID)
 	}
-	dead, err := s.claim(h)
-	if err != nil {
+	if err := s.claim(h); err != nil {
 		return err
 	}
 	defer s.unclaim(h.rng)
@@ -258,9 +333,9 @@ func (s *Store) receiveSnapshot(ctx context.Context, from NodeID, seq uint64, st
 	}
 	r, ok := s.Replica(h.rng)
 	if !ok {
-		return s.createFromSnapshot(ctx, h, ing, dead)
+		return s.createFromSnapshot(ctx, h, ing)
 	}
-	return s.offerSnapshot(ctx, r, from, seq, &stagedSnapshot{h: h, ing: ing, dead: dead, done: make(chan error, 1)})
+	return s.offerSnapshot(ctx, r, from, seq, &stagedSnapshot{h: h, ing: ing, done: make(chan error, 1)})
 }
 
 func receiveChunks(stream BulkStream, ing *mvcc.Ingester) error {
@@ -292,45 +367,111 @@ func receiveChunks(stream BulkStream, ing *mvcc.Ingester) error {
 // claim makes sure that nothing else here holds keys of the snapshot, nor will while it is installed. A
 // replica of another range that overlaps has yet to apply a split; it must do that first. Or its range is no more: a
 // range keeps its first key for as long as it lives, so if the snapshot's range holds that at a later generation, it,
-// or one that it was split from, has absorbed the other. Such replicas are returned; they go when the snapshot comes.
-func (s *Store) claim(h snapshotHeader) (dead []*Replica, err error) {
+// or one that it was split from, has absorbed the other. Such replicas are not in the way; they go when the snapshot comes.
+func (s *Store) claim(h snapshotHeader) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.mu.creating[h.rng] != nil {
-		return nil, fmt.Errorf("%w: another snapshot of %s is under way", ErrNotReady, h.rng)
+		return fmt.Errorf("%w: another snapshot of %s is under way", ErrNotReady, h.rng)
 	}
 	for id, d := range s.mu.creating {
 		if d.Overlaps(h.desc.Start, h.desc.End) {
-			return nil, fmt.Errorf("%w: %s overlaps %s", ErrNotReady, h.rng, id)
+			return fmt.Errorf("%w: %s overlaps %s", ErrNotReady, h.rng, id)
 		}
 	}
-	for id, r := range s.mu.replicas {
-		switch {
-		case id == h.rng && r.replicaID != h.to:
-			if _, member := h.desc.ByID(r.replicaID); !member && h.desc.NextReplica > r.replicaID &&
-				h.desc.Generation > r.Desc().Generation {
-				// It was removed and does not know it yet.
-				r.queue.push(applyWork{r: r, fn: func() {
-					if !r.removed.Load() {
-						s.removeReplica(r, r.Desc())
-					}
-				}})
-			}
-			return nil, fmt.Errorf("%w: replica %s of %s is still here", ErrNotReady, r.replicaID, id)
-		case id != h.rng && r.Desc().Overlaps(h.desc.Start, h.desc.End):
-			if d := r.Desc(); !h.desc.Contains(d.Start) || d.Generation >= h.desc.Generation {
-				return nil, fmt.Errorf("%w: %s overlaps %s", ErrNotReady, h.rng, id)
-			}
-			dead = append(dead, r)
+	if r := s.mu.replicas[h.rng]; r != nil && r.replicaID != h.to {
+		if _, member := h.desc.ByID(r.replicaID); !member && h.desc.NextReplica > r.replicaID &&
+			h.desc.Generation > r.Desc().Generation {
+			// It was removed and does not know it yet.
+			r.queue.push(applyWork{r: r, fn: func() {
+				if !r.removed.Load() {
+					s.removeReplica(r, r.Desc())
+				}
+			}})
 		}
+		return fmt.Errorf("%w: replica %s of %s is still here", ErrNotReady, r.replicaID, h.rng)
+	}
+	if _, err := s.absorbed(h); err != nil {
+		return err
 	}
 	s.mu.creating[h.rng] = h.desc
+	return nil
+}
+
+// absorbed returns the replicas here whose ranges the snapshot's range has absorbed. The caller holds s.mu.
+func (s *Store) absorbed(h snapshotHeader) (dead []*Replica, err error) {
+	for id, r := range s.mu.replicas {
+		d := r.Desc()
+		if id == h.rng || !d.Overlaps(h.desc.Start, h.desc.End) {
+			continue
+		}
+		if !h.desc.Contains(d.Start) || d.Generation >= h.desc.Generation {
+			return nil, fmt.Errorf("%w: %s overlaps %s", ErrNotReady, h.rng, id)
+		}
+		if left, err := s.needs(r, h); err != nil {
+			return nil, err
+		} else if left != nil {
+			return nil, fmt.Errorf("%w: %s has yet to absorb %s here", ErrNotReady, left.id, id)
+		}
+		dead = append(dead, r)
+	}
 	return dead, nil
+}
+
+// needs returns the replica that has yet to apply the merge with r, if there is one that the snapshot leaves as it is: the
+// snapshot's range may have been split off again after that merge, and the log with both may be here already. A replica that
+// the merge counts on has the freeze in its log, and the last one is that merge's. The caller holds s.mu.
+func (s *Store) needs(r *Replica, h snapshotHeader) (*Replica, error) {
+	f, err := r.lastFreeze()
+	if err != nil || f == nil {
+		return nil, err
+	}
+	left := s.mu.replicas[f.Left]
+	if left == nil || left.id == h.rng || left.Desc().Generation > f.LeftGeneration || left.Desc().Overlaps(h.desc.Start, h.desc.End) {
+		return nil, nil
+	}
+	return left, nil
+}
+
+// lastFreeze returns for which merge the range is frozen, or will be once what is in its log here is applied.
+func (r *Replica) lastFreeze() (*Freeze, error) {
+	applied := r.applied.Load() // before the descriptor: what is applied meanwhile is only seen twice
+	f := r.Desc().Frozen
+	err := r.store.log.Scan(uint64(r.id), applied+1, math.MaxUint64, func(e *pb.Entry) (bool, error) {
+		if e.GetType() != pb.EntryNormal || len(e.Data) == 0 {
+			return true, nil
+		}
+		h, err := decodeEntryHeader(e.Data)
+		if err != nil {
+			return false, err
+		}
+		switch h.kind {
+		case entryFreeze, entryThaw:
+			d, err := DecodeDescriptor(h.payload)
+			if err != nil {
+				return false, err
+			}
+			f = d.Frozen
+		}
+		return true, nil
+	})
+	return f, err
 }
 
 // bury ends the replicas that a snapshot replaces, and returns a function to be called when it is installed, which
 // removes what is left of them. Until then nothing of them is lost: after a crash they are back.
-func (s *Store) bury(dead []*Replica, into RangeID, d *Descriptor) (finish func() error) {
+//
+// Which they are is seen now, not when the snapshot began to arrive. A replica that gets one may yet have applied entries
+// meanwhile: merges, after which the other is gone and what was right of it may be another range's, and splits, whose right
+// halves the snapshot has absorbed again.
+func (s *Store) bury(h snapshotHeader) (finish func() error, err error) {
+	s.mu.Lock()
+	dead, err := s.absorbed(h)
+	s.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	var buried []*Replica
 	for _, x := range dead {
 		x.applyMu.Lock()
 		if !x.removed.Load() {
@@ -339,17 +480,18 @@ func (s *Store) bury(dead []*Replica, into RangeID, d *Descriptor) (finish func(
 			s.reindex()
 			s.mu.Unlock()
 			x.retire()
+			buried = append(buried, x)
 		}
 		x.applyMu.Unlock()
 	}
 	return func() error {
-		for _, x := range dead {
-			if err := s.clearDead(x.Desc(), x.replicaID, into, d); err != nil {
+		for _, x := range buried {
+			if err := s.clearDead(x.Desc(), x.replicaID, h.rng, h.desc); err != nil {
 				return err
 			}
 		}
 		return nil
-	}
+	}, nil
 }
 
 // clearDead removes the records and the log of a replica whose range was absorbed, and its data but for what lies in
@@ -380,11 +522,14 @@ func (s *Store) unclaim(id RangeID) {
 //
 // Order, for a crash at any point: flush, so that no earlier write of a neighbour (a split) is replayed over
 // what follows; state; log. A state without its log is found by recoverLog.
-func (s *Store) createFromSnapshot(ctx context.Context, h snapshotHeader, ing *mvcc.Ingester, dead []*Replica) error {
+func (s *Store) createFromSnapshot(ctx context.Context, h snapshotHeader, ing *mvcc.Ingester) error {
 	if err := s.cfg.Engine.Flush(); err != nil {
 		return err
 	}
-	finish := s.bury(dead, h.rng, h.desc)
+	finish, err := s.bury(h)
+	if err != nil {
+		return err
+	}
 	if err := ing.Finish(ctx); err != nil {
 		return err
 	}
@@ -422,6 +567,11 @@ func (s *Store) createFromSnapshot(ctx context.Context, h snapshotHeader, ing *m
 
 // offerSnapshot hands a snapshot to the Raft of a replica that lags, which may find it stale.
 func (s *Store) offerSnapshot(ctx context.Context, r *Replica, from NodeID, seq uint64, st *stagedSnapshot) error {
+	// Once Raft has taken it no range's log is written until it is installed, which begins with a flush: so that this has
+	// little to do, there is one now.
+	if err := s.cfg.Engine.Flush(); err != nil {
+		return err
+	}
 	s.incoming.mu.Lock()
 	if s.incoming.staged == nil {
 		s.incoming.staged = make(map[uint64]*stagedSnapshot)
@@ -503,7 +653,10 @@ func (r *Replica) replaceState(st *stagedSnapshot) error {
 	if err := s.cfg.Engine.Flush(); err != nil {
 		return err
 	}
-	finish := s.bury(st.dead, r.id, st.h.desc)
+	finish, err := s.bury(st.h)
+	if err != nil {
+		return err
+	}
 	if err := st.ing.Finish(s.ctx); err != nil {
 		return err
 	}

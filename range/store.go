@@ -92,6 +92,7 @@ type Store struct {
 	looks       queueLooks
 	peerBusy    sync.Map // NodeID -> struct{}: a vote request is under way
 	incoming    incomingSnapshots
+	sending     pace // bytes of snapshots
 	meta        metaQueue
 	placer      *placer
 	policies    atomic.Pointer[placement.Set] // nil: not heard of yet
@@ -132,6 +133,7 @@ func Open(cfg Config) (*Store, error) {
 	s.outboxes.New = func() any { return newOutbox(s) }
 	s.placer = newPlacer(s)
 	s.logCache.limit = cfg.LogCacheBytes
+	s.sending.rate = float64(cfg.SnapshotRate)
 	s.late.delay = cfg.CommitDelay
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.mu.replicas = make(map[RangeID]*Replica)
@@ -343,7 +345,7 @@ func (s *Store) addReplica(d *Descriptor, a appliedState, id ReplicaID, st raftl
 	view := &logView{
 		id: uint64(d.ID), log: s.log, budget: &s.logCache,
 		hard: st.Hard, conf: d.confState(), truncated: st.Truncated, last: st.Last, logBytes: st.Bytes,
-		needSnapshot: func() { s.kickQueue() }, failed: s.Fail,
+		needSnapshot: func() { s.kickReplica(r) }, failed: s.Fail,
 	}
 	r.mu.view = view
 	r.mu.term = st.Hard.Term
@@ -357,6 +359,7 @@ func (s *Store) addReplica(d *Descriptor, a appliedState, id ReplicaID, st raftl
 		init(r)
 	}
 	r.machine = s.cfg.NewMachine(r)
+	r.made.Store(true)
 	s.mu.Lock()
 	s.mu.replicas[d.ID] = r
 	if s.started.Load() {
@@ -620,6 +623,8 @@ func (s *Store) HandleRaft(from NodeID, frame []byte) {
 			}
 			if r, ok := s.Replica(u.rng); ok {
 				r.closedUpdate(from, u)
+			} else if s.missing(u.rng) {
+				s.requestWake(from, u.rng)
 			}
 		}
 	case frameWake:
@@ -658,7 +663,7 @@ func (s *Store) route(from NodeID, rm raftMsg) {
 	im := inMsg{m: rm.m, from: from, epoch: rm.epoch}
 	if !ok {
 		now := s.cfg.Clock.Now().Latest
-		patience := truetime.Timestamp(strangerTicks * s.cfg.TickInterval)
+		patience := s.patience()
 		s.mu.Lock()
 		if _, ok := s.mu.replicas[rm.rng]; ok {
 			s.mu.Unlock()

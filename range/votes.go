@@ -348,6 +348,16 @@ func (v *votes) lifeChanged(peer NodeID, boot uint64) bool {
 	return p != nil && p.peerBoot != 0 && p.peerBoot != boot
 }
 
+// life returns which life of a peer was last promised anything, zero when none was.
+func (v *votes) life(peer NodeID) uint64 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if p := v.given[peer]; p != nil {
+		return p.peerBoot
+	}
+	return 0
+}
+
 // supportsUnder reports whether a peer's support, under an epoch, reaches past now.
 func (v *votes) supportsUnder(peer NodeID, epoch uint64, now truetime.Interval) bool {
 	v.mu.Lock()

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,7 +16,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
-	"google.golang.org/grpc"
 
 	"github.com/meridian-db/meridian/sql/audit"
 )
@@ -59,23 +57,8 @@ func (s *syncBuffer) String() string {
 func TestNoSecretLeaves(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	traces := &wholeReceiver{}
-	otlp := grpc.NewServer()
-	collector.RegisterTraceServiceServer(otlp, traces)
-	go otlp.Serve(lis)
-	defer otlp.Stop()
-	env := map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://" + lis.Addr().String(), "OTEL_BSP_SCHEDULE_DELAY": "100"}
-	for k, v := range env {
-		t.Setenv(k, v)
-	}
-	tel, err := NewTelemetry(ctx, func(k string) string { return env[k] })
-	if err != nil {
-		t.Fatal(err)
-	}
+	tel := exportTo(t, ctx, traces)
 	var log syncBuffer
 	auditFile := filepath.Join(t.TempDir(), "audit.log")
 	s := startNode(t, func(c *Config) {

@@ -111,6 +111,20 @@ func TestAuthenticationRules(t *testing.T) {
 		"create role localhost login superuser", "grant ops to bob", "create role late login password 'l' valid until '2001-01-01'"} {
 		execute(t, ctx, root, q)
 	}
+	// pg_stat_ssl tells whose certificate was shown.
+	for name, want := range map[string]string{cert("ann"): "/OU=Meridian client/CN=ann", tls: ""} {
+		c, err := pgx.Connect(ctx, dsnOf(s, "ann", "a", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var dn, serial string
+		row := c.QueryRow(ctx, `select coalesce(client_dn, ''), coalesce(client_serial::text, '') from pg_stat_ssl
+			where pid = pg_backend_pid() and ssl and version = 'TLSv1.3' and cipher like 'TLS_%' and bits in (128, 256)`)
+		if err := row.Scan(&dn, &serial); err != nil || dn != want || (serial == "") != (want == "") {
+			t.Errorf("pg_stat_ssl of a session with the certificate %q: %q, serial %q, %v", want, dn, serial, err)
+		}
+		c.Close(ctx)
+	}
 	check := func(what string, want map[string]string) {
 		t.Helper()
 		for dsn, code := range want {

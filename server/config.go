@@ -40,7 +40,7 @@ type Config struct {
 	PostgresPassword       string        // Of the first superuser when the cluster is founded. Default: none can log in by password.
 	SimulatedLatency       string        // off, lan, wan or a file. Default off.
 	MaxClockUncertainty    time.Duration // The node stops serving above it. Default 50ms.
-	ClockPollInterval      time.Duration // Default 500ms, for time servers of one's own.
+	ClockPollInterval      time.Duration // Default 1s, for time servers of one's own.
 	CacheBytes             int64         // Block cache. Default 256 MiB.
 	RangeMaxBytes          int64         // A range that grows beyond it is split. At least 4 KiB. Default 512 MiB.
 	ReplaceAfter           time.Duration // How long a node may be down before its replicas are replaced. At least 1s. Default 5m.
@@ -96,7 +96,7 @@ func (c *Config) check() error {
 		c.MaxClockUncertainty = 50 * time.Millisecond
 	}
 	if c.ClockPollInterval == 0 {
-		c.ClockPollInterval = 500 * time.Millisecond
+		c.ClockPollInterval = time.Second
 	}
 	if c.ReplaceAfter == 0 {
 		c.ReplaceAfter = 5 * time.Minute

@@ -3,14 +3,18 @@ package server
 import (
 	"context"
 	"errors"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/meridian-db/meridian/server/console"
+	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/parser"
+	"github.com/meridian-db/meridian/sql/pgcatalog"
 	"github.com/meridian-db/meridian/sql/stmtstats"
 )
 
@@ -19,21 +23,34 @@ type consoleSource struct{ s *Server }
 
 var errNotYet = errors.New("the node has not joined its cluster yet")
 
-// Cluster implements console.Source.
+// Cluster implements console.Source. Its parts ask the nodes all at once: the page is as fast as the farthest node, and what
+// it shows of one moment belongs together.
 func (c consoleSource) Cluster(ctx context.Context) (*console.Cluster, error) {
 	s := c.s
-	if nodeState(s.state.Load()) != stateServing || s.core == nil {
+	if !s.serving() || s.core == nil {
 		return nil, errNotYet
 	}
-	p := s.providers()
 	out := &console.Cluster{ID: s.identity.ClusterID, Node: uint64(s.identity.NodeID), Now: s.clock.Now().Latest.Time().UTC(), Version: Version}
-	answers, err := gather(ctx, s, viewConsole, s.consoleRows)
+	parts := []func(context.Context, *pgcatalog.Providers, *console.Cluster) error{
+		c.nodes, c.ranges, c.sessions, c.statements, c.transactions, c.locks, c.decisions, c.jobs,
+	}
+	errs := make([]error, len(parts))
+	var wg sync.WaitGroup
+	for i, part := range parts {
+		wg.Go(func() { errs[i] = part(ctx, s.providers(), out) })
+	}
+	wg.Wait()
+	return out, errors.Join(errs...)
+}
+
+func (c consoleSource) nodes(ctx context.Context, p *pgcatalog.Providers, out *console.Cluster) error {
+	answers, err := gather(ctx, c.s, viewConsole, c.s.consoleRows)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	registered, err := p.Nodes(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, r := range registered {
 		n := console.Node{ID: r.ID, Region: r.Region, Zone: r.Zone, SQLAddr: r.SQLAddress, RPCAddr: r.Address, Version: r.Version,
@@ -44,27 +61,27 @@ func (c consoleSource) Cluster(ctx context.Context) (*console.Cluster, error) {
 		}
 		out.Nodes = append(out.Nodes, n)
 	}
-	ranges, err := p.Ranges(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, r := range ranges {
-		out.Ranges = append(out.Ranges, console.Range{ID: r.ID, Start: r.Start, End: r.End, Replicas: r.Replicas, Learners: r.Learners, Leader: r.Leader,
-			Size: r.SizeBytes, Applied: r.Applied, Lag: r.SafeTimeLag.Seconds(), Quiesced: r.Quiesced})
-	}
-	return out, c.activity(ctx, out)
+	return nil
 }
 
-// activity adds what clients do.
-func (c consoleSource) activity(ctx context.Context, out *console.Cluster) error {
-	p := c.s.providers()
+func (c consoleSource) ranges(ctx context.Context, p *pgcatalog.Providers, out *console.Cluster) error {
+	ranges, err := p.Ranges(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range ranges {
+		out.Ranges = append(out.Ranges, console.Range{ID: r.ID, Start: r.Start, End: r.End, Table: r.Table, Replicas: r.Replicas, Learners: r.Learners,
+			Wanted: r.Wanted, Leader: r.Leader, Size: r.SizeBytes, Applied: r.Applied, Lag: r.SafeTimeLag.Seconds(), Quiesced: r.Quiesced})
+	}
+	return nil
+}
+
+func (c consoleSource) sessions(ctx context.Context, p *pgcatalog.Providers, out *console.Cluster) error {
 	sessions, err := p.Activity(ctx)
 	if err != nil {
 		return err
 	}
-	databases := map[uint32]string{}
 	for _, a := range sessions {
-		databases[a.DatabaseID] = a.Database
 		client := a.ClientAddr
 		if a.ClientPort != 0 {
 			client += ":" + strconv.Itoa(a.ClientPort)
@@ -72,6 +89,10 @@ func (c consoleSource) activity(ctx context.Context, out *console.Cluster) error
 		out.Sessions = append(out.Sessions, console.Session{PID: a.PID, User: a.Role, Database: a.Database, Application: a.Application,
 			Client: client, State: a.State, Since: a.StateChange, Statement: parser.Fingerprint(a.Query)})
 	}
+	return nil
+}
+
+func (c consoleSource) statements(ctx context.Context, p *pgcatalog.Providers, out *console.Cluster) error {
 	statements, err := p.Statements(ctx)
 	if err != nil {
 		return err
@@ -80,37 +101,72 @@ func (c consoleSource) activity(ctx context.Context, out *console.Cluster) error
 	for i := range statements {
 		totals[0] = append(totals[0], statements[i].Totals)
 	}
-	out.Statements = console.SumStatements(totals, func(oid uint32) string { return databases[oid] })
-	if p.Transactions != nil {
-		txns, err := p.Transactions(ctx)
-		if err != nil {
-			return err
+	snap := c.s.core.Catalog.Snapshot(0)
+	out.Statements = console.SumStatements(totals, func(oid uint32) string {
+		if db := snap.DatabaseByID(oid); db != nil {
+			return db.Name
 		}
-		for _, t := range txns {
-			out.Transactions = append(out.Transactions, console.Transaction{ID: t.ID, Node: t.Node, PID: t.SessionPID, Since: t.Age.Time(),
-				State: t.State, Ranges: t.Ranges, Statement: parser.Fingerprint(t.Statement)})
-		}
+		return "" // it has been dropped
+	})
+	return nil
+}
+
+func (c consoleSource) transactions(ctx context.Context, p *pgcatalog.Providers, out *console.Cluster) error {
+	txns, err := p.Transactions(ctx)
+	if err != nil {
+		return err
 	}
-	if p.Placement != nil {
-		decisions, err := p.Placement(ctx)
-		if err != nil {
-			return err
-		}
-		const maxDecisions = 200
-		slices.Reverse(decisions)
-		for _, d := range decisions[:min(len(decisions), maxDecisions)] {
-			out.Decisions = append(out.Decisions, console.Decision{Time: d.Time.UTC(), Node: d.Node, Range: d.Range, Action: d.Action, Change: d.Change,
-				Reason: d.Reason, Outcome: d.Outcome, Took: d.Took.Seconds()})
-		}
+	for _, t := range txns {
+		out.Transactions = append(out.Transactions, console.Transaction{ID: t.ID, Node: t.Node, PID: t.SessionPID, Since: t.Age.Time(),
+			State: t.State, Ranges: t.Ranges, Statement: parser.Fingerprint(t.Statement)})
 	}
+	return nil
+}
+
+func (c consoleSource) locks(ctx context.Context, p *pgcatalog.Providers, out *console.Cluster) error {
 	locks, err := p.Locks(ctx)
 	if err != nil {
 		return err
 	}
-	const maxLocks = 500
-	for _, l := range locks[:min(len(locks), maxLocks)] {
-		out.Locks = append(out.Locks, console.Lock{Range: l.Range, Key: l.Key, Mode: l.Mode, Transaction: l.Transaction, Granted: l.Granted})
+	// Waiters, and those they wait for, first: they are what the page is asked about.
+	awaited := map[string]bool{}
+	for _, l := range locks {
+		if !l.Granted {
+			awaited[l.Key] = true
+		}
 	}
+	slices.SortStableFunc(locks, func(a, b pgcatalog.Lock) int {
+		switch x, y := awaited[a.Key], awaited[b.Key]; {
+		case x == y:
+			return 0
+		case x:
+			return -1
+		}
+		return 1
+	})
+	const maxLocks = 500
+	snap := c.s.core.Catalog.Snapshot(0)
+	for _, l := range locks[:min(len(locks), maxLocks)] {
+		out.Locks = append(out.Locks, console.Lock{Range: l.Range, Key: nameKey(snap, l.Key), Mode: l.Mode, Transaction: l.Transaction, Granted: l.Granted})
+	}
+	return nil
+}
+
+func (c consoleSource) decisions(ctx context.Context, p *pgcatalog.Providers, out *console.Cluster) error {
+	decisions, err := p.Placement(ctx)
+	if err != nil {
+		return err
+	}
+	const maxDecisions = 200
+	slices.Reverse(decisions)
+	for _, d := range decisions[:min(len(decisions), maxDecisions)] {
+		out.Decisions = append(out.Decisions, console.Decision{Time: d.Time.UTC(), Node: d.Node, Range: d.Range, Action: d.Action, Change: d.Change,
+			Reason: d.Reason, Outcome: d.Outcome, Took: d.Took.Seconds()})
+	}
+	return nil
+}
+
+func (c consoleSource) jobs(ctx context.Context, _ *pgcatalog.Providers, out *console.Cluster) error {
 	jobs, err := c.s.core.SQL.JobRows(ctx)
 	for _, j := range jobs {
 		out.Jobs = append(out.Jobs, console.Job{ID: j.ID, Kind: j.Kind, State: j.State, Description: j.Description, Started: j.Started,
@@ -118,6 +174,29 @@ func (c consoleSource) activity(ctx context.Context, out *console.Cluster) error
 	}
 	return err
 }
+
+// nameKey puts the names of tables into keys that printKey has made.
+func nameKey(snap *catalog.Snapshot, key string) string {
+	return tableKey.ReplaceAllStringFunc(key, func(k string) string {
+		m := tableKey.FindStringSubmatch(k)
+		id, err := strconv.ParseUint(m[1], 10, 32)
+		if err != nil {
+			return k
+		}
+		t := snap.TableByID(uint32(id))
+		if t == nil {
+			return k
+		}
+		for _, ix := range t.AllIndexes() {
+			if ix != t.Primary && strconv.Itoa(int(ix.ID)) == m[2] {
+				return ix.Name
+			}
+		}
+		return t.Name
+	})
+}
+
+var tableKey = regexp.MustCompile(`/table/(\d+)/(\d+)`)
 
 // consoleRows is this node's own part.
 func (s *Server) consoleRows() []console.Node {

@@ -2,7 +2,9 @@ package server
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os/exec"
@@ -75,7 +77,35 @@ func TestConsole(t *testing.T) {
 			t.Errorf("node %d does not know the statement: %+v", s.NodeID(), c.Statements)
 		}
 	}
+	t.Run("names", func(t *testing.T) { names(t, ctx, d.Servers[0]) })
 	t.Run("chromium", func(t *testing.T) { draw(t, d) })
+}
+
+// names: ranges and locks are told by their tables.
+func names(t *testing.T, ctx context.Context, s *Server) {
+	for _, text := range []string{"create schema other", "create table other.named (a int primary key, b int)", "create index named_b on other.named (b)"} {
+		if err := s.core.SQL.Exec(ctx, "postgres", text, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	snap := s.core.Catalog.Snapshot(0)
+	table := snap.InDatabase(snap.DatabaseByName("postgres").ID).ResolveTable(nil, "other", "named")
+	if table == nil {
+		t.Fatal("the table is not in the catalog")
+	}
+	key := func(index uint16) []byte {
+		return append(binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint32([]byte{0x03}, table.ID), index), 0x81, 0x01)
+	}
+	if got := s.tableAt(key(1)); got != "other.named" {
+		t.Errorf("a range's table: %q", got)
+	}
+	if got := s.tableAt([]byte{0x02, 0, 0, 0, 1, 0, 1}); got != "" {
+		t.Errorf("the table of a system key: %q", got)
+	}
+	locked := fmt.Sprintf("[%s, %s)", printKey(key(table.Primary.ID)), printKey(key(table.Indexes[0].ID)))
+	if got := nameKey(snap, locked); got != "[named/8101, named_b/8101)" {
+		t.Errorf("a lock's key: %q of %q", got, locked)
+	}
 }
 
 // draw has a browser run the page, each view of it, and looks at what it made.
@@ -85,13 +115,14 @@ func draw(t *testing.T, d *Demo) {
 		t.Skip("needs chromium, and time")
 	}
 	for view, want := range map[string][]string{
-		"overview":   {"all is well", "of 3 live", "all replicated", "us-east", "serving"},
-		"time":       {"What each node knows of the time", "of at most", "3 sources"},
-		"ranges":     {"Key space:", "leads", "Safe time behind"},
-		"statements": {"insert into seen values ($1, $2), ($3, $4)", "create table seen"},
-		"activity":   {"no client is connected", "no transaction waits for a lock"},
-		"placement":  {"What has been decided", "meridian.placement_log"},
-		"settings":   {"How the nodes were started", "--max-clock-uncertainty", "50ms"},
+		"overview":     {"all is well", "3 of 3 live", "all replicated", "us-east", "serving", `class="land"`},
+		"time":         {"What each node knows of the time", "of at most", "serving by its clock", `class="interval"`, "127.0.0.1:"},
+		"ranges":       {"Key space:", "leads", "Safe time behind", "<canvas", "system"},
+		"statements":   {"insert into seen values ($1, $2), ($3, $4)", "create table seen", "waiting for locks"},
+		"transactions": {"no client is connected", "no transaction waits for a lock"},
+		"jobs":         {"There are no jobs"},
+		"placement":    {"What has been decided", "meridian.placement_log"},
+		"settings":     {"How the nodes were started", "--max-clock-uncertainty", "50ms", "Of each node"},
 	} {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		cmd := exec.CommandContext(ctx, browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--enable-logging=stderr",

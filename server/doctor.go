@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
@@ -41,7 +43,9 @@ func (l Level) String() string { return [...]string{"ok", "warn", "FAIL"}[l] }
 const (
 	slowFsync    = 20 * time.Millisecond
 	littleDisk   = 10 << 30
+	noDisk       = 1 << 30
 	certSoon     = 14 * 24 * time.Hour
+	caSoon       = 90 * 24 * time.Hour // every node's certificate must be replaced before
 	fewFiles     = 10000
 	doctorClock  = 5 * time.Second
 	doctorDial   = 3 * time.Second
@@ -51,9 +55,7 @@ const (
 // Diagnose looks at everything that a node with this configuration will depend on, and changes nothing: the store's
 // directory is not even created.
 func Diagnose(ctx context.Context, cfg Config, report func(Finding)) {
-	say := func(l Level, area, fix, format string, args ...any) {
-		report(Finding{Level: l, Area: area, Text: fmt.Sprintf(format, args...), Fix: fix})
-	}
+	say := sayTo(report)
 	if err := cfg.check(); err != nil {
 		var fe *FlagError
 		if errors.As(err, &fe) {
@@ -82,6 +84,12 @@ func Diagnose(ctx context.Context, cfg Config, report func(Finding)) {
 }
 
 type sayFunc func(l Level, area, fix, format string, args ...any)
+
+func sayTo(report func(Finding)) sayFunc {
+	return func(l Level, area, fix, format string, args ...any) {
+		report(Finding{Level: l, Area: area, Text: fmt.Sprintf(format, args...), Fix: fix})
+	}
+}
 
 // diagnoseStore reports whether the store is a member's.
 func diagnoseStore(cfg Config, say sayFunc) (member bool) {
@@ -123,10 +131,15 @@ func diagnoseStore(cfg Config, say sayFunc) (member bool) {
 		if u.AvailBytes < littleDisk {
 			l, fix = Doubtful, "add space: a full disk stops the node"
 		}
+		if u.AvailBytes < noDisk {
+			l = Bad
+		}
 		say(l, area, fix, "%.1f GiB of %.1f GiB are free", float64(u.AvailBytes)/(1<<30), float64(u.TotalBytes)/(1<<30))
 	}
 	took, err := fsyncLatency(cfg.FS, dir)
 	switch {
+	case errors.Is(err, syscall.ENOSPC):
+		say(Bad, area, "add space, or remove what is not the node's: a full disk stops it", "%v", err)
 	case err != nil:
 		say(Bad, area, "give a directory that this user can write", "%v", err)
 	case took > slowFsync:
@@ -208,30 +221,37 @@ func diagnosePorts(cfg Config, say sayFunc) {
 }
 
 func diagnoseCerts(cfg Config, say sayFunc) (client *tls.Config) {
-	const area = "--certs"
+	const area, make, renew = "--certs", "`meridian cert` makes these files", "replace it by `meridian cert node`; a running node takes it up by itself"
 	if cfg.Insecure {
 		say(Doubtful, "--insecure", "use --certs for anything but trying out", "no TLS and no passwords")
 		return nil
 	}
 	certs, err := LoadCerts(cfg.Certs)
 	if err != nil {
-		say(Bad, area, "`meridian cert` makes these files", "%v", err)
+		fix := make
+		if invalid := (x509.CertificateInvalidError{}); errors.As(err, &invalid) && invalid.Reason == x509.Expired {
+			fix = renew
+		}
+		say(Bad, area, fix, "%v", err)
 		return nil
 	}
 	pair, err := certs.SQL.GetCertificate(nil)
 	if err != nil {
-		say(Bad, area, "`meridian cert` makes these files", "%v", err)
+		say(Bad, area, make, "%v", err)
 		return nil
 	}
 	leaf, err := x509.ParseCertificate(pair.Certificate[0])
 	if err != nil {
-		say(Bad, area, "`meridian cert` makes these files", "%v", err)
+		say(Bad, area, make, "%v", err)
 		return nil
 	}
 	if left := time.Until(leaf.NotAfter); left < certSoon {
-		say(Doubtful, area, "replace it by `meridian cert node`; a running node takes it up by itself", "the node's certificate ends on %s", leaf.NotAfter.Format(time.DateOnly))
+		say(Doubtful, area, renew, "the node's certificate ends on %s", leaf.NotAfter.Format(time.DateOnly))
 	} else {
 		say(Good, area, "", "the node's certificate is good until %s, for %v %v", leaf.NotAfter.Format(time.DateOnly), leaf.DNSNames, leaf.IPAddresses)
+	}
+	if ends := caEnds(cfg.Certs); !ends.IsZero() && time.Until(ends) < caSoon {
+		say(Doubtful, area, "make another by `meridian cert ca`, put both into every node's ca.crt, then replace the nodes' certificates", "the CA's certificate, and all that it has signed, ends on %s", ends.Format(time.DateOnly))
 	}
 	addr := cfg.AdvertiseRPCAddr
 	if addr == "" {
@@ -243,6 +263,24 @@ func diagnoseCerts(cfg Config, say sayFunc) (client *tls.Config) {
 		}
 	}
 	return certs.RPCClient
+}
+
+// caEnds is when the last of the authorities in ca.crt ends: until then there is one to sign with. It is zero if they cannot
+// be read.
+func caEnds(dir string) (last time.Time) {
+	rest, err := os.ReadFile(filepath.Join(dir, caCertFile))
+	if err != nil {
+		return last
+	}
+	for {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			return last
+		}
+		if c, err := x509.ParseCertificate(block.Bytes); err == nil && c.NotAfter.After(last) {
+			last = c.NotAfter
+		}
+	}
 }
 
 func diagnoseTime(ctx context.Context, cfg Config, member bool, say sayFunc) {
@@ -262,7 +300,13 @@ func diagnoseTime(ctx context.Context, cfg Config, member bool, say sayFunc) {
 	if len(srcs) < 3 && cfg.TimeSources[0] != "kernel" {
 		say(Doubtful, area, "give three, so that two outvote one that lies", "%d time sources", len(srcs))
 	}
-	clock, err := truetime.New(truetime.Config{Sources: srcs, PollInterval: min(cfg.ClockPollInterval, time.Second), MaxUncertainty: cfg.MaxClockUncertainty})
+	diagnoseClock(ctx, truetime.Config{Sources: srcs, PollInterval: min(cfg.ClockPollInterval, time.Second), MaxUncertainty: cfg.MaxClockUncertainty}, say)
+}
+
+// diagnoseClock tries what a clock makes of its sources.
+func diagnoseClock(ctx context.Context, cfg truetime.Config, say sayFunc) {
+	const area = "--time-source"
+	clock, err := truetime.New(cfg)
 	if err != nil {
 		say(Bad, area, "check the time sources", "%v", err)
 		return

@@ -68,3 +68,10 @@ func TestDoctorReadsVersions(t *testing.T) {
 		t.Errorf("the store has %q, before %q (%v)", after, before, err)
 	}
 }
+
+// TestFoundedAtNewestVersion: what a new cluster's first statements may use does not wait for the member loop.
+func TestFoundedAtNewestVersion(t *testing.T) {
+	if v := startNode(t, func(c *Config) { c.Insecure = true }).registry.version(); v != newestVersion {
+		t.Errorf("a node that has just founded a cluster serves it at version %d, want %d", v, newestVersion)
+	}
+}

@@ -446,6 +446,7 @@ const (
 	opSignal byte = 's' // signal, PID: of pg_cancel_backend and pg_terminate_backend
 	opCancel byte = 'c' // PID, key: a cancel request of a client
 	opDrain  byte = 'd' // meridian.drain_node
+	opReset  byte = 'R' // database: of pg_stat_reset
 	opDebug  byte = 'D' // a part of what debug zip collects
 )
 

@@ -50,23 +50,25 @@ type Server struct {
 	tel           *Telemetry
 
 	registry *registry
+	sizes    sizeCache
 	rpc      *rpc.Network
 	core     *Core
 	wire     *pgwire.Server
 	admin    *http.Server
 
-	state    atomic.Int32 // nodeState
-	failed   atomic.Pointer[error]
-	failedc  chan struct{} // closed when failed has been set
-	noDrain  atomic.Bool
-	leaving  atomic.Bool // decommissioned, and ending for it
-	lock     func()      // releases the store's lock
-	closers  []closer
-	stopOnce sync.Once
-	stopErr  error
-	bg       sync.WaitGroup
-	bgCtx    context.Context
-	bgStop   context.CancelFunc
+	state     atomic.Int32 // nodeState
+	failed    atomic.Pointer[error]
+	failedc   chan struct{} // closed when failed has been set
+	noDrain   atomic.Bool
+	leaving   atomic.Bool // decommissioned, and ending for it
+	lock      func()      // releases the store's lock
+	closers   []closer
+	stopOnce  sync.Once
+	stopEarly func() // ends answerEarly
+	stopErr   error
+	bg        sync.WaitGroup
+	bgCtx     context.Context
+	bgStop    context.CancelFunc
 }
 
 // nodeState is how far a node is in its life.
@@ -271,6 +273,9 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		}
 	}()
 	s.startAdmin()
+	if err := s.answerEarly(); err != nil {
+		return err
+	}
 	if err := s.waitClock(ctx); err != nil {
 		return err
 	}
@@ -409,7 +414,8 @@ func (s *Server) startCore(ctx context.Context) error {
 		CacheBytes: s.cfg.CacheBytes, RangeMaxBytes: s.cfg.RangeMaxBytes, Cache: s.cfg.Cache, Nearness: s.nearness, RoundTrip: s.rpc.RTT,
 		Providers: s.providers(), Signal: s.signal, NodeAdmin: nodeAdmin{s}, ReplaceAfter: s.cfg.ReplaceAfter, Failed: s.storeFailed,
 		Audit: s.audit.log, MayMerge: func() bool { return s.registry.version() >= versionMerges },
-		NewCatalog: func() bool { return s.registry.version() >= versionCatalog }}
+		NewCatalog: func() bool { return s.registry.version() >= versionCatalog },
+		Exclusions: func() bool { return s.registry.version() >= versionExclusions }}
 	if s.cfg.TuneCore != nil {
 		s.cfg.TuneCore(&cc)
 	}
@@ -454,6 +460,10 @@ func (s *Server) startCore(ctx context.Context) error {
 		}
 		if _, _, err := announce(ctx, core.DB, rec); err != nil {
 			return fmt.Errorf("record this node: %w", err)
+		}
+		// Whoever sets a new cluster up need not wait for what its version allows.
+		if err := s.finaliseVersion(ctx); err != nil {
+			return fmt.Errorf("record the cluster's version: %w", err)
 		}
 		s.identity.Founding = false
 		s.background(s.memberLoop)
@@ -662,6 +672,8 @@ func (s *Server) handleServer(ctx context.Context, from ranges.NodeID, payload [
 		return s.handleSignal(payload[1:])
 	case opCancel:
 		return s.handleCancel(payload[1:])
+	case opReset:
+		return s.handleReset(payload[1:])
 	case opDrain:
 		s.drain()
 		return nil, nil

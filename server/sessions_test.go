@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -75,6 +77,91 @@ func TestSessionsOfOtherNodes(t *testing.T) {
 		if err := three.QueryRow(ctx, `select count(*) from pg_stat_activity where pid in ($1, $2)`,
 			int32(one.PgConn().PID()), int32(two.PgConn().PID())).Scan(&n); err != nil || n != 2 {
 			t.Errorf("node 3 sees %d of 2 sessions, %v", n, err)
+		}
+	})
+
+	t.Run("counters", func(t *testing.T) {
+		execute(t, ctx, two, `create table counted (id int primary key, v int, filler text)`)
+		execute(t, ctx, two, `create index counted_v on counted (v)`)
+		execute(t, ctx, one, `insert into counted select g, g, repeat('x', 100) from generate_series(1, 1000) g`)
+		execute(t, ctx, two, `update counted set v = 0 where id <= 10`)
+		execute(t, ctx, three, `delete from counted where id = 1`)
+		counts := func(conn *pgx.Conn) (got [6]int64) {
+			if err := conn.QueryRow(ctx, `select n_tup_ins, n_tup_upd, n_tup_del, n_live_tup, idx_scan, seq_scan from pg_stat_user_tables where relname = 'counted'`).
+				Scan(&got[0], &got[1], &got[2], &got[3], &got[4], &got[5]); err != nil {
+				t.Fatal(err)
+			}
+			if got[3] < 900 || got[3] > 1000 { // a refresh of statistics meanwhile makes it less than exact
+				t.Errorf("%d live rows", got[3])
+			}
+			got[3] = 0
+			return got
+		}
+		if got := counts(three); got != [6]int64{1000, 10, 1, 0, 2, 0} {
+			t.Errorf("counted are %v", got)
+		}
+		// The last node to answer may not have learnt yet that it leads the ranges of the table.
+		var rows, index, all int64
+		awaitRow(t, ctx, three, `select pg_table_size('counted'), pg_relation_size('counted_v'), pg_total_relation_size('counted') where pg_table_size('counted') > 0`, &rows, &index, &all)
+		if rows < 100*1000 || index < 4*1000 || rows+index != all {
+			t.Errorf("the table takes %d bytes, its index %d, both %d", rows, index, all)
+		}
+		var database int64
+		if err := one.QueryRow(ctx, `select pg_database_size(current_database())`).Scan(&database); err != nil || database < all {
+			t.Errorf("the database takes %d bytes, one table %d, %v", database, all, err)
+		}
+		execute(t, ctx, one, `select pg_stat_reset()`)
+		if got := counts(two); got != [6]int64{} {
+			t.Errorf("after a reset, counted are %v", got)
+		}
+	})
+
+	t.Run("exclusion constraints", func(t *testing.T) {
+		awaitRow(t, ctx, one, fmt.Sprintf(`select 1 from meridian.nodes where cluster_version >= %d`, versionExclusions), new(int))
+		execute(t, ctx, one, `create extension btree_gist`)
+		execute(t, ctx, one, `create table booked (room int, during int4range, exclude using gist (room with =, during with &&))`)
+		execute(t, ctx, one, `create table once (a int unique deferrable)`)
+		for _, level := range []string{"serializable", "repeatable read", "read committed"} {
+			execute(t, ctx, one, `delete from booked`)
+			execute(t, ctx, one, `delete from once`)
+			var wg sync.WaitGroup
+			var done atomic.Int32
+			for w := range 6 {
+				conn := connectTo(t, ctx, d.Servers[w%3])
+				wg.Go(func() {
+					for i := range 12 {
+						// The snapshot of the transaction, if it has one, is older than what others write meanwhile.
+						for _, q := range []string{`begin isolation level ` + level, `select count(*) from booked`,
+							fmt.Sprintf(`insert into booked values (%d, int4range(%d, %d))`, i%2, (w+i)%5*2, (w+i)%5*2+3),
+							fmt.Sprintf(`insert into once values (%d)`, 100*(i%2)+(w+i)%5), `commit`} {
+							if _, err := conn.Exec(ctx, q); err != nil {
+								var pg *pgconn.PgError
+								if !errors.As(err, &pg) || pg.Code != "23P01" && pg.Code != "23505" && pg.Code != "40001" {
+									t.Errorf("%s: %v", q, err)
+								}
+								conn.Exec(ctx, `rollback`)
+								break
+							}
+							if q == `commit` {
+								done.Add(1)
+							}
+						}
+					}
+				})
+			}
+			wg.Wait()
+			var rows, overlaps, twice int
+			if err := one.QueryRow(ctx, `select count(*), (select count(*) from booked a, booked b where a.room = b.room and a.during && b.during) from booked`).
+				Scan(&rows, &overlaps); err != nil {
+				t.Fatal(err)
+			}
+			if err := one.QueryRow(ctx, `select count(*) - count(distinct a) from once`).Scan(&twice); err != nil || twice != 0 {
+				t.Errorf("%s: %d rows are there twice, %v", level, twice, err)
+			}
+			// Each row overlaps itself.
+			if rows == 0 || rows != overlaps || rows != int(done.Load()) {
+				t.Errorf("%s: %d rows of %d commits, %d pairs that overlap", level, rows, done.Load(), overlaps)
+			}
 		}
 	})
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"os"
@@ -37,7 +38,7 @@ func (c *Core) openSQL() (err error) {
 	if err != nil {
 		return err
 	}
-	sc := sql.Config{DB: c.DB, Catalog: cat, Version: Version, NodeID: int32(cfg.NodeID), Log: cfg.Logger, Tracer: cfg.Tracer("sql"), NewCatalog: cfg.NewCatalog}
+	sc := sql.Config{DB: c.DB, Catalog: cat, Version: Version, NodeID: int32(cfg.NodeID), Log: cfg.Logger, Tracer: cfg.Tracer("sql"), NewCatalog: cfg.NewCatalog, Exclusions: cfg.Exclusions}
 	if sc.Replication, err = replication.NewService(replication.Config{DB: c.DB, Catalog: c.Catalog, Clock: cfg.Clock}); err != nil {
 		return err
 	}
@@ -79,6 +80,7 @@ func (c *Core) openSQL() (err error) {
 	}
 	c.Jobs.Handle(sql.KindCreateIndex, c.SQL.IndexBuilder())
 	c.Jobs.Handle(sql.KindValidate, c.SQL.Validator())
+	c.Jobs.Handle(sql.KindRewrite, c.SQL.Rewriter())
 	return nil
 }
 
@@ -106,6 +108,21 @@ type catalogPeers struct{ net Network }
 // Call implements catalog.Peers.
 func (p catalogPeers) Call(ctx context.Context, node uint64, payload []byte) ([]byte, error) {
 	return p.net.Call(ctx, ranges.NodeID(node), rpc.ServiceCatalog, payload)
+}
+
+// answerEarly has clients told that the node is starting, until startSQL opens it to them.
+func (s *Server) answerEarly() error {
+	var tls *tls.Config
+	if s.certs != nil {
+		tls = s.certs.SQL
+	}
+	stop, err := pgwire.Starting(s.listeners.SQL, tls, s.log)
+	if err != nil {
+		return err
+	}
+	s.stopEarly = stop
+	s.onClose("SQL port while starting", func(context.Context) error { stop(); return nil })
+	return nil
 }
 
 // startSQL loads the catalog and opens the node to clients.
@@ -142,6 +159,7 @@ func (s *Server) startSQL(ctx context.Context) error {
 	// Connections live as long as the server, not as long as Start's context.
 	base, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
+	s.stopEarly()
 	go func() {
 		defer close(done)
 		if err := wire.Serve(base, s.listeners.SQL); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/meridian-db/meridian/mvcc/encfs"
+	"github.com/meridian-db/meridian/range/raftlog"
 )
 
 // IssueStoreKey writes a new store key to a file, which must not exist.
@@ -43,9 +44,10 @@ func readStoreKey(flag, path string) ([]byte, error) {
 	return b, nil
 }
 
-// openStoreFS returns the file system that the database's files are in: cfg.FS itself, or one that encrypts. The files IDENTITY,
+// openStoreFS returns the file system that the database's files are in: one over cfg.FS, which may encrypt. The files IDENTITY,
 // NODES and LOCK stay as they are; they tell who the node is, and nothing of what is stored.
 func openStoreFS(cfg *Config, warn func(msg string, args ...any)) (vfs.FS, error) {
+	base := raftlog.PrewriteFS(cfg.FS)
 	encrypted := encfs.Encrypted(cfg.FS, cfg.Store)
 	switch {
 	case cfg.StoreKey == "" && cfg.OldStoreKey != "":
@@ -53,9 +55,9 @@ func openStoreFS(cfg *Config, warn func(msg string, args ...any)) (vfs.FS, error
 	case cfg.StoreKey == "" && encrypted:
 		return nil, flagErr("store-key", "is required, the store is encrypted", "give the file with its store key")
 	case cfg.StoreKey == "":
-		return cfg.FS, nil
+		return base, nil
 	}
-	ec := encfs.Config{FS: cfg.FS, Dir: cfg.Store}
+	ec := encfs.Config{FS: base, Dir: cfg.Store}
 	var err error
 	if ec.Key, err = readStoreKey("store-key", cfg.StoreKey); err != nil {
 		return nil, err

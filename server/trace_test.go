@@ -42,28 +42,35 @@ func (r *receiver) Export(_ context.Context, req *collector.ExportTraceServiceRe
 	return &collector.ExportTraceServiceResponse{}, nil
 }
 
-// TestOneTracePerStatement: an INSERT is one trace from the gateway to the apply on every replica, exported to
-// whatever the standard variables name.
-func TestOneTracePerStatement(t *testing.T) {
+// exportTo starts a collector and returns telemetry that exports to it, named by the standard variables.
+func exportTo(t *testing.T, ctx context.Context, to collector.TraceServiceServer) *Telemetry {
+	t.Helper()
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec := &receiver{}
 	srv := grpc.NewServer()
-	collector.RegisterTraceServiceServer(srv, rec)
+	collector.RegisterTraceServiceServer(srv, to)
 	go srv.Serve(lis)
-	defer srv.Stop()
+	t.Cleanup(srv.Stop)
 	env := map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://" + lis.Addr().String(), "OTEL_BSP_SCHEDULE_DELAY": "100"}
 	for k, v := range env {
 		t.Setenv(k, v)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
-	defer cancel()
 	tel, err := NewTelemetry(ctx, func(k string) string { return env[k] })
 	if err != nil || tel == nil {
 		t.Fatalf("telemetry: %v, %v", tel, err)
 	}
+	return tel
+}
+
+// TestOneTracePerStatement: an INSERT is one trace from the gateway to the apply on every replica, exported to
+// whatever the standard variables name.
+func TestOneTracePerStatement(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	rec := &receiver{}
+	tel := exportTo(t, ctx, rec)
 	d, err := StartDemo(ctx, DemoConfig{SQLAddr: "127.0.0.1:0", HTTPAddr: "127.0.0.1:0", Data: t.TempDir(), Logger: testLogger(t), Telemetry: tel})
 	if err != nil {
 		t.Fatal(err)

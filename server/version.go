@@ -17,12 +17,14 @@ import (
 //	2  memberships, reports to the placer
 //	3  merges of ranges
 //	4  columns whose value in older rows is in the catalog, GIN indexes, extensions
+//	5  exclusion constraints
 const (
 	oldestVersion ClusterVersion = 1 // that this build can work with
-	newestVersion ClusterVersion = 4 // that it knows
+	newestVersion ClusterVersion = 5 // that it knows
 
-	versionMerges  ClusterVersion = 3
-	versionCatalog ClusterVersion = 4
+	versionMerges     ClusterVersion = 3
+	versionCatalog    ClusterVersion = 4
+	versionExclusions ClusterVersion = 5
 )
 
 // ClusterVersion is a version of what nodes write for each other.

@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	ranges "github.com/meridian-db/meridian/range"
 	"github.com/meridian-db/meridian/server/rpc"
 	"github.com/meridian-db/meridian/sql/pgcatalog"
+	"github.com/meridian-db/meridian/sql/tablestats"
 	"github.com/meridian-db/meridian/truetime"
 )
 
@@ -32,6 +34,9 @@ const (
 	viewPlacement  byte = 'p'
 	viewLoads      byte = 'n'
 	viewReplicas   byte = 'R'
+	viewTables     byte = 'T'
+	viewDatabases  byte = 'D'
+	viewSizes      byte = 'S'
 )
 
 // providers is what this node offers to system views.
@@ -53,6 +58,16 @@ func (s *Server) providers() *pgcatalog.Providers {
 		Locks:        func(ctx context.Context) ([]pgcatalog.Lock, error) { return gather(ctx, s, viewLocks, s.lockRows) },
 		Statements: func(ctx context.Context) ([]pgcatalog.Statement, error) {
 			return gather(ctx, s, viewStatements, s.statementRows)
+		},
+		TableStats: func(ctx context.Context) ([]tablestats.Table, error) {
+			return gather(ctx, s, viewTables, s.tableRows)
+		},
+		DatabaseStats: func(ctx context.Context) ([]tablestats.Database, error) {
+			return gather(ctx, s, viewDatabases, s.databaseRows)
+		},
+		ResetStats: s.resetStats,
+		Sizes: func(ctx context.Context) ([]pgcatalog.StorageSize, error) {
+			return gather(ctx, s, viewSizes, s.storageSizes)
 		},
 	}
 }
@@ -112,6 +127,12 @@ func (s *Server) handleView(payload []byte) ([]byte, error) {
 		return json.Marshal(s.decisions())
 	case viewLoads:
 		return json.Marshal([]map[ranges.NodeID]ranges.NodeLoad{s.ownLoads()})
+	case viewTables:
+		return json.Marshal(s.tableRows())
+	case viewDatabases:
+		return json.Marshal(s.databaseRows())
+	case viewSizes:
+		return json.Marshal(s.storageSizes())
 	case viewConsole:
 		return json.Marshal(s.consoleRows())
 	}
@@ -125,6 +146,39 @@ func (s *Server) statementRows() []pgcatalog.Statement {
 		rows[i] = pgcatalog.Statement{Node: uint64(s.identity.NodeID), Since: since, Totals: all[i]}
 	}
 	return rows
+}
+
+func (s *Server) tableRows() []tablestats.Table { return s.core.SQL.TableStats() }
+
+func (s *Server) databaseRows() []tablestats.Database { return s.core.SQL.DatabaseStats() }
+
+// resetStats has all nodes forget what they have counted in a database. One that cannot be reached keeps its counts.
+func (s *Server) resetStats(ctx context.Context, database uint32) error {
+	ctx, cancel := context.WithTimeout(ctx, viewTimeout)
+	defer cancel()
+	s.core.SQL.ResetStats(database)
+	var wg sync.WaitGroup
+	for _, n := range s.registry.list() {
+		if n.ID == s.identity.NodeID || !s.rpc.Connected(n.ID) {
+			continue
+		}
+		wg.Go(func() {
+			if _, err := s.rpc.Call(ctx, n.ID, rpc.ServiceServer, binary.BigEndian.AppendUint32([]byte{opReset}, database)); err != nil {
+				s.log.Warn("a node has not reset its counters", "peer", n.ID, "err", err)
+			}
+		})
+	}
+	wg.Wait()
+	return nil
+}
+
+// handleReset answers resetStats.
+func (s *Server) handleReset(b []byte) ([]byte, error) {
+	if len(b) != 4 || !s.serving() {
+		return nil, errUnknownOp
+	}
+	s.core.SQL.ResetStats(binary.BigEndian.Uint32(b))
+	return nil, nil
 }
 
 func (s *Server) activityRows() []pgcatalog.Activity { return s.core.SQL.Activity() }
@@ -229,7 +283,7 @@ func (s *Server) rangeRows() []pgcatalog.Range {
 		if st.Desc == nil || !st.IsLeader && st.Leader != 0 {
 			continue
 		}
-		r := pgcatalog.Range{ID: uint64(st.Desc.ID), Start: printKey(st.Desc.Start), End: printKey(st.Desc.End), Leader: uint64(st.Leader),
+		r := pgcatalog.Range{ID: uint64(st.Desc.ID), Start: printKey(st.Desc.Start), End: printKey(st.Desc.End), Table: s.tableAt(st.Desc.Start), Leader: uint64(st.Leader),
 			LeaseUntil: st.LeaseUntil, Generation: st.Desc.Generation, SizeBytes: st.SizeBytes, LogBytes: st.LogBytes, Applied: st.Applied,
 			Closed: st.Closed, SafeTimeLag: now.Sub(st.SafeTime), Quiesced: st.Quiesced, Node: uint64(s.identity.NodeID)}
 		pol, _ := s.core.Store.PolicyAt(st.Desc.Start)
@@ -247,6 +301,33 @@ func (s *Server) rangeRows() []pgcatalog.Range {
 		rows = append(rows, r)
 	}
 	return rows
+}
+
+// tableAt names the table that a key belongs to, with its schema unless that is public, and its database unless that is
+// postgres; "" for keys of no table. A table interleaved into another has its keys.
+func (s *Server) tableAt(key []byte) string {
+	if len(key) < 5 || key[0] != 0x03 || !s.serving() { // before it serves a node has no catalog
+		return ""
+	}
+	snap := s.core.Catalog.Snapshot(0)
+	id := binary.BigEndian.Uint32(key[1:])
+	if db := snap.DatabaseByID(id); db != nil {
+		return "large objects of " + db.Name
+	}
+	t := snap.TableByID(id)
+	if t == nil {
+		return ""
+	}
+	name := t.Name
+	if schema := snap.SchemaByID(t.Schema); schema != nil {
+		if schema.Name != "public" {
+			name = schema.Name + "." + name
+		}
+		if db := snap.DatabaseByID(schema.DB); db != nil && db.Name != "postgres" {
+			name = db.Name + ": " + name
+		}
+	}
+	return name
 }
 
 const maxLockRows = 10000
@@ -275,11 +356,13 @@ func printKey(k []byte) string {
 	case len(k) == 0:
 		return ""
 	case k[0] == 0x03 && len(k) >= 7:
-		s := fmt.Sprintf("/table/%d/%d", uint32(k[1])<<24|uint32(k[2])<<16|uint32(k[3])<<8|uint32(k[4]), uint16(k[5])<<8|uint16(k[6]))
+		s := fmt.Sprintf("/table/%d/%d", binary.BigEndian.Uint32(k[1:]), binary.BigEndian.Uint16(k[5:]))
 		if len(k) > 7 {
 			s += "/" + hex.EncodeToString(k[7:])
 		}
 		return s
+	case k[0] == 0x03 && len(k) == 5:
+		return fmt.Sprintf("/table/%d", binary.BigEndian.Uint32(k[1:]))
 	case bytes.Equal(k, []byte{0x01}):
 		return "/min"
 	case bytes.Equal(k, []byte{0xff}):

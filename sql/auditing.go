@@ -170,7 +170,7 @@ func (s *Session) auditEnd(st *statement, err error, took time.Duration, rows in
 	a.needs, a.verb = a.needs[:0], ""
 	class := classOf(st.node, verb)
 	e := audit.Event{Time: s.now(), Event: "session", Session: s.pid, User: s.args.User, Database: s.args.Database,
-		Application: s.setting("application_name"), Client: clientOf(s.args.Remote), TLS: s.args.TLS,
+		Application: s.setting("application_name"), Client: clientOf(s.args.Remote), TLS: s.args.TLS != nil,
 		Class: class.String(), Command: st.node.Tag(), Micros: took.Microseconds()}
 	if s.user != s.args.User {
 		e.Role = s.user

@@ -283,6 +283,7 @@ func (s *Session) CatalogProviders() *pgcatalog.Providers {
 		p.Jobs = s.srv.JobRows
 	}
 	s.replicationViews(p)
+	s.tableViews(p)
 	p.LargeObjects = s.largeRows
 	p.Settings, p.Prepared, p.Cursors = s.settingRows, s.preparedRows, s.cursorRows
 	if p.Activity == nil {

@@ -44,8 +44,9 @@ func (v *catalogView) Execute(ctx context.Context, stmt ast.Stmt, env DDLEnv) (s
 			_, err := s.runOwn(ctx, q, env.Params, plan.Security{}, emit)
 			return err
 		},
-		Constant:   s.constant(env),
-		OlderNodes: s.olderNodes(),
+		Constant:        s.constant(env),
+		OlderNodes:      s.olderNodes(),
+		OlderExclusions: s.srv.cfg.Exclusions != nil && !s.srv.cfg.Exclusions(),
 		Exec: func(ctx context.Context, q ast.Stmt, as uint32) (int64, error) {
 			return s.runOwn(ctx, q, env.Params, plan.Security{User: as, Off: s.setting("row_security") == "off"}, nil)
 		},
@@ -65,6 +66,7 @@ func (v *catalogView) Execute(ctx context.Context, stmt ast.Stmt, env DDLEnv) (s
 		Nodes:             s.localities(),
 		Defer:             s.deferIndex(v),
 		DeferValidation:   s.deferValidation(v),
+		DeferRewrite:      s.deferRewrite(v),
 		ManyRows:          s.manyRows,
 		Notice:            s.notice,
 		HashPassword:      HashPassword,

@@ -80,7 +80,7 @@ func (s *Session) copyFrom(ctx context.Context, src *statement, n *ast.CopyStmt,
 		return 0, err
 	}
 	var env exec.Env
-	if s.txn.readOnly {
+	if s.txn.readOnly && s.refusesWrite(p) != nil {
 		return 0, errReadOnly("COPY FROM")
 	}
 	if err := s.prepareEnv(ctx, &env, p, nil); err != nil {

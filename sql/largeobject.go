@@ -158,17 +158,26 @@ func (s *Session) closeLarge(forget func(*largeDescriptor) bool) {
 	}
 }
 
-func (s *Session) unlinkLarge(ctx context.Context, id uint32) error {
+// ownLarge returns the store of a large object that the session's role owns, and has locked the object.
+func (s *Session) ownLarge(ctx context.Context, id uint32) (*largeobject.Store, error) {
 	st, err := s.largeStore(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	o, err := st.GetForWrite(ctx, id)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !s.ownsLarge(o) {
-		return pgerr.New(pgerr.InsufficientPrivilege, "must be owner of large object %d", id)
+		return nil, pgerr.New(pgerr.InsufficientPrivilege, "must be owner of large object %d", id)
+	}
+	return st, nil
+}
+
+func (s *Session) unlinkLarge(ctx context.Context, id uint32) error {
+	st, err := s.ownLarge(ctx, id)
+	if err != nil {
+		return err
 	}
 	s.closeLarge(func(d *largeDescriptor) bool { return d.id == id })
 	return st.Unlink(ctx, id)
@@ -442,16 +451,9 @@ func (s *Session) largeRows(ctx context.Context, pages bool, row func(pgcatalog.
 
 // largeOwner is ALTER LARGE OBJECT ... OWNER TO, by a role that may own things for the new owner.
 func (s *Session) largeOwner(ctx context.Context, id, owner uint32) error {
-	st, err := s.largeStore(ctx)
+	st, err := s.ownLarge(ctx, id)
 	if err != nil {
 		return err
-	}
-	o, err := st.GetForWrite(ctx, id)
-	if err != nil {
-		return err
-	}
-	if !s.ownsLarge(o) {
-		return pgerr.New(pgerr.InsufficientPrivilege, "must be owner of large object %d", id)
 	}
 	return st.SetOwner(ctx, id, owner)
 }

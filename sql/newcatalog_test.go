@@ -12,10 +12,12 @@ func TestNewCatalogWaits(t *testing.T) {
 	srv := newTestServer(t, kvtest.New())
 	all := false
 	srv.cfg.NewCatalog = func() bool { return all }
+	srv.cfg.Exclusions = srv.cfg.NewCatalog
 	s := newTestSession(t, srv)
 	s.run("CREATE TABLE t (a int[])")
 	s.run("INSERT INTO t VALUES ('{1}')")
-	for _, statement := range []string{"CREATE INDEX ON t USING gin (a)", "CREATE EXTENSION citext"} {
+	for _, statement := range []string{"CREATE INDEX ON t USING gin (a)", "CREATE EXTENSION citext", "CREATE TABLE x (a int, EXCLUDE (a WITH =))",
+		"ALTER TABLE t ADD EXCLUDE (a WITH =)"} {
 		for _, all = range []bool{false, true} {
 			if out := s.run(statement); strings.Contains(out, "55000") == all {
 				t.Errorf("%s, when all nodes know it %v: %s", statement, all, out)

@@ -13,6 +13,7 @@ import (
 	"github.com/meridian-db/meridian/sql/jobs"
 	"github.com/meridian-db/meridian/sql/pgcatalog"
 	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/plan"
 	"github.com/meridian-db/meridian/truetime"
 	"github.com/meridian-db/meridian/txn/kv"
 )
@@ -37,9 +38,9 @@ type indexBuild struct {
 	Total int64  `json:"total"` // rows, as far as statistics know
 }
 
-// indexState is the checkpoint: rows with keys below After are done.
-type indexState struct {
-	Storage uint32 `json:"storage"` // whose keys After is one of
+// fillState is the checkpoint: rows with keys below After are done.
+type fillState struct {
+	Storage uint32 `json:"storage"` // whose keys After is one of; zero where the job ends with the storage
 	After   []byte `json:"after"`
 	Rows    int64  `json:"rows"`
 }
@@ -199,7 +200,7 @@ func (b indexBuilder) session(ctx context.Context, run *jobs.Run) (*Session, err
 // Resume implements jobs.Handler.
 func (b indexBuilder) Resume(ctx context.Context, run *jobs.Run) (any, error) {
 	var build indexBuild
-	var st indexState
+	var st fillState
 	err := run.Payload(&build)
 	if err == nil {
 		_, err = run.State(&st)
@@ -249,44 +250,48 @@ func (b indexBuilder) Revert(ctx context.Context, run *jobs.Run) error {
 }
 
 // backfill makes the entries of an index, from a checkpoint on.
-func (s *Session) backfill(ctx context.Context, run *jobs.Run, b indexBuild, st *indexState) error {
+func (s *Session) backfill(ctx context.Context, run *jobs.Run, b indexBuild, st *fillState) error {
+	return s.fill(ctx, run, st, b.Total, func(ctx context.Context, v *catalogView) ([]byte, int64, error) {
+		d, ix := v.snap.IndexByOID(b.Index)
+		if ix == nil {
+			return nil, 0, errBuildLost
+		}
+		if d.StorageID() != st.Storage {
+			*st = fillState{Storage: d.StorageID()} // the table was rewritten: its rows have other keys
+		}
+		t, env, err := s.filled(ctx, v, d)
+		if err != nil {
+			return nil, 0, err
+		}
+		for _, pi := range t.Indexes {
+			if pi.OID == b.Index {
+				return exec.BackfillChunk(ctx, env, t, pi, st.After, backfillRows)
+			}
+		}
+		return nil, 0, errBuildLost
+	})
+}
+
+// fill runs one transaction after the other, each of which does some rows from st.After on and returns where the next one
+// begins, nil for the end, and how many it did. total is how many rows there may be, zero if nobody knows.
+func (s *Session) fill(ctx context.Context, run *jobs.Run, st *fillState, total int64,
+	chunk func(ctx context.Context, v *catalogView) (next []byte, n int64, err error)) error {
 	var pace pacer
 	for {
 		var next []byte
 		var n int64
 		began := time.Now()
-		err := s.changeCatalog(ctx, run.Until, func(ctx context.Context, v *catalogView) error {
-			d, ix := v.snap.IndexByOID(b.Index)
-			if ix == nil {
-				return errBuildLost
-			}
-			if d.StorageID() != st.Storage {
-				*st = indexState{Storage: d.StorageID()} // the table was rewritten: its rows have other keys
-			}
-			if err := v.Use(ctx, []uint32{d.ID}); err != nil {
-				return err
-			}
-			t, err := v.SnapshotCatalog.TableByID(d.ID)
-			if err != nil {
-				return err
-			}
-			for _, pi := range t.Indexes {
-				if pi.OID == b.Index {
-					s.bctx.Context = ctx
-					env := exec.Env{Txn: s.txn.kv, Isolation: kv.Serializable, Builtin: &s.bctx, Catalog: v, RowID: s.srv.cfg.RowID, Virtual: v.env()}
-					next, n, err = exec.BackfillChunk(ctx, &env, t, pi, st.After, backfillRows)
-					return err
-				}
-			}
-			return errBuildLost
+		err := s.changeCatalog(ctx, run.Until, func(ctx context.Context, v *catalogView) (err error) {
+			next, n, err = chunk(ctx, v)
+			return err
 		})
 		if err != nil {
 			return err
 		}
 		st.Rows += n
 		p := jobs.Progress{Detail: fmt.Sprintf("%d rows", st.Rows), Done: st.Rows}
-		if b.Total > 0 {
-			p.Fraction = min(0.99, float64(st.Rows)/float64(b.Total))
+		if total > 0 {
+			p.Fraction = min(0.99, float64(st.Rows)/float64(total))
 		}
 		run.Show(p)
 		if next == nil {
@@ -300,6 +305,19 @@ func (s *Session) backfill(ctx context.Context, run *jobs.Run, b indexBuild, st 
 			return err
 		}
 	}
+}
+
+// filled returns a table as plans have it, and what to read and write its rows with.
+func (s *Session) filled(ctx context.Context, v *catalogView, d *catalog.Table) (*plan.Table, *exec.Env, error) {
+	if err := v.Use(ctx, []uint32{d.ID}); err != nil {
+		return nil, nil, err
+	}
+	t, err := v.SnapshotCatalog.TableByID(d.ID)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.bctx.Context = ctx
+	return t, &exec.Env{Txn: s.txn.kv, Isolation: kv.Serializable, Builtin: &s.bctx, Catalog: v, RowID: s.srv.cfg.RowID, Virtual: v.env()}, nil
 }
 
 // pacer leaves the larger part of the time to those who use the table.

@@ -215,6 +215,7 @@ func (s *Session) lookupShared(text string) (*statement, []types.Datum, error) {
 		if err != nil {
 			return nil, nil, err
 		}
+		st.template, st.values = &e.template, params
 		s.srv.metrics.planHits.Inc()
 		return &st, params, nil
 	}
@@ -267,6 +268,7 @@ func (s *Session) parseShared(ctx context.Context, text string, parsed ast.State
 		}
 		s.srv.plans.put(key, e)
 	}
+	st.template, st.values = template, params
 	return st, params
 }
 
@@ -279,6 +281,18 @@ func changesWithTime(lit string) bool {
 		}
 	}
 	return false
+}
+
+// readAgain gives the parameters of a simple query the values of its literals in other types.
+func (s *Session) readAgain(st *statement, to []*types.T) error {
+	if s.sharedKey(st.text) == nil {
+		return pgerr.New(pgerr.InternalError, "a statement cannot be read again")
+	}
+	params, err := s.literalParams(st.template, st.text, to)
+	if err == nil {
+		copy(st.values, params)
+	}
+	return err
 }
 
 // literalParams reads the literals of a text as parameters of a plan.

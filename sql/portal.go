@@ -112,6 +112,11 @@ func (s *Session) parse(ctx context.Context, name, text string, oids []uint32) e
 		s.shareParsed(st, oids)
 	} else if st.numParams > 0 && !takesParams(st.node) {
 		return pgerr.New(pgerr.UndefinedParameter, "there is no parameter $%d", 1)
+	} else if call, ok := st.node.(*ast.CallStmt); ok && st.numParams > 0 {
+		s.openImplicit()
+		if st.declared, err = s.callParams(ctx, call, st.declared, st.numParams); err != nil {
+			return err
+		}
 	}
 	s.storeStatement(st)
 	return nil

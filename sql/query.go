@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -17,6 +18,7 @@ import (
 	"github.com/meridian-db/meridian/sql/stmtstats"
 	"github.com/meridian-db/meridian/sql/types"
 	"github.com/meridian-db/meridian/truetime"
+	"github.com/meridian-db/meridian/txn/kv"
 )
 
 // statement is a parsed statement and, once it has been needed, its plan. Both belong to one session; what
@@ -36,6 +38,16 @@ type statement struct {
 	epoch   uint64 // Session.plannerEpoch then
 	fixed   bool   // result columns have been described: a new plan must have the same
 	plans   customPlans
+
+	// Of a simple query whose literals are parameters: where they are in the text, and their values, which have the types of
+	// plan.ParamTypes.
+	template *parser.Template
+	values   []types.Datum
+
+	call struct { // of CALL, for one execution: how its row is answered
+		formats  []int16
+		describe bool
+	}
 
 	stats *stmtstats.Statement // found at the first execution; shared
 }
@@ -336,19 +348,32 @@ func (s *Session) ensurePlan(ctx context.Context, st *statement) (*plan.Plan, er
 	// A client that changes roles, or the path, back and forth comes back to plans that were made before.
 	known := st.fixed && st.plan != nil && s.paramValues == nil
 	if known {
-		if e := s.lookupParsed(st.text, oidsOf(st.declared)); e != nil && e.version == version && s.serves(e.plan) && sameColumns(st.plan.Columns, e.plan.Columns) {
+		if e := s.lookupParsed(st.text, oidsOf(st.declared)); e != nil && e.version == version && s.serves(e.plan) && sameColumns(st.plan.Columns, e.plan.Columns) && sameTypes(st.plan.ParamTypes, e.plan.ParamTypes) {
 			st.plan, st.version, st.epoch = e.plan, version, s.plannerEpoch
 			return st.plan, nil
 		}
 	}
 	pctx, span := s.span(ctx, "plan")
-	p, err := plan.Prepare(pctx, st.node, s.planEnv(c, st))
+	env := s.planEnv(c, st)
+	p, err := plan.Prepare(pctx, st.node, env)
+	if err == nil && st.plan != nil && !sameTypes(st.plan.ParamTypes, p.ParamTypes) {
+		// A column has another type now. The values are of the old ones: a literal can be read again, and what a client
+		// sends has the types that it was told.
+		if st.template != nil {
+			err = s.readAgain(st, p.ParamTypes)
+		} else {
+			env.ParamTypes, known = st.plan.ParamTypes, false
+			p, err = plan.Prepare(pctx, st.node, env)
+		}
+	}
 	endSpan(span, err)
 	if err != nil {
 		return nil, err
 	}
 	if st.fixed && st.plan != nil && !sameColumns(st.plan.Columns, p.Columns) {
-		return nil, pgerr.New(pgerr.FeatureNotSupported, "cached plan must not change result type")
+		e := pgerr.New(pgerr.FeatureNotSupported, "cached plan must not change result type")
+		e.Routine = "RevalidateCachedQuery" // by which JDBC's driver knows that it may prepare the statement again
+		return nil, e
 	}
 	st.plan, st.version, st.epoch = p, version, s.plannerEpoch
 	if known {
@@ -380,6 +405,12 @@ func (s *Session) planEnv(c CatalogTxn, st *statement) plan.Env {
 
 		ParamValues: s.paramValues,
 	}
+}
+
+func sameTypes(a, b []*types.T) bool {
+	return slices.EqualFunc(a, b, func(a, b *types.T) bool {
+		return a == b || a != nil && b != nil && a.OID == b.OID && a.Typmod == b.Typmod
+	})
 }
 
 func sameColumns(a, b []plan.Column) bool {
@@ -441,8 +472,8 @@ func completionOf(p *plan.Plan, res exec.Result) completion {
 // prepareEnv makes ready what a plan runs in: the transaction, and its next statement.
 func (s *Session) prepareEnv(ctx context.Context, env *exec.Env, p *plan.Plan, params []types.Datum) error {
 	t := &s.txn
-	if t.readOnly && !p.ReadOnly {
-		return errReadOnly(p.Verb)
+	if err := s.refusesWrite(p); err != nil {
+		return err
 	}
 	t.used = true
 	s.bctx.Context = ctx
@@ -457,6 +488,7 @@ func (s *Session) prepareEnv(ctx context.Context, env *exec.Env, p *plan.Plan, p
 		Scratch:   s.srv.cfg.Scratch,
 		Pool:      s.pool,
 		Triggers:  s,
+		Tally:     (*sessionTally)(s),
 	}
 	if s.audit.on {
 		s.auditPlan(p)
@@ -478,7 +510,12 @@ func (s *Session) prepareEnv(ctx context.Context, env *exec.Env, p *plan.Plan, p
 	if err := tx.Step(ctx); err != nil {
 		return err
 	}
-	env.Txn = tx
+	if env.Txn = tx; t.temp {
+		env.ReadOnly = false
+		if t.iso == kv.Serializable {
+			env.Isolation = kv.Snapshot
+		}
+	}
 	return nil
 }
 

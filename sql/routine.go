@@ -748,13 +748,26 @@ func (s *Session) call(ctx context.Context, n *ast.CallStmt, q *plpgsql.Query, v
 	return out, nil
 }
 
-// callColumns are the columns that CALL answers with.
-func (s *Session) callColumns(ctx context.Context, n *ast.CallStmt) ([]Column, error) {
+// callParams decides the types of a CALL's parameters.
+func (s *Session) callParams(ctx context.Context, n *ast.CallStmt, declared []*types.T, num int) ([]*types.T, error) {
 	c, err := s.pinCatalog(ctx)
 	if err != nil {
 		return nil, err
 	}
-	pc, err := plan.PrepareCall(ctx, n.Func, plan.Env{Catalog: c, SearchPath: s.path(), Builtin: &s.bctx})
+	pc, err := plan.PrepareCall(ctx, n.Func, plan.Env{Catalog: c, SearchPath: s.path(), Builtin: &s.bctx, NumParams: num, ParamTypes: declared})
+	if err != nil {
+		return nil, err
+	}
+	return pc.ParamTypes, nil
+}
+
+// callColumns are the columns that CALL answers with.
+func (s *Session) callColumns(ctx context.Context, n *ast.CallStmt, params []*types.T) ([]Column, error) {
+	c, err := s.pinCatalog(ctx)
+	if err != nil {
+		return nil, err
+	}
+	pc, err := plan.PrepareCall(ctx, n.Func, plan.Env{Catalog: c, SearchPath: s.path(), Builtin: &s.bctx, NumParams: len(params), ParamTypes: params})
 	if err != nil {
 		return nil, err
 	}
@@ -770,17 +783,21 @@ func (s *Session) callColumns(ctx context.Context, n *ast.CallStmt) ([]Column, e
 }
 
 // runCall is CALL as a statement of its own.
-func (s *Session) runCall(ctx context.Context, n *ast.CallStmt) error {
+func (s *Session) runCall(ctx context.Context, st *statement, n *ast.CallStmt, params []types.Datum) error {
 	client := s.routines.client
 	s.routines.client = false
-	cols, err := s.callColumns(ctx, n)
+	cols, err := s.callColumns(ctx, n, st.declared)
 	if err != nil {
 		return err
 	}
-	out, err := s.call(ctx, n, nil, nil, client)
+	vars := make([]plpgsql.Value, len(params))
+	for i := range vars {
+		vars[i] = plpgsql.Value{T: st.declared[i], D: params[i]}
+	}
+	out, err := s.call(ctx, n, nil, vars, client)
 	if err != nil || len(cols) == 0 {
 		return err
 	}
-	s.out.BeginRows(cols, nil, s.format, true)
+	s.out.BeginRows(cols, st.call.formats, s.format, st.call.describe)
 	return s.out.Row(datums(out))
 }

@@ -45,9 +45,9 @@ func (s *Session) SequenceRow(ctx context.Context, id uint32) ([]types.Datum, er
 	return []types.Datum{types.NewInt(last), types.NewInt(logged), types.NewBool(called)}, nil
 }
 
-// changesSequence refuses functions that change a sequence in a read-only transaction.
-func (s *Session) changesSequence(function string) error {
-	if s.txn.readOnly || s.txn.lone {
+// changesSequence refuses functions that change a sequence in a read-only transaction, unless it is a temporary one.
+func (s *Session) changesSequence(function string, t *catalog.Table) error {
+	if (s.txn.readOnly || s.txn.lone) && t.Persistence != 't' {
 		return errReadOnly(function)
 	}
 	return nil
@@ -56,11 +56,11 @@ func (s *Session) changesSequence(function string) error {
 // sequenceFunctions are the SQL functions over sequences.
 var sequenceFunctions = map[string]builtin.EvalFunc{
 	"nextval": onSession(func(s *Session, ctx context.Context, args []types.Datum) (types.Datum, error) {
-		if err := s.changesSequence("nextval()"); err != nil {
-			return types.Null, err
-		}
 		t, err := s.findSequence(uint32(args[0].Int()))
 		if err != nil {
+			return types.Null, err
+		}
+		if err := s.changesSequence("nextval()", t); err != nil {
 			return types.Null, err
 		}
 		if err := s.maySequence(t, "Uw"); err != nil {
@@ -74,11 +74,11 @@ var sequenceFunctions = map[string]builtin.EvalFunc{
 		return types.NewInt(v), nil
 	}),
 	"setval": onSession(func(s *Session, ctx context.Context, args []types.Datum) (types.Datum, error) {
-		if err := s.changesSequence("setval()"); err != nil {
-			return types.Null, err
-		}
 		t, err := s.findSequence(uint32(args[0].Int()))
 		if err != nil {
+			return types.Null, err
+		}
+		if err := s.changesSequence("setval()", t); err != nil {
 			return types.Null, err
 		}
 		if err := s.maySequence(t, "w"); err != nil {

@@ -22,6 +22,7 @@ import (
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/replication"
 	"github.com/meridian-db/meridian/sql/stmtstats"
+	"github.com/meridian-db/meridian/sql/tablestats"
 	"github.com/meridian-db/meridian/txn/kv"
 )
 
@@ -48,6 +49,8 @@ type Config struct {
 	// NewCatalog says that every node knows rows without the value of a column that was added later
 	// (catalog.Column.Missing), GIN indexes and extensions. Default: yes.
 	NewCatalog func() bool
+	// Exclusions says that every node knows exclusion constraints. Default: yes.
+	Exclusions func() bool
 
 	// Memory is what all statements may hold together; nil: each has only its own budget.
 	Memory  *exec.MemoryPool
@@ -67,6 +70,7 @@ type Server struct {
 	channels  switchboard
 	awaiting  atomic.Int32 // sessions that wait for a job
 	stats     *stmtstats.Registry
+	tables    *tablestats.Registry
 
 	mu struct {
 		sync.Mutex
@@ -106,6 +110,10 @@ func NewServer(cfg Config) (*Server, error) {
 	}
 	srv := &Server{cfg: cfg, sequences: catalog.NewSequences(cfg.DB, cfg.Now), metrics: newMetrics(),
 		stats: stmtstats.New(cfg.MaxStatements, cfg.Now())}
+	srv.tables = tablestats.New(cfg.Now, func(table uint32) bool {
+		c, ok := cfg.Catalog.(*nodeCatalog)
+		return ok && c.cfg.Manager.Snapshot(0).TableByID(table) != nil
+	})
 	srv.plans.init(cfg.PlanCacheSize)
 	srv.mu.sessions = map[int32]*Session{}
 	srv.mu.tenants = map[uint32]*tenant{}

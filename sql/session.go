@@ -18,7 +18,9 @@ import (
 	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/exec"
 	"github.com/meridian-db/meridian/sql/parser"
+	"github.com/meridian-db/meridian/sql/pgcatalog"
 	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/tablestats"
 	"github.com/meridian-db/meridian/sql/types"
 	"github.com/meridian-db/meridian/truetime"
 	"github.com/meridian-db/meridian/txn/kv"
@@ -30,8 +32,8 @@ type SessionArgs struct {
 	Database string
 	Settings map[string]string // of the start-up packet
 	Remote   net.Addr          // nil for internal sessions
-	TLS      bool
-	Output   Output // Required.
+	TLS      *pgcatalog.TLS    // nil: the connection is in the clear
+	Output   Output            // Required.
 	// Interrupt ends the session's connection, whatever it is doing. nil for sessions without one.
 	Interrupt func(reason *pgerr.Error)
 	// Wake is called when notifications have arrived, by any goroutine: DeliverNotifications is due as soon
@@ -98,6 +100,8 @@ type Session struct {
 	stmtCtx     statementContext
 	cost        costing
 	audit       auditing
+	written     []tablestats.Change // by the open transaction
+	sizes       knownSizes
 	slowAfter   time.Duration // statements that take as long are logged; negative: none
 
 	info struct { // what other sessions see of this one
@@ -119,7 +123,7 @@ type Info struct {
 	DatabaseID, RoleID uint32
 	Application        string
 	Remote             net.Addr
-	TLS                bool
+	TLS                *pgcatalog.TLS
 	Started            time.Time
 	TxnStarted         time.Time          // zero outside a transaction
 	TxnAge             truetime.Timestamp // by which ranges know its transaction; zero: they do not
@@ -160,7 +164,7 @@ func (srv *Server) NewSession(ctx context.Context, args SessionArgs) (*Session, 
 	s.superuser, s.databaseID, s.roleID = login.Superuser, login.DatabaseID, login.RoleID
 	s.setInternal("is_superuser", onOff(login.Superuser))
 	s.setInternal("session_authorization", args.User)
-	s.setInternal("ssl", onOff(args.TLS))
+	s.setInternal("ssl", onOff(args.TLS != nil))
 	s.pool = srv.cfg.Memory
 	s.applyStored(login.Settings)
 	names := make([]string, 0, len(args.Settings))
@@ -190,6 +194,7 @@ func (srv *Server) NewSession(ctx context.Context, args SessionArgs) (*Session, 
 	}
 	s.info.Info = Info{PID: s.pid, User: args.User, Database: args.Database, DatabaseID: s.databaseID, RoleID: s.roleID, Remote: args.Remote, TLS: args.TLS,
 		Application: s.setting("application_name"), Started: s.started, State: "idle", StateSince: s.started}
+	srv.tables.Connected(s.databaseID)
 	return s, nil
 }
 

@@ -41,6 +41,7 @@ type txnState struct {
 	iso      kv.Isolation
 	isoName  string // as the client named it: READ UNCOMMITTED runs as READ COMMITTED
 	readOnly bool
+	temp     bool // the kv transaction may write, to temporary tables only
 	defer_   bool
 	snapshot kv.Staleness       // SET TRANSACTION SNAPSHOT
 	age      truetime.Timestamp // of the first attempt
@@ -124,7 +125,7 @@ func (s *Session) kvTxn(ctx context.Context) (kv.Txn, error) {
 		t.kv.SetLockTimeout(s.lockTimeout)
 		return t.kv, nil
 	}
-	opts := kv.TxnOptions{Isolation: t.iso, ReadOnly: t.readOnly || t.lone, Age: t.age}
+	opts := s.beginOptions()
 	if opts.ReadOnly {
 		opts.OneShot = t.oneShot
 		opts.Staleness = t.snapshot
@@ -206,6 +207,8 @@ func (s *Session) endTxn(ctx context.Context, committed bool) {
 		return
 	}
 	s.closeTxnPortals(committed)
+	s.srv.tables.Ended(s.databaseID, committed, s.written)
+	s.written = s.written[:0]
 	if t.kv != nil {
 		t.kv.Rollback(ctx)
 		s.dropKV()

@@ -75,6 +75,10 @@ func (s *Session) runUtility(ctx context.Context, st *statement, params []types.
 		if s.txn.phase != phaseBlock && alone && s.txn.pristine() && ddl.MayDefer(n) {
 			return s.runWithJobs(ctx, st)
 		}
+	case *ast.CallStmt:
+		k := *st
+		k.call.formats, k.call.describe = formats, describe
+		st = &k
 	case *ast.CreateDatabaseStmt, *ast.DropDatabaseStmt:
 		if s.txn.phase == phaseBlock || !alone {
 			return pgerr.New(pgerr.ActiveSQLTransaction, "%s cannot run inside a transaction block", st.node.Tag())
@@ -120,7 +124,7 @@ func (s *Session) utilityColumns(ctx context.Context, st *statement) ([]Column, 
 			return s.columnsOf(ctx, target)
 		}
 	case *ast.CallStmt:
-		return s.callColumns(ctx, n)
+		return s.callColumns(ctx, n, st.declared)
 	case *ast.ExplainStmt:
 		return []Column{{Name: "QUERY PLAN", Type: types.Text}}, nil
 	}
@@ -210,7 +214,7 @@ func (s *Session) executeDDL(ctx context.Context, st *statement, params []types.
 	case *ast.DoStmt:
 		return "DO", s.runDo(ctx, n)
 	case *ast.CallStmt:
-		return "CALL", s.runCall(ctx, n)
+		return "CALL", s.runCall(ctx, st, n, params)
 	}
 	return s.txn.catalog.Execute(ctx, st.node, DDLEnv{Txn: tx, Session: s, Text: st.source(), Params: params})
 }

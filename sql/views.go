@@ -62,7 +62,7 @@ func (srv *Server) Activity() []pgcatalog.Activity {
 	for _, in := range srv.Sessions() {
 		row := pgcatalog.Activity{PID: in.PID, DatabaseID: in.DatabaseID, RoleID: in.RoleID, Database: in.Database, Role: in.User,
 			Application: in.Application, BackendStart: in.Started, TxnStart: in.TxnStarted, QueryStart: in.StmtStarted,
-			TxnAge: in.TxnAge, StateChange: in.StateSince, State: in.State, Query: in.Query, Kind: "client backend"}
+			TxnAge: in.TxnAge, StateChange: in.StateSince, State: in.State, Query: in.Query, Kind: "client backend", TLS: in.TLS}
 		if a, ok := in.Remote.(*net.TCPAddr); ok {
 			row.ClientAddr, row.ClientPort = a.IP.String(), a.Port
 		}

@@ -17,7 +17,7 @@ import (
 // Config configures a SyncClock. A zero field takes the default named in its comment.
 type Config struct {
 	Sources        []Source      // Required. A majority of them must be honest.
-	PollInterval   time.Duration // Between polls of one source while nobody waits (pace.go). Default 500ms, for servers of one's own.
+	PollInterval   time.Duration // Between polls of one source while nobody waits (pace.go). Default 1s, for servers of one's own.
 	PollTimeout    time.Duration // Of one poll. Default 1s.
 	DriftPPM       int64         // How wrong the local oscillator may run, parts per million. Default 200.
 	MaxUncertainty time.Duration // Fence above this bound (half the interval). Default 50ms.
@@ -82,7 +82,7 @@ func New(cfg Config) (*SyncClock, error) {
 	if len(cfg.Sources) == 0 {
 		return nil, errors.New("truetime: Config.Sources is required")
 	}
-	cfg.PollInterval = cmp.Or(cfg.PollInterval, 500*time.Millisecond)
+	cfg.PollInterval = cmp.Or(cfg.PollInterval, time.Second)
 	cfg.PollTimeout = cmp.Or(cfg.PollTimeout, time.Second)
 	cfg.DriftPPM = cmp.Or(cfg.DriftPPM, 200)
 	cfg.MaxUncertainty = cmp.Or(cfg.MaxUncertainty, 50*time.Millisecond)

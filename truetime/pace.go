@@ -6,7 +6,7 @@ import (
 )
 
 // pace says how often the sources are asked. The bound that commits wait out is what a sample did not know plus the drift
-// since: at 200 ppm and a poll each half second up to 100 µs, which with servers in the same building is more than all the
+// since: at 200 ppm and a poll each second up to 200 µs, which with servers in the same building is more than all the
 // rest. So while somebody waits, sources are asked often enough that the drift is a small part of the bound, and once
 // nobody does, no more often than configured.
 type pace struct {

@@ -22,9 +22,9 @@ type SimConfig struct {
 // SimClock is a Clock whose truth is time.Now: inside a testing/synctest bubble, virtual time. Each node of a
 // simulated cluster gets one with its own error inside its own bound. It holds I1 unless Lie is called.
 type SimClock struct {
-	start time.Time
-	mu    struct {
+	mu struct {
 		sync.Mutex
+		start  time.Time // when the error was cfg.Offset
 		cfg    SimConfig
 		lie    time.Duration
 		health error
@@ -36,8 +36,8 @@ type SimClock struct {
 func NewSimClock(cfg SimConfig) *SimClock {
 	cfg.Bound = cmp.Or(cfg.Bound, time.Millisecond)
 	cfg.Offset = min(max(cfg.Offset, -cfg.Bound), cfg.Bound)
-	c := &SimClock{start: time.Now()}
-	c.mu.cfg = cfg
+	c := &SimClock{}
+	c.mu.start, c.mu.cfg = time.Now(), cfg
 	return c
 }
 
@@ -46,6 +46,14 @@ func NewSimClock(cfg SimConfig) *SimClock {
 func (c *SimClock) Lie(d time.Duration) {
 	c.mu.Lock()
 	c.mu.lie, c.mu.floor = d, 0
+	c.mu.Unlock()
+}
+
+// Jump moves the clock's error to d, at most its bound, as when a daemon steps the clock: the interval still contains the
+// truth. The clock drifts on from there.
+func (c *SimClock) Jump(d time.Duration) {
+	c.mu.Lock()
+	c.mu.start, c.mu.cfg.Offset = time.Now(), min(max(d, -c.mu.cfg.Bound), c.mu.cfg.Bound)
 	c.mu.Unlock()
 }
 
@@ -68,7 +76,7 @@ func (c *SimClock) Now() Interval {
 	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	mid := FromTime(now) + Timestamp(c.errorLocked(now.Sub(c.start))) + Timestamp(c.mu.lie)
+	mid := FromTime(now) + Timestamp(c.errorLocked(now.Sub(c.mu.start))) + Timestamp(c.mu.lie)
 	b := Timestamp(c.mu.cfg.Bound)
 	if plant.On(plant.NarrowClock) {
 		b /= 5

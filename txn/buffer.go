@@ -15,6 +15,7 @@ type buffer struct {
 	entries []*entry // sorted by key
 	bytes   int      // of keys and values, plus a fixed cost each
 	arena   []byte   // tail of the chunk that keys and values are copied into
+	spare   []entry  // the same for entries
 }
 
 type entry struct {
@@ -82,11 +83,26 @@ func (w *buffer) get(key []byte) *entry {
 	return nil
 }
 
+// newEntry returns an entry from a chunk: chunks are as large as all before them, up to a limit.
+func (w *buffer) newEntry() *entry {
+	n := len(w.entries)
+	if n == 0 {
+		w.entries = make([]*entry, 0, 4)
+	}
+	if len(w.spare) == 0 {
+		w.spare = make([]entry, min(max(n, 1), 64))
+	}
+	e := &w.spare[0]
+	w.spare = w.spare[1:]
+	return e
+}
+
 // set records a write at level, which is at least that of every write so far.
 func (w *buffer) set(op txnpb.WriteOp, key, value []byte, level uint64) {
 	i, found := w.search(key)
 	if !found {
-		e := &entry{key: w.copyBytes(key), version: version{op: op, level: level, value: w.copyBytes(value)}}
+		e := w.newEntry()
+		*e = entry{key: w.copyBytes(key), version: version{op: op, level: level, value: w.copyBytes(value)}}
 		w.entries = slices.Insert(w.entries, i, e)
 		w.bytes += len(key) + len(value) + entryCost
 		return

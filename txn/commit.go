@@ -54,9 +54,8 @@ func (t *Txn) Commit(ctx context.Context) (truetime.Timestamp, error) {
 	if len(t.buf.entries) > 0 || t.stage.any {
 		// From here on the client's cancellation does not count: half a commit is worse than a late one.
 		var cancel context.CancelFunc
-		cctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), t.db.cfg.CommitTimeout)
+		cctx, cancel = context.WithTimeout(detached{t.db.stop, ctx}, t.db.cfg.CommitTimeout)
 		defer cancel()
-		defer context.AfterFunc(t.db.stop, cancel)() // A node that shuts down waits for nobody.
 	}
 	ts, commitID, err := t.commit(cctx)
 	t.ground()
@@ -76,6 +75,21 @@ func (t *Txn) Commit(ctx context.Context) (truetime.Timestamp, error) {
 		t.release(ctx, commitID)
 	}
 	return 0, err
+}
+
+// detached is a context with the values of a client's, trace included, that ends with the DB and not with the client: a
+// node that shuts down waits for nobody.
+type detached struct {
+	context.Context // the DB's
+	values          context.Context
+}
+
+// Value asks the DB's context first, so that package context finds that one when it looks for whom to be canceled by.
+func (d detached) Value(key any) any {
+	if v := d.Context.Value(key); v != nil {
+		return v
+	}
+	return d.values.Value(key)
 }
 
 // commit returns the commit timestamp, zero when nothing was written, and the id of the last attempt.
@@ -225,9 +239,8 @@ func (t *Txn) outcome(ctx context.Context, rt *route, id [16]byte, req *txnpb.Ba
 // aborted (I8).
 func (t *Txn) settle(ctx context.Context, rt *route, id [16]byte) (ts truetime.Timestamp, committed bool, err error) {
 	// The commit's own time may be up; what it needs is an answer.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
+	ctx, cancel := context.WithTimeout(detached{t.db.stop, ctx}, settleTime)
 	defer cancel()
-	defer context.AfterFunc(t.db.stop, cancel)()
 	req := &txnpb.BatchRequest{
 		Kind: txnpb.Kind_QUERY, TxnId: t.id[:], Age: int64(t.age), Gateway: int32(t.db.cfg.NodeID),
 		CommitId: id[:], AbortIfUndecided: true,

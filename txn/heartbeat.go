@@ -19,16 +19,17 @@ func (db *DB) heartbeatLoop() {
 	for {
 		select {
 		case <-tick.C:
-			db.heartbeat(db.stop)
+			db.heartbeat()
 		case <-db.stop.Done():
 			return
 		}
 	}
 }
 
-// heartbeat sends one round and waits for its answers.
-func (db *DB) heartbeat(ctx context.Context) {
-	old := db.clock.Now().Earliest.Add(-db.cfg.HeartbeatEvery)
+// heartbeat sends one round. It waits for no answer: a node that does not give one must not delay what keeps locks on
+// others. Most transactions are over before half a round has passed, and are spared.
+func (db *DB) heartbeat() {
+	old := db.clock.Now().Earliest.Add(-db.cfg.HeartbeatEvery / 2)
 	byNode := map[ranges.NodeID]map[[16]byte]*Txn{}
 	add := func(node ranges.NodeID, t *Txn) {
 		if byNode[node] == nil {
@@ -42,12 +43,14 @@ func (db *DB) heartbeat(ctx context.Context) {
 			continue
 		}
 		t.mu.Lock()
-		for _, p := range t.mu.parts {
+		for _, rt := range t.mu.asked {
 			// To all replicas, not the leader alone: leases move, and a range may have split, without this
 			// gateway having heard of it. It is one message for a node however many ranges are there.
-			for _, n := range p.rt.order {
+			for _, n := range rt.order {
 				add(n, t)
 			}
+		}
+		for _, p := range t.mu.parts {
 			if p.covered() {
 				continue
 			}
@@ -62,19 +65,13 @@ func (db *DB) heartbeat(ctx context.Context) {
 		t.mu.Unlock()
 	}
 	db.active.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, 2*db.cfg.HeartbeatEvery)
-	defer cancel()
-	nodes := make([]ranges.NodeID, 0, len(byNode))
-	for n := range byNode {
-		nodes = append(nodes, n)
+	for node, txns := range byNode {
+		db.background(func(ctx context.Context) {
+			ctx, cancel := context.WithTimeout(ctx, 2*db.cfg.HeartbeatEvery)
+			defer cancel()
+			db.heartbeatNode(ctx, node, txns)
+		})
 	}
-	if len(nodes) == 0 {
-		return
-	}
-	parallel(len(nodes), func(i int) error {
-		db.heartbeatNode(ctx, nodes[i], byNode[nodes[i]])
-		return nil
-	})
 }
 
 func (db *DB) heartbeatNode(ctx context.Context, node ranges.NodeID, txns map[[16]byte]*Txn) {

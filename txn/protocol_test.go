@@ -975,3 +975,118 @@ func TestRangesTouched(t *testing.T) {
 		}
 	})
 }
+
+// TestGatewayCutOff: the transactions of a gateway wait behind each other for one key when it is cut off, and nobody
+// notices that their requests have no one to answer to. Another gateway gets the key after one silence, not one for each.
+func TestGatewayCutOff(t *testing.T) {
+	inCluster(t, 3, nil, []string{"k"}, func(ctx context.Context, c *testCluster) {
+		key := []byte("k")
+		const other, cut, leader = 1, 2, 3 // the first leads the meta range
+		if c.rangeOf("k").leader.Load() != leader {
+			t.Fatal("another node leads the range")
+		}
+		holder := c.begin(cut, kv.TxnOptions{})
+		if _, err := holder.Get(ctx, key, kv.LockExclusive, kv.WaitBlock); err != nil {
+			t.Fatal(err)
+		}
+		var isCut atomic.Bool
+		c.inject(func(from, to ranges.NodeID, req *txnpb.BatchRequest) fault {
+			switch {
+			case from == to || from != cut && to != cut:
+				return deliver
+			case isCut.Load():
+				return dropBefore
+			case req.Kind == txnpb.Kind_READ:
+				return dropAfter // it is answered when its gateway has been cut off
+			}
+			return deliver
+		})
+		var wg sync.WaitGroup
+		gone, leave := context.WithCancel(ctx)
+		for range 5 {
+			tx := c.begin(cut, kv.TxnOptions{})
+			wg.Go(func() {
+				if _, err := tx.Get(gone, key, kv.LockExclusive, kv.WaitBlock); err == nil {
+					t.Error("a gateway that is cut off gets an answer")
+				}
+			})
+			synctest.Wait()
+			time.Sleep(time.Millisecond)
+		}
+		isCut.Store(true)
+		began := time.Now()
+		tx := c.begin(other, kv.TxnOptions{})
+		if _, err := tx.Get(ctx, key, kv.LockExclusive, kv.WaitBlock); err != nil {
+			t.Fatal(err)
+		}
+		if d := time.Since(began); d < 2*time.Second || d > 6*time.Second {
+			t.Errorf("the lock of a gateway that is cut off was had after %s", d)
+		}
+		if _, err := tx.Commit(ctx); err != nil {
+			t.Error(err)
+		}
+		leave()
+		wg.Wait()
+	})
+}
+
+// TestLongWait: a transaction whose first request in a range waits there for far longer than a silence is kept by its
+// gateway, whatever the request: a read, a commit in one range or in several, a staged piece.
+func TestLongWait(t *testing.T) {
+	inCluster(t, 3, nil, []string{"m"}, func(ctx context.Context, c *testCluster) {
+		for _, tc := range []struct {
+			name string
+			run  func(tx *Txn) error
+		}{
+			{"read", func(tx *Txn) error {
+				_, err := tx.Get(ctx, []byte("a"), kv.LockShared, kv.WaitBlock)
+				return err
+			}},
+			{"batch", func(tx *Txn) error {
+				_, _, err := tx.GetBatch(ctx, [][]byte{[]byte("a"), []byte("b")}, kv.LockShared, kv.WaitBlock)
+				return err
+			}},
+			{"scan", func(tx *Txn) error {
+				s, err := tx.Scan(ctx, kv.Span{Start: []byte("a"), End: []byte("b")}, kv.ScanOptions{Lock: kv.LockShared})
+				if err != nil {
+					return err
+				}
+				defer s.Close()
+				for s.Next(ctx) {
+				}
+				return s.Err()
+			}},
+			{"lock span", func(tx *Txn) error {
+				return tx.LockSpan(ctx, kv.Span{Start: []byte("a"), End: []byte("b")}, kv.LockShared, kv.WaitBlock)
+			}},
+			{"delete span", func(tx *Txn) error { return tx.DeleteSpan(ctx, kv.Span{Start: []byte("a"), End: []byte("b")}) }},
+			{"one range", func(tx *Txn) error { return tx.Put([]byte("a"), []byte("1")) }},
+			{"two ranges", func(tx *Txn) error {
+				return errors.Join(tx.Put([]byte("a"), []byte("1")), tx.Put([]byte("z"), []byte("1")))
+			}},
+		} {
+			holder := c.begin(1, kv.TxnOptions{})
+			for _, k := range []string{"a", "z"} {
+				if _, err := holder.Get(ctx, []byte(k), kv.LockExclusive, kv.WaitBlock); err != nil {
+					t.Fatal(err)
+				}
+			}
+			tx := c.begin(3, kv.TxnOptions{})
+			done := make(chan error, 1)
+			go func() {
+				err := tc.run(tx)
+				if err == nil {
+					_, err = tx.Commit(ctx)
+				}
+				tx.Rollback(ctx)
+				done <- err
+			}()
+			time.Sleep(20 * time.Second)
+			synctest.Wait()
+			holder.Rollback(ctx)
+			if err := <-done; err != nil {
+				t.Errorf("%s: %v", tc.name, err)
+			}
+		}
+	})
+}

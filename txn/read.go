@@ -209,7 +209,7 @@ func (t *Txn) getOne(ctx context.Context, key []byte, lock kv.LockMode, wait kv.
 			return nil, false, err
 		}
 		if lock != kv.LockNone {
-			req.LockEpoch = t.epochFor(rt.desc)
+			req.LockEpoch = t.ask(rt)
 		}
 		resp, s, err := t.sendRead(ctx, rt, req)
 		t.account(s, req, resp)
@@ -382,7 +382,7 @@ func (t *Txn) getGroup(ctx context.Context, g keyGroup, keys, values [][]byte, o
 		return err
 	}
 	if lock != kv.LockNone {
-		req.LockEpoch = t.epochFor(g.rt.desc)
+		req.LockEpoch = t.ask(g.rt)
 	}
 	resp, s, err := t.sendRead(ctx, g.rt, req)
 	t.account(s, req, resp)
@@ -449,7 +449,7 @@ func (t *Txn) LockSpan(ctx context.Context, span kv.Span, lock kv.LockMode, wait
 			return err
 		}
 		req.ConflictTs, req.LockScope = 0, txnpb.LockScope_LOCK_ONLY
-		req.LockEpoch = t.epochFor(rt.desc)
+		req.LockEpoch = t.ask(rt)
 		resp, s, err := t.db.send(ctx, rt, req)
 		t.account(s, req, resp)
 		if errors.Is(err, errReroute) {

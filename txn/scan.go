@@ -292,6 +292,9 @@ func (s *Scanner) fetch(ctx context.Context) error {
 		if err := t.prepareRead(ctx, req, lo, s.lock, s.opts.Wait, whole, s.level); err != nil {
 			return err
 		}
+		if s.opts.Gaps && s.lock != kv.LockNone {
+			req.LockScope = txnpb.LockScope_LOCK_SPAN
+		}
 		if s.ts != 0 {
 			req.ReadTs, req.Strong = int64(s.ts), false
 		}
@@ -306,7 +309,7 @@ func (s *Scanner) fetch(ctx context.Context) error {
 			}
 		}
 		if s.lock != kv.LockNone {
-			req.LockEpoch = t.epochFor(rt.desc)
+			req.LockEpoch = t.ask(rt)
 		}
 		resp, sn, err := t.sendRead(ctx, rt, req)
 		t.account(sn, req, resp)

@@ -379,7 +379,7 @@ func (t *Txn) sendStage(ctx context.Context, rt *route, req *txnpb.BatchRequest,
 func (t *Txn) newWrite(kind txnpb.Kind, rt *route) *txnpb.BatchRequest {
 	req := &txnpb.BatchRequest{
 		Kind: kind, TxnId: t.id[:], Age: int64(t.age), Gateway: int32(t.db.cfg.NodeID),
-		LockEpoch: t.epochFor(rt.desc), LockTimeout: int64(t.lockTimeout), AbsorbedLockEpochs: t.absorbedEpochs(rt.desc),
+		LockEpoch: t.ask(rt), LockTimeout: int64(t.lockTimeout), AbsorbedLockEpochs: t.absorbedEpochs(rt.desc),
 	}
 	if t.opts.Isolation == kv.Snapshot {
 		req.ConflictTs = int64(t.ReadTimestamp())

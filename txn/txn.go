@@ -34,7 +34,8 @@ type Txn struct {
 		sync.Mutex
 		readTS  truetime.Timestamp
 		parts   []*part
-		failed  error // the error that left only Rollback
+		asked   []*route // what requests that may leave something were sent to, one for each range
+		failed  error    // the error that left only Rollback
 		stats   kv.Stats
 		seen    []int64 // the ranges that stats.Ranges counts, at first in seenFew
 		seenFew [2]int64
@@ -45,6 +46,7 @@ type Txn struct {
 
 		firstPart part
 		partSpace [4]*part
+		askedFew  [2]*route
 	}
 
 	// Below: touched by writes, Flush, savepoints and the end, which run alone.
@@ -101,11 +103,35 @@ func (p *part) reaches(start, end []byte) bool {
 	return c < 0 || (c == 0 && !p.hiOpen)
 }
 
-// epochFor returns the token to send to a range: that of the last contact, or of the range it was split from
-// when locks may have moved to it.
-func (t *Txn) epochFor(d *ranges.Descriptor) int64 {
+// ask is called before each request that may leave locks in a range, and returns the token to send: that of the last
+// contact, or of the range it was split from when locks may have moved to it. From now on heartbeats go to the range's
+// replicas: the request may wait there for long before it is answered, and nothing but heartbeats keeps its transaction.
+func (t *Txn) ask(rt *route) int64 {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	d := rt.desc
+	if n := len(t.mu.asked); n == 0 || t.mu.asked[n-1] != rt {
+		if i := slices.IndexFunc(t.mu.asked, func(a *route) bool { return a.desc.ID == d.ID }); i >= 0 {
+			t.mu.asked[i] = rt
+		} else {
+			if n == 0 {
+				t.mu.asked = t.mu.askedFew[:0]
+			}
+			t.mu.asked = append(t.mu.asked, rt)
+		}
+	}
+	epoch := t.epochLocked(d)
+	list := !t.mu.listed
+	t.mu.listed = true
+	t.mu.Unlock()
+	if list {
+		t.db.active.Lock()
+		t.db.active.txns[t] = struct{}{}
+		t.db.active.Unlock()
+	}
+	return epoch
+}
+
+func (t *Txn) epochLocked(d *ranges.Descriptor) int64 {
 	if p := t.partLocked(d.ID); p != nil {
 		return p.epoch
 	}
@@ -120,7 +146,7 @@ func (t *Txn) epochFor(d *ranges.Descriptor) int64 {
 // noToken is a token that no range gives.
 const noToken = -1
 
-// absorbedEpochs returns the tokens that a range must know besides epochFor's: those of other ranges that it has
+// absorbedEpochs returns the tokens that a range must know besides ask's: those of other ranges that it has
 // absorbed, under which the transaction may hold locks there.
 func (t *Txn) absorbedEpochs(d *ranges.Descriptor) (epochs []int64) {
 	t.mu.Lock()
@@ -242,14 +268,7 @@ func (t *Txn) touched(rt *route, epoch int64, lo, hi []byte, hiOpen, staged bool
 	if lo != nil {
 		p.extend(lo, hi, hiOpen)
 	}
-	list := !t.mu.listed
-	t.mu.listed = true
 	t.mu.Unlock()
-	if list {
-		t.db.active.Lock()
-		t.db.active.txns[t] = struct{}{}
-		t.db.active.Unlock()
-	}
 	if lost && epoch != 0 {
 		return &reasonError{kv.ErrRetry, ErrLockLost, fmt.Sprintf("range %d", rt.desc.ID)}
 	}

@@ -70,7 +70,7 @@ var clusterChecks = []clusterCheck{
 		"the cluster is at the newest version that its builds know", "upgrade it; decommission it if it does not come back"},
 	{"clock", server.Doubtful, `SELECT format('time source %s: %s %s', source, verdict, error) FROM meridian.clock WHERE verdict <> 'good' ORDER BY source`,
 		"the time sources of this node agree", "mend that server, or give another; see \"Time\" in docs/OPERATIONS.md"},
-	{"ranges", server.Bad, `SELECT format('range %s has no leader', range_id) FROM meridian.ranges WHERE leader = 0 ORDER BY range_id LIMIT 20`,
+	{"ranges", server.Bad, `SELECT format('range %s has no leader', range_id) FROM meridian.ranges WHERE leader IS NULL ORDER BY range_id LIMIT 20`,
 		"every range has a leader", "bring back a majority of its voters; see MeridianRangeLeaderless in docs/OPERATIONS.md"},
 	{"ranges", server.Doubtful, `SELECT format('range %s has voters on dead nodes: %s', range_id, array_to_string(ARRAY(SELECT unnest(replicas) INTERSECT SELECT node_id FROM meridian.nodes WHERE NOT live), ', ')) FROM meridian.ranges
 		WHERE replicas && ARRAY(SELECT node_id FROM meridian.nodes WHERE NOT live) ORDER BY range_id LIMIT 20`,

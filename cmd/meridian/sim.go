@@ -31,9 +31,9 @@ func runSim(ctx context.Context, args []string, e env) error {
 	f := newFlags("sim", "[flags]", e)
 	f.Uint64Var(&o.seed, "seed", 0, "seed of the first life, those after it count on; 0: a random one")
 	f.Float64Var(&o.hours, "hours", 1, "simulated hours altogether")
-	f.DurationVar(&o.life, "life", 15*time.Minute, "simulated time between a cluster's beginning and its check")
-	f.DurationVar(&o.every, "every", 30*time.Second, "mean time between faults")
-	f.DurationVar(&o.think, "think", 50*time.Millisecond, "mean pause of a client between two transactions")
+	f.DurationVar(&o.life, "life", time.Hour, "simulated time between a cluster's beginning and its check")
+	f.DurationVar(&o.every, "every", 5*time.Minute, "mean time between faults")
+	f.DurationVar(&o.think, "think", 100*time.Millisecond, "mean pause of a client between two transactions")
 	f.IntVar(&o.nodes, "nodes", 3, "nodes of a cluster")
 	f.IntVar(&o.clients, "clients", 4, "clients that append to lists, half as many more run SQL")
 	f.IntVar(&o.parallel, "parallel", runtime.GOMAXPROCS(0), "lives at a time")
@@ -68,6 +68,10 @@ func runSim(ctx context.Context, args []string, e env) error {
 
 func (o *simOptions) lifeOf(seed uint64) sim.Life {
 	l := sim.Life{Seed: seed, Nodes: o.nodes, Clients: o.clients, Length: o.life, Sparse: !o.dense, SQL: o.sql, Think: o.think}
+	if o.dense && seed%2 == 0 { // Leaders come and go quicker.
+		l.Lease = 600 * time.Millisecond
+	}
+	l.Flush = seed%3 == 0
 	l.Schedule = sim.Plan(seed, o.nodes, o.life, o.every)
 	l.Reshape(o.every)
 	l.Hurry()

@@ -379,7 +379,7 @@ func (sh *shell) copyFrom(ctx context.Context, text string, r io.Reader, size in
 	defer done()
 	var n atomic.Int64
 	stop := sh.watch(text, &n, size)
-	tag, err := sh.conn.CopyFrom(ctx, counted{r, &n}, text)
+	tag, err := sh.conn.CopyFrom(ctx, io.TeeReader(r, tally{&n}), text)
 	stop()
 	if err == nil && !sh.tuplesOnly {
 		sh.printf("%s\n", tag)
@@ -394,7 +394,7 @@ func (sh *shell) copyTo(ctx context.Context, text string, w io.Writer) error {
 	stop, out := func() {}, w
 	if f, ok := w.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
 		var n atomic.Int64
-		stop, out = sh.watch(text, &n, 0), countedWriter{w, &n}
+		stop, out = sh.watch(text, &n, 0), io.MultiWriter(w, tally{&n})
 	}
 	tag, err := sh.conn.CopyTo(ctx, out, text)
 	stop()

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -104,6 +105,12 @@ func (k *keys) Read(p []byte) (int, error) {
 // interact reads lines with editing, history and completion.
 func (sh *shell) interact(tty *os.File, e env) error {
 	sh.printf("meridian sql, server %s\nType \\? for help, \\q to quit.\n\n", sh.conn.ParameterStatus("server_version"))
+	// While a statement runs ctrl-C cancels it (run), else it is a key like any other. It never ends the process, as it does by
+	// default and for the other commands.
+	signal.Reset(os.Interrupt)
+	idle := make(chan os.Signal, 1)
+	signal.Notify(idle, os.Interrupt)
+	defer signal.Stop(idle)
 	in := &keys{tty: tty}
 	screen := struct {
 		io.Reader

@@ -59,14 +59,13 @@ func (sh *shell) watch(text string, copied *atomic.Int64, total int64) (stop fun
 		defer done.Done()
 		p := &progress{w: sh.errOut, began: time.Now()}
 		defer p.clear()
+		step, end := sh.jobStep(ctx, text, p)
+		defer end()
+		if copied != nil {
+			step = copyStep(copied, total, p)
+		}
 		timer := time.NewTimer(progressAfter)
 		defer timer.Stop()
-		var conn *pgconn.PgConn
-		defer func() {
-			if conn != nil {
-				conn.Close(context.Background())
-			}
-		}()
 		for {
 			select {
 			case <-timer.C:
@@ -74,34 +73,8 @@ func (sh *shell) watch(text string, copied *atomic.Int64, total int64) (stop fun
 				return
 			}
 			timer.Reset(progressEvery)
-			if copied != nil {
-				n, fraction := copied.Load(), -1.0
-				if total > 0 {
-					fraction = float64(n) / float64(total)
-				}
-				p.show("COPY", fraction, fmt.Sprintf("%.1f MB", float64(n)/1e6))
-				continue
-			}
-			if conn == nil {
-				if !mayBeJob(text) {
-					return
-				}
-				cfg := sh.cfg.Copy()
-				cfg.OnNotice = nil
-				var err error
-				if conn, err = pgconn.ConnectConfig(ctx, cfg); err != nil {
-					return // a full node: the statement goes on unseen
-				}
-			}
-			res := conn.Exec(ctx, fmt.Sprintf(`SELECT kind, fraction FROM meridian.jobs WHERE state = 'running' AND started >= now() - interval '%d s' ORDER BY started DESC LIMIT 1`,
-				int(time.Since(p.began).Seconds())+1))
-			all, err := res.ReadAll()
-			if err != nil {
+			if !step() {
 				return
-			}
-			if len(all) == 1 && len(all[0].Rows) == 1 {
-				fraction, _ := strconv.ParseFloat(string(all[0].Rows[0][1]), 64)
-				p.show(string(all[0].Rows[0][0]), fraction, "")
 			}
 		}
 	}()
@@ -109,6 +82,53 @@ func (sh *shell) watch(text string, copied *atomic.Int64, total int64) (stop fun
 		cancel()
 		done.Wait()
 	}
+}
+
+// copyStep shows how much of a COPY has passed.
+func copyStep(copied *atomic.Int64, total int64, p *progress) func() bool {
+	return func() bool {
+		n, fraction := copied.Load(), -1.0
+		if total > 0 {
+			fraction = float64(n) / float64(total)
+		}
+		p.show("COPY", fraction, fmt.Sprintf("%.1f MB", float64(n)/1e6))
+		return true
+	}
+}
+
+// jobStep shows how far the job is that has begun since, which it asks for over a connection of its own until the end. A step
+// returns false when there is nothing to be seen.
+func (sh *shell) jobStep(ctx context.Context, text string, p *progress) (step func() bool, end func()) {
+	var conn *pgconn.PgConn
+	end = func() {
+		if conn != nil {
+			conn.Close(context.Background())
+		}
+	}
+	step = func() bool {
+		if !mayBeJob(text) {
+			return false
+		}
+		if conn == nil {
+			cfg := sh.cfg.Copy()
+			cfg.OnNotice = nil
+			var err error
+			if conn, err = pgconn.ConnectConfig(ctx, cfg); err != nil {
+				return false // a full node: the statement goes on unseen
+			}
+		}
+		all, err := conn.Exec(ctx, fmt.Sprintf(`SELECT kind, fraction FROM meridian.jobs WHERE state = 'running' AND started >= now() - interval '%d s' ORDER BY started DESC LIMIT 1`,
+			int(time.Since(p.began).Seconds())+1)).ReadAll()
+		if err != nil {
+			return false
+		}
+		if len(all) == 1 && len(all[0].Rows) == 1 {
+			fraction, _ := strconv.ParseFloat(string(all[0].Rows[0][1]), 64)
+			p.show(string(all[0].Rows[0][0]), fraction, "")
+		}
+		return true
+	}
+	return step, end
 }
 
 // mayBeJob reports whether a statement may run as a job, or wait for one.
@@ -122,26 +142,10 @@ func mayBeJob(text string) bool {
 	return false
 }
 
-// counted counts what is read of a reader.
-type counted struct {
-	r io.Reader
-	n *atomic.Int64
-}
+// tally counts what is written to it. A TeeReader or MultiWriter shows it what passes elsewhere.
+type tally struct{ n *atomic.Int64 }
 
-func (c counted) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.n.Add(int64(n))
-	return n, err
-}
-
-// countedWriter counts what is written.
-type countedWriter struct {
-	w io.Writer
-	n *atomic.Int64
-}
-
-func (c countedWriter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n.Add(int64(n))
-	return n, err
+func (t tally) Write(p []byte) (int, error) {
+	t.n.Add(int64(len(p)))
+	return len(p), nil
 }

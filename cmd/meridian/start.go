@@ -33,7 +33,7 @@ func nodeFlags(f *flags) *server.Config {
 	f.StringVar(&cfg.PostgresPassword, "postgres-password", "", "password of the user postgres when this node founds a cluster")
 	f.StringVar(&cfg.SimulatedLatency, "simulated-latency", "off", "latency added between regions: off, lan, wan, world or a file")
 	f.DurationVar(&cfg.MaxClockUncertainty, "max-clock-uncertainty", 50*time.Millisecond, "stop serving while the clock is less certain")
-	f.DurationVar(&cfg.ClockPollInterval, "clock-poll-interval", 500*time.Millisecond, "how often to ask each time source; 64s or more for public servers")
+	f.DurationVar(&cfg.ClockPollInterval, "clock-poll-interval", time.Second, "how often to ask each time source; 64s or more for public servers")
 	f.Int64Var(&cfg.CacheBytes, "cache-bytes", 256<<20, "block cache")
 	f.Int64Var(&cfg.RangeMaxBytes, "range-max-bytes", 512<<20, "split a range that grows beyond this")
 	f.DurationVar(&cfg.ReplaceAfter, "replace-after", 5*time.Minute, "replace the replicas of a node that has been down for so long")

@@ -156,6 +156,43 @@ func TestFlippedBits(t *testing.T) {
 	}
 }
 
+// A log that was found damaged stays damaged: opening it once has replaced the file that said how much it held.
+func TestDamageIsRemembered(t *testing.T) {
+	base := written(t, false)
+	files, err := base.List("log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fs *vfs.MemFS // on which Pebble takes the damage for the end of the log
+	for _, name := range files {
+		path := base.PathJoin("log", name)
+		info, err := base.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for at := int64(1); fs == nil && strings.HasSuffix(name, ".log") && at < info.Size(); at += 997 {
+			x := base.CrashClone(vfs.CrashCloneCfg{})
+			flip(t, x, path, at, 3)
+			if _, err := readAll(t, x); errors.Is(err, ErrCorrupt) {
+				fs = x
+			}
+		}
+	}
+	if fs == nil {
+		t.Fatal("Pebble has noticed all damage: this shows nothing")
+	}
+	for i := range 3 {
+		if n, err := readAll(t, fs); !errors.Is(err, ErrCorrupt) {
+			t.Fatalf("opened again, %d. time, the damaged log has %d entries, error %v", i+1, n, err)
+		}
+	}
+	path := fs.PathJoin("log", claimFile)
+	flip(t, fs, path, 9, 0)
+	if _, err := readAll(t, fs); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), claimFile) {
+		t.Errorf("with a damaged claim: %v", err)
+	}
+}
+
 // A gap between entries is an error.
 func TestGap(t *testing.T) {
 	l := open(t, vfs.NewMem())

@@ -84,7 +84,7 @@ func Open(fs vfs.FS, dir string, logger *slog.Logger, fatal func(format string, 
 	durable := uint64(0)
 	if fresh == nil {
 		var err error
-		if durable, err = claimed(fs, dir); err != nil {
+		if durable, err = claim(fs, dir); err != nil {
 			return nil, fmt.Errorf("raftlog: open %s: %w", dir, err)
 		}
 	}

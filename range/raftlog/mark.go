@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -113,6 +114,65 @@ func claimedBy(fs vfs.FS, path string) (most uint64, err error) {
 		// A mark may stand across the end; whole ones are found again, which does no harm.
 		kept = copy(buf, b[len(b)-markSize:])
 	}
+}
+
+// claimFile keeps the largest claim that was ever found. Opening the engine does away with the files that claims are
+// found in: without it, a damaged log would be refused once and pass for a short one ever after.
+const claimFile = "CLAIM"
+
+// claim returns what the log in dir was known to hold durably, and makes sure that the next one to ask is told no less.
+func claim(fs vfs.FS, dir string) (uint64, error) {
+	found, err := claimed(fs, dir)
+	if err != nil {
+		return 0, err
+	}
+	kept, err := readClaim(fs, fs.PathJoin(dir, claimFile))
+	if err != nil || found <= kept {
+		return kept, err
+	}
+	return found, writeClaim(fs, dir, found)
+}
+
+func readClaim(fs vfs.FS, path string) (uint64, error) {
+	f, err := fs.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(f)
+	if err != nil {
+		return 0, err
+	}
+	_, durable, ok := decodeMark(b)
+	if !ok || len(b) != markSize {
+		return 0, fmt.Errorf("%w: %s holds %x", ErrCorrupt, path, b[:min(len(b), markSize)])
+	}
+	return durable, nil
+}
+
+func writeClaim(fs vfs.FS, dir string, durable uint64) error {
+	tmp := fs.PathJoin(dir, claimFile+".tmp")
+	f, err := fs.Create(tmp, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	if _, err = f.Write(encodeMark(durable, durable)); err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := fs.Rename(tmp, fs.PathJoin(dir, claimFile)); err != nil {
+		return err
+	}
+	d, err := fs.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // checkMarks compares the log just opened with what its files claimed before.

@@ -1,6 +1,6 @@
 // Package console is the web page on a node's admin port: what the cluster does and why, for people. It is
-// three embedded files and one JSON document, which the page asks for every second; it needs no outside asset, no
-// build step, and changes nothing. Whoever may read the metrics may read it: it has no login of its own (package server
+// a folder of embedded files, a script for each view, and one JSON document, which the page asks for every second; it needs
+// no outside asset, no build step, and changes nothing. Whoever may read the metrics may read it: it has no login of its own (package server
 // puts one in front where it is needed), and shows statements without their literals and settings without secrets.
 //
 // The package knows nothing of the server: a Source hands it a Cluster.
@@ -63,6 +63,7 @@ var MetricNames = []string{
 	"meridian_gateway_commits_total", "meridian_txn_commit_wait_seconds_sum", "meridian_txn_lock_wait_seconds_sum",
 	"meridian_txn_wounds_total", "meridian_range_log_fsyncs_total", "meridian_range_log_fsync_seconds_sum", "meridian_range_leaders",
 	"meridian_range_replicas", "meridian_range_safe_time_lag_seconds", "process_cpu_seconds_total", "process_resident_memory_bytes",
+	"process_start_time_seconds", "meridian_store_disk_available_bytes", "meridian_store_disk_size_bytes",
 }
 
 // Clock is a node's clock.
@@ -97,9 +98,10 @@ type Range struct {
 	ID       uint64  `json:"id"`
 	Start    string  `json:"start"`
 	End      string  `json:"end"`
-	Table    string  `json:"table"`
+	Table    string  `json:"table"` // of the first key, "" for system ranges
 	Replicas []int64 `json:"replicas"`
 	Learners []int64 `json:"learners"`
+	Wanted   int     `json:"wanted"` // voters that its policy asks for, 0: the cluster's number
 	Leader   uint64  `json:"leader"`
 	Size     int64   `json:"size"`
 	Applied  uint64  `json:"applied"`
@@ -115,6 +117,7 @@ type Statement struct {
 	Failures    int64   `json:"failures"`
 	Rows        int64   `json:"rows"`
 	Retries     int64   `json:"retries"`
+	RPCs        int64   `json:"rpcs"` // requests to nodes
 	Total       float64 `json:"total"`
 	Mean        float64 `json:"mean"`
 	P50         float64 `json:"p50"`
@@ -138,7 +141,7 @@ func SumStatements(nodes [][]stmtstats.Totals, database func(uint32) string) []S
 			break
 		}
 		t := &merged[i]
-		s := Statement{Text: t.Key.Text, Database: database(t.Key.Database), Calls: t.Calls, Failures: t.Failures, Rows: t.Rows, Retries: t.Retries,
+		s := Statement{Text: t.Key.Text, Database: database(t.Key.Database), Calls: t.Calls, Failures: t.Failures, Rows: t.Rows, Retries: t.Retries, RPCs: t.RPCs,
 			Total: t.Elapsed.Seconds(), Mean: t.Mean().Seconds(), P50: t.Quantile(0.5).Seconds(), P99: t.Quantile(0.99).Seconds(),
 			Max: t.Max.Seconds(), LockWait: t.LockWait.Seconds(), Replication: t.Replication.Seconds(), CommitWait: t.CommitWait.Seconds()}
 		last := 0

@@ -109,7 +109,9 @@ func (n *Network) acceptFrames(st grpc.ServerStream) error {
 	if n.cfg.Latency != nil {
 		latency = func() time.Duration { return n.cfg.Latency(from) }
 	}
-	a := &accepted{n: n, from: from, ctx: ctx, out: newOutbox(latency, func(m *message) error { return st.SendMsg(m) })}
+	md, _ := metadata.FromIncomingContext(st.Context())
+	requests := slices.Contains(md.Get(mdClass), classRequest.String())
+	a := &accepted{n: n, from: from, ctx: ctx, requests: requests, out: newOutbox(latency, func(m *message) error { return st.SendMsg(m) })}
 	a.mu.reqs = map[uint64]*reqContext{}
 	var wg sync.WaitGroup
 	wg.Add(1)
@@ -126,7 +128,7 @@ func (n *Network) acceptFrames(st grpc.ServerStream) error {
 		ended <- a.read(st)
 	}()
 	err = a.watch(ended)
-	if md, _ := metadata.FromIncomingContext(st.Context()); n.cfg.OnLost != nil && n.ctx.Err() == nil && slices.Contains(md.Get(mdClass), classRequest.String()) {
+	if requests && n.cfg.OnLost != nil && n.ctx.Err() == nil {
 		n.cfg.OnLost(from)
 	}
 	cancel()
@@ -150,7 +152,9 @@ type accepted struct {
 	ctx   context.Context
 	out   *outbox
 	heard hearing
-	mu    struct {
+	// requests tells the class of the connection.
+	requests bool
+	mu       struct {
 		sync.Mutex
 		reqs map[uint64]*reqContext
 	}
@@ -164,8 +168,12 @@ var errSilent = errors.New("rpc: the peer has gone silent")
 // end is first to give up, as a rule, and connects again.
 func (a *accepted) watch(ended <-chan error) error {
 	silent := make(chan struct{}, 1)
+	patience := silentPings
+	if !a.requests {
+		patience += restBeats
+	}
 	defer a.n.pulse.join(func() {
-		if a.heard.silentFor() > silentPings {
+		if a.heard.silentFor() > patience {
 			select {
 			case silent <- struct{}{}:
 			default:
@@ -280,6 +288,9 @@ func (j *job) run() {
 	}()
 	resp, err := j.h(j.rc, j.a.from, j.payload)
 	switch {
+	case err != nil && j.rc.Err() != nil:
+		// Its caller has given up, or does at this moment, and knows why by its own context: an answer that won the race
+		// would make a failure of this node of it.
 	case err != nil:
 		j.a.failure(j.id, CodeHandler, err.Error())
 	case len(resp) > MaxPayload:

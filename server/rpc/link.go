@@ -50,7 +50,7 @@ type session struct {
 	out   *outbox
 	next  atomic.Uint64
 	rtt   atomic.Int64
-	heard hearing
+	heard probes
 	mu    struct {
 		sync.Mutex
 		calls map[uint64]*call
@@ -268,12 +268,15 @@ func (l *link) connect() error {
 		writeErr = s.out.run(ctx)
 	}()
 	s.ping()
+	s.heard.restless = l.class == classRequest
 	leave := l.n.pulse.join(func() {
-		if s.heard.silentFor() >= silentPings {
+		ping, lost := s.heard.beat(s.out.count())
+		if lost {
 			cancel()
-			return
 		}
-		s.ping()
+		if ping {
+			s.ping()
+		}
 	})
 	err = s.read(stream)
 	leave()

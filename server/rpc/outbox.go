@@ -24,6 +24,7 @@ type outbox struct {
 		sync.Mutex
 		q       []outFrame
 		bytes   int
+		puts    uint64 // frames taken
 		closed  bool
 		sending bool  // someone calls send: the writer, or a producer
 		err     error // of a producer's send
@@ -73,6 +74,7 @@ func (o *outbox) put(f *frame) error {
 		o.mu.Unlock()
 		return errOutboxFull
 	}
+	o.mu.puts++
 	if len(o.mu.q) == 0 && !o.mu.sending && of.due.IsZero() && len(of.body) <= inlineBytes && o.inGRPC.Load() == 0 {
 		o.mu.sending = true
 		o.mu.Unlock()
@@ -100,6 +102,13 @@ func (o *outbox) put(f *frame) error {
 		o.wakeWriter()
 	}
 	return nil
+}
+
+// count returns the number of frames that put has taken.
+func (o *outbox) count() uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.mu.puts
 }
 
 func (o *outbox) wakeWriter() {

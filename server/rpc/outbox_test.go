@@ -151,3 +151,52 @@ func TestPulse(t *testing.T) {
 		<-done
 	})
 }
+
+// TestProbes: a connection that rests is pinged at every third beat, one in use or without an answer at each, and given up
+// at the third beat after the one that had nothing to hear from it first.
+func TestProbes(t *testing.T) {
+	for _, tc := range []struct {
+		what     string
+		restless bool
+		heard    string // before each beat: x a message, . none
+		sent     string // before each beat: x a message, . none
+		want     string // p a ping, . nothing, L given up
+	}{
+		{what: "rests", heard: "...x..x..", sent: ".........", want: "..p..p..p"},
+		{what: "for requests", restless: true, heard: "xxxxxx", sent: "......", want: "pppppp"},
+		{what: "sends", heard: "..x.x.x", sent: ".x.x.x.", want: ".p.p.p."},
+		{what: "sends, no answer", heard: "........", sent: ".x......", want: ".pppL"},
+		{what: "rests, no answer", heard: "........", sent: "........", want: "..pppL"},
+		{what: "a late answer", heard: ".....x..x", sent: ".........", want: "..ppp..p."},
+		{what: "for requests, cut off", restless: true, heard: "xx.......", sent: "........", want: "ppppL"},
+	} {
+		p := probes{restless: tc.restless}
+		sent := uint64(1) // the ping of the beginning
+		p.sent = sent
+		got := ""
+		for i := range tc.heard {
+			if tc.heard[i] == 'x' {
+				p.note()
+			}
+			if tc.sent[i] == 'x' {
+				sent++
+			}
+			ping, lost := p.beat(sent)
+			switch {
+			case lost:
+				got += "L"
+			case ping:
+				sent++
+				got += "p"
+			default:
+				got += "."
+			}
+			if lost {
+				break
+			}
+		}
+		if got != tc.want {
+			t.Errorf("%s: %s, want %s", tc.what, got, tc.want)
+		}
+	}
+}

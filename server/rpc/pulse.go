@@ -7,8 +7,13 @@ import (
 	"time"
 )
 
-// silentPings is how many intervals between two pings pass without a sign of life before a connection is given up.
+// silentPings is how many beats pass without a sign of life, a ping at each of them, before a connection is given up.
 const silentPings = 3
+
+// restBeats is the number of beats between the pings of a connection that rests. Those for requests never do: their
+// silence is how a node learns that a peer is cut off, and their pings compare the clocks. Nodes of a version that pings at
+// every beat give a connection up at the fourth one without a message.
+const restBeats = 3
 
 // pulse looks after all connections of a node at the same moment, every PingInterval. With a timer each, an idle process
 // woke up for every one of them, and its peers for every ping.
@@ -70,4 +75,32 @@ func (h *hearing) silentFor() int {
 		h.silent++
 	}
 	return h.silent
+}
+
+// probes decides when the dialing end of a connection pings. It belongs to the pulse.
+type probes struct {
+	hearing
+	restless   bool   // pings at every beat
+	sent       uint64 // by the outbox, as of the last beat
+	resting    int    // beats since the last ping
+	unanswered int    // beats since the first ping after which nothing was heard
+}
+
+// beat reports whether to ping, or else to give up, when so many messages have been put into the outbox so far.
+func (p *probes) beat(sent uint64) (ping, lost bool) {
+	p.resting++
+	switch {
+	case p.silentFor() == 0:
+		p.unanswered = 0
+	case p.unanswered > 0:
+		p.unanswered++
+	}
+	if p.unanswered > silentPings {
+		return false, true
+	}
+	if !p.restless && p.unanswered == 0 && p.sent == sent && p.resting < restBeats {
+		return false, false
+	}
+	p.sent, p.resting, p.unanswered = sent+1, 0, max(p.unanswered, 1)
+	return true, false
 }

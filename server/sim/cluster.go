@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"github.com/meridian-db/meridian/pgwire"
 	ranges "github.com/meridian-db/meridian/range"
+	"github.com/meridian-db/meridian/range/raftlog"
 	"github.com/meridian-db/meridian/server"
 	"github.com/meridian-db/meridian/server/rpc"
 	"github.com/meridian-db/meridian/truetime"
@@ -27,16 +29,19 @@ type Config struct {
 	ClockBound time.Duration // Half the width of every clock's interval. Default 2ms.
 	DriftPPM   int64         // How fast clocks drift inside the bound. Default 150.
 	SQL        bool          // Nodes serve SQL (Node.Connect).
+	Lease      time.Duration // How far ahead lease votes reach. Default: the product's.
 	Tune       func(*server.CoreConfig)
 	Logger     *slog.Logger // Default: discards.
 }
 
-// Cluster is a set of nodes. Its methods are for one goroutine; the nodes' DBs may be used by many.
+// Cluster is a set of nodes. Its methods are for one goroutine, but for Nodes; the nodes' DBs may be used by many.
 type Cluster struct {
 	cfg   Config
 	Net   *Network
 	rng   *rand.Rand
-	nodes []*Node
+	mu    sync.Mutex
+	nodes []*Node // Replaced as a whole.
+	lost  []ranges.NodeInfo
 }
 
 // Node is one node of a cluster. Its disk and clock outlive a crash.
@@ -44,6 +49,7 @@ type Node struct {
 	ID    ranges.NodeID
 	Clock *truetime.SimClock
 
+	region  string
 	cluster *Cluster
 	disk    disk
 	ending  sync.WaitGroup // of a process whose store has stopped because of its disk
@@ -66,9 +72,7 @@ func New(ctx context.Context, cfg Config) (*Cluster, error) {
 	c.Net = NewNetwork(rand.New(rand.NewPCG(cfg.Seed, 2)))
 	c.Net.SetFaults(Faults{Latency: time.Millisecond})
 	for i := range cfg.Nodes {
-		offset := time.Duration(c.rng.Int64N(int64(2*cfg.ClockBound))) - cfg.ClockBound
-		c.nodes = append(c.nodes, &Node{ID: ranges.NodeID(i + 1), cluster: c, fs: vfs.NewCrashableMem(),
-			Clock: truetime.NewSimClock(truetime.SimConfig{Bound: cfg.ClockBound, Offset: offset, DriftPPM: cfg.DriftPPM})})
+		c.nodes = append(c.nodes, c.newNode(ranges.NodeID(i+1), fmt.Sprintf("r%d", i+1)))
 	}
 	for i, n := range c.nodes {
 		if err := n.start(i == 0); err != nil {
@@ -90,16 +94,63 @@ func New(ctx context.Context, cfg Config) (*Cluster, error) {
 	return c, nil
 }
 
+func (c *Cluster) newNode(id ranges.NodeID, region string) *Node {
+	offset := time.Duration(c.rng.Int64N(int64(2*c.cfg.ClockBound))) - c.cfg.ClockBound
+	return &Node{ID: id, region: region, cluster: c, fs: vfs.NewCrashableMem(),
+		Clock: truetime.NewSimClock(truetime.SimConfig{Bound: c.cfg.ClockBound, Offset: offset, DriftPPM: c.cfg.DriftPPM})}
+}
+
+// Replace ends a node and its store for good, starts an empty one in its place, and waits until that has the replicas.
+func (c *Cluster) Replace(ctx context.Context, n *Node) error {
+	n.Crash()
+	c.mu.Lock()
+	i := slices.Index(c.nodes, n)
+	c.lost = append(c.lost, ranges.NodeInfo{ID: n.ID, Region: n.region, Zone: "a", Lost: true})
+	fresh := c.newNode(ranges.NodeID(len(c.nodes)+len(c.lost)), n.region)
+	c.nodes = slices.Clone(c.nodes)
+	c.nodes[i] = fresh
+	c.mu.Unlock()
+	n.ending.Wait()
+	if err := fresh.start(false); err != nil {
+		return err
+	}
+	for _, o := range c.Nodes() {
+		if core := o.Core(); core != nil {
+			core.Store.NodesChanged()
+		}
+	}
+	try, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	if err := c.awaitReplication(try); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("%w\n%s", err, describe(c))
+	}
+	return nil
+}
+
+// awaitReplication waits until every range has its voters, all of them on nodes that are there.
 func (c *Cluster) awaitReplication(ctx context.Context) error {
-	want := min(3, len(c.nodes))
+	want := min(3, len(c.Nodes()))
 	for {
 		ready := true
-		for _, rep := range c.nodes[0].core.Store.Replicas() {
-			d := rep.Desc()
+		newest := map[ranges.RangeID]*ranges.Descriptor{}
+		there := map[ranges.NodeID]bool{}
+		for _, n := range c.Nodes() {
+			there[n.ID] = true
+			if core := n.Core(); core != nil {
+				for _, rep := range core.Store.Replicas() {
+					if d := rep.Desc(); newest[rep.ID()] == nil || newest[rep.ID()].Generation < d.Generation {
+						newest[rep.ID()] = d
+					}
+				}
+			}
+		}
+		for _, d := range newest {
 			voters := 0
 			for _, r := range d.Replicas {
-				if r.Type == ranges.Voter {
+				if r.Type == ranges.Voter && there[r.Node] {
 					voters++
+				} else {
+					ready = false
 				}
 			}
 			ready = ready && voters >= want && !d.Joint()
@@ -115,8 +166,12 @@ func (c *Cluster) awaitReplication(ctx context.Context) error {
 	}
 }
 
-// Nodes lists the nodes.
-func (c *Cluster) Nodes() []*Node { return c.nodes }
+// Nodes lists the nodes. A node that takes another's place has its index.
+func (c *Cluster) Nodes() []*Node {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.nodes
+}
 
 // Core returns the node's running core, nil while it is down.
 func (n *Node) Core() *server.Core {
@@ -129,7 +184,7 @@ func (n *Node) start(found bool) error {
 	c := n.cluster
 	n.net = c.Net.Attach(n.ID)
 	cfg := server.CoreConfig{
-		NodeID: n.ID, FS: n.disk.over(n.fs), Dir: "store", Failed: n.fail, Clock: n.Clock, Network: n.net, Nodes: lister{c},
+		NodeID: n.ID, FS: raftlog.PrewriteFS(n.disk.over(n.fs)), Dir: "store", Failed: n.fail, Clock: n.Clock, Network: n.net, Nodes: lister{c},
 		FirstHint: n.firstHint, Rand: rand.New(rand.NewPCG(c.cfg.Seed, 100+uint64(n.ID))),
 		Logger: c.cfg.Logger.With("node", n.ID), CacheBytes: 4 << 20,
 	}
@@ -140,6 +195,9 @@ func (n *Node) start(found bool) error {
 	tuneRanges := cfg.TuneRanges
 	cfg.TuneRanges = func(r *ranges.Config) {
 		r.LogTruncateBytes, r.LogKeepBytes = 32<<10, 64<<10
+		if c.cfg.Lease > 0 {
+			r.SupportWindow, r.SupportInterval = c.cfg.Lease, c.cfg.Lease/4
+		}
 		if tuneRanges != nil {
 			tuneRanges(r)
 		}
@@ -179,7 +237,7 @@ func (n *Node) start(found bool) error {
 // firstHint stands in for the registry's gossip: some other node's idea of where the first range is.
 func (n *Node) firstHint() *ranges.Descriptor {
 	var best *ranges.Descriptor
-	for _, o := range n.cluster.nodes {
+	for _, o := range n.cluster.Nodes() {
 		if core := o.Core(); core != nil && o != n {
 			if d := core.FirstRange(); d != nil && (best == nil || d.Generation > best.Generation) {
 				best = d
@@ -255,7 +313,7 @@ func (n *Node) Restart() error {
 
 // Close ends all nodes.
 func (c *Cluster) Close() {
-	for _, n := range c.nodes {
+	for _, n := range c.Nodes() {
 		if n.net != nil {
 			n.net.Close()
 		}
@@ -264,15 +322,17 @@ func (c *Cluster) Close() {
 	}
 }
 
-// lister is the cluster as placement sees it: every node is there.
+// lister is the cluster as placement sees it: every node is there, but for those that were replaced.
 type lister struct{ c *Cluster }
 
 func (l lister) Nodes() []ranges.NodeInfo {
 	var out []ranges.NodeInfo
-	for _, n := range l.c.nodes {
-		out = append(out, ranges.NodeInfo{ID: n.ID, Region: fmt.Sprintf("r%d", n.ID), Zone: "a", Live: true})
+	for _, n := range l.c.Nodes() {
+		out = append(out, ranges.NodeInfo{ID: n.ID, Region: n.region, Zone: "a", Live: true})
 	}
-	return out
+	l.c.mu.Lock()
+	defer l.c.mu.Unlock()
+	return append(out, l.c.lost...)
 }
 
 // Connect and Connected complete server.Network: the simulated network is always there.

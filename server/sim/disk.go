@@ -13,6 +13,8 @@ import (
 type disk struct {
 	full atomic.Bool
 	slow atomic.Int64 // nanoseconds that a sync takes longer
+	// stalled is when syncs go on again, by the bubble's time in nanoseconds.
+	stalled atomic.Int64
 	// opening: the engine syncs under its mutex while it opens. To sleep there would stop time for ever, as whoever waits
 	// for a mutex keeps a bubble's time from moving.
 	opening atomic.Bool
@@ -28,8 +30,8 @@ func (d *disk) String() string { return "disk" }
 func (d *disk) MaybeError(op errorfs.Op) error {
 	switch op.Kind {
 	case errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo:
-		if ns := d.slow.Load(); ns > 0 && !d.opening.Load() {
-			time.Sleep(time.Duration(ns))
+		if !d.opening.Load() {
+			time.Sleep(max(time.Duration(d.slow.Load()), time.Until(time.Unix(0, d.stalled.Load()))))
 		}
 	case errorfs.OpCreate, errorfs.OpReuseForWrite, errorfs.OpFileWrite, errorfs.OpFileWriteAt, errorfs.OpFilePreallocate, errorfs.OpMkdirAll:
 	default:

@@ -9,8 +9,8 @@ import (
 	"github.com/meridian-db/meridian/truetime"
 )
 
-// Op is one transaction of a list-append history: it read whole lists and appended one value, unique in the
-// history, to some of them.
+// Op is one transaction of a history: it read whole lists and appended one value, unique in the history, to some of
+// them, and it read registers and wrote such values to others without reading them.
 type Op struct {
 	Client     int
 	Begin, End time.Time // true time, before the first request and after the last answer
@@ -21,6 +21,8 @@ type Op struct {
 	Unknown    bool               // the answer was lost: it may have committed
 	Reads      map[string][]int
 	Appends    map[string]int
+	Seen       map[string]int // registers read: their values, 0 for one never written
+	Writes     map[string]int // registers written
 }
 
 // String says who did it and when.
@@ -126,10 +128,11 @@ func Check(ops []Op, final map[string][]int) []error {
 			}
 		}
 	}
+	errs = append(errs, checkRegisters(ops, cap12(errs))...)
 	return append(errs, checkRealTime(ops, cap12(errs))...)
 }
 
-func cap12(errs []error) int { return 12 - len(errs) }
+func cap12(errs []error) int { return max(0, 12-len(errs)) }
 
 func tail(list []int) []int { return list[max(0, len(list)-8):] }
 

@@ -22,10 +22,11 @@ type Life struct {
 	Keys    int           // Lists. Default 6.
 	Think   time.Duration // Mean pause of a client between two transactions. Default: none.
 
-	Schedule Schedule // Default: no faults.
-	Sparse   bool     // Load runs around the faults only, the time between is quiet.
-	SQL      bool     // Statements run beside the lists: see sqlLoad.
-	Flush    bool     // Transactions stage what they write at once, mostly.
+	Schedule Schedule      // Default: no faults.
+	Sparse   bool          // Load runs around the faults only, the time between is quiet.
+	SQL      bool          // Statements run beside the lists: see sqlLoad.
+	Lease    time.Duration // How far ahead lease votes reach. Default: the product's.
+	Flush    bool          // Transactions stage what they write at once, mostly.
 
 	Tune    func(*server.CoreConfig)
 	Disturb func(c *Cluster)                      // Called before the load begins.
@@ -63,7 +64,7 @@ func (l Life) Run() (res Result, err error) {
 	l.Length = cmp.Or(l.Length, 30*time.Second)
 	ctx, cancel := context.WithTimeout(context.Background(), l.Length+10*time.Minute)
 	defer cancel()
-	c, err := New(ctx, Config{Seed: l.Seed, Nodes: l.Nodes, Tune: l.Tune, SQL: l.SQL})
+	c, err := New(ctx, Config{Seed: l.Seed, Nodes: l.Nodes, Lease: l.Lease, Tune: l.Tune, SQL: l.SQL})
 	if err != nil {
 		return res, err
 	}
@@ -95,15 +96,19 @@ func (l Life) Run() (res Result, err error) {
 	run, stop := context.WithTimeout(ctx, l.Length)
 	defer stop()
 	begin := time.Now()
-	active := func() bool { return !l.Sparse || l.Schedule.near(time.Since(begin)) }
+	rest := func() {
+		if l.Sparse {
+			pause(run, l.Schedule.quiet(time.Since(begin)))
+		}
+	}
 	h := &recorder{}
 	var wg sync.WaitGroup
 	for i := range l.Clients {
-		wg.Go(func() { l.client(run, c, i, rand.New(rand.NewPCG(l.Seed, 1000+uint64(i))), h, active) })
+		wg.Go(func() { l.client(run, c, i, rand.New(rand.NewPCG(l.Seed, 1000+uint64(i))), h, begin, rest) })
 	}
 	if sql != nil {
 		for i := range (l.Clients + 1) / 2 {
-			wg.Go(func() { sql.client(run, rand.New(rand.NewPCG(l.Seed, 2000+uint64(i))), l.Think, active) })
+			wg.Go(func() { sql.client(run, rand.New(rand.NewPCG(l.Seed, 2000+uint64(i))), l.Think, rest) })
 		}
 	}
 	if l.Aside != nil {
@@ -122,9 +127,12 @@ func (l Life) Run() (res Result, err error) {
 			return res, nil
 		}
 	}
-	final, differ := readAll(ctx, c, h.ops)
-	res.Ops = h.ops
-	res.Errs = append(append(res.Errs, differ...), Check(h.ops, final)...)
+	final, last, differ := readAll(ctx, c, h.ops)
+	res.Ops = append(h.ops, last...)
+	res.Errs = append(append(res.Errs, differ...), Check(res.Ops, final)...)
+	if err := c.compareReplicas(ctx); err != nil {
+		res.Errs = append(res.Errs, err)
+	}
 	if sql != nil {
 		res.Statements = sql.answered
 		res.Errs = append(res.Errs, sql.check(ctx)...)

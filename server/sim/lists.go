@@ -55,20 +55,39 @@ func (h *recorder) add(o Op) {
 	h.ops = append(h.ops, o)
 }
 
-// client appends through random nodes as long as ctx lasts.
-func (l *Life) client(ctx context.Context, c *Cluster, id int, rng *rand.Rand, h *recorder, active func() bool) {
+// client runs transactions as long as ctx lasts, at home on one node as a rule. Often it has little patience: it leaves in
+// the middle of a transaction, and goes to another node for a while.
+func (l *Life) client(ctx context.Context, c *Cluster, id int, rng *rand.Rand, h *recorder, begin time.Time, rest func()) {
+	home, away, other := id%len(c.Nodes()), 0, 0
 	for ctx.Err() == nil {
-		if !active() {
-			pause(ctx, 100*time.Millisecond)
+		if rest(); ctx.Err() != nil {
+			return
+		}
+		at := home
+		if d := l.naps(at, time.Since(begin)); d > 0 && away == 0 {
+			pause(ctx, d)
 			continue
 		}
-		core := c.Nodes()[rng.IntN(len(c.Nodes()))].Core()
+		if away > 0 {
+			at, away = other, away-1
+		} else if rng.IntN(40) == 0 {
+			at = rng.IntN(len(c.Nodes()))
+		}
+		core := c.Nodes()[at].Core()
 		if core == nil {
+			away, other = rng.IntN(5), rng.IntN(len(c.Nodes()))
 			pause(ctx, 20*time.Millisecond)
 			continue
 		}
-		try, cancel := context.WithTimeout(ctx, 8*time.Second)
+		patience := 1500 * time.Millisecond
+		if rng.IntN(3) == 0 {
+			patience = time.Duration(1+rng.IntN(400)) * time.Millisecond
+		}
+		try, cancel := context.WithTimeout(ctx, patience)
 		o, err := l.once(try, core.DB, id, rng, h)
+		if try.Err() != nil {
+			away, other = 1+rng.IntN(5), rng.IntN(len(c.Nodes()))
+		}
 		cancel()
 		if err == nil || o.Unknown {
 			h.add(o)
@@ -82,7 +101,20 @@ func (l *Life) client(ctx context.Context, c *Cluster, id int, rng *rand.Rand, h
 	}
 }
 
+// naps returns how long the clients at home on a node leave it alone from t on. In a fifth of all seconds a node hears of
+// nothing that happens to ranges, as only answers would tell it, and is out of date when its clients come back.
+func (l *Life) naps(node int, t time.Duration) time.Duration {
+	second := t.Truncate(time.Second)
+	if rand.New(rand.NewPCG(l.Seed, uint64(second)+uint64(node))).IntN(5) > 0 {
+		return 0
+	}
+	return second + time.Second - t
+}
+
 func pause(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
 	select {
 	case <-time.After(d):
 	case <-ctx.Done():
@@ -90,9 +122,10 @@ func pause(ctx context.Context, d time.Duration) {
 }
 
 // once runs one transaction: reads one to three lists, now or as they were up to four seconds ago, or appends to one
-// or two of them.
+// or two of them; or it uses registers, or both.
 func (l *Life) once(ctx context.Context, db kv.DB, id int, rng *rand.Rand, h *recorder) (Op, error) {
-	o := Op{Client: id, Begin: time.Now(), ReadOnly: rng.IntN(3) == 0, Reads: map[string][]int{}, Appends: map[string]int{}}
+	o := Op{Client: id, Begin: time.Now(), ReadOnly: rng.IntN(3) == 0, Reads: map[string][]int{}, Appends: map[string]int{},
+		Seen: map[string]int{}, Writes: map[string]int{}}
 	opt := kv.TxnOptions{ReadOnly: o.ReadOnly}
 	if o.Stale = o.ReadOnly && rng.IntN(3) == 0; o.Stale {
 		opt.Staleness = kv.Staleness{Kind: kv.ExactStaleness, Age: rng.Int64N(int64(4 * time.Second))}
@@ -102,7 +135,15 @@ func (l *Life) once(ctx context.Context, db kv.DB, id int, rng *rand.Rand, h *re
 		return o, err
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx))
-	picked, age := rng.Perm(l.Keys)[:1+rng.IntN(3)], h.age()
+	picked, age, what := rng.Perm(l.Keys)[:1+rng.IntN(3)], h.age(), rng.IntN(4)
+	if what == 0 {
+		picked = nil
+	}
+	if what <= 1 {
+		if err := useRegisters(ctx, tx, &o, rng, h); err != nil {
+			return o, err
+		}
+	}
 	lock := kv.LockNone
 	for i, k := range picked {
 		append_ := !o.ReadOnly && (i == 0 || i == 1 && rng.IntN(2) == 0)
@@ -177,7 +218,9 @@ func decodeList(b []byte) ([]int, error) {
 
 // readAll reads every list through every node, one after the other; all must agree. Only what a transaction of unknown
 // outcome appended may be there for a later node and not for an earlier one: it can commit as late as that.
-func readAll(ctx context.Context, c *Cluster, ops []Op) (final map[string][]int, errs []error) {
+//
+// reads are these transactions, with what they found in registers.
+func readAll(ctx context.Context, c *Cluster, ops []Op) (final map[string][]int, reads []Op, errs []error) {
 	unknown := map[int]bool{}
 	for _, o := range ops {
 		if o.Unknown {
@@ -188,10 +231,11 @@ func readAll(ctx context.Context, c *Cluster, ops []Op) (final map[string][]int,
 	}
 	known := func(v int) bool { return !unknown[v] }
 	for _, n := range c.Nodes() {
-		lists, err := readThrough(ctx, n)
+		lists, o, err := readThrough(ctx, n)
 		if err != nil {
-			return final, append(errs, fmt.Errorf("node %d does not serve after the faults have stopped: %w\n%s", n.ID, err, describe(c)))
+			return final, reads, append(errs, fmt.Errorf("node %d does not serve after the faults have stopped: %w\n%s", n.ID, err, describe(c)))
 		}
+		reads = append(reads, o)
 		if final == nil {
 			final = lists
 			continue
@@ -210,36 +254,48 @@ func readAll(ctx context.Context, c *Cluster, ops []Op) (final map[string][]int,
 			}
 		}
 	}
-	return final, errs
+	return final, reads, errs
 }
 
-// readThrough reads every list through one node, at one timestamp, trying until ctx ends.
-func readThrough(ctx context.Context, n *Node) (map[string][]int, error) {
+// readThrough reads every list and register through one node, at one timestamp, trying until ctx ends.
+func readThrough(ctx context.Context, n *Node) (map[string][]int, Op, error) {
 	var last error // of the attempt before
 	for {
 		lists := map[string][]int{}
+		o := Op{Client: -int(n.ID), Begin: time.Now(), ReadOnly: true, Seen: map[string]int{}}
+		for i := range registers {
+			o.Seen[string(registerKey(i))] = 0
+		}
 		tx, err := n.Core().DB.Begin(ctx, kv.TxnOptions{ReadOnly: true})
 		if err != nil {
-			return nil, err
+			return nil, o, err
 		}
 		var sc kv.Scanner
 		if sc, err = tx.Scan(ctx, allLists, kv.ScanOptions{}); err == nil {
 			for sc.Next(ctx) {
+				if isRegister(sc.Pair().Key) {
+					if o.Seen[string(sc.Pair().Key)], err = decodeRegister(sc.Pair().Value); err != nil {
+						return nil, o, err
+					}
+					continue
+				}
 				list, err := decodeList(sc.Pair().Value)
 				if err != nil {
-					return nil, err
+					return nil, o, err
 				}
 				lists[string(sc.Pair().Key)] = list
 			}
 			err = sc.Err()
 			sc.Close()
 		}
+		o.TS = tx.ReadTimestamp()
 		tx.Rollback(ctx)
 		if err == nil {
-			return lists, nil
+			o.End = time.Now()
+			return lists, o, nil
 		}
 		if ctx.Err() != nil {
-			return nil, errors.Join(err, last)
+			return nil, o, errors.Join(err, last)
 		}
 		last = err
 		pause(ctx, 100*time.Millisecond)

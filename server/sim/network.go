@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	ranges "github.com/meridian-db/meridian/range"
@@ -28,12 +29,14 @@ type Network struct {
 	rng    *rand.Rand
 	faults Faults
 	nodes  map[rpc.NodeID]*Endpoint
-	cut    map[[2]rpc.NodeID]bool // from, to: nothing passes in that direction
+	cut    map[[2]rpc.NodeID]bool   // from, to: nothing passes in that direction
+	until  map[rpc.NodeID]time.Time // stalled nodes: what is sent to or by them before then arrives after it
+	idle   []courier                // The last one to have become idle is the first to get work, its stack is warm.
 }
 
 // NewNetwork returns a network without faults whose randomness comes from rng.
 func NewNetwork(rng *rand.Rand) *Network {
-	return &Network{rng: rng, nodes: map[rpc.NodeID]*Endpoint{}, cut: map[[2]rpc.NodeID]bool{}}
+	return &Network{rng: rng, nodes: map[rpc.NodeID]*Endpoint{}, cut: map[[2]rpc.NodeID]bool{}, until: map[rpc.NodeID]time.Time{}}
 }
 
 // SetFaults changes what happens to messages sent from now on.
@@ -60,6 +63,25 @@ func (n *Network) Isolate(id rpc.NodeID) {
 			n.cut[[2]rpc.NodeID{other, id}] = true
 		}
 	}
+}
+
+// Stall holds back whatever is sent to or by a node from now on, until then.
+func (n *Network) Stall(id rpc.NodeID, until time.Time) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.until[id] = until
+}
+
+// stalledLocked returns how long a message between two nodes is held back.
+func (n *Network) stalledLocked(a, b rpc.NodeID) time.Duration {
+	if len(n.until) == 0 {
+		return 0
+	}
+	until := n.until[a]
+	if n.until[b].After(until) {
+		until = n.until[b]
+	}
+	return max(0, time.Until(until))
 }
 
 // Heal removes all cuts.
@@ -125,38 +147,22 @@ func (e *Endpoint) Ranges() ranges.Transport { return rangesTransport{e} }
 
 // Close detaches the node, as a crash does: nothing is delivered to it or from it any more.
 func (e *Endpoint) Close() {
-	e.net.mu.Lock()
-	if e.net.nodes[e.id] == e {
-		delete(e.net.nodes, e.id)
+	n := e.net
+	n.mu.Lock()
+	if n.nodes[e.id] == e {
+		delete(n.nodes, e.id)
 	}
-	e.net.mu.Unlock()
+	n.mu.Unlock()
 	e.stop()
 	e.wg.Wait()
-}
-
-// deliver runs f on the peer's side after the latency, unless the network eats the message or either end
-// has gone. It reports whether f was scheduled.
-func (e *Endpoint) deliver(peer *Endpoint, delay time.Duration, f func()) bool {
-	if e.ctx.Err() != nil || peer.ctx.Err() != nil {
-		return false
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.nodes) == 0 { // A bubble ends with its last goroutine.
+		for _, c := range n.idle {
+			close(c)
+		}
+		n.idle = nil
 	}
-	peer.wg.Add(1)
-	go func() {
-		defer peer.wg.Done()
-		if delay > 0 {
-			t := time.NewTimer(delay)
-			defer t.Stop()
-			select {
-			case <-t.C:
-			case <-peer.ctx.Done():
-				return
-			}
-		}
-		if peer.ctx.Err() == nil {
-			f()
-		}
-	}()
-	return true
 }
 
 // route decides the fate of one message.
@@ -175,7 +181,7 @@ func (e *Endpoint) route(to rpc.NodeID) route {
 	if peer == nil || n.cut[[2]rpc.NodeID{e.id, to}] || e.ctx.Err() != nil {
 		return route{}
 	}
-	r := route{peer: peer, delay: n.faults.Latency}
+	r := route{peer: peer, delay: n.faults.Latency + n.stalledLocked(e.id, to)}
 	if n.faults.Jitter > 0 {
 		r.delay += time.Duration(n.rng.Int64N(int64(n.faults.Jitter)))
 	}
@@ -218,6 +224,8 @@ func (e *Endpoint) Call(ctx context.Context, to rpc.NodeID, service rpc.Service,
 		err     error
 	}
 	got := make(chan answer, 1)
+	var lost atomic.Bool // whether no answer will come
+	lost.Store(r.lost)
 	request := append([]byte(nil), payload...)
 	hctx, cancel := context.WithCancel(ctx) // the values, trace context included, pass to the handler
 	defer cancel()
@@ -225,11 +233,9 @@ func (e *Endpoint) Call(ctx context.Context, to rpc.NodeID, service rpc.Service,
 		stop := context.AfterFunc(r.peer.ctx, cancel)
 		defer stop()
 		out, err := r.peer.handle(hctx, e, service, request)
-		back := r.peer.route(e.id)
-		if back.peer != e || r.lost {
-			return
+		if r.lost || !r.peer.reply(e, func() { got <- answer{out, err} }) {
+			lost.Store(true)
 		}
-		r.peer.deliver(e, back.delay, func() { got <- answer{out, err} })
 	}) {
 		return nil, rpc.ErrUnavailable
 	}
@@ -241,7 +247,7 @@ func (e *Endpoint) Call(ctx context.Context, to rpc.NodeID, service rpc.Service,
 			return a.payload, a.err
 		case <-t.C:
 			// A slow answer is no broken connection: give up only when the peer cannot be reached.
-			if back := r.peer.route(e.id); !r.lost && back.peer == e && r.peer.ctx.Err() == nil {
+			if back := r.peer.route(e.id); !lost.Load() && back.peer == e && r.peer.ctx.Err() == nil {
 				t.Reset(silence)
 				continue
 			}
@@ -251,6 +257,21 @@ func (e *Endpoint) Call(ctx context.Context, to rpc.NodeID, service rpc.Service,
 		case <-e.ctx.Done():
 			return nil, rpc.ErrAmbiguous
 		}
+	}
+}
+
+// reply delivers an answer. While the link is cut it is sent again and again, until whoever asked takes the connection
+// for broken; it reports whether the answer left.
+func (e *Endpoint) reply(to *Endpoint, f func()) bool {
+	const again = 250 * time.Millisecond
+	for waited := time.Duration(0); ; waited += again {
+		if back := e.route(to.id); back.peer == to {
+			return e.deliver(to, back.delay, f)
+		}
+		if waited >= silence || e.ctx.Err() != nil || to.ctx.Err() != nil {
+			return false
+		}
+		pause(e.ctx, again)
 	}
 }
 
@@ -295,8 +316,8 @@ func (e *Endpoint) OpenBulk(ctx context.Context, to rpc.NodeID) (ranges.BulkStre
 	there, back := make(chan []byte, 4), make(chan []byte, 4)
 	near := &bulkStream{ctx: sctx, cancel: cancel, out: there, in: back, link: func() bool { return e.route(to).peer == r.peer }}
 	far := &bulkStream{ctx: sctx, cancel: cancel, out: back, in: there, link: func() bool { return r.peer.route(e.id).peer == e }}
+	stop := context.AfterFunc(r.peer.ctx, cancel) // also when the node goes before the stream has reached it
 	if !e.deliver(r.peer, r.delay, func() {
-		stop := context.AfterFunc(r.peer.ctx, cancel)
 		defer stop()
 		if err := r.peer.bulk(sctx, e.id, far); err != nil {
 			cancel()

@@ -10,8 +10,8 @@ import (
 	"github.com/meridian-db/meridian/txn/participant"
 )
 
-// Reshape splits the data ranges at random lists and merges them again, every so often on average, beside a life's load
-// and faults.
+// Reshape splits the data ranges at random lists and registers, moves what was split off, and merges them again, every so
+// often on average, beside a life's load and faults.
 func (l *Life) Reshape(every time.Duration) {
 	l.Keys = cmp.Or(l.Keys, defaultKeys)
 	l.Aside = func(ctx context.Context, c *Cluster) {
@@ -20,14 +20,20 @@ func (l *Life) Reshape(every time.Duration) {
 		for ctx.Err() == nil {
 			pause(ctx, time.Duration(rng.Int64N(int64(2*every)+1)))
 			rep, at := t.leader(listKey(rng.IntN(l.Keys))), listKey(rng.IntN(l.Keys))
+			if rng.IntN(2) == 0 {
+				at = registerKey(rng.IntN(registers))
+			}
 			if rep == nil || ctx.Err() != nil {
 				continue
 			}
 			try, cancel := context.WithTimeout(ctx, 5*time.Second)
 			if rng.IntN(2) == 0 {
 				_ = rep.Merge(try) // the last range has no neighbour, others may have no time for it
-			} else if rep := t.leader(at); rep != nil {
-				_ = rep.Split(try, at)
+			} else if rep := t.leader(at); rep != nil && rep.Split(try, at) == nil && rng.IntN(2) == 0 {
+				// The new range goes away at once, from under those who have not heard of it.
+				if rep := t.leader(at); rep != nil {
+					_ = rep.TransferLease(try, c.Nodes()[rng.IntN(len(c.Nodes()))].ID)
+				}
 			}
 			cancel()
 		}

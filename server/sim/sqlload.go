@@ -78,7 +78,7 @@ func (l *sqlLoad) fail(format string, args ...any) {
 }
 
 // client runs transactions, each on a random node, as long as ctx lasts.
-func (l *sqlLoad) client(ctx context.Context, rng *rand.Rand, think time.Duration, active func() bool) {
+func (l *sqlLoad) client(ctx context.Context, rng *rand.Rand, think time.Duration, rest func()) {
 	var conn *pgx.Conn
 	defer func() {
 		if conn != nil {
@@ -86,9 +86,8 @@ func (l *sqlLoad) client(ctx context.Context, rng *rand.Rand, think time.Duratio
 		}
 	}()
 	for ctx.Err() == nil {
-		if !active() {
-			pause(ctx, 100*time.Millisecond)
-			continue
+		if rest(); ctx.Err() != nil {
+			return
 		}
 		try, cancel := context.WithTimeout(ctx, 10*time.Second)
 		if conn == nil || conn.IsClosed() || rng.IntN(10) == 0 {

@@ -43,6 +43,12 @@ func Timeline(w io.Writer, s Schedule, ops []Op) {
 				fmt.Fprintf(w, " + %d", v)
 			}
 		}
+		for _, key := range slices.Sorted(maps.Keys(o.Seen)) {
+			fmt.Fprintf(w, "  register %x = %d", key[len(key)-1:], o.Seen[key])
+		}
+		for _, key := range slices.Sorted(maps.Keys(o.Writes)) {
+			fmt.Fprintf(w, "  register %x := %d", key[len(key)-1:], o.Writes[key])
+		}
 		fmt.Fprintln(w)
 	}
 	fmt.Fprint(w, s[i:])

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,6 +45,13 @@ func (t *trouble) do(ctx context.Context, e Event) error {
 	c := t.c
 	n := c.Nodes()[e.Node%len(c.Nodes())]
 	rng := rand.New(rand.NewPCG(e.Seed, 9))
+	if e.Lead {
+		if rep := t.leader(listKey(rng.IntN(t.life.Keys))); rep != nil {
+			if i := slices.IndexFunc(c.Nodes(), func(o *Node) bool { return o.ID == rep.NodeID() }); i >= 0 {
+				n = c.Nodes()[i]
+			}
+		}
+	}
 	switch e.Kind {
 	case KindCrash:
 		n.Crash()
@@ -95,6 +103,29 @@ func (t *trouble) do(ctx context.Context, e Event) error {
 		n.Clock.SetHealth(errors.New("sim: no time source"))
 		pause(ctx, e.For)
 		n.Clock.SetHealth(nil)
+	case KindStall:
+		until := time.Now().Add(e.For)
+		n.disk.stalled.Store(until.UnixNano())
+		c.Net.Stall(n.ID, until)
+		pause(ctx, e.For)
+	case KindReplace:
+		return c.Replace(ctx, n)
+	case KindJump:
+		bound := time.Duration(2+rng.IntN(24)) * time.Millisecond
+		for _, o := range c.Nodes() {
+			o.Clock.SetBound(bound)
+		}
+		for end := time.Now().Add(e.For); time.Now().Before(end) && ctx.Err() == nil; {
+			d := time.Duration(rng.Int64N(int64(2*bound))) - bound
+			if rng.IntN(2) == 0 {
+				d *= 1000 // to an end
+			}
+			c.Nodes()[rng.IntN(len(c.Nodes()))].Clock.Jump(d)
+			pause(ctx, time.Duration(10+rng.IntN(300))*time.Millisecond)
+		}
+		for _, o := range c.Nodes() {
+			o.Clock.SetBound(c.cfg.ClockBound)
+		}
 	case KindSlowDisk:
 		n.disk.slow.Store(int64(20+rng.IntN(180)) * int64(time.Millisecond))
 		pause(ctx, e.For)
@@ -144,9 +175,11 @@ func (t *trouble) leader(key []byte) *ranges.Replica {
 func (c *Cluster) calm() {
 	c.Net.Heal()
 	c.Net.SetFaults(Faults{Latency: time.Millisecond})
-	for _, n := range c.nodes {
+	for _, n := range c.Nodes() {
 		n.disk.full.Store(false)
 		n.disk.slow.Store(0)
+		n.disk.stalled.Store(0)
+		c.Net.Stall(n.ID, time.Time{})
 		n.Clock.SetHealth(nil)
 	}
 }

@@ -32,7 +32,7 @@ func implementations() library {
 	implOnce.Do(func() {
 		impls = library{}
 		for _, register := range []func(library){registerInt, registerFloat, registerNumeric, registerText, registerBit, registerArray, registerJSON, registerJSONPath, registerMoney, registerAddress, registerFormat, registerPattern, registerBytea, registerCompare, registerWindow,
-			registerAggregates, registerDatetime, registerSeries, registerSystem, registerSupport, registerRange, registerMultirange, registerGeometry, registerTextSearch, registerHeadline, registerLSN} {
+			registerAggregates, registerDatetime, registerSeries, registerSystem, registerSupport, registerRange, registerMultirange, registerGeometry, registerTextSearch, registerHeadline, registerLSN, registerInRange, registerKeywords} {
 			register(impls)
 		}
 	})

@@ -275,6 +275,7 @@ func WithColumns(c *Call) (*Call, error) {
 // FuncRequest is a function call to be resolved.
 type FuncRequest struct {
 	Name     string
+	Shown    string     // the name in errors, if it was written with a schema
 	Args     []*types.T // types.Unknown for untyped literals and parameters
 	ArgNames []string   // "" for positional ones; nil when all are
 	Variadic bool       // the call said VARIADIC before its last argument
@@ -282,4 +283,7 @@ type FuncRequest struct {
 	// built-in ones, for a name with a schema.
 	Users     []*Func
 	OnlyUsers bool
+	// Ahead is how many of Users stand before pg_catalog on the search path: they hide built-in functions with the same
+	// parameters, and are hidden by them otherwise.
+	Ahead int
 }

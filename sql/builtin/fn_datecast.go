@@ -94,7 +94,7 @@ func registerDateCasts(l library, res func(func(int64) types.Datum, int64, error
 			if name != "timetz" && types.IsInfinite(a[1].Int()) {
 				return f(c, time.UTC, a[1])
 			}
-			loc, err := types.ZoneOffset(a[0].Str())
+			loc, err := types.ZoneOffset(posixSign(a[0].Str()))
 			if err != nil {
 				return types.Null, err
 			}
@@ -319,3 +319,18 @@ func registerOverlaps(l library) {
 
 // numericMicros returns microseconds as a numeric number of seconds with scale 6.
 func numericMicros(us int64) *apd.Decimal { return apd.New(us, -6) }
+
+// posixSign turns a zone that is only an offset into the sense of ISO 8601. AT TIME ZONE reads it as POSIX does, west
+// of Greenwich counting as positive.
+func posixSign(zone string) string {
+	switch {
+	case zone == "":
+	case zone[0] == '-':
+		return "+" + zone[1:]
+	case zone[0] == '+':
+		return "-" + zone[1:]
+	case zone[0] >= '0' && zone[0] <= '9':
+		return "-" + zone
+	}
+	return zone
+}

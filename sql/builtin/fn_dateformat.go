@@ -53,7 +53,8 @@ func parseDateFormat(f string) []formatNode {
 	for i := range nodes {
 		n := &nodes[i]
 		for len(n.key) > 2 && (strings.EqualFold(n.key[:2], "FM") || strings.EqualFold(n.key[:2], "TM")) {
-			n.fm = n.fm || strings.EqualFold(n.key[:2], "FM")
+			// Names from the locale are not padded.
+			n.fm = n.fm || strings.EqualFold(n.key[:2], "FM") || strings.EqualFold(n.key[2:], "MONTH") || strings.EqualFold(n.key[2:], "DAY")
 			n.key = n.key[2:]
 		}
 		n.key = strings.TrimSuffix(n.key, "SP")

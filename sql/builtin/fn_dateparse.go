@@ -1,6 +1,7 @@
 package builtin
 
 import (
+	"math"
 	"strconv"
 	"strings"
 
@@ -285,6 +286,10 @@ func (r *dateReader) keyword(n int) error {
 		}
 		for ; digits > 6; digits-- {
 			v /= 10
+		}
+		if k := node.key; k[0] == 'F' && k[2] < '6' {
+			unit := int(math.Pow10(int('6' - k[2])))
+			v = (v + unit/2) / unit * unit
 		}
 		r.micro = v
 	case "SSSS", "SSSSS":

@@ -113,7 +113,7 @@ func registerJSONRows(l library) {
 					return nil, err
 				}
 				if n.kind != types.JSONObject {
-					return nil, badJSONCall(p+"_to_record", n.kind)
+					return nil, badJSONCall("populate_composite", n.kind)
 				}
 				row, err := ctx.recordFromJSON(n, c.Columns, nil) // the binder sets Columns after this call was bound
 				if err != nil {
@@ -131,6 +131,9 @@ func registerJSONRows(l library) {
 				}
 				return func(ctx *Ctx, a []types.Datum) (RowIter, error) {
 					fields := c.Columns
+					if arg == 1 && fields == nil && a[0].IsNull() {
+						return nil, unknownRow(name)
+					}
 					if a[arg].IsNull() {
 						return &listIter{}, nil
 					}
@@ -173,15 +176,17 @@ func registerJSONRows(l library) {
 		set(p+"_populate_recordset", 1)
 		l.bound(p+"_populate_record", func(c *Call) (EvalFunc, error) {
 			t := c.Args[0].BaseType()
-			fields := c.Columns
-			if t.Def != nil {
-				fields = t.Def.Fields
-			}
 			return func(ctx *Ctx, a []types.Datum) (types.Datum, error) {
 				if a[1].IsNull() {
 					return a[0], nil
 				}
-				fs := fields
+				if t.Kind != types.KindTuple && t.OID != types.OIDUnknown {
+					return types.Null, pgerr.New(pgerr.DatatypeMismatch, "first argument of %s must be a row type", c.Func.Name)
+				}
+				fs := c.Columns // of a definition list, known after this call was bound
+				if t.Def != nil {
+					fs = t.Def.Fields
+				}
 				var defaults []types.Datum
 				if !a[0].IsNull() {
 					tu := a[0].Tuple()
@@ -193,7 +198,7 @@ func registerJSONRows(l library) {
 					}
 				}
 				if fs == nil {
-					return types.Null, pgerr.New(pgerr.DatatypeMismatch, "could not determine row type for result of %s", c.Func.Name)
+					return types.Null, unknownRow(c.Func.Name)
 				}
 				n, err := node(a[1])
 				if err != nil {
@@ -210,6 +215,11 @@ func registerJSONRows(l library) {
 			}, nil
 		})
 	}
+}
+
+func unknownRow(function string) error {
+	return pgerr.Unsupported("could not determine row type for result of %s", function).
+		WithHint("Provide a non-null record argument, or call the function in the FROM clause using a column definition list.")
 }
 
 func rowMismatch() *pgerr.Error {

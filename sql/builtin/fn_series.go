@@ -88,12 +88,12 @@ func registerSeries(l library) {
 		if len(a) > 2 {
 			step = a[2].Numeric()
 		}
-		for i, what := range []string{"start", "stop", "step size"} {
+		for i, what := range []string{"start value", "stop value", "step size"} {
 			if i < len(a) {
 				if d := a[i].Numeric(); d.Form == apd.NaN {
-					return nil, pgerr.New(pgerr.InvalidParameterValue, "%s value cannot be NaN", what)
+					return nil, pgerr.New(pgerr.InvalidParameterValue, "%s cannot be NaN", what)
 				} else if !finite(d) {
-					return nil, pgerr.New(pgerr.InvalidParameterValue, "%s value cannot be infinity", what)
+					return nil, pgerr.New(pgerr.InvalidParameterValue, "%s cannot be infinity", what)
 				}
 			}
 		}

@@ -106,6 +106,9 @@ func registerSystem(l library) {
 	}
 	l.fn("pg_current_xact_id", txid(true))
 	l.fn("pg_current_xact_id_if_assigned", txid(false))
+	l.fn("xid8toxid", func(_ *Ctx, a []types.Datum) (types.Datum, error) {
+		return types.NewInt(int64(uint32(a[0].Int()))), nil
+	})
 	setting := func(c *Ctx, a []types.Datum) (types.Datum, error) {
 		v, ok := c.session().Setting(a[0].Str())
 		if !ok {

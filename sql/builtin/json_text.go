@@ -417,7 +417,7 @@ func (c *Ctx) fillArray(n *rawJSON, elem *types.T, out *types.Array, depth int) 
 			continue
 		}
 		if nested {
-			return mismatch()
+			return pgerr.New(pgerr.InvalidTextRepresentation, "expected JSON array")
 		}
 		d, err := c.fromJSON(v, elem)
 		if err != nil {

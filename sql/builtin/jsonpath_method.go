@@ -48,7 +48,7 @@ func (x *pathExec) sign(n *types.PathNode, v pathItem, out *pathList) (pathResul
 			if out == nil && n.Next == nil {
 				continue
 			}
-			return x.fail(pgerr.NonNumericSQLJSONItem, "operand of unary jsonpath operator %s is not a numeric value", n.Op)
+			return x.fail(pgerr.SQLJSONNumberNotFound, "operand of unary jsonpath operator %s is not a numeric value", n.Op)
 		}
 		num := it.json.Num
 		if n.Op == types.PathMinus {

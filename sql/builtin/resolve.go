@@ -1,6 +1,7 @@
 package builtin
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -45,7 +46,7 @@ func Resolve(r FuncRequest) (*Call, error) {
 
 func signature(r FuncRequest) string {
 	var b strings.Builder
-	b.WriteString(r.Name)
+	b.WriteString(cmp.Or(r.Shown, r.Name))
 	b.WriteByte('(')
 	for i, a := range r.Args {
 		if i > 0 {
@@ -93,6 +94,7 @@ func functionCandidates(r FuncRequest) []*candidate {
 			out = append(out, &candidate{fn: fn, args: fn.Args[:n], ndefault: np - n})
 		}
 	}
+	out = firstOnPath(out, r)
 	// A function without defaults beats one that needs them for the same argument types, and one that takes
 	// them as they are beats one that gathers them into an array.
 	return slices.DeleteFunc(out, func(c *candidate) bool {
@@ -101,6 +103,24 @@ func functionCandidates(r FuncRequest) []*candidate {
 		}
 		return c.ndefault > 0 && slices.ContainsFunc(out, func(o *candidate) bool {
 			return o.ndefault < c.ndefault && slices.Equal(o.args, c.args)
+		})
+	})
+}
+
+// firstOnPath drops, of a built-in and a user's function that take the same arguments, the one later on the search path.
+func firstOnPath(cands []*candidate, r FuncRequest) []*candidate {
+	if r.OnlyUsers || len(r.Users) == 0 {
+		return cands
+	}
+	user := func(c *candidate) int { return slices.Index(r.Users, c.fn) }
+	return slices.DeleteFunc(cands, func(c *candidate) bool {
+		at := user(c)
+		return slices.ContainsFunc(cands, func(o *candidate) bool {
+			other := user(o)
+			if (at < 0) == (other < 0) || c.expanded != o.expanded || c.ndefault != o.ndefault || !slices.Equal(c.args, o.args) {
+				return false
+			}
+			return at >= r.Ahead || other >= 0 && other < r.Ahead
 		})
 	})
 }

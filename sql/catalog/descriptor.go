@@ -228,6 +228,9 @@ type Table struct {
 	ForceRowSecurity bool      `json:"frls,omitempty"`
 	Policies         []*Policy `json:"pol,omitempty"` // by name
 
+	// Rewriting is set while the rows are written anew, in another shape, with the table in use.
+	Rewriting *Rewriting `json:"rw,omitempty"`
+
 	Virtual *Virtual `json:"-"` // rows come from a generator
 }
 
@@ -292,6 +295,8 @@ type Index struct {
 	ReplIdent         bool     `json:"ri,omitempty"`
 	Method            string   `json:"m,omitempty"` // as written: "btree", "hash", ...; "" is btree
 	Hidden            bool     `json:"h,omitempty"` // on rowid
+	// Exclude are the operators of an exclusion constraint, one for each key.
+	Exclude []string `json:"ex,omitempty"`
 	// PartOf is the oid of the partitioned table's index that this one is a part of; Only says that an index of a
 	// partitioned table was made ON ONLY it, and is not valid until every partition has one attached.
 	PartOf uint32 `json:"po,omitempty"`
@@ -491,6 +496,7 @@ func (t *Table) Clone() *Table {
 	c.DependsOn = append([]uint32(nil), t.DependsOn...)
 	c.Options = append([]string(nil), t.Options...)
 	c.Partitioning = t.Partitioning.clone()
+	c.Rewriting = t.Rewriting.clone()
 	if t.Primary != nil {
 		p := *t.Primary
 		c.Primary = &p

@@ -22,7 +22,8 @@ func fill(v reflect.Value, next *uint32) {
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if f := v.Type().Field(i); f.IsExported() && f.Tag.Get("json") != "-" {
+			// A Rewriting holds a table again; restored tables have none.
+			if f := v.Type().Field(i); f.IsExported() && f.Tag.Get("json") != "-" && f.Type != reflect.TypeFor[*Rewriting]() {
 				fill(v.Field(i), next)
 			}
 		}

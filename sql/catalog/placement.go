@@ -128,6 +128,9 @@ func (s *state) policies(t *Table) []placement.SpanPolicy {
 			add(ix.Tablespace, isp.Start, isp.End)
 		}
 	}
+	if t.Rewriting != nil {
+		out = append(out, s.policies(t.Rewriting.Table)...)
+	}
 	return out
 }
 
@@ -155,6 +158,9 @@ func (s *state) placementInputs(t *Table) []uint32 {
 		if ix.Tablespace != 0 {
 			ids = append(ids, ix.Tablespace)
 		}
+	}
+	if t.Rewriting != nil {
+		ids = append(ids, s.placementInputs(t.Rewriting.Table)...)
 	}
 	return ids
 }

@@ -109,6 +109,14 @@ func namesOf(d Descriptor) []nameKey {
 				out = append(out, nameKey{spaceRelation, d.Schema, ix.Name})
 			}
 		}
+		if d.Rewriting != nil {
+			// A name twice is one entry of the same object.
+			for _, ix := range d.Rewriting.Table.AllIndexes() {
+				if !ix.Hidden {
+					out = append(out, nameKey{spaceRelation, d.Schema, ix.Name})
+				}
+			}
+		}
 		return out
 	}
 	return nil
@@ -179,6 +187,9 @@ func (s *state) resolveTypes(d Descriptor) {
 					k.T = s.typeRef(k.Type)
 				}
 			}
+		}
+		if d.Rewriting != nil {
+			s.resolveTypes(d.Rewriting.Table)
 		}
 	}
 }

@@ -274,6 +274,9 @@ func (t *Txn) Put(ctx context.Context, d Descriptor) error {
 	if err := t.lock(ctx, d.DescID(), old); err != nil {
 		return err
 	}
+	if err := checkRewriting(old, d); err != nil {
+		return err
+	}
 	if err := t.moveNames(ctx, old, d); err != nil {
 		return err
 	}
@@ -320,7 +323,7 @@ func usesType(t *Table, ty *Type) bool {
 			return true
 		}
 	}
-	return false
+	return t.Rewriting != nil && usesType(t.Rewriting.Table, ty)
 }
 
 // lock takes the descriptor's lock and checks that nobody has changed it since the snapshot.
@@ -438,6 +441,11 @@ func (t *Txn) Delete(ctx context.Context, d Descriptor) error {
 	if tab, ok := d.(*Table); ok && tab.IsTable() {
 		if err := t.Discard(tab.StorageID()); err != nil {
 			return err
+		}
+		if tab.Rewriting != nil {
+			if err := t.Discard(tab.Rewriting.Table.StorageID()); err != nil {
+				return err
+			}
 		}
 	}
 	return t.Forget(ctx, d)

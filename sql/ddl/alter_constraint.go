@@ -109,12 +109,19 @@ func (x *executor) addConstraint(ctx context.Context, t *catalog.Table, k *ast.C
 			return err
 		}
 		b.t.Primary.Only = x.only && t.IsPartitioned() && len(t.Partitioning.Children) > 0
+		if later, err := x.rewriteLater(ctx, t, b.t, nil); err != nil || later {
+			return err
+		}
 		if err := x.rewrite(ctx, t, b.t, nil); err != nil {
 			return err
 		}
 		return x.spreadIndex(ctx, b.t, b.t.Primary)
 	}
-	return pgerr.Unsupported("exclusion constraints are not supported")
+	ix, err := b.exclusion(ctx, k)
+	if err != nil {
+		return err
+	}
+	return x.addIndex(ctx, b.t, ix)
 }
 
 // constraintUsingIndex makes a unique index a constraint.

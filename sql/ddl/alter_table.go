@@ -195,6 +195,10 @@ func (x *executor) addColumns(ctx context.Context, t *catalog.Table, cmds []*ast
 }
 
 func (x *executor) addOwnColumns(ctx context.Context, t *catalog.Table, cmds []*ast.AlterTableCmd) error {
+	// A constraint that turns out not to hold takes the column back with it, which a job for the constraint alone would not.
+	env := *x.Env
+	env.Defer, env.DeferValidation = nil, nil
+	x.Env = &env
 	b := &tableBuilder{x: x, t: t.Clone(), schema: x.snap().SchemaByID(t.Schema)}
 	var added []string
 	for _, c := range cmds {
@@ -287,6 +291,11 @@ func (x *executor) addOwnColumns(ctx context.Context, t *catalog.Table, cmds []*
 			}
 			b.generated = nil
 			if err := x.View.Put(ctx, t.Clone()); err != nil {
+				return err
+			}
+		}
+		if !newPK && len(b.constraints) == 0 {
+			if later, err := x.rewriteLater(ctx, t, next, nil); err != nil || later {
 				return err
 			}
 		}
@@ -452,7 +461,11 @@ func (x *executor) alterColumnType(ctx context.Context, t *catalog.Table, c *ast
 		}
 		return down()
 	}
-	if err := x.rewrite(ctx, t, next, map[int16]ast.Expr{nc.Num: value}); err != nil {
+	exprs := map[int16]ast.Expr{nc.Num: value}
+	if later, err := x.rewriteLater(ctx, t, next, exprs); err != nil || later {
+		return err
+	}
+	if err := x.rewrite(ctx, t, next, exprs); err != nil {
 		return err
 	}
 	if err := down(); err != nil {

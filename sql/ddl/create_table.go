@@ -376,9 +376,13 @@ func (b *tableBuilder) addDependent(ctx context.Context) error {
 				return err
 			}
 			again = true
-		case ast.ConstrPrimary, ast.ConstrUnique, ast.ConstrForeign:
-		default:
-			return pgerr.Unsupported("exclusion constraints are not supported")
+		case ast.ConstrExclusion:
+			ix, err := (&tableBuilder{x: x, t: t, schema: b.schema}).exclusion(ctx, k)
+			if err != nil {
+				return err
+			}
+			t.Indexes = append(t.Indexes, ix)
+			again = true
 		}
 	}
 	if again {

@@ -41,14 +41,19 @@ type Env struct {
 	// Defer, when set, takes over the filling of an index of a table with many rows, after the statement's transaction
 	// has committed: until then the index is only written.
 	Defer func(ctx context.Context, t *catalog.Table, ix *catalog.Index) error
-	// ManyRows reports, without taking locks, whether a table has more rows than are read at once. It goes with the two
-	// before it and after it.
+	// ManyRows reports, without taking locks, whether a table has more rows than are read at once. It goes with
+	// Defer, DeferValidation and DeferRewrite.
 	ManyRows func(ctx context.Context, t *catalog.Table) (bool, error)
 	// DeferValidation, when set, takes over looking at the rows of a table with many for a constraint that is in the
 	// catalog already, after the statement's transaction has committed.
 	DeferValidation func(ctx context.Context, t *catalog.Table, name string, v Validation) error
+	// DeferRewrite, when set, takes over writing the rows of a table anew, after the statement's transaction has committed.
+	// The table is in the catalog, with its Rewriting. The job is 0 when the values of the columns could be others for others.
+	DeferRewrite func(ctx context.Context, t *catalog.Table) (job uint64, err error)
 	// OlderNodes says that the cluster may have nodes that do not know GIN indexes and extensions.
 	OlderNodes bool
+	// OlderExclusions says that it may have nodes that do not know exclusion constraints.
+	OlderExclusions bool
 	// DefaultTablespace is the setting default_tablespace.
 	DefaultTablespace string
 	// Nodes lists where the cluster's nodes are; nil: what tablespaces ask for is not checked against it.

@@ -82,8 +82,14 @@ func newServer(t *testing.T) *sql.Server {
 	return srv
 }
 
-// newCluster starts a server; the handlers of validations are wrapped.
+// newCluster starts a server; the handlers of jobs are wrapped.
 func newCluster(t *testing.T, wrap ...func(jobs.Handler) jobs.Handler) (*sql.Server, kv.DB) {
+	t.Helper()
+	return newClusterOn(t, func(db kv.DB) kv.DB { return db }, wrap...)
+}
+
+// newClusterOn is newCluster with a database of sessions that is made of the cluster's.
+func newClusterOn(t *testing.T, of func(kv.DB) kv.DB, wrap ...func(jobs.Handler) jobs.Handler) (*sql.Server, kv.DB) {
 	t.Helper()
 	db := kvtest.New()
 	m, err := catalog.NewManager(catalog.Config{DB: db, Clock: wallClock{}, Node: 1, Virtual: pgcatalog.Relations(), Lease: time.Hour})
@@ -105,16 +111,16 @@ func newCluster(t *testing.T, wrap ...func(jobs.Handler) jobs.Handler) (*sql.Ser
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv, err := sql.NewServer(sql.Config{DB: db, Catalog: c, Jobs: reg})
+	srv, err := sql.NewServer(sql.Config{DB: of(db), Catalog: c, Jobs: reg})
 	if err != nil {
 		t.Fatal(err)
 	}
-	reg.Handle(sql.KindCreateIndex, srv.IndexBuilder())
-	validator := srv.Validator()
-	for _, w := range wrap {
-		validator = w(validator)
+	for kind, h := range map[string]jobs.Handler{sql.KindCreateIndex: srv.IndexBuilder(), sql.KindValidate: srv.Validator(), sql.KindRewrite: srv.Rewriter()} {
+		for _, w := range wrap {
+			h = w(h)
+		}
+		reg.Handle(kind, h)
 	}
-	reg.Handle(sql.KindValidate, validator)
 	reg.Start()
 	t.Cleanup(func() { reg.Stop(context.Background()) })
 	return srv, db

@@ -132,7 +132,7 @@ func (x *executor) functionLanguage(f *catalog.Function, s *ast.CreateFunctionSt
 func (x *executor) functionParams(ctx context.Context, f *catalog.Function, s *ast.CreateFunctionStmt) error {
 	modes := [...]byte{'i', 'o', 'b', 'v', 't'}
 	used := map[string]bool{}
-	outs, defaults := 0, false
+	outs, defaults, variadic := 0, false, false
 	var out catalog.TypeRef
 	for _, p := range s.Params {
 		t, err := x.snap().ResolveType(x.path(), p.Type)
@@ -147,6 +147,10 @@ func (x *executor) functionParams(ctx context.Context, f *catalog.Function, s *a
 		if t.OID == types.OIDVoid || t.OID == types.OIDTrigger || a.Mode == 'i' && t.OID == types.OIDRecord && f.Lang == "sql" {
 			return pgerr.New(invalidFunction, "%s functions cannot accept type %s", map[string]string{"sql": "SQL", "plpgsql": "PL/pgSQL"}[f.Lang], types.TypeName(t))
 		}
+		if variadic && (a.Mode == 'i' || a.Mode == 'b' || a.Mode == 'v') {
+			return pgerr.New(invalidFunction, "VARIADIC parameter must be the last input parameter")
+		}
+		variadic = variadic || a.Mode == 'v'
 		if a.Mode == 'v' && !t.IsArray() && t.OID != types.OIDAnyArray {
 			return pgerr.New(invalidFunction, "VARIADIC parameter must be an array")
 		}

@@ -231,7 +231,7 @@ func (x *executor) addIndex(ctx context.Context, t *catalog.Table, ix *catalog.I
 		return x.View.Put(ctx, t)
 	}
 	ix.State = catalog.IndexWriteOnly
-	if x.Defer != nil {
+	if x.Defer != nil && ix.Exclude == nil {
 		many, err := x.ManyRows(ctx, t)
 		if err != nil {
 			return err

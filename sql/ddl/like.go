@@ -103,6 +103,16 @@ func (x *executor) copyLikeIndexes(ctx context.Context, s *ast.CreateTableStmt, 
 			if ix.Hidden {
 				continue
 			}
+			if ix.Exclude != nil {
+				k, err := likeExclusion(src, ix)
+				if err != nil {
+					return err
+				}
+				if err := x.addConstraint(ctx, x.snap().TableByID(t.ID), k); err != nil {
+					return err
+				}
+				continue
+			}
 			if ix.Constraint != 0 {
 				k := &ast.Constraint{Kind: ast.ConstrUnique, NullsNotDistinct: ix.NullsNotDistinct, Deferrable: ix.Deferrable, InitiallyDeferred: ix.InitDeferred, Pos: ast.Pos{Off: -1}}
 				if ix.Primary {

@@ -35,7 +35,7 @@ func MayDefer(s *ast.AlterTableStmt) bool {
 		return false
 	}
 	switch c := s.Cmds[0]; c.Kind {
-	case ast.ValidateConstraint, ast.SetNotNull:
+	case ast.ValidateConstraint, ast.SetNotNull, ast.AlterColumnType, ast.AddColumn:
 		return true
 	case ast.AddConstraint:
 		k := c.Constraint
@@ -44,6 +44,8 @@ func MayDefer(s *ast.AlterTableStmt) bool {
 			return !k.NotValid
 		case ast.ConstrUnique:
 			return k.UsingIndex == "" && !k.Deferrable // one that is checked late is looked at as a whole
+		case ast.ConstrPrimary:
+			return k.UsingIndex == ""
 		}
 	}
 	return false

@@ -183,6 +183,11 @@ type gate struct {
 	begun, open chan struct{}
 }
 
+func (g gate) around(h jobs.Handler) jobs.Handler {
+	g.Handler = h
+	return g
+}
+
 func (g gate) Resume(ctx context.Context, run *jobs.Run) (any, error) {
 	g.begun <- struct{}{}
 	select {
@@ -197,7 +202,7 @@ func (g gate) Resume(ctx context.Context, run *jobs.Run) (any, error) {
 // column, of several, and without a key; and others write meanwhile what the constraint allows, and nothing else.
 func TestValidationInStretches(t *testing.T) {
 	g := gate{begun: make(chan struct{}), open: make(chan struct{})}
-	srv, _ := newCluster(t, func(h jobs.Handler) jobs.Handler { g.Handler = h; return g })
+	srv, _ := newCluster(t, g.around)
 	s, out := open(t, srv)
 	w, wout := open(t, srv)
 	for _, key := range []string{", PRIMARY KEY (id)", ", PRIMARY KEY (k, id)", ""} {

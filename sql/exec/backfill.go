@@ -101,7 +101,14 @@ func BuildIndex(ctx context.Context, env *Env, t *plan.Table, ix *plan.Index) (i
 	if err := sc.Err(); err != nil {
 		return 0, err
 	}
-	return count, flush()
+	if err := flush(); err != nil || ix.Exclude == nil {
+		return count, err
+	}
+	q := s.queue()
+	for i := range q.exclusions {
+		q.exclusions[i].made = true
+	}
+	return count, q.settleExclusions(ctx, nil)
 }
 
 // duplicated turns "Key (a)=(1) already exists." into what CREATE INDEX says.
@@ -145,48 +152,25 @@ func BackfillChunk(ctx context.Context, env *Env, t *plan.Table, ix *plan.Index,
 	if at < 0 {
 		return nil, 0, pgerr.New(pgerr.InternalError, "index %q is not of table %q", ix.Name, t.Name)
 	}
-	codec := codecOf(t)
-	all := make([]int, len(t.Columns))
-	for i := range all {
-		all[i] = i
-	}
-	read := newRowReader(codec, codec.primary, all)
-	span := kv.Span{Start: codec.primary.prefix, End: prefixEnd(codec.primary.prefix)}
-	if after != nil {
-		span.Start = after
-	}
-	sc, err := env.Txn.Scan(ctx, span, kv.ScanOptions{Lock: kv.LockShared, Limit: int64(limit)})
-	if err != nil {
-		return nil, 0, err
-	}
-	defer sc.Close()
+	codec := w.codec
 	type pending struct {
 		row []types.Datum
 		e   entry
 	}
 	var batch []pending
 	store := &rows{s: s}
-	var last []byte
-	for int(n) < limit && sc.Next(ctx) {
-		pair := sc.Pair()
-		last = append(last[:0], pair.Key...)
-		n++
-		if err := read.read(pair.Key, pair.Value, w.newRow()); err != nil {
-			return nil, 0, err
-		}
+	next, n, err = eachLocked(ctx, w, after, limit, func() error {
 		row := store.alloc(len(t.Columns))
 		for i, d := range w.newRow() {
 			row[i] = store.clone(d)
 		}
 		es, err := w.entries(row, false)
-		if err != nil {
-			return nil, 0, err
-		}
-		if es[at].present {
+		if err == nil && es[at].present {
 			batch = append(batch, pending{row, es[at]})
 		}
-	}
-	if err := sc.Err(); err != nil {
+		return err
+	})
+	if err != nil {
 		return nil, 0, err
 	}
 	for _, b := range batch {
@@ -212,8 +196,5 @@ func BackfillChunk(ctx context.Context, env *Env, t *plan.Table, ix *plan.Index,
 			return nil, 0, err
 		}
 	}
-	if int(n) < limit {
-		return nil, n, nil
-	}
-	return append(last, 0), n, nil
+	return next, n, nil
 }

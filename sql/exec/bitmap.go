@@ -82,11 +82,17 @@ func (r *bitmapReader) read(ctx context.Context, b *plan.Bitmap) (set keySet, al
 
 // ordered reads primary keys by a span of an ordered index.
 func (r *bitmapReader) ordered(ctx context.Context, n *plan.Scan) (keySet, error) {
+	others := len(r.s.scans)
 	sc := r.s.newScan(n)
 	if err := sc.open(ctx); err != nil {
 		return nil, err
 	}
-	defer sc.close()
+	defer func() {
+		sc.close()
+		if r.s.scans = r.s.scans[:others]; r.s.env.Tally != nil {
+			sc.tell(r.s.env.Tally) // there may be one for each outer row
+		}
+	}()
 	var set keySet
 	for {
 		ok, err := sc.next(ctx)

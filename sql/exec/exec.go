@@ -39,6 +39,8 @@ type Env struct {
 	Sequences any
 	// Triggers runs triggers; nil where tables have none.
 	Triggers TriggerRunner
+	// Tally is told what was read and written; nil: nobody.
+	Tally Tally
 	// Virtual is handed to the row generators of system views.
 	Virtual any
 }

@@ -11,6 +11,7 @@ import (
 // the operators.
 func runFast(ctx context.Context, p *plan.Plan, env *Env, sink func(row []types.Datum) error) (Result, error) {
 	s := newState(p, env)
+	defer s.tell()
 	f := p.Fast
 	res := Result{Verb: p.Verb}
 	if f.Insert != nil {
@@ -33,6 +34,13 @@ func runFast(ctx context.Context, p *plan.Plan, env *Env, sink func(row []types.
 	}
 	lock := s.lock(sc.Lock, true)
 	val, err := env.Txn.Get(ctx, key, lock, sc.Wait)
+	if env.Tally != nil {
+		found := int64(0)
+		if val != nil {
+			found = 1
+		}
+		env.Tally.Searched(sc.Table, c.index.ix, 1, found, found)
+	}
 	if err != nil || val == nil {
 		return res, err
 	}
@@ -50,7 +58,7 @@ func runFast(ctx context.Context, p *plan.Plan, env *Env, sink func(row []types.
 	case f.Update != nil:
 		err = s.fastUpdate(ctx, f.Update, key)
 	case f.Delete != nil:
-		err = s.fastDelete(f.Delete, key)
+		err = s.fastDelete(ctx, f.Delete)
 	}
 	if err != nil {
 		return res, err
@@ -102,12 +110,13 @@ func (s *state) fastUpdate(ctx context.Context, n *plan.Update, key []byte) erro
 	if err := w.checkViews(w.newRow()); err != nil {
 		return err
 	}
-	any := w.pkMoves
+	any := w.pkMoves || w.mirror != nil
 	for _, a := range w.affected {
 		any = any || a
 	}
 	old, row := w.oldRow(), w.newRow()
 	if !any {
+		w.updated++
 		val := w.codec.appendRowValue(make([]byte, 0, 192), row)
 		if err := s.env.Txn.Put(key, val); err != nil {
 			return err
@@ -120,9 +129,9 @@ func (s *state) fastUpdate(ctx context.Context, n *plan.Update, key []byte) erro
 	return s.updateRows(ctx, w, []change{{old: old, new: row}}, false)
 }
 
-func (s *state) fastDelete(n *plan.Delete, key []byte) error {
+func (s *state) fastDelete(ctx context.Context, n *plan.Delete) error {
 	w := newWriter(s, n.Target)
-	return s.deleteRows(w, []change{{old: w.oldRow()}}, false)
+	return s.deleteRows(ctx, w, []change{{old: w.oldRow()}}, false)
 }
 
 func (s *state) fastInsert(ctx context.Context, n *plan.Insert, sink func(row []types.Datum) error) (Result, error) {
@@ -148,7 +157,7 @@ func (s *state) fastInsert(ctx context.Context, n *plan.Insert, sink func(row []
 		row = append([]types.Datum(nil), row...)
 	}
 	o.pending = append(o.pending, change{new: row})
-	if o.w.hidden && len(o.w.codec.indexes) == 0 && n.Conflict == nil {
+	if o.w.hidden && len(o.w.codec.indexes) == 0 && n.Conflict == nil && o.w.mirror == nil {
 		if err := o.w.writeNew(row, o.w.rowKey(row), nil); err != nil {
 			return res, err
 		}

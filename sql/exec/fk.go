@@ -24,7 +24,8 @@ type fkQueue struct {
 	plans map[string]*plan.Plan
 	depth int
 	// uniques are keys of deferrable unique indexes to be looked at.
-	uniques []uniqueCheck
+	uniques    []uniqueCheck
+	exclusions []exclusionCheck
 	// events are AFTER triggers to be fired.
 	events []triggerEvent
 }
@@ -41,25 +42,27 @@ type uniqueCheck struct {
 // keeps one for each transaction and hands it to every execution; it is not safe for concurrent use. The
 // zero value follows the constraints' own INITIALLY DEFERRED.
 type Deferred struct {
-	checks  []*fkCheck
-	acts    []fkAction
-	uniques []uniqueCheck
-	events  []triggerEvent
-	all     int8 // SET CONSTRAINTS ALL: 1 deferred, -1 immediate
-	named   map[string]bool
+	checks     []*fkCheck
+	acts       []fkAction
+	uniques    []uniqueCheck
+	exclusions []exclusionCheck
+	events     []triggerEvent
+	all        int8 // SET CONSTRAINTS ALL: 1 deferred, -1 immediate
+	named      map[string]bool
 }
 
 // DeferredMark is a point that RollbackTo returns to.
-type DeferredMark struct{ checks, acts, uniques, events int }
+type DeferredMark struct{ checks, acts, uniques, exclusions, events int }
 
 // Mark and RollbackTo go with savepoints: checks of changes that are undone are forgotten.
 func (d *Deferred) Mark() DeferredMark {
-	return DeferredMark{len(d.checks), len(d.acts), len(d.uniques), len(d.events)}
+	return DeferredMark{len(d.checks), len(d.acts), len(d.uniques), len(d.exclusions), len(d.events)}
 }
 
 // RollbackTo forgets what was put off after the mark.
 func (d *Deferred) RollbackTo(m DeferredMark) {
 	d.checks, d.acts, d.uniques, d.events = d.checks[:m.checks], d.acts[:m.acts], d.uniques[:m.uniques], d.events[:m.events]
+	d.exclusions = d.exclusions[:m.exclusions]
 }
 
 // Set is SET CONSTRAINTS: nil names mean ALL. After setting them immediate the caller calls Run.
@@ -81,7 +84,7 @@ func (d *Deferred) Set(names []string, deferred bool) {
 
 // Empty reports whether nothing was put off.
 func (d *Deferred) Empty() bool {
-	return len(d.checks) == 0 && len(d.acts) == 0 && len(d.uniques) == 0 && len(d.events) == 0
+	return len(d.checks) == 0 && len(d.acts) == 0 && len(d.uniques) == 0 && len(d.exclusions) == 0 && len(d.events) == 0
 }
 
 // deferred reports whether a deferrable constraint waits for the end of the transaction.
@@ -112,7 +115,8 @@ func (d *Deferred) Run(ctx context.Context, env *Env) error {
 	s := newState(&plan.Plan{}, &e)
 	q := s.queue()
 	q.order, q.acts, q.uniques, q.events = d.checks, d.acts, d.uniques, d.events
-	d.checks, d.acts, d.uniques, d.events = nil, nil, nil, nil
+	q.exclusions = d.exclusions
+	d.checks, d.acts, d.uniques, d.exclusions, d.events = nil, nil, nil, nil, nil
 	return q.run(ctx)
 }
 
@@ -312,13 +316,13 @@ func (q *fkQueue) settle(ctx context.Context) error {
 		}
 	}
 	q.uniques = nil
-	return nil
+	return q.settleExclusions(ctx, later)
 }
 
 // unique makes sure that a key of a deferrable unique index is there once.
 func (q *fkQueue) unique(ctx context.Context, u uniqueCheck) error {
 	p := []byte(u.prefix)
-	sc, err := q.s.env.Txn.Scan(ctx, kv.Span{Start: p, End: prefixEnd(p)}, kv.ScanOptions{Lock: kv.LockExclusive, Limit: 2})
+	sc, err := q.s.env.Txn.Scan(ctx, kv.Span{Start: p, End: prefixEnd(p)}, kv.ScanOptions{Lock: kv.LockExclusive, Gaps: true, Limit: 2})
 	if err != nil {
 		return err
 	}

@@ -547,6 +547,8 @@ func (o *lookupJoin) fill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	o.scan.counts.scans += int64(len(keys))
+	o.scan.counts.noteFound(vs)
 	if st := o.scan.stats; st != nil {
 		defer func() {
 			st.loops += int64(len(o.store.data))
@@ -569,6 +571,7 @@ func (o *lookupJoin) fill(ctx context.Context) error {
 		if keys, at = pks, from; len(keys) == 0 {
 			return nil
 		}
+		o.scan.counts.rows += int64(len(keys))
 		if vs, err = o.get(ctx, keys); err != nil {
 			return err
 		}

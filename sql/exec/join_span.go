@@ -137,6 +137,8 @@ func (o *spanJoin) read(ctx context.Context, spans []kv.Span) error {
 		}
 	}
 	o.of = append(o.of, len(o.found))
+	o.scan.counts.scans += int64(len(spans))
+	o.scan.counts.entries += int64(len(o.found))
 	if o.scan.c.row == nil || len(o.found) == 0 {
 		return nil
 	}
@@ -148,6 +150,7 @@ func (o *spanJoin) read(ctx context.Context, spans []kv.Span) error {
 		}
 		keys[i] = o.scan.c.table.appendRowKey(nil, o.scan.pkRow)
 	}
+	o.scan.counts.rows += int64(len(keys))
 	values, _, err := o.s.env.Txn.GetBatch(ctx, keys, o.scan.lock, kv.WaitBlock)
 	if err != nil {
 		return err

@@ -234,8 +234,11 @@ func delay(x op) {
 	m.delayed, m.stream = true, false
 }
 
-// needFrame reports whether index entries are computed from the frame.
+// needFrame reports whether index entries, or a row's image, are computed from the frame.
 func needFrame(t *plan.WriteTarget) bool {
+	if t.Mirror != nil {
+		return true
+	}
 	for _, ix := range t.Indexes {
 		if ix.KeyNew != nil || ix.KeyOld != nil || ix.WhereNew != nil || ix.WhereOld != nil {
 			return true

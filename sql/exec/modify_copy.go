@@ -76,6 +76,7 @@ func (w *Inserter) write(ctx context.Context) error {
 
 // Close writes what is left, checks foreign keys and returns the number of rows.
 func (w *Inserter) Close(ctx context.Context) (Result, error) {
+	defer w.s.tell()
 	if err := w.write(ctx); err != nil {
 		return Result{}, err
 	}

@@ -29,6 +29,9 @@ func newDelete(s *state, n *plan.Delete, in op) op {
 
 func (o *deleteOp) takeRow(context.Context) error {
 	w := o.w
+	if !o.s.claim(w, o) {
+		return nil
+	}
 	if o.n_.Joined {
 		if o.seen == nil {
 			o.seen = map[string]struct{}{}
@@ -52,7 +55,7 @@ func (o *deleteOp) takeRow(context.Context) error {
 }
 
 func (o *deleteOp) flushRows(ctx context.Context) error {
-	if err := o.s.deleteRows(o.w, o.pending, o.exprs); err != nil {
+	if err := o.s.deleteRows(ctx, o.w, o.pending, o.exprs); err != nil {
 		return err
 	}
 	o.n += int64(len(o.pending))
@@ -63,10 +66,22 @@ func (o *deleteOp) flushRows(ctx context.Context) error {
 }
 
 // deleteRows deletes a batch.
-func (s *state) deleteRows(w *writer, list []change, exprs bool) error {
+func (s *state) deleteRows(ctx context.Context, w *writer, list []change, exprs bool) error {
+	ents := make([][]entry, len(list))
+	for i := range list {
+		var err error
+		if ents[i], err = s.oldEntries(w, list[i].old, exprs); err != nil {
+			return err
+		}
+	}
+	if w.unsure {
+		if err := w.begin(ctx); err != nil {
+			return err
+		}
+	}
 	for i := range list {
 		c := &list[i]
-		if err := s.removeRow(w, c.old, exprs); err != nil {
+		if err := w.remove(w.rowKey(c.old), ents[i]); err != nil {
 			return err
 		}
 		if err := s.queueParent(w.t.Table, c.old, nil); err != nil {
@@ -79,12 +94,22 @@ func (s *state) deleteRows(w *writer, list []change, exprs bool) error {
 	return nil
 }
 
-// removeRow takes a row and its entries out of a table.
-func (s *state) removeRow(w *writer, old []types.Datum, exprs bool) error {
+// oldEntries computes the entries of a row that is to be removed, and asks for those that may be another's.
+func (s *state) oldEntries(w *writer, old []types.Datum, exprs bool) ([]entry, error) {
 	if exprs {
 		copy(w.oldRow(), old)
 	}
 	ents, err := w.entries(old, true)
+	w.ask(ents)
+	return ents, err
+}
+
+// removeRow takes a row and its entries out of a table.
+func (s *state) removeRow(ctx context.Context, w *writer, old []types.Datum, exprs bool) error {
+	ents, err := s.oldEntries(w, old, exprs)
+	if err == nil && w.unsure {
+		err = w.begin(ctx)
+	}
 	if err != nil {
 		return err
 	}

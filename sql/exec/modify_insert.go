@@ -42,6 +42,9 @@ func newInsert(s *state, n *plan.Insert, in op) op {
 		o.events |= catalog.TriggerUpdate
 		o.cw = newWriter(s, c.OldTarget)
 		o.cw.present = o.w.present
+		if o.w.mirror != nil {
+			o.cw.mirror.w.present = o.w.mirror.w.present
+		}
 		ords := map[int]bool{}
 		for _, x := range c.Set {
 			ords[x.Ord] = true
@@ -204,6 +207,12 @@ func (o *insertOp) conflict(ctx context.Context, c *change, key []byte, ents []e
 		}
 		return true, o.updateExisting(ctx, c, a, k, st)
 	}
+	if cf.Excluded {
+		if done, err = w.excludedBy(ctx, ents, c.new); done {
+			c.new = nil
+		}
+		return done, err
+	}
 	return false, nil
 }
 
@@ -310,15 +319,22 @@ func (o *insertOp) updateExisting(ctx context.Context, c *change, arbiter int, k
 // probeChanged reads the unique keys that a single update moves to, keeping what the batch knows.
 func (o *insertOp) probeChanged(ctx context.Context, oldKey, newKey []byte, oldEnts, newEnts []entry) error {
 	w := o.cw
-	get := func(k []byte) error {
-		if _, ok := w.present[string(k)]; ok {
-			return nil
+	get := func(k []byte) error { return w.know(ctx, k) }
+	for _, e := range oldEnts {
+		if e.own != nil {
+			if err := get(e.key); err != nil {
+				return err
+			}
 		}
-		v, err := o.s.env.Txn.Get(ctx, k, kv.LockExclusive, kv.WaitBlock)
-		if err == nil {
-			w.present[string(k)] = keyState{value: v}
+	}
+	if w.mirror != nil {
+		m := w.mirror.w
+		for _, k := range m.probes {
+			if err := m.know(ctx, k); err != nil {
+				return err
+			}
 		}
-		return err
+		m.probes = m.probes[:0]
 	}
 	if w.pkMoves && string(oldKey) != string(newKey) {
 		if err := get(newKey); err != nil {
@@ -337,6 +353,23 @@ func (o *insertOp) probeChanged(ctx context.Context, oldKey, newKey []byte, oldE
 
 func (o *insertOp) emitRow(c *change) {
 	copy(o.w.newRow(), c.new)
+	o.s.showXMax(o.n_.Conflict, c)
+}
+
+// showXMax brings into the frame who changed the row of an INSERT ... ON CONFLICT DO UPDATE.
+func (s *state) showXMax(cf *plan.Conflict, c *change) {
+	if cf == nil || !cf.Update {
+		return
+	}
+	var xmax uint32
+	if c.conflict {
+		xmax = 1
+		if s.env.Builtin.Session != nil {
+			id, _ := s.env.Builtin.Session.TxnID(true)
+			xmax = max(uint32(id), 1)
+		}
+	}
+	s.c.Frame[cf.XMax] = types.NewInt(int64(xmax))
 }
 
 // insertRow inserts one row.

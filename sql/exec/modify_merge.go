@@ -114,7 +114,7 @@ func (o *mergeOp) flushRows(ctx context.Context) error {
 		case c.old != nil && c.new != nil:
 			err = o.s.updateRows(ctx, w, one, o.exprs)
 		case c.old != nil:
-			err = o.s.deleteRows(w, one, o.exprs)
+			err = o.s.deleteRows(ctx, w, one, o.exprs)
 		default:
 			err = o.s.insertRow(ctx, w, c.new, o.exprs)
 		}

@@ -60,6 +60,9 @@ func setNew(s *state, w *writer, set []plan.OrdExpr, vals []types.Datum) error {
 
 func (o *updateOp) takeRow(context.Context) error {
 	w := o.w
+	if !o.s.claim(w, o) {
+		return nil
+	}
 	if o.n_.Joined {
 		if o.seen == nil {
 			o.seen = map[string]struct{}{}
@@ -132,6 +135,7 @@ func (s *state) updateRows(ctx context.Context, w *writer, list []change, exprs 
 		if k.newEnts, err = w.entries(c.new, false); err != nil {
 			return err
 		}
+		w.ask(k.oldEnts)
 		for j, e := range k.newEnts {
 			if e.present && e.distinct && string(e.key) != string(k.oldEnts[j].key) {
 				w.probe(j+1, e.key)

@@ -294,6 +294,7 @@ func (o *partInsertOp) flushRows(ctx context.Context) error {
 
 func (o *partInsertOp) emitRow(c *change) {
 	o.p.show(c.leaf, c.new, o.n_.Target.New)
+	o.s.showXMax(o.n_.Conflict, c)
 }
 
 // errMoves is what ON CONFLICT DO UPDATE says when the row would belong elsewhere.
@@ -542,7 +543,7 @@ func (o *partUpdateOp) move(ctx context.Context, c *change) error {
 	from, to := o.p.leaf(c.leaf), o.p.leaf(c.to)
 	s.moving = true
 	defer func() { s.moving = false }()
-	if err := s.removeRow(o.p.writer(c.leaf), c.old, needFrame(from.Target)); err != nil {
+	if err := s.removeRow(ctx, o.p.writer(c.leaf), c.old, needFrame(from.Target)); err != nil {
 		return err
 	}
 	if err := s.afterRow(from.Target.Table, catalog.TriggerDelete, nil, c.old, nil); err != nil {
@@ -618,7 +619,7 @@ func (o *partDeleteOp) flushRows(ctx context.Context) error {
 			}
 		}
 		kept = append(kept, *c)
-		if err := o.s.deleteRows(o.p.writer(c.leaf), o.pending[i:i+1], needFrame(o.p.leaf(c.leaf).Target)); err != nil {
+		if err := o.s.deleteRows(ctx, o.p.writer(c.leaf), o.pending[i:i+1], needFrame(o.p.leaf(c.leaf).Target)); err != nil {
 			return err
 		}
 	}

@@ -87,6 +87,7 @@ type scanOp struct {
 	found            int64 // bytes of keys that a bitmap has found
 	late             rowenc.Late
 	stats            *nodeStats
+	counts           readCounts
 }
 
 func (s *state) newScan(n *plan.Scan) *scanOp {
@@ -100,11 +101,15 @@ func (s *state) newScan(n *plan.Scan) *scanOp {
 	if o.c.pk != nil {
 		o.pkRow = make([]types.Datum, o.c.width)
 	}
+	if s.env.Tally != nil {
+		s.scans = append(s.scans, o)
+	}
 	return o
 }
 
 func (o *scanOp) open(ctx context.Context) error {
 	o.close()
+	o.counts.scans++
 	o.spans, o.keys, o.pending, o.pos, o.exhausted, o.hint = o.spans[:0], o.keys[:0], nil, 0, false, 0
 	o.batch = 16
 	o.program = o.remote.bind(&o.s.c)
@@ -405,6 +410,7 @@ func (o *scanOp) entry(ctx context.Context) (bool, error) {
 				return false, p.err
 			}
 			o.page, o.at, o.computed = p.Page, 0, p.Computed
+			o.counts.entries += max(p.Scanned, int64(len(p.Keys)))
 			if o.stats != nil {
 				o.stats.read(p.Page, o.remote != nil && o.remote.program.Grouped)
 			}
@@ -414,6 +420,7 @@ func (o *scanOp) entry(ctx context.Context) (bool, error) {
 		} else {
 			if o.sc.Next(ctx) {
 				p := o.sc.Pair()
+				o.counts.entries++
 				o.entryKey, o.entryValue = p.Key, p.Value
 				return true, nil
 			}
@@ -497,6 +504,7 @@ func (o *scanOp) fetchKeys(ctx context.Context) error {
 		}
 		o.pending, o.pendKeys = vs, slices.Clone(ks)
 	}
+	o.counts.noteFound(o.pending)
 	if o.c.row == nil {
 		return nil
 	}
@@ -544,6 +552,7 @@ func (o *scanOp) fetchRows(ctx context.Context, pks [][]byte) error {
 	if len(pks) == 0 {
 		return nil
 	}
+	o.counts.rows += int64(len(pks))
 	if len(pks) == 1 {
 		v, err := o.s.env.Txn.Get(ctx, pks[0], o.lock, o.n.Wait)
 		o.pending, o.pendKeys = [][]byte{v}, pks

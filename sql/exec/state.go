@@ -2,6 +2,7 @@ package exec
 
 import (
 	"context"
+	"encoding/binary"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -45,11 +46,34 @@ type state struct {
 	// trans are the rows kept for transition tables; moving says that a row is on its way to another partition.
 	trans  []*Transition
 	moving bool
+	// scans and written are what tell reports on.
+	scans   []*scanOp
+	written []*writer
 	// delayed are the writes of WITH queries, done when the statement has read all it reads.
 	delayed []func(context.Context) error
+	// claimed are the rows that this statement changes, by the operation that came first; kept only where WITH queries
+	// write.
+	claimed map[string]op
 	// pool is what the node's executions share, reserved what this one has of it: from freeMem on.
 	pool     *MemoryPool
 	reserved int64
+}
+
+// claim reports whether the old row of w is by's to change: of several parts of one statement that would update or
+// delete a row, the first one does and the others pass it over.
+func (s *state) claim(w *writer, by op) bool {
+	if len(s.writers) == 0 {
+		return true
+	}
+	if s.claimed == nil {
+		s.claimed = map[string]op{}
+	}
+	key := w.codec.appendRowKey(binary.BigEndian.AppendUint32(nil, w.t.Table.ID), w.oldRow())
+	first, ok := s.claimed[string(key)]
+	if !ok {
+		s.claimed[string(key)] = by
+	}
+	return !ok || first == by
 }
 
 func newState(p *plan.Plan, env *Env) *state {
@@ -393,5 +417,6 @@ func (c *Cursor) Close() {
 		c.root.close()
 	}
 	c.s.giveBack()
+	c.s.tell()
 	c.done = true
 }

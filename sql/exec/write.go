@@ -42,6 +42,13 @@ type writer struct {
 	policies []plan.PolicyCheck
 	// set are the columns that UPDATE names, for triggers; nil: not known.
 	set map[int]bool
+	// Rows written, until they are told of.
+	inserted, updated, deleted int64
+	// mirror is set while the rows are being rewritten: it writes them a second time.
+	mirror *mirror
+	// unsure says that unique entries of an old row may be another row's, as not all rows have theirs yet: in an index that
+	// is being built, or in all where foreign is set. They are asked for with the new ones, and left alone then.
+	unsure, foreign bool
 }
 
 type keyState struct {
@@ -56,6 +63,10 @@ type entry struct {
 	present  bool // false: excluded by the index's predicate
 	// terms are the keys of all the entries in an inverted index, ascending; key is nil then.
 	terms [][]byte
+	// own is the entry's value where an old row's entry may not be there, or be another row's.
+	own []byte
+	// image, of an element past those of the indexes, is the row as the mirror writes it.
+	image *image
 }
 
 // privateSchema holds tables that only their own transaction can see: the new storage of a table that DDL
@@ -70,6 +81,15 @@ func newWriter(s *state, t *plan.WriteTarget) *writer {
 	pk := t.Table.Primary.Keys
 	w.hidden = len(pk) == 1 && t.Table.Columns[pk[0].Col].Hidden
 	w.pkMoves = true
+	if s.env.Tally != nil {
+		s.written = append(s.written, w)
+	}
+	for _, ix := range t.Table.Indexes {
+		w.unsure = w.unsure || ix.WriteOnly && ix.Unique
+	}
+	if t.Mirror != nil {
+		w.mirror, w.unsure = newMirror(s, t.Mirror), true
+	}
 	return w
 }
 
@@ -110,9 +130,9 @@ func (w *writer) rowKey(row []types.Datum) []byte {
 	return w.carve(func(b []byte) []byte { return w.codec.appendRowKey(b, row) })
 }
 
-// entries computes the secondary entries of a row, whose values are in the frame (old or new side).
+// entries computes the secondary entries of a row, whose values are in the frame (old or new side), and its image.
 func (w *writer) entries(row []types.Datum, old bool) ([]entry, error) {
-	if len(w.codec.indexes) == 0 {
+	if len(w.codec.indexes) == 0 && w.mirror == nil {
 		return nil, nil
 	}
 	out := make([]entry, len(w.codec.indexes))
@@ -157,8 +177,32 @@ func (w *writer) entries(row []types.Datum, old bool) ([]entry, error) {
 			b, out[i].distinct = x.appendEntryKey(b, w.codec, row, exprs)
 			return b
 		})
+		if old && out[i].distinct && (w.foreign || x.ix.WriteOnly) {
+			out[i].own = x.appendEntryValue([]byte{}, w.codec, row)
+		}
+	}
+	if w.mirror != nil {
+		im, err := w.mirror.image(old)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, entry{image: im})
 	}
 	return out, nil
+}
+
+// ask probes the entries of an old row that may be another's.
+func (w *writer) ask(ents []entry) {
+	for i, e := range ents {
+		if e.own != nil {
+			w.probe(i+1, e.key)
+		}
+	}
+}
+
+// owns reports whether an old row's entry is there and the row's own. The key of one that may not be was probed.
+func (w *writer) owns(e *entry) bool {
+	return e.own == nil || bytes.Equal(e.own, w.present[string(e.key)].value)
 }
 
 // ownIndexes says that the indexes written to are empty, and that no other transaction writes to them.
@@ -178,6 +222,11 @@ func (w *writer) probe(i int, key []byte) {
 
 // begin reads and locks the probed keys.
 func (w *writer) begin(ctx context.Context) error {
+	if w.mirror != nil {
+		if err := w.mirror.w.begin(ctx); err != nil {
+			return err
+		}
+	}
 	clear(w.present)
 	if len(w.probes) == 0 {
 		return nil
@@ -200,6 +249,18 @@ func (w *writer) begin(ctx context.Context) error {
 		w.present[string(p)] = keyState{value: vs[i]}
 	}
 	return nil
+}
+
+// know is begin for one key, besides those that are known.
+func (w *writer) know(ctx context.Context, key []byte) error {
+	if _, ok := w.present[string(key)]; ok {
+		return nil
+	}
+	v, err := w.s.env.Txn.Get(ctx, key, w.lock, kv.WaitBlock)
+	if err == nil {
+		w.present[string(key)] = keyState{value: v}
+	}
+	return err
 }
 
 func (w *writer) exists(key []byte) bool { return w.present[string(key)].value != nil }
@@ -232,6 +293,7 @@ func (w *writer) writeNew(row []types.Datum, key []byte, ents []entry) error {
 	if err := w.checkViews(row); err != nil {
 		return err
 	}
+	w.inserted++
 	val := w.carve(func(b []byte) []byte { return w.codec.appendRowValue(b, row) })
 	var err error
 	if w.hidden {
@@ -249,6 +311,9 @@ func (w *writer) writeNew(row []types.Datum, key []byte, ents []entry) error {
 			}
 		}
 	}
+	if w.mirror != nil {
+		return w.mirror.insert(imageOf(ents))
+	}
 	return nil
 }
 
@@ -256,7 +321,12 @@ func (w *writer) putEntry(i int, e entry, row []types.Datum) error {
 	if w.codec.indexes[i].ix.Inverted {
 		return w.putTerms(e.terms)
 	}
-	if x := w.codec.indexes[i]; x.ix.Deferred {
+	switch x := w.codec.indexes[i]; {
+	case x.ix.Exclude != nil:
+		if err := w.queueExclusion(i, x, e.key, row); err != nil {
+			return err
+		}
+	case x.ix.Deferred:
 		w.queueUnique(i, x, row)
 	}
 	val := w.carve(func(b []byte) []byte { return w.codec.indexes[i].appendEntryValue(b, w.codec, row) })
@@ -295,11 +365,12 @@ func (w *writer) queueUnique(i int, x *indexCodec, row []types.Datum) {
 
 // remove deletes a row and its entries.
 func (w *writer) remove(key []byte, ents []entry) error {
+	w.deleted++
 	if err := w.del(key); err != nil {
 		return err
 	}
 	for _, e := range ents {
-		if !e.present {
+		if !e.present || !w.owns(&e) {
 			continue
 		}
 		if e.key == nil {
@@ -312,6 +383,9 @@ func (w *writer) remove(key []byte, ents []entry) error {
 			return err
 		}
 	}
+	if w.mirror != nil {
+		return w.mirror.remove(imageOf(ents))
+	}
 	return nil
 }
 
@@ -320,6 +394,7 @@ func (w *writer) update(oldKey, newKey []byte, oldEnts, newEnts []entry, row []t
 	if err := w.checkViews(row); err != nil {
 		return err
 	}
+	w.updated++
 	moved := w.pkMoves && string(oldKey) != string(newKey)
 	if moved {
 		if w.exists(newKey) {
@@ -329,7 +404,7 @@ func (w *writer) update(oldKey, newKey []byte, oldEnts, newEnts []entry, row []t
 			return err
 		}
 	}
-	for i := range newEnts {
+	for i := range w.codec.indexes {
 		o, n := oldEnts[i], newEnts[i]
 		if w.skip(i) {
 			continue
@@ -347,6 +422,9 @@ func (w *writer) update(oldKey, newKey []byte, oldEnts, newEnts []entry, row []t
 		same := o.present && n.present && string(o.key) == string(n.key)
 		if same {
 			// Only what the entry holds besides its key can have changed.
+			if n.distinct && w.exists(n.key) && !w.owns(&o) {
+				return w.duplicate(w.t.Table.Indexes[i], row, w.keyValues(i+1, false))
+			}
 			if err := w.putEntry(i, n, row); err != nil {
 				return err
 			}
@@ -355,7 +433,7 @@ func (w *writer) update(oldKey, newKey []byte, oldEnts, newEnts []entry, row []t
 		if n.present && n.distinct && w.exists(n.key) {
 			return w.duplicate(w.t.Table.Indexes[i], row, w.keyValues(i+1, false))
 		}
-		if o.present {
+		if o.present && w.owns(&o) {
 			if err := w.del(o.key); err != nil {
 				return err
 			}
@@ -367,10 +445,16 @@ func (w *writer) update(oldKey, newKey []byte, oldEnts, newEnts []entry, row []t
 		}
 	}
 	val := w.carve(func(b []byte) []byte { return w.codec.appendRowValue(b, row) })
+	var err error
 	if moved {
-		return w.put(newKey, val)
+		err = w.put(newKey, val)
+	} else {
+		err = w.s.env.Txn.Put(newKey, val)
 	}
-	return w.s.env.Txn.Put(newKey, val)
+	if err != nil || w.mirror == nil {
+		return err
+	}
+	return w.mirror.update(imageOf(oldEnts), imageOf(newEnts))
 }
 
 // keyValues evaluates the expression parts of an index's key for an error message.

@@ -28,6 +28,8 @@ type Extension struct {
 var scripts embed.FS
 
 var all = []*Extension{
+	// Its operator classes need no functions here: exclusion constraints compare what an ordered index holds.
+	{Name: "btree_gist", Version: "1.7", Trusted: true, Comment: "support for indexing common datatypes in GiST"},
 	{Name: "citext", Version: "1.6", Trusted: true, Comment: "data type for case-insensitive character strings"},
 	{Name: "fuzzystrmatch", Version: "1.1", Trusted: true, Comment: "determine similarities and distance between strings"},
 	{Name: "pg_trgm", Version: "1.6", Trusted: true, Comment: "text similarity measurement and index searching based on trigrams",

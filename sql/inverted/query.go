@@ -30,36 +30,18 @@ var (
 
 func term(b []byte) *Query { return &Query{Op: Term, Term: b} }
 
-func and(qs ...*Query) *Query {
-	out := &Query{Op: And}
-	for _, q := range qs {
-		switch q.Op {
-		case Never:
-			return never
-		case All:
-		case And:
-			out.Kids = append(out.Kids, q.Kids...)
-		default:
-			out.Kids = append(out.Kids, q)
-		}
-	}
-	switch len(out.Kids) {
-	case 0:
-		return all
-	case 1:
-		return out.Kids[0]
-	}
-	return out
-}
+func and(qs ...*Query) *Query { return join(And, all, never, qs) }
+func or(qs ...*Query) *Query  { return join(Or, never, all, qs) }
 
-func or(qs ...*Query) *Query {
-	out := &Query{Op: Or}
+// join joins queries by op: neutral changes nothing, and decisive makes all of it decisive. Kids of the same op are taken in.
+func join(op Op, neutral, decisive *Query, qs []*Query) *Query {
+	out := &Query{Op: op}
 	for _, q := range qs {
 		switch q.Op {
-		case All:
-			return all
-		case Never:
-		case Or:
+		case decisive.Op:
+			return decisive
+		case neutral.Op:
+		case op:
 			out.Kids = append(out.Kids, q.Kids...)
 		default:
 			out.Kids = append(out.Kids, q)
@@ -67,7 +49,7 @@ func or(qs ...*Query) *Query {
 	}
 	switch len(out.Kids) {
 	case 0:
-		return never
+		return neutral
 	case 1:
 		return out.Kids[0]
 	}

@@ -333,7 +333,9 @@ func (r *Registry) request(ctx context.Context, id uint64, change func(*Record) 
 	run := r.runs[id]
 	r.mu.Unlock()
 	if run != nil {
-		return run.renew(ctx)
+		if err := run.renew(ctx); !errors.Is(err, errPause) && !errors.Is(err, ErrCanceled) {
+			return err
+		}
 	}
 	return nil
 }

@@ -151,8 +151,12 @@ func (g *guardScan) run() error {
 			}
 			g.word(s[start:i])
 		case c >= '0' && c <= '9':
+			start := i
 			for i < len(s) && (isIdentPart(s[i]) || s[i] == '.') {
 				i++
+			}
+			if err := laterNumber(s[start:i], start); err != nil {
+				return err
 			}
 			g.operand = true
 		case isOperator(c):
@@ -172,6 +176,22 @@ func (g *guardScan) run() error {
 		}
 	}
 	return nil
+}
+
+// laterNumber refuses the ways to write a number that the grammar library knows and PostgreSQL 15 does not: 0x1f,
+// 0o17, 0b1, 1_000.
+func laterNumber(s string, off int) error {
+	i := 1
+	for i < len(s) && s[i] >= '0' && s[i] <= '9' {
+		i++
+	}
+	if i == len(s) {
+		return nil
+	}
+	if radix := s[i] | 0x20; s[i] != '_' && (i != 1 || s[0] != '0' || radix != 'x' && radix != 'o' && radix != 'b') {
+		return nil
+	}
+	return pgerr.New(pgerr.SyntaxError, "trailing junk after numeric literal at or near \"%s\"", s).WithPosition(off + 1)
 }
 
 func (g *guardScan) endRun() { g.prefixes, g.between = 0, false }

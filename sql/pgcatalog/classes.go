@@ -46,6 +46,7 @@ const (
 	heapAm          = 2
 	btreeAm         = 403
 	hashAm          = 405
+	gistAm          = 783
 	ginAm           = 2742
 	brinAm          = 3580
 	defaultColl     = 100
@@ -94,7 +95,11 @@ func pgClass(g *gen) error {
 		if t.Virtual != nil {
 			replIdent = 'n'
 		}
-		if err := g.row("oid", t.ID, "relname", t.Name, "relnamespace", t.Schema, "reltype", t.RowType, "relowner", t.Owner,
+		rowType := t.RowType
+		if t.Kind == catalog.RelSequence {
+			rowType = 0 // nobody sees the type of a sequence's row
+		}
+		if err := g.row("oid", t.ID, "relname", t.Name, "relnamespace", t.Schema, "reltype", rowType, "relowner", t.Owner,
 			"relam", am, "relfilenode", t.StorageID(), "reltablespace", t.Tablespace, "relpages", int64(max(0, tuples)/100),
 			"reltuples", tuples, "relhasindex", len(indexes) > 0, "relpersistence", persistence(t), "relkind", t.Kind,
 			"relnatts", max(lastShown(t), 0), "relchecks", len(t.Checks), "relhasrules", hasRules, "relhastriggers", len(t.FKs)+len(t.Inbound)+len(t.Triggers) > 0,
@@ -122,6 +127,8 @@ func methodOf(ix *catalog.Index) int {
 		return hashAm
 	case "gin":
 		return ginAm
+	case "gist":
+		return gistAm
 	case "brin":
 		return brinAm
 	}
@@ -305,7 +312,7 @@ func pgIndex(g *gen) error {
 				pred = ruleText(g.env, ix.Where, tableColumns(t), nil, false)
 			}
 			if err := g.row("indexrelid", ix.OID, "indrelid", t.ID, "indnatts", len(keys), "indnkeyatts", len(ix.Keys),
-				"indisunique", ix.Unique, "indnullsnotdistinct", ix.NullsNotDistinct, "indisprimary", ix.Primary,
+				"indisunique", ix.Unique, "indisexclusion", ix.Exclude != nil, "indnullsnotdistinct", ix.NullsNotDistinct, "indisprimary", ix.Primary,
 				"indimmediate", !ix.Deferrable, "indisclustered", ix.Clustered, "indisvalid", ix.State == catalog.IndexPublic && !ix.Only,
 				"indisready", true, "indislive", true, "indisreplident", ix.ReplIdent, "indkey", keys, "indcollation", coll,
 				"indclass", class, "indoption", options, "indexprs", expr, "indpred", pred); err != nil {
@@ -333,10 +340,13 @@ func pgConstraint(g *gen) error {
 			if ix.Primary {
 				kind = "p"
 			}
+			if ix.Exclude != nil {
+				kind = "x"
+			}
 			if err := g.row("oid", ix.Constraint, "conname", ix.Name, "connamespace", t.Schema, "contype", kind, "condeferrable", ix.Deferrable,
 				"condeferred", ix.InitDeferred, "convalidated", true, "conrelid", t.ID, "conindid", ix.OID, "confupdtype", " ",
 				"confdeltype", " ", "confmatchtype", " ", "conislocal", ix.PartOf == 0, "coninhcount", count(ix.PartOf != 0), "conparentid", g.constraintOf(ix.PartOf),
-				"connoinherit", !t.IsPartitioned(), "conkey", keyColumns(ix)); err != nil {
+				"connoinherit", !t.IsPartitioned(), "conkey", keyColumns(ix), "conexclop", g.exclusionOperators(t, ix)); err != nil {
 				return err
 			}
 		}

@@ -258,6 +258,9 @@ func constraintDef(env *catalog.VirtualEnv, oid uint32, pretty bool) string {
 			if ix.Constraint != oid {
 				continue
 			}
+			if ix.Exclude != nil {
+				return exclusionDef(env, t, ix, pretty) + deferral(ix.Deferrable, ix.InitDeferred)
+			}
 			s := "UNIQUE "
 			if ix.Primary {
 				s = "PRIMARY KEY "

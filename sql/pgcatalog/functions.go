@@ -38,12 +38,17 @@ func boolean(b bool) (types.Datum, error) { return types.NewBool(b), nil }
 func Function(fn *builtin.Func, env func() *catalog.VirtualEnv) builtin.EvalFunc {
 	f := functions[fn.Name]
 	if f == nil {
+		f = sizeFunctions[fn.Name]
+	}
+	if f == nil {
 		switch {
 		case strings.HasPrefix(fn.Name, "has_") && strings.HasSuffix(fn.Name, "_privilege"), fn.Name == "pg_has_role":
 			f = hasPrivilege
 		case strings.HasSuffix(fn.Name, "_is_visible"):
 			f = func(c *call) (types.Datum, error) { return boolean(true) }
-		case strings.HasPrefix(fn.Name, "pg_stat_get_"), strings.HasPrefix(fn.Name, "pg_") && strings.HasSuffix(fn.Name, "_size") && fn.Ret == types.OIDInt8:
+		case strings.HasPrefix(fn.Name, "pg_stat_get_"):
+			f = tableStat
+		case strings.HasPrefix(fn.Name, "pg_") && strings.HasSuffix(fn.Name, "_size") && fn.Ret == types.OIDInt8:
 			f = func(c *call) (types.Datum, error) { return types.NewInt(0), nil }
 		default:
 			return nil
@@ -56,9 +61,12 @@ func Function(fn *builtin.Func, env func() *catalog.VirtualEnv) builtin.EvalFunc
 }
 
 var functions = map[string]func(c *call) (types.Datum, error){
-	"acldefault":              aclDefault,
-	"pg_get_function_sqlbody": null,
-	"pg_get_userbyid":         func(c *call) (types.Datum, error) { return str(c.snap.RoleName(c.oid(0))) },
+	"pg_stat_reset":            statReset,
+	"pg_stat_force_next_flush": nothing, // counts are there at once
+	"pg_stat_clear_snapshot":   nothing,
+	"acldefault":               aclDefault,
+	"pg_get_function_sqlbody":  null,
+	"pg_get_userbyid":          func(c *call) (types.Datum, error) { return str(c.snap.RoleName(c.oid(0))) },
 	"pg_table_is_visible": func(c *call) (types.Datum, error) {
 		if t := c.snap.TableByID(c.oid(0)); t != nil {
 			return boolean(visible(c.env, t))

@@ -208,7 +208,7 @@ type constraint struct {
 func constraintsOf(t *catalog.Table) []constraint {
 	var out []constraint
 	for _, ix := range t.AllIndexes() {
-		if ix.Constraint != 0 {
+		if ix.Constraint != 0 && ix.Exclude == nil {
 			kind := "UNIQUE"
 			if ix.Primary {
 				kind = "PRIMARY KEY"

@@ -173,7 +173,7 @@ func pgAm(g *gen) error {
 	for _, a := range []struct {
 		oid        int
 		name, kind string
-	}{{heapAm, "heap", "t"}, {btreeAm, "btree", "i"}, {hashAm, "hash", "i"}, {ginAm, "gin", "i"}, {brinAm, "brin", "i"}} {
+	}{{heapAm, "heap", "t"}, {btreeAm, "btree", "i"}, {hashAm, "hash", "i"}, {gistAm, "gist", "i"}, {ginAm, "gin", "i"}, {brinAm, "brin", "i"}} {
 		if err := g.row("oid", a.oid, "amname", a.name, "amtype", a.kind); err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/meridian-db/meridian/sql/tablestats"
 	"github.com/meridian-db/meridian/sql/types"
 	"github.com/meridian-db/meridian/truetime"
 )
@@ -30,7 +31,15 @@ type Providers struct {
 	Slots        func(ctx context.Context) ([]ReplicationSlot, error)
 	Senders      func() []ReplicationSender                     // of this node
 	Statements   func(ctx context.Context) ([]Statement, error) // of the whole cluster
-	AuthRules    func() ([]AuthRule, error)                     // of this node; nil: it has no file of them
+	// TableStats and DatabaseStats are what all nodes have counted, a row for each node and table or database; ResetStats
+	// has them begin anew in a database.
+	TableStats    func(ctx context.Context) ([]tablestats.Table, error)
+	DatabaseStats func(ctx context.Context) ([]tablestats.Database, error)
+	ResetStats    func(ctx context.Context, database uint32) error
+	// Sizes are the bytes that tables and indexes take, in parts that add up.
+	Sizes func(ctx context.Context) ([]StorageSize, error)
+
+	AuthRules func() ([]AuthRule, error) // of this node; nil: it has no file of them
 }
 
 // ProviderSource is implemented by what is handed to catalog.VirtualEnv.Providers.
@@ -90,6 +99,15 @@ type Activity struct {
 	WaitType, WaitEvent, State, Query               string
 	Kind                                            string             // "client backend"
 	TxnAge                                          truetime.Timestamp // of its transaction; zero: none
+	TLS                                             *TLS               // nil: in the clear
+}
+
+// TLS describes how a client's connection is encrypted: a row of pg_stat_ssl.
+type TLS struct {
+	Version, Cipher string // as OpenSSL names them: TLSv1.3, TLS_AES_256_GCM_SHA384
+	Bits            int    // of the cipher's key
+	// Of a certificate that the client has shown and that was verified; empty without one.
+	ClientDN, ClientSerial, IssuerDN string
 }
 
 // PreparedStatement is a row of pg_prepared_statements.
@@ -113,14 +131,12 @@ type Cursor struct {
 var statRows = map[string]generator{
 	"pg_catalog.pg_settings":                   pgSettings,
 	"pg_catalog.pg_stat_activity":              pgStatActivity,
+	"pg_catalog.pg_stat_ssl":                   pgStatSSL,
 	"pg_catalog.pg_hba_file_rules":             pgHBAFileRules,
 	"pg_catalog.pg_stat_progress_create_index": pgStatProgressCreateIndex,
 	"pg_catalog.pg_prepared_statements":        pgPrepared,
 	"pg_catalog.pg_cursors":                    pgCursors,
 	"pg_catalog.pg_timezone_names":             pgTimezoneNames,
-	"pg_catalog.pg_stat_database":              pgStatDatabase,
-	"pg_catalog.pg_stat_user_tables":           pgStatUserTables,
-	"pg_catalog.pg_stat_all_tables":            pgStatUserTables,
 }
 
 // pgEpoch is 2000-01-01, where PostgreSQL's timestamps begin, in microseconds since 1970.
@@ -215,6 +231,34 @@ func pgStatActivity(g *gen) error {
 	return nil
 }
 
+// pgStatSSL has, as in PostgreSQL, no rows for sessions that the user may not watch, nor for those that came by no network.
+func pgStatSSL(g *gen) error {
+	p := g.providers()
+	if p.Activity == nil {
+		return nil
+	}
+	sessions, err := p.Activity(g.ctx)
+	if err != nil {
+		return err
+	}
+	for _, a := range sessions {
+		if a.ClientPort == 0 || !g.mayWatch(a.RoleID) {
+			continue
+		}
+		row := []any{"pid", a.PID, "ssl", a.TLS != nil}
+		if t := a.TLS; t != nil {
+			row = append(row, "version", t.Version, "cipher", t.Cipher, "bits", t.Bits, "client_dn", orNull(t.ClientDN), "issuer_dn", orNull(t.IssuerDN))
+			if n, err := types.ParseNumeric(t.ClientSerial); err == nil {
+				row = append(row, "client_serial", types.NewNumeric(n))
+			}
+		}
+		if err := g.row(row...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // mayWatch reports whether the user may see what sessions of a role do.
 func (g *gen) mayWatch(role uint32) bool {
 	me := g.snap.RoleByID(g.env.User)
@@ -252,36 +296,4 @@ func pgCursors(g *gen) error {
 // pgTimezoneNames lists the zone the session can be sure of; the full list lives in the time zone database.
 func pgTimezoneNames(g *gen) error {
 	return g.row("name", "UTC", "abbrev", "UTC", "utc_offset", duration(0), "is_dst", false)
-}
-
-func pgStatDatabase(g *gen) error {
-	for _, d := range g.snap.Databases() {
-		if err := g.row("datid", d.ID, "datname", d.Name); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// unixToPostgres is the microseconds from 1970 to 2000.
-const unixToPostgres = 946684800 * 1e6
-
-func pgStatUserTables(g *gen) error {
-	for _, t := range g.snap.Tables() {
-		if !t.IsTable() {
-			continue
-		}
-		pairs := []any{"relid", t.ID, "schemaname", g.snap.SchemaName(t.Schema), "relname", t.Name}
-		if st := g.snap.Stats(t); st != nil {
-			at := "last_analyze"
-			if st.Auto {
-				at = "last_autoanalyze"
-			}
-			pairs = append(pairs, "n_live_tup", int64(st.Rows), at, types.NewTimestampTZ(st.At-unixToPostgres))
-		}
-		if err := g.row(pairs...); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -109,7 +109,7 @@ func pgType(g *gen) error {
 		}
 	}
 	for _, t := range g.snap.Tables() {
-		if t.RowType == 0 {
+		if t.RowType == 0 || t.Kind == catalog.RelSequence {
 			continue
 		}
 		if err := g.row("oid", t.RowType, "typname", t.Name, "typnamespace", t.Schema, "typowner", t.Owner, "typlen", -1, "typtype", "c",

@@ -25,20 +25,21 @@ type binder struct {
 	maxDepth int
 	// viewDepth guards against views that refer to themselves.
 	viewDepth int
-	// writes: the statement modifies something; volatile: it calls a volatile function.
-	writes, volatile bool
-	noFold           bool
-	caseSlots        []Slot
-	hiddenRels       []string
-	nodeIDs          int
-	hints            []types.Datum // values of the parameters, for estimates
-	needs            map[needKey]map[int16]bool
-	unchecked        bool            // privileges were noted already
-	targets          map[uint32]bool // relations that are written to
-	role             uint32          // owner of the view that is being bound
-	policing         []uint32        // tables whose policies are being bound
-	secure           bool            // the plan depends on Env.Security
-	stored           int             // depth of stored expressions and views, which see no Variables
+	// writes: the statement modifies something; calls: functions that may, and refuse to themselves where they must not;
+	// volatile: it calls a volatile function.
+	writes, calls, volatile bool
+	noFold                  bool
+	caseSlots               []Slot
+	hiddenRels              []string
+	nodeIDs                 int
+	hints                   []types.Datum // values of the parameters, for estimates
+	needs                   map[needKey]map[int16]bool
+	unchecked               bool            // privileges were noted already
+	targets                 map[uint32]bool // relations that are written to
+	role                    uint32          // owner of the view that is being bound
+	policing                []uint32        // tables whose policies are being bound
+	secure                  bool            // the plan depends on Env.Security
+	stored                  int             // depth of stored expressions and views, which see no Variables
 }
 
 func newBinder(ctx context.Context, env *Env) *binder {
@@ -89,13 +90,9 @@ func prepare(ctx context.Context, stmt ast.Stmt, env Env) (*Plan, error) {
 	return b.finish(p, q)
 }
 
-// finish optimises a bound statement and completes its plan.
-func (b *binder) finish(p *Plan, q *bound) (*Plan, error) {
-	for i := range q.cols {
-		q.cols[i].expr = b.settle(q.cols[i].expr)
-		c := q.cols[i]
-		p.Columns = append(p.Columns, Column{Name: c.name, Type: c.expr.Type(), TableOID: c.table, AttNum: c.attnum})
-	}
+// decidedParams are the types of a statement's parameters, those that it does not mention included.
+func (b *binder) decidedParams() ([]*types.T, error) {
+	var out []*types.T
 	for i := range b.env.NumParams {
 		if i >= len(b.params) {
 			t := types.Unknown
@@ -109,7 +106,21 @@ func (b *binder) finish(p *Plan, q *bound) (*Plan, error) {
 		if x.T.OID == types.OIDUnknown {
 			return nil, pgerr.New(pgerr.IndeterminateDatatype, "could not determine data type of parameter $%d", i+1)
 		}
-		p.ParamTypes = append(p.ParamTypes, x.T)
+		out = append(out, x.T)
+	}
+	return out, nil
+}
+
+// finish optimises a bound statement and completes its plan.
+func (b *binder) finish(p *Plan, q *bound) (*Plan, error) {
+	for i := range q.cols {
+		q.cols[i].expr = b.settle(q.cols[i].expr)
+		c := q.cols[i]
+		p.Columns = append(p.Columns, Column{Name: c.name, Type: c.expr.Type(), TableOID: c.table, AttNum: c.attnum})
+	}
+	var err error
+	if p.ParamTypes, err = b.decidedParams(); err != nil {
+		return nil, err
 	}
 	if b.env.ParamValues != nil {
 		b.hints = b.env.ParamValues(p.ParamTypes)
@@ -125,7 +136,8 @@ func (b *binder) finish(p *Plan, q *bound) (*Plan, error) {
 	}
 	p.Root, p.Output = root, out
 	p.NumSlots, p.Subqueries, p.NumCTEs = b.slots, o.subqs, b.ctes
-	if b.writes {
+	if b.writes || b.calls {
+		p.Calls = p.ReadOnly && !b.writes
 		p.ReadOnly = false
 	}
 	for id := range b.tables {

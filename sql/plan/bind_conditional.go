@@ -4,10 +4,19 @@ import (
 	"slices"
 
 	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/builtin"
 	"github.com/meridian-db/meridian/sql/types"
 )
 
+// choosing is the scope of the arguments of CASE or COALESCE.
+func (s *scope) choosing(what string) *scope {
+	c := *s
+	c.chooses = what
+	return &c
+}
+
 func (s *scope) caseExpr(e *ast.CaseExpr) (Expr, error) {
+	s = s.choosing("CASE")
 	c := &Case{}
 	var test *Col
 	if e.Arg != nil {
@@ -82,6 +91,10 @@ func (s *scope) commonArgs(es []ast.Expr, what string) ([]Expr, *types.T, error)
 func (s *scope) nullIf(e *ast.NullIfExpr) (Expr, error) {
 	l, r, eq, err := s.eqPair(e.Left, e.Right, e.Off)
 	if err != nil {
+		return nil, err
+	}
+	// The result has the type that the comparison reads: NULLIF(1, 2.0) is numeric.
+	if l, err = s.b.coerce(l, eq.Call.Args[0], builtin.CastImplicit, e.Left.Position()); err != nil {
 		return nil, err
 	}
 	return &NullIf{Left: l, Right: r, Eq: eq}, nil

@@ -196,7 +196,7 @@ func (s *scope) update(st *ast.UpdateStmt) (*bound, error) {
 	s.items = visibleItem(rl)
 	n := &Update{}
 	if len(st.From) > 0 {
-		fs := &scope{b: b, parent: s.parent, ctes: s.ctes, q: s.q}
+		fs := &scope{b: b, parent: s.parent, ctes: s.ctes, q: s.q, target: rl}
 		from, err := fs.from(st.From)
 		if err != nil {
 			return nil, err
@@ -260,7 +260,7 @@ func (s *scope) delete(st *ast.DeleteStmt) (*bound, error) {
 	s.items = visibleItem(rl)
 	n := &Delete{}
 	if len(st.Using) > 0 {
-		fs := &scope{b: b, parent: s.parent, ctes: s.ctes, q: s.q}
+		fs := &scope{b: b, parent: s.parent, ctes: s.ctes, q: s.q, target: rl}
 		from, err := fs.from(st.Using)
 		if err != nil {
 			return nil, err

@@ -7,6 +7,10 @@ import (
 	"github.com/meridian-db/meridian/sql/types"
 )
 
+func errDeferredArbiter() error {
+	return pgerr.New(pgerr.ObjectNotInPrerequisiteState, "ON CONFLICT does not support deferrable unique constraints/exclusion constraints as arbiters")
+}
+
 func (s *scope) onConflict(n *Insert, oc *ast.OnConflict, v *viewTarget) error {
 	b := s.b
 	t := n.Target.Table
@@ -21,6 +25,12 @@ func (s *scope) onConflict(n *Insert, oc *ast.OnConflict, v *viewTarget) error {
 	case oc.Constraint != "":
 		for i, ix := range all {
 			if ix.Constraint == oc.Constraint {
+				if ix.Exclude != nil {
+					if oc.DoUpdate {
+						return pgerr.New(pgerr.WrongObjectType, "ON CONFLICT DO UPDATE not supported with exclusion constraints")
+					}
+					c.Excluded = true
+				}
 				c.Arbiters = append(c.Arbiters, i)
 			}
 		}
@@ -40,6 +50,10 @@ func (s *scope) onConflict(n *Insert, oc *ast.OnConflict, v *viewTarget) error {
 			if ix.Unique {
 				c.Arbiters = append(c.Arbiters, i)
 			}
+			if ix.Deferred {
+				return errDeferredArbiter()
+			}
+			c.Excluded = c.Excluded || ix.Exclude != nil
 		}
 	}
 	for i, a := range c.Arbiters {
@@ -47,7 +61,7 @@ func (s *scope) onConflict(n *Insert, oc *ast.OnConflict, v *viewTarget) error {
 			c.Name = all[a].Name
 		}
 		if all[a].Deferred {
-			return pgerr.New(pgerr.ObjectNotInPrerequisiteState, "ON CONFLICT does not support deferrable unique constraints/exclusion constraints as arbiters")
+			return errDeferredArbiter()
 		}
 	}
 	n.Conflict = c
@@ -64,7 +78,7 @@ func (s *scope) onConflict(n *Insert, oc *ast.OnConflict, v *viewTarget) error {
 	if !oc.DoUpdate {
 		return nil
 	}
-	c.Old = b.newSlots(len(t.Columns))
+	c.Old, c.XMax = b.newSlots(len(t.Columns)), b.newSlot()
 	var err error
 	if t.Kind != Partitioned {
 		if c.OldTarget, err = b.writeTarget(t, c.Old, n.Target.New); err == nil {

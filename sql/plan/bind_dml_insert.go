@@ -278,6 +278,9 @@ func (s *scope) insert(st *ast.InsertStmt) (*bound, error) {
 		}
 	}
 	n.Target.setOID(rl)
+	if n.Conflict != nil && n.Conflict.Update {
+		rl.xmax = &Col{Slot: n.Conflict.XMax, T: types.Xid, Name: "xmax", Pos: -1}
+	}
 	q, err := s.returning(n, st.Returning, visibleItem(rl), &n.Returning)
 	if err != nil {
 		return nil, err

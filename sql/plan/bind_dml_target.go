@@ -113,6 +113,12 @@ func (b *binder) writeTarget(t *Table, old, new []Slot) (*WriteTarget, error) {
 		}
 		w.Indexes = append(w.Indexes, ie)
 	}
+	if t.Mirror != nil {
+		var err error
+		if w.Mirror, err = b.mirror(t, old, new); err != nil {
+			return nil, err
+		}
+	}
 	return w, nil
 }
 

@@ -54,7 +54,7 @@ func (s *scope) expr(e ast.Expr) (Expr, error) {
 	case *ast.CaseExpr:
 		return s.caseExpr(e)
 	case *ast.CoalesceExpr:
-		args, t, err := s.commonArgs(e.Args, "COALESCE")
+		args, t, err := s.choosing("COALESCE").commonArgs(e.Args, "COALESCE")
 		if err != nil {
 			return nil, err
 		}
@@ -211,6 +211,11 @@ func (s *scope) operator(e *ast.OpExpr) (Expr, error) {
 	if lr, ok := e.Left.(*ast.RowExpr); ok {
 		if rr, ok := e.Right.(*ast.RowExpr); ok {
 			return s.rowCompare(e.Op, lr.Args, rr.Args, e.Off)
+		}
+	}
+	if lr, ok := e.Left.(*ast.RowExpr); ok {
+		if sl, ok := e.Right.(*ast.SubLink); ok && sl.Kind == ast.SubScalar && len(lr.Args) > 1 {
+			return s.rowSubquery(e, lr, sl)
 		}
 	}
 	var l Expr

@@ -68,7 +68,9 @@ func (b *binder) join(kind JoinKind, l, r Node, on []Expr) *Join {
 // lateral is the scope of a FROM item that sees the items to its left.
 func (s *scope) lateral(left []nsItem, on bool) *scope {
 	p := &scope{b: s.b, parent: s.parent, ctes: s.ctes, q: s.q, items: left, clause: "FROM", noAgg: true, noWindow: true}
-	if !on {
+	if on {
+		p.target = s.target
+	} else {
 		p.items = nil
 	}
 	return p
@@ -203,6 +205,13 @@ func slotsOf(sc *Scan) []Slot {
 
 // table resolves a relation or reports that there is none.
 func (b *binder) table(r *ast.RangeVar) (*Table, error) {
+	if r.Catalog != "" {
+		// The catalog knows the database's name where types are named; there need be no such type.
+		names := []string{r.Catalog, r.Schema, r.Name}
+		if _, err := b.env.Catalog.Type(b.path, &ast.TypeName{Names: names}); pgerr.Code(err) == pgerr.FeatureNotSupported {
+			return nil, errAt(r.Off, pgerr.FeatureNotSupported, "cross-database references are not implemented: %q", strings.Join(names, "."))
+		}
+	}
 	t, err := b.env.Catalog.Table(b.path, r.Schema, r.Name)
 	if err != nil {
 		return nil, at(err, r.Off)
@@ -302,8 +311,22 @@ func (s *scope) relOf(rl *rel, q *bound) Node {
 }
 
 func (s *scope) subqueryRef(r *ast.SubqueryRef, left []nsItem) (Node, []nsItem, error) {
+	if r.Alias == nil {
+		what, example := "subquery", "SELECT"
+		if r.Select.Values != nil {
+			what, example = "VALUES", "VALUES"
+		}
+		return nil, nil, errAt(r.Off, pgerr.SyntaxError, "%s in FROM must have an alias", what).WithHint("For example, FROM (%s ...) [AS] foo.", example)
+	}
 	c := s.lateral(left, r.Lateral).child()
+	hidden := s.b.hiddenRels
+	if !r.Lateral {
+		for _, it := range left {
+			s.b.hiddenRels = append(s.b.hiddenRels, it.rel.alias)
+		}
+	}
 	q, err := c.selectStmt(r.Select)
+	s.b.hiddenRels = hidden
 	if err != nil {
 		return nil, nil, err
 	}
@@ -406,13 +429,17 @@ func (s *scope) functionRef(r *ast.FunctionRef, left []nsItem) (Node, []nsItem, 
 				}
 				item.Slots = append(item.Slots, addCol(d.Name, dt))
 			}
-			if item.Call != nil {
+			call := item.Call
+			if fn, ok := item.Expr.(*Func); ok && call == nil && fn.Call.Func.User == nil {
+				call = fn.Call
+			}
+			if call != nil {
 				// Record-returning functions learn their row type from the definition list. The call was
 				// resolved for this item alone.
-				item.Call.Columns = nil
+				call.Columns = nil
 				for i, d := range defs {
 					cx := rl.cols[len(rl.cols)-len(defs)+i].expr
-					item.Call.Columns = append(item.Call.Columns, types.Field{Name: d.Name, Type: cx.Type()})
+					call.Columns = append(call.Columns, types.Field{Name: d.Name, Type: cx.Type()})
 				}
 			}
 		case len(cols) > 1 || len(cols) == 1 && item.Unpack:
@@ -530,7 +557,8 @@ func (s *scope) joinRef(r *ast.JoinRef, left []nsItem) (Node, []nsItem, error) {
 	if kind == RightJoin || kind == FullJoin {
 		lm, free := made(l), freeSlots(rn, nil)
 		if free.intersects(&lm) {
-			return nil, nil, pgerr.New(pgerr.InvalidColumnReference, "invalid reference to FROM-clause entry").
+			c := readerOf(rn, &lm)
+			return nil, nil, errAt(c.Pos, pgerr.InvalidColumnReference, "invalid reference to FROM-clause entry for table %q", c.Rel).
 				WithDetail("The combining JOIN type must be INNER or LEFT for a LATERAL reference.")
 		}
 	}
@@ -555,9 +583,42 @@ func (s *scope) joinRef(r *ast.JoinRef, left []nsItem) (Node, []nsItem, error) {
 		for i, n := range a.Columns {
 			rl.cols[i].name = n
 		}
+		for _, it := range items {
+			b.hiddenRels = append(b.hiddenRels, it.rel.alias)
+		}
 		return j, visibleItem(rl), nil
 	}
 	return j, items, nil
+}
+
+// readerOf finds a column reference below n to one of these slots; there is one.
+func readerOf(n Node, slots *slotSet) *Col {
+	var found *Col
+	var expr func(e *Expr)
+	var node func(n Node)
+	expr = func(e *Expr) {
+		switch x := (*e).(type) {
+		case *Col:
+			if found == nil && slots.has(x.Slot) {
+				found = x
+			}
+		case *Subquery:
+			node(x.Root)
+			for i := range x.Out {
+				expr(&x.Out[i])
+			}
+		}
+		(*e).kids(expr)
+	}
+	node = func(n Node) {
+		n.exprs(expr)
+		n.inputs(func(c *Node) { node(*c) })
+	}
+	node(n)
+	if found == nil {
+		return &Col{Pos: -1}
+	}
+	return found
 }
 
 func visibleCols(items []nsItem) []relCol {

@@ -11,6 +11,14 @@ import (
 	"github.com/meridian-db/meridian/sql/types"
 )
 
+// clauseName is what errors about aggregates and their like call a clause.
+func clauseName(clause string) string {
+	if clause == "JOIN/ON" {
+		return "JOIN conditions"
+	}
+	return clause
+}
+
 func itoa(i int) string { return strconv.Itoa(i) }
 
 // funcCall binds a call of a function, an aggregate, a window function or a set-returning function.
@@ -35,7 +43,7 @@ func (s *scope) funcCall(e *ast.FuncCall) (Expr, error) {
 		return s.aggregate(e, name, call, args)
 	case 'w':
 		if e.Over == nil {
-			return nil, errAt(e.Off, pgerr.WindowingError, "window function %s requires an OVER clause", name)
+			return nil, errAt(e.Off, pgerr.WrongObjectType, "window function %s requires an OVER clause", name)
 		}
 		return s.windowCall(e, name, call, args)
 	case 'p':
@@ -60,10 +68,14 @@ func (s *scope) funcCall(e *ast.FuncCall) (Expr, error) {
 	}
 	if call.RetSet {
 		if r, ok := call.Func.User.(*Routine); ok && call.Volatility == 'v' && r.Writes() {
-			b.writes = true
+			b.calls = true
 		}
 		if s.noSRF || s.q == nil {
-			return nil, errAt(e.Off, pgerr.FeatureNotSupported, "set-returning functions are not allowed in %s", s.clause)
+			return nil, errAt(e.Off, pgerr.FeatureNotSupported, "set-returning functions are not allowed in %s", clauseName(s.clause))
+		}
+		if s.chooses != "" {
+			return nil, errAt(e.Off, pgerr.FeatureNotSupported, "set-returning functions are not allowed in %s", s.chooses).
+				WithHint("You might be able to move the set-returning function into a LATERAL FROM item.")
 		}
 		if s.inAgg {
 			return nil, errAt(e.Off, pgerr.FeatureNotSupported, "aggregate function calls cannot contain set-returning function calls").
@@ -77,10 +89,14 @@ func (s *scope) funcCall(e *ast.FuncCall) (Expr, error) {
 		return &Col{Slot: sc.Slot, T: sc.T, Name: name, Pos: -1}, nil
 	}
 	if r, ok := call.Func.User.(*Routine); ok && call.Volatility == 'v' && r.Writes() {
-		b.writes = true
+		b.calls = true
 	}
 	if writingFunctions[name] && call.Func.User == nil {
-		b.writes = true
+		if guardedFunctions[name] {
+			b.calls = true
+		} else {
+			b.writes = true
+		}
 	}
 	t := call.Ret
 	if len(call.Columns) > 1 && t.OID == types.OIDRecord {
@@ -109,6 +125,9 @@ func (s *scope) resolveCall(e *ast.FuncCall) ([]Expr, *builtin.Call, error) {
 				return s.resolveArgs(e, builtin.FuncRequest{Name: sc + "." + name})
 			}
 			if users == nil {
+				if _, err := s.b.env.Catalog.Type(s.b.path, &ast.TypeName{Names: []string{sc, name}}); pgerr.Code(err) == pgerr.InvalidSchemaName {
+					return nil, nil, errAt(e.Off, pgerr.InvalidSchemaName, "schema %q does not exist", sc)
+				}
 				bound, err := s.argTypes(e)
 				if err != nil {
 					return nil, nil, err
@@ -118,9 +137,10 @@ func (s *scope) resolveCall(e *ast.FuncCall) ([]Expr, *builtin.Call, error) {
 			}
 			return s.resolveArgs(e, builtin.FuncRequest{Name: name, Users: users, OnlyUsers: true})
 		}
-		return s.resolveArgs(e, builtin.FuncRequest{Name: name})
+		return s.resolveArgs(e, builtin.FuncRequest{Name: name, Shown: strings.Join(e.Name, ".")})
 	}
-	return s.resolveArgs(e, builtin.FuncRequest{Name: name, Users: s.b.users("", name)})
+	users := s.b.users("", name)
+	return s.resolveArgs(e, builtin.FuncRequest{Name: name, Users: users, Ahead: s.b.aheadOfBuiltin(users, name)})
 }
 
 // resolveArgs binds the arguments of a call and chooses among the functions of its name.
@@ -141,6 +161,9 @@ func (s *scope) resolveArgs(e *ast.FuncCall, req builtin.FuncRequest) ([]Expr, *
 		x, err := in.argument(a)
 		if err != nil {
 			return nil, nil, err
+		}
+		if p, ok := x.(*Param); ok && p.T.OID == types.OIDVoid {
+			continue // JDBC's placeholder for an OUT parameter, which calls do not give
 		}
 		args = append(args, x)
 		pos = append(pos, a.Position())
@@ -256,10 +279,16 @@ func (s *scope) castCall(name string, e *ast.FuncCall) (Expr, bool) {
 	return x, err == nil
 }
 
+// ordersInput are the aggregates whose result shows the order of their input.
+var ordersInput = map[string]bool{"array_agg": true, "string_agg": true, "json_agg": true, "jsonb_agg": true, "json_object_agg": true, "jsonb_object_agg": true}
+
 // aggregate binds an aggregate call of the current query level, or of the outer one that all its columns
 // belong to.
 func (s *scope) aggregate(e *ast.FuncCall, name string, call *builtin.Call, args []Expr) (Expr, error) {
-	if s.inAgg {
+	switch {
+	case s.inAgg && s.clause == "FILTER":
+		return nil, errAt(e.Off, pgerr.GroupingError, "aggregate functions are not allowed in FILTER")
+	case s.inAgg:
 		return nil, errAt(e.Off, pgerr.GroupingError, "aggregate function calls cannot be nested")
 	}
 	owner := s.q
@@ -272,6 +301,13 @@ func (s *scope) aggregate(e *ast.FuncCall, name string, call *builtin.Call, args
 			return nil, err
 		}
 		deps = append(append([]Expr(nil), args...), x)
+	}
+	if a := call.Func.Agg; a != nil && a.Kind != 'n' && e.WithinGroup {
+		// The aggregated arguments alone decide where an ordered-set aggregate belongs.
+		direct, rest := deps[:len(e.Args)], deps[len(e.Args):]
+		if sc := s.b.levelOf(rest, s); sc != nil && s.ownsColumn(direct) {
+			return nil, errAt(e.Args[0].Position(), pgerr.GroupingError, "outer-level aggregate cannot contain a lower-level variable in its direct arguments")
+		}
 	}
 	if sc := s.b.levelOf(deps, s); sc != nil {
 		owner = sc.q
@@ -352,6 +388,17 @@ func (s *scope) aggregate(e *ast.FuncCall, name string, call *builtin.Call, args
 			}
 		}
 	}
+	if a.Distinct && ordersInput[name] {
+		// PostgreSQL finds the distinct rows by sorting them, which these aggregates show.
+		for i, x := range args {
+			if slices.ContainsFunc(a.Order, func(k SortKey) bool { return sameExpr(k.E, x) }) {
+				continue
+			}
+			if k, err := s.b.sortKey(&ast.SortBy{Pos: ast.Pos{Off: e.Args[min(i, len(e.Args)-1)].Position()}}, x); err == nil {
+				a.Order = append(a.Order, k)
+			}
+		}
+	}
 	owner.hasAgg = true
 	// Equal calls share one state.
 	a.key = aggKey(a)
@@ -419,6 +466,23 @@ func (s *scope) nestsOuterAgg(args []Expr) bool {
 		}
 		for _, o := range sc.q.aggs {
 			if used.has(o.Slot) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// ownsColumn reports whether expressions read columns of s's own FROM items.
+func (s *scope) ownsColumn(args []Expr) bool {
+	var slots slotSet
+	for _, a := range args {
+		exprSlots(a, &slots)
+	}
+	for _, it := range s.items {
+		for _, c := range it.rel.cols {
+			var cs slotSet
+			if exprSlots(c.expr, &cs); cs.intersects(&slots) {
 				return true
 			}
 		}
@@ -501,13 +565,11 @@ func (b *binder) sortable(t *types.T, pos int32, what string) error {
 func (s *scope) windowCall(e *ast.FuncCall, name string, call *builtin.Call, args []Expr) (Expr, error) {
 	switch {
 	case s.noWindow:
-		what := s.clause
-		if what == "JOIN/ON" {
-			what = "JOIN conditions"
-		}
-		return nil, errAt(e.Off, pgerr.WindowingError, "window functions are not allowed in %s", what)
+		return nil, errAt(e.Off, pgerr.WindowingError, "window functions are not allowed in %s", clauseName(s.clause))
 	case s.inAgg:
 		return nil, errAt(e.Off, pgerr.GroupingError, "aggregate function calls cannot contain window function calls")
+	case s.inWindow && (s.clause == "FILTER" || s.clause == "window definitions"):
+		return nil, errAt(e.Off, pgerr.WindowingError, "window functions are not allowed in %s", s.clause)
 	case s.inWindow:
 		return nil, errAt(e.Off, pgerr.WindowingError, "window function calls cannot be nested")
 	case e.Distinct:
@@ -666,6 +728,9 @@ func (s *scope) frame(d *ast.Frame, spec *windowSpec, pos int32) (*Frame, error)
 		}
 		for _, op := range []string{"+", "-"} {
 			fn, err := s.b.holeOp(op, kt, x.Type(), e.Position())
+			if err != nil && !rangeOffsets[kt.BaseType().OID] {
+				return nil, errAt(e.Position(), pgerr.FeatureNotSupported, "RANGE with offset PRECEDING/FOLLOWING is not supported for column type %s", types.TypeName(kt))
+			}
 			if err != nil {
 				return nil, errAt(e.Position(), pgerr.FeatureNotSupported, "RANGE with offset PRECEDING/FOLLOWING is not supported for column type %s and offset type %s",
 					types.TypeName(kt), types.TypeName(x.Type())).WithHint("Cast the offset value to an appropriate type.")
@@ -685,6 +750,10 @@ func (s *scope) frame(d *ast.Frame, spec *windowSpec, pos int32) (*Frame, error)
 	f.EndOffset, err = offset(d.EndOffset)
 	return f, err
 }
+
+// rangeOffsets are the types with offsets in RANGE frames.
+var rangeOffsets = map[types.OID]bool{types.OIDInt2: true, types.OIDInt4: true, types.OIDInt8: true, types.OIDFloat4: true, types.OIDFloat8: true, types.OIDNumeric: true,
+	types.OIDDate: true, types.OIDTime: true, types.OIDTimeTZ: true, types.OIDTimestamp: true, types.OIDTimestampTZ: true, types.OIDInterval: true}
 
 func frameName(m ast.FrameMode) string { return [...]string{"RANGE", "ROWS", "GROUPS"}[m] }
 

@@ -215,6 +215,17 @@ func (s *scope) aggregateNode(agg *Agg, targets []target, having *Expr, keys []S
 		return nil, err
 	}
 	var err error
+	for _, a := range s.q.aggs {
+		// Direct arguments are evaluated once for the group.
+		for _, x := range a.Args[:a.Direct] {
+			if _, err = c.rewrite(x, -1); pgerr.Code(err) == pgerr.GroupingError {
+				e, _ := err.(*pgerr.Error)
+				return nil, e.WithDetail("Direct arguments of an ordered-set aggregate must use only grouped columns.")
+			} else if err != nil {
+				return nil, err
+			}
+		}
+	}
 	for i := range targets {
 		if targets[i].expr, err = c.rewrite(targets[i].expr, targets[i].pos); err != nil {
 			return nil, err

@@ -8,8 +8,19 @@ import (
 )
 
 // subLink binds a subquery in an expression.
-func (s *scope) subLink(e *ast.SubLink) (Expr, error) {
+func (s *scope) subLink(e *ast.SubLink) (Expr, error) { return s.subLinkAs(e, false) }
+
+// subLinkAs is subLink; a scalar subquery may be asked for as a row of all its columns.
+func (s *scope) subLinkAs(e *ast.SubLink, row bool) (Expr, error) {
 	child := s.child()
+	for c := s.ctes; c != nil; c = c.parent {
+		if !c.def.working {
+			continue
+		}
+		if r := reference(e.Select, c.name); r != nil {
+			return nil, errAt(r.Off, pgerr.InvalidRecursion, "recursive reference to query %q must not appear within a subquery", c.name)
+		}
+	}
 	q, err := child.selectStmt(e.Select)
 	if err != nil {
 		return nil, err
@@ -26,6 +37,10 @@ func (s *scope) subLink(e *ast.SubLink) (Expr, error) {
 	case ast.SubExists:
 		sub.Kind, sub.T = SubExists, types.Bool
 	case ast.SubScalar:
+		if row {
+			sub.Kind, sub.T = SubRow, rowType(sub.Out, nil)
+			break
+		}
 		if len(sub.Out) != 1 {
 			return nil, errAt(e.Off, pgerr.SyntaxError, "subquery must return only one column")
 		}
@@ -49,6 +64,30 @@ func (s *scope) subLink(e *ast.SubLink) (Expr, error) {
 	b.subqs = append(b.subqs, sub)
 	sub.ID = len(b.subqs) - 1
 	return sub, nil
+}
+
+// rowSubquery binds (a, b) op (SELECT x, y).
+func (s *scope) rowSubquery(e *ast.OpExpr, l *ast.RowExpr, r *ast.SubLink) (Expr, error) {
+	le, err := s.rowArgs(l.Args)
+	if err != nil {
+		return nil, err
+	}
+	x, err := s.subLinkAs(r, true)
+	if err != nil {
+		return nil, err
+	}
+	sub := x.(*Subquery)
+	switch {
+	case len(le) < len(sub.Out):
+		return nil, errAt(e.Off, pgerr.SyntaxError, "subquery has too many columns")
+	case len(le) > len(sub.Out):
+		return nil, errAt(e.Off, pgerr.SyntaxError, "subquery has too few columns")
+	}
+	re := make([]Expr, len(sub.Out))
+	for i, o := range sub.Out {
+		re[i] = &Field{Arg: sub, N: i, T: o.Type()}
+	}
+	return s.b.rowOp(e.Op, le, re, e.Off)
 }
 
 // quantified binds test op ANY|ALL (subquery).

@@ -113,6 +113,9 @@ func (s *scope) cte(c *ast.CTE, recursive bool) (*cteDef, error) {
 			def.cte.Materialize, def.cte.noInline = true, true
 		}
 	default:
+		if recursive && refersTo(c.Query, c.Name) {
+			return nil, errAt(c.Off, pgerr.InvalidRecursion, "recursive query %q must not contain data-modifying statements", c.Name)
+		}
 		if s.parent != nil {
 			return nil, errAt(c.Off, pgerr.FeatureNotSupported, "WITH clause containing a data-modifying statement must be at the top level")
 		}
@@ -152,8 +155,8 @@ func (s *scope) recursiveCTE(def *cteDef, q *ast.SelectStmt) error {
 	if q.Op != ast.SetUnion {
 		return errAt(def.ast.Off, pgerr.InvalidRecursion, "recursive query %q does not have the form non-recursive-term UNION [ALL] recursive-term", c.Name)
 	}
-	if refersTo(q.Left, c.Name) {
-		return errAt(def.ast.Off, pgerr.InvalidRecursion, "recursive reference to query %q must not appear within its non-recursive term", c.Name)
+	if r := reference(q.Left, c.Name); r != nil {
+		return errAt(r.Off, pgerr.InvalidRecursion, "recursive reference to query %q must not appear within its non-recursive term", c.Name)
 	}
 	switch {
 	case len(q.OrderBy) > 0:
@@ -167,6 +170,11 @@ func (s *scope) recursiveCTE(def *cteDef, q *ast.SelectStmt) error {
 	}
 	outer := &scope{b: b, parent: s.parent, ctes: s.ctes, q: &query{}}
 	if q.With != nil {
+		for _, in := range q.With.CTEs {
+			if r := reference(in.Query, c.Name); r != nil {
+				return errAt(r.Off, pgerr.InvalidRecursion, "recursive reference to query %q must not appear within a subquery", c.Name)
+			}
+		}
 		w, err := outer.with(q.With)
 		if err != nil {
 			return err
@@ -239,6 +247,12 @@ func (s *scope) recursiveCTE(def *cteDef, q *ast.SelectStmt) error {
 	return nil
 }
 
+// addedBySearch reports whether a column is one of those that SEARCH and CYCLE add. The recursive term's own * does
+// not include them.
+func addedBySearch(c *ast.CTE, name string) bool {
+	return c.Search != nil && name == c.Search.SeqColumn || c.Cycle != nil && (name == c.Cycle.MarkColumn || name == c.Cycle.PathColumn)
+}
+
 // cteRef makes a scan of a CTE.
 func (s *scope) cteRef(def *cteDef, r *ast.RangeVar) (Node, []nsItem, error) {
 	b := s.b
@@ -255,7 +269,7 @@ func (s *scope) cteRef(def *cteDef, r *ast.RangeVar) (Node, []nsItem, error) {
 	for _, c := range def.cols {
 		sl := b.newSlot()
 		n.Slots = append(n.Slots, sl)
-		rl.cols = append(rl.cols, relCol{name: c.name, expr: &Col{Slot: sl, T: c.expr.Type(), Name: c.name, Rel: r.Name, Pos: -1}})
+		rl.cols = append(rl.cols, relCol{name: c.name, hidden: def.working && addedBySearch(def.ast, c.name), expr: &Col{Slot: sl, T: c.expr.Type(), Name: c.name, Rel: r.Name, Pos: -1}})
 	}
 	if err := rl.rename(r.Alias, r.Off); err != nil {
 		return nil, nil, err

@@ -31,6 +31,8 @@ type WriteTarget struct {
 	Parts *PartTarget
 	// Within are the bounds of the partitioned tables above Table that a new row must lie within.
 	Within []BoundCheck
+	// Mirror is set while the table's rows are being rewritten: then they are written twice.
+	Mirror *Mirror
 }
 
 // IndexExprs are the computed parts of an index's entries, for the old and for the new row.
@@ -63,11 +65,15 @@ type Conflict struct {
 	// Arbiters are the indexes, as positions in AllIndexes, on which a conflict is not an error.
 	Arbiters []int
 	Name     string // for EXPLAIN
+	// Excluded: a conflict by an exclusion constraint is no error either.
+	Excluded bool
 	Update   bool
 	// Set and Where read the existing row from Old and the proposed one from the Insert's New slots.
 	Old   []Slot
 	Set   []OrdExpr
 	Where []Expr
+	// XMax, with Update, is for RETURNING: 0 in rows that were inserted, the transaction in rows that were changed.
+	XMax Slot
 	// FoundPolicies are what row-level security asks of the existing row, Policies of the changed one.
 	FoundPolicies, Policies []PolicyCheck
 	// OldTarget maintains the indexes of the row that is updated.
@@ -146,6 +152,13 @@ func (n *Insert) produces(f func(Slot)) {
 	n.Target.produces(f)
 	if n.Conflict != nil {
 		eachSlot(n.Conflict.Old, f)
+		if n.Conflict.Update {
+			f(n.Conflict.XMax)
+		}
+		if t := n.Conflict.OldTarget; t != nil && t.Mirror != nil {
+			eachSlot(t.Mirror.Target.Old, f)
+			eachSlot(t.Mirror.Target.New, f)
+		}
 	}
 }
 func (n *Update) produces(f func(Slot)) { n.Target.produces(f) }
@@ -179,6 +192,11 @@ func (t *WriteTarget) exprs(f func(*Expr)) {
 		f(&t.ViewChecks[i].E)
 	}
 	policyExprs(t.Policies, f)
+	if m := t.Mirror; m != nil {
+		kidSlice(m.Old, f)
+		kidSlice(m.New, f)
+		m.Target.exprs(f)
+	}
 	for i := range t.Indexes {
 		x := &t.Indexes[i]
 		kidSlice(x.KeyOld, f)

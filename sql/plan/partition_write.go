@@ -57,6 +57,10 @@ type BoundCheck struct {
 
 func (t *WriteTarget) produces(f func(Slot)) {
 	eachSlot(t.New, f)
+	if t.Mirror != nil {
+		eachSlot(t.Mirror.Target.Old, f)
+		eachSlot(t.Mirror.Target.New, f)
+	}
 	if p := t.Parts; p != nil {
 		for _, l := range p.Leaves {
 			eachSlot(l.Target.Old, f)

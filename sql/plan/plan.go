@@ -72,6 +72,8 @@ type Plan struct {
 	// ReadOnly says that the statement neither writes nor locks rows nor calls functions that write
 	// (nextval): it may run in a read-only transaction.
 	ReadOnly bool
+	// Calls says that ReadOnly is false only because of functions that themselves refuse to write in a read-only transaction.
+	Calls bool
 	// Volatile says that it calls a volatile function.
 	Volatile bool
 	// Tables are the ids of the relations the plan depends on.

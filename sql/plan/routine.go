@@ -2,6 +2,7 @@ package plan
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"unicode"
@@ -63,6 +64,15 @@ func (b *binder) users(schema, name string) []*builtin.Func {
 		b.tables[uint32(f.OID)] = struct{}{}
 	}
 	return list
+}
+
+// aheadOfBuiltin counts those of a name's users' functions whose schemas the search path names before pg_catalog.
+func (b *binder) aheadOfBuiltin(users []*builtin.Func, name string) int {
+	at := slices.Index(b.path, "pg_catalog")
+	if at <= 0 || len(users) == 0 {
+		return 0
+	}
+	return len(b.env.Catalog.(RoutineCatalog).Routines(b.path[:at], "", name))
 }
 
 // extensionOperator resolves a binary operator that an extension has brought, nil if none fits.
@@ -240,6 +250,9 @@ func (r *Routine) Writes() bool {
 var writingFunctions = map[string]bool{"nextval": true, "setval": true, "set_config": true, "pg_notify": true, "lo_creat": true, "lo_create": true,
 	"lo_from_bytea": true, "lo_put": true, "lo_unlink": true, "lowrite": true, "lo_truncate": true, "lo_truncate64": true}
 
+// guardedFunctions are those of writingFunctions that decide themselves whether they may run in a read-only transaction.
+var guardedFunctions = map[string]bool{"nextval": true, "setval": true, "set_config": true}
+
 // writingWords begin, or are in, statements that change something.
 var writingWords = map[string]bool{"insert": true, "update": true, "delete": true, "merge": true, "truncate": true, "create": true, "drop": true,
 	"alter": true, "grant": true, "revoke": true, "copy": true, "lock": true, "refresh": true, "execute": true, "call": true, "comment": true,
@@ -303,6 +316,8 @@ type PreparedCall struct {
 	Outs    []types.Field
 	OutArgs []Expr
 	Needs   []Need
+	// ParamTypes are the types of $1, $2, ..., all decided.
+	ParamTypes []*types.T
 }
 
 // PrepareCall binds CALL. Arguments for OUT parameters are there to be left out of account.
@@ -372,7 +387,8 @@ func PrepareCall(ctx context.Context, f *ast.FuncCall, env Env) (*PreparedCall, 
 		}
 	}
 	out.NumSlots, out.Needs = b.slots, b.listNeeds()
-	return out, nil
+	out.ParamTypes, err = b.decidedParams()
+	return out, err
 }
 
 func typeNames(ts []*types.T) string {

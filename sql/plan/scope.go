@@ -17,6 +17,7 @@ type rel struct {
 	scan          *Scan
 	app           *Append // of a partitioned table
 	oid           Expr    // tableoid, when it differs by row
+	xmax          Expr    // xmax, where it can be other than 0
 	// nullable: an outer join may leave the relation's columns empty.
 	nullable bool
 	// aliased: the name is an alias, so that the table's own schema does not qualify it.
@@ -45,6 +46,8 @@ type scope struct {
 	b      *binder
 	parent *scope
 	items  []nsItem
+	// target is the relation that UPDATE or DELETE changes, in their FROM lists: LATERAL finds it and may not use it.
+	target *rel
 	q      *query
 	ctes   *cteScope
 	// clause names the part of the statement for errors: "WHERE". What is allowed there follows.
@@ -54,6 +57,7 @@ type scope struct {
 	noSRF     bool
 	inAgg     bool // inside the arguments of an aggregate
 	inWindow  bool
+	chooses   string // CASE or COALESCE, whose arguments may go unevaluated: no set-returning function there
 	noColumns string // column references are refused with this message (VALUES, LIMIT)
 	colErr    string // SQLSTATE of noColumns
 	// keepUnknown leaves untyped targets as they are: branches of a set operation take each other's types.
@@ -192,7 +196,7 @@ func (s *scope) tableColumn(r *ast.ColumnRef) (Expr, error) {
 		}
 		return nil, s.noColumn(rl.alias, name, r.Off)
 	}
-	return nil, errAt(r.Off, pgerr.SyntaxError, "improper qualified name (too many dotted names)")
+	return nil, errAt(r.Off, pgerr.SyntaxError, "improper qualified name (too many dotted names): %s", strings.Join(f, "."))
 }
 
 // captured stamps a column's position for later errors.
@@ -227,14 +231,29 @@ func (s *scope) bare(name string, pos int32) (Expr, *relCol, error) {
 			return s.captured(found.expr, pos), found, nil
 		}
 	}
-	if name == "tableoid" {
-		for _, it := range s.items {
-			if it.rel.table != nil {
-				return it.rel.tableOID(), nil, nil
-			}
+	for _, it := range s.items {
+		if e := it.rel.system(name); e != nil {
+			return e, nil, nil
 		}
 	}
 	return nil, nil, nil
+}
+
+// system is a system column of a table, nil for other names. Rows that a transaction can see have nobody who deleted
+// or locked them, but for those that ON CONFLICT DO UPDATE has just locked to change them: RETURNING xmax = 0, by which
+// programs tell what was inserted, is as in PostgreSQL.
+func (r *rel) system(name string) Expr {
+	switch {
+	case r.table == nil:
+	case name == "tableoid":
+		return r.tableOID()
+	case name == "xmax" && r.table.Kind != View:
+		if r.xmax != nil {
+			return r.xmax
+		}
+		return &Const{D: types.NewInt(0), T: types.Xid}
+	}
+	return nil
 }
 
 func (r *rel) tableOID() Expr {
@@ -254,8 +273,8 @@ func (r *rel) column(name string, pos int32) (Expr, error) {
 			found = r.cols[i].expr
 		}
 	}
-	if found == nil && name == "tableoid" && r.table != nil {
-		return r.tableOID(), nil
+	if found == nil {
+		found = r.system(name)
 	}
 	return found, nil
 }
@@ -283,7 +302,18 @@ func (s *scope) findRel(schema, name string, pos int32) (*rel, error) {
 	return nil, nil
 }
 
+// targetReference is the error of a reference from a LATERAL item to the target of the statement.
+func targetReference(t *rel, pos int32) error {
+	return errAt(pos, pgerr.InvalidColumnReference, "invalid reference to FROM-clause entry for table %q", t.alias).
+		WithHint("There is an entry for table \"%s\", but it cannot be referenced from this part of the query.", t.alias)
+}
+
 func (s *scope) missingRel(name string, pos int32) error {
+	for sc := s; sc != nil; sc = sc.parent {
+		if sc.target != nil && sc.target.alias == name {
+			return targetReference(sc.target, pos)
+		}
+	}
 	for sc := s; sc != nil; sc = sc.parent {
 		for _, it := range sc.items {
 			if it.rel.aliased && it.rel.table != nil && it.rel.table.Name == name {
@@ -293,15 +323,24 @@ func (s *scope) missingRel(name string, pos int32) error {
 		}
 	}
 	for sc := s; sc != nil; sc = sc.parent {
-		if slices.Contains(sc.b.hiddenRels, name) {
+		known := slices.Contains(sc.b.hiddenRels, name)
+		for _, it := range sc.items {
+			known = known || it.relVisible && it.rel.alias == name // of another schema
+		}
+		if known {
 			return errAt(pos, pgerr.UndefinedTable, "invalid reference to FROM-clause entry for table %q", name).
-				WithDetail("There is an entry for table \"%s\", but it cannot be referenced from this part of the query.", name)
+				WithHint("There is an entry for table \"%s\", but it cannot be referenced from this part of the query.", name)
 		}
 	}
 	return errAt(pos, pgerr.UndefinedTable, "missing FROM-clause entry for table %q", name)
 }
 
 func (s *scope) noColumn(rel, name string, pos int32) error {
+	for sc := s; sc != nil && rel == ""; sc = sc.parent {
+		if sc.target != nil && slices.ContainsFunc(sc.target.cols, func(c relCol) bool { return c.name == name }) {
+			return targetReference(sc.target, pos)
+		}
+	}
 	var e *pgerr.Error
 	if rel != "" {
 		e = errAt(pos, pgerr.UndefinedColumn, "column %s.%s does not exist", rel, name)

@@ -119,7 +119,7 @@ func FromDescriptor(s *catalog.Snapshot, d *catalog.Table) (*Table, error) {
 	t := &Table{ID: d.ID, StorageID: d.StorageID(), Schema: s.SchemaName(d.Schema), Name: d.Name, Owner: d.Owner, Descriptor: d, RowCount: -1}
 	stats := s.Stats(d)
 	if stats != nil {
-		t.RowCount = stats.Rows
+		t.RowCount, t.StatsAt = stats.Rows, stats.At
 	}
 	var err error
 	expr := func(text string) ast.Expr {
@@ -199,6 +199,9 @@ func FromDescriptor(s *catalog.Snapshot, d *catalog.Table) (*Table, error) {
 		if ix.Deferrable && out.Unique && ix != d.Primary {
 			out.Unique, out.Deferred, out.InitDeferred = false, true, ix.InitDeferred
 		}
+		if out.Exclude = ix.Exclude; out.Exclude != nil {
+			out.Deferred, out.InitDeferred = ix.Deferrable, ix.InitDeferred
+		}
 		if ix.Constraint != 0 || ix.Primary {
 			out.Constraint = ix.Name
 		}
@@ -274,6 +277,9 @@ func FromDescriptor(s *catalog.Snapshot, d *catalog.Table) (*Table, error) {
 				t.Inbound = append(t.Inbound, fk)
 			}
 		}
+	}
+	if d.Rewriting != nil && err == nil {
+		t.Mirror, err = mirrorOf(s, d)
 	}
 	if err != nil {
 		return nil, err

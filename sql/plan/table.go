@@ -47,6 +47,8 @@ type Table struct {
 	Rows func(ctx context.Context, env any, emit func([]types.Datum) error) error
 	// RowCount is the estimated number of rows; negative when unknown.
 	RowCount float64
+	// StatsAt is when RowCount was found out, in microseconds since 1970; 0 if it is not known.
+	StatsAt int64
 	// ReadOnlyReason is set for relations that cannot be written.
 	NotUpdatable string
 	// Updates, or deletions, would be published and could not be told: the table has no replica identity.
@@ -57,6 +59,8 @@ type Table struct {
 	// Parts is set for a partitioned table, Within for a partition; partition.go has both.
 	Parts  *Parts
 	Within *Within
+	// Mirror is set while the table's rows are being rewritten.
+	Mirror *MirrorTable
 	// Triggers are the enabled ones, by name.
 	Triggers []*Trigger
 	// RowSecurity is nil where no policies apply.
@@ -123,6 +127,9 @@ type Index struct {
 	// transaction: a DEFERRABLE constraint. Unique is then false, as entries of one key may exist side by
 	// side for a while.
 	Deferred, InitDeferred bool
+	// Exclude are the operators of an exclusion constraint, by key: no two rows may have keys for which all of them hold.
+	// It may be Deferred; otherwise it is checked at the end of the statement.
+	Exclude []string
 	// Inverted: an entry is a term of a key and the primary key; keys have a Class.
 	Inverted bool
 }

@@ -8,18 +8,22 @@ import (
 
 // refersTo reports whether a statement reads a relation of that unqualified name, other than one that a
 // WITH clause inside it defines. Only WITH RECURSIVE needs it, so it may be slow.
-func refersTo(st ast.Stmt, name string) bool {
-	found := false
+func refersTo(st ast.Stmt, name string) bool { return reference(st, name) != nil }
+
+// reference is where refersTo found the name.
+func reference(st ast.Stmt, name string) (found *ast.RangeVar) {
 	var rec func(v reflect.Value)
 	rec = func(v reflect.Value) {
 		switch v.Kind() {
 		case reflect.Pointer, reflect.Interface:
-			if v.IsNil() || found {
+			if v.IsNil() || found != nil {
 				return
 			}
 			switch x := v.Interface().(type) {
 			case *ast.RangeVar:
-				found = found || x.Schema == "" && x.Name == name
+				if found == nil && x.Schema == "" && x.Name == name {
+					found = x
+				}
 				return
 			case *ast.SelectStmt:
 				if x.With != nil && definesCTE(x.With, name) {

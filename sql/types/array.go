@@ -2,6 +2,7 @@ package types
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -316,6 +317,9 @@ func (p *arrayParser) bounds() ([]ArrayDim, error) {
 		}
 		if h < l {
 			return nil, pgerr.New(pgerr.ArraySubscriptError, "upper bound cannot be less than lower bound")
+		}
+		if h == math.MaxInt32 {
+			return nil, pgerr.New(pgerr.ProgramLimitExceeded, "array lower bound is too large: %d", l)
 		}
 		if len(dims) >= maxDims {
 			return nil, pgerr.New(pgerr.ProgramLimitExceeded, "number of array dimensions (%d) exceeds the maximum allowed (%d)", len(dims)+1, maxDims)

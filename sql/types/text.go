@@ -171,6 +171,29 @@ func ParseBool(text string) (b, ok bool) {
 	return false, false
 }
 
+// strtoul reads a transaction id as the function of C does: decimal, 0x or octal with a sign, whatever follows it;
+// nothing is zero.
+func strtoul(text string) uint64 {
+	s := trimSpace(text)
+	neg := strings.HasPrefix(s, "-")
+	s = strings.TrimPrefix(strings.TrimPrefix(s, "-"), "+")
+	base := 10
+	if len(s) > 2 && s[0] == '0' && s[1]|0x20 == 'x' {
+		base, s = 16, s[2:]
+	} else if strings.HasPrefix(s, "0") {
+		base = 8
+	}
+	n := 0
+	for n < len(s) && strings.IndexByte("0123456789abcdef"[:base], s[n]|0x20) >= 0 {
+		n++
+	}
+	v, err := strconv.ParseUint(s[:n], base, 64)
+	if err == nil && neg {
+		v = -v
+	}
+	return v
+}
+
 func parseIntKind(text string, t *T, s *Settings) (Datum, error) {
 	switch t.OID {
 	case OIDInt2:
@@ -180,22 +203,11 @@ func parseIntKind(text string, t *T, s *Settings) (Datum, error) {
 	case OIDInt8:
 		return parseInt(text, t, math.MinInt64, math.MaxInt64)
 	case OIDXid, OIDCid:
-		// Like strtoul, whatever follows the digits.
-		s := trimSpace(text)
-		n := 0
-		for n < len(s) && isDigit(s[n]) {
-			n++
-		}
-		v, _ := strconv.ParseUint(s[:n], 10, 64)
-		return NewInt(int64(uint32(v))), nil
+		return NewInt(int64(uint32(strtoul(text)))), nil
 	case OIDOid:
 		return parseOID(text, t)
 	case OIDXid8:
-		n, err := strconv.ParseUint(trimSpace(text), 10, 64)
-		if err != nil {
-			return Null, badInput(t, text)
-		}
-		return NewInt(int64(n)), nil
+		return NewInt(int64(strtoul(text))), nil
 	case OIDPgLSN:
 		return parseLSN(text, t)
 	case OIDMoney:

@@ -123,6 +123,9 @@ type ScanOptions struct {
 	Lock    LockMode
 	Wait    WaitPolicy
 	Reverse bool
+	// Gaps: a scan with a lock locks all of span at every level of isolation, not only the pairs that there are. Under
+	// Snapshot it is a write conflict if anything in span has changed since.
+	Gaps bool
 	// Limit is the number of pairs the caller is going to need, 0 for all: a hint that bounds how much
 	// is fetched, and locked, ahead. With a Program it counts what comes of it.
 	Limit int64

@@ -15,6 +15,9 @@ func (t *Table) Join(right *Table) {
 
 	t.token = max(t.token, right.token)
 	right.closed = true
+	for gateway, at := range right.broken {
+		t.noteBroken(gateway, t.sweep-(right.sweep-at))
+	}
 	for id, x := range right.txns {
 		for _, r := range x.queue {
 			right.unlink(r)
@@ -28,7 +31,7 @@ func (t *Table) Join(right *Table) {
 		switch {
 		case y == nil:
 			y = &Txn{ID: id, Age: x.Age, Gateway: x.Gateway, Token: x.Token, others: x.others, Payload: x.Payload,
-				err: x.err, ts: x.ts, seen: t.sweep}
+				err: x.err, ts: x.ts, seen: t.sweep - (right.sweep - x.seen)}
 			y.state.Store(x.state.Load())
 			if s := x.State(); s == Committing || s == Prepared {
 				t.unsettled.Add(1)
@@ -41,6 +44,7 @@ func (t *Table) Join(right *Table) {
 			t.drop(y, Aborted, x.err)
 			continue
 		default:
+			y.seen = max(y.seen, t.sweep-(right.sweep-x.seen))
 			for _, token := range append([]int64{x.Token}, x.others...) {
 				if !y.answersTo(token) {
 					y.others = append(y.others, token)

@@ -16,7 +16,6 @@ func joined(t *testing.T) (left, right *Table) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer tab.Unpin(x)
 		if r, err := tab.Acquire(x, []byte(key), nil, mode, Try); r != nil || err != nil {
 			t.Fatal(r, err)
 		}

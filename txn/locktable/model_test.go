@@ -227,7 +227,6 @@ func BenchmarkUncontended(b *testing.B) {
 	for i := range b.N {
 		x, _ := tab.Begin(TxnID{byte(i), byte(i >> 8), byte(i >> 16)}, int64(i), 1, 0)
 		_, _ = tab.Acquire(x, keys[i%1024], nil, Exclusive, Block)
-		tab.Unpin(x)
 		tab.Release(x)
 	}
 }
@@ -244,7 +243,6 @@ func BenchmarkLoaded(b *testing.B) {
 	for i := range b.N {
 		x, _ := tab.Begin(TxnID{byte(i), byte(i >> 8), byte(i >> 16)}, int64(i), 1, 0)
 		_, _ = tab.Acquire(x, key, nil, Exclusive, Block)
-		tab.Unpin(x)
 		tab.Release(x)
 	}
 }

@@ -24,6 +24,9 @@ func (t *Table) SplitOff(key []byte, right *Table) {
 	defer right.mu.Unlock()
 
 	right.token = max(right.token, t.token)
+	for gateway, at := range t.broken {
+		right.noteBroken(gateway, right.sweep-(t.sweep-at))
+	}
 	var moved []*Request
 	for _, x := range t.txns {
 		for _, r := range slices.Clone(x.queue) {
@@ -37,7 +40,8 @@ func (t *Table) SplitOff(key []byte, right *Table) {
 	twin := func(x *Txn) *Txn {
 		y := right.txns[x.ID]
 		if y == nil {
-			y = &Txn{ID: x.ID, Age: x.Age, Gateway: x.Gateway, Token: x.Token, others: slices.Clone(x.others), Payload: x.Payload, ts: x.ts, seen: right.sweep}
+			y = &Txn{ID: x.ID, Age: x.Age, Gateway: x.Gateway, Token: x.Token, others: slices.Clone(x.others), Payload: x.Payload, ts: x.ts,
+				seen: right.sweep - (t.sweep - x.seen)}
 			y.state.Store(x.state.Load())
 			if s := x.State(); s == Committing || s == Prepared {
 				right.unsettled.Add(1)

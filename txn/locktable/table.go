@@ -96,8 +96,7 @@ type Txn struct {
 	points []held
 	spans  []*span
 	queue  []*Request // requests that wait
-	seen   int64      // sweep at which it was last heard of
-	pins   int        // calls in progress, which keep it from expiring
+	seen   int64      // sweep at which its gateway was last heard of
 	change chan struct{}
 
 	pointsBuf [4]held
@@ -207,10 +206,14 @@ func New(firstToken int64, onWound func(victim, by *Txn)) *Table {
 	}
 }
 
-// Begin returns the entry of transaction id, pinned: it cannot expire before Unpin. With token 0 the entry
-// is made if need be; otherwise it must exist with that token, or the answer is ErrLockLost. An aborted
+// Begin returns the entry of transaction id, whose gateway it counts as heard of: a request has come. With token 0 the
+// entry is made if need be; otherwise it must exist with that token, or the answer is ErrLockLost. An aborted
 // entry answers its reason. absorbed are further tokens that the entry must answer to: those of ranges that this one
 // has absorbed.
+//
+// The entry may expire while the request is served or waits: only its gateway keeps it, by Touch. Were the end of a wait
+// a sign of life, each of the transactions that wait behind each other would keep its lock for a silence of its own, one
+// after the other, when their gateway has long been cut off.
 func (t *Table) Begin(id TxnID, age int64, gateway int32, token int64, absorbed ...int64) (*Txn, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -240,16 +243,7 @@ func (t *Table) Begin(id TxnID, age int64, gateway int32, token int64, absorbed 
 		}
 	}
 	x.seen = t.sweep
-	x.pins++
 	return x, nil
-}
-
-// Unpin ends what Begin began.
-func (t *Table) Unpin(x *Txn) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	x.pins--
-	x.seen = t.sweep
 }
 
 // Lookup returns the entry of id, or nil.
@@ -499,15 +493,22 @@ const silenceBroken = 3
 func (t *Table) Disconnected(gateway int32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.noteBroken(gateway, t.sweep)
+}
+
+func (t *Table) noteBroken(gateway int32, at int64) {
 	if t.broken == nil {
 		t.broken = map[int32]int64{}
 	}
-	t.broken[gateway] = t.sweep
+	if was, ok := t.broken[gateway]; !ok || was < at {
+		t.broken[gateway] = at
+	}
 }
 
 // Sweep advances the table's clock by one. Active entries not heard of during the last keep sweeps (fewer if their
-// gateway's connection was lost since), and not waiting for anything, are aborted with ErrExpired and returned; so are aborted entries dropped for
-// good (not returned). Prepared entries as silent as that are returned in silent, untouched.
+// gateway's connection was lost since) are aborted with ErrExpired and returned, those that wait with all others, so that
+// none of them is granted what another leaves behind. Aborted entries as silent are dropped for good (not returned).
+// Prepared ones are returned in silent, untouched.
 func (t *Table) Sweep(keep int64) (expired, silent []*Txn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -518,19 +519,17 @@ func (t *Table) Sweep(keep int64) (expired, silent []*Txn) {
 		if at, ok := t.broken[x.Gateway]; ok && x.seen <= at {
 			silence = min(keep, silenceBroken)
 		}
-		if x.pins > 0 || len(x.queue) > 0 || x.seen > t.sweep-silence {
+		if x.seen > t.sweep-silence {
 			continue
 		}
 		switch x.State() {
 		case Active:
 			t.stats.Expired++
-			if len(x.points)+len(x.spans) == 0 && x.Payload == nil {
+			if len(x.points)+len(x.spans)+len(x.queue) == 0 && x.Payload == nil {
 				delete(t.txns, id)
 				x.state.Store(uint32(Done))
 				continue
 			}
-			t.onWound(x, nil)
-			t.drop(x, Aborted, ErrExpired)
 			expired = append(expired, x)
 		case Prepared:
 			silent = append(silent, x)
@@ -541,6 +540,10 @@ func (t *Table) Sweep(keep int64) (expired, silent []*Txn) {
 	byID := func(a, b *Txn) int { return bytes.Compare(a.ID[:], b.ID[:]) }
 	slices.SortFunc(expired, byID)
 	slices.SortFunc(silent, byID)
+	for _, x := range expired {
+		t.onWound(x, nil)
+		t.drop(x, Aborted, ErrExpired)
+	}
 	return expired, silent
 }
 

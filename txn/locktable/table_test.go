@@ -60,7 +60,6 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		if x, err = s.table.Begin(TxnID{byte(age)}, age, 1, 0); err != nil {
 			return err.Error() + "\n"
 		}
-		s.table.Unpin(x)
 		s.txns[who] = x
 	}
 	switch d.Cmd {

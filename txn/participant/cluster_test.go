@@ -227,6 +227,7 @@ type fakeReplica struct {
 	moved   chan struct{}
 
 	beforeSafe func() // called by WaitSafe
+	safeErr    error  // what that answers then, if anything
 }
 
 func (c *cluster) addGroup(id ranges.RangeID, start, end string, delay time.Duration, leader ranges.NodeID) *group {
@@ -465,6 +466,9 @@ func (r *fakeReplica) CountRequest(ranges.NodeID) {}
 func (r *fakeReplica) WaitSafe(ctx context.Context, ts truetime.Timestamp) error {
 	if r.beforeSafe != nil {
 		r.beforeSafe()
+	}
+	if r.safeErr != nil {
+		return r.safeErr
 	}
 	r.g.mu.Lock()
 	r.g.floor = max(r.g.floor, ts)

@@ -66,14 +66,6 @@ func (m *Machine) commit(ctx context.Context, req *txnpb.BatchRequest, resp *txn
 		return err
 	}
 	t.x = x
-	unpinned := false
-	unpin := func() {
-		if !unpinned {
-			unpinned = true
-			l.table.Unpin(x)
-		}
-	}
-	defer unpin()
 	if err := l.checkKnown(req); err != nil {
 		return err
 	}
@@ -123,8 +115,8 @@ func (m *Machine) commit(ctx context.Context, req *txnpb.BatchRequest, resp *txn
 		l.exit()
 		return err
 	}
-	ended, unpinned = true, true // t does both
-	resp.LockEpoch = 0           // the entry ends with the commit
+	ended = true       // t does it
+	resp.LockEpoch = 0 // the entry ends with the commit
 	err = t.run(ctx, func(stage time.Time) { resp.Replication = int64(stage.Sub(began)) })
 	if err == errDetached {
 		m.srv.spawn(func() { _ = t.run(l.ctx, nil) })
@@ -151,7 +143,6 @@ func (m *Machine) commitReadOnly(ctx context.Context, l *leadership, req *txnpb.
 	if err != nil {
 		return err
 	}
-	defer l.table.Unpin(x)
 	if err := l.checkKnown(req); err != nil {
 		return err
 	}
@@ -252,7 +243,6 @@ func (t *inLog) run(ctx context.Context, onApplied func(time.Time)) error {
 			l.endAttempt(t.cmd.commit, &t.at)
 			if errors.Is(err, ranges.ErrDropped) {
 				l.table.Reopen(t.x)
-				l.table.Unpin(t.x)
 				return err
 			}
 			// Nobody knows. The locks stay until this leadership ends, which is what made it ambiguous.
@@ -341,12 +331,6 @@ func (m *Machine) prepare(ctx context.Context, req *txnpb.BatchRequest, resp *tx
 	if err != nil {
 		return err
 	}
-	unpinned := false
-	defer func() {
-		if !unpinned {
-			l.table.Unpin(x)
-		}
-	}()
 	if err := l.checkKnown(req); err != nil {
 		return err
 	}
@@ -402,7 +386,7 @@ func (m *Machine) prepare(ctx context.Context, req *txnpb.BatchRequest, resp *tx
 		l.exit()
 		return err
 	}
-	ended, unpinned = true, true
+	ended = true
 	err = t.runPrepare(ctx)
 	if err == errDetached {
 		m.srv.spawn(func() { _ = t.runPrepare(l.ctx) })
@@ -427,7 +411,6 @@ func (t *inLog) runPrepare(ctx context.Context) error {
 	t.applied = true
 	l.exit()
 	l.endAttempt(t.cmd.commit, &t.at)
-	l.table.Unpin(t.x)
 	switch {
 	case errors.Is(err, ranges.ErrDropped):
 		l.table.Reopen(t.x)
@@ -477,7 +460,6 @@ func (m *Machine) stage(ctx context.Context, req *txnpb.BatchRequest, resp *txnp
 	if err != nil {
 		return err
 	}
-	defer l.table.Unpin(x)
 	lk := m.locking(l, x, req, resp)
 	if err := lk.lockWrites(ctx); err != nil {
 		return err

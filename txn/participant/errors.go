@@ -52,6 +52,24 @@ var errorCodes = []struct {
 	{mvcc.ErrInvalidKey, txnpb.ErrorCode_INVALID},
 }
 
+// refusalCode returns the code for an error of the layers below.
+func refusalCode(err error) (code txnpb.ErrorCode, ok bool) {
+	for i := range errorCodes {
+		if errors.Is(err, errorCodes[i].err) {
+			return errorCodes[i].code, true
+		}
+	}
+	return txnpb.ErrorCode_INTERNAL, false
+}
+
+// known reports whether err says what is wrong in terms of this package or the layers below, as errors of the
+// transport do not.
+func known(err error) bool {
+	_, ok := refusalCode(err)
+	var e *Error
+	return ok || errors.As(err, &e)
+}
+
 // refuse puts err into resp. Only an error of the request's own context is returned: there is nobody to
 // answer to then.
 func (m *Machine) refuse(ctx context.Context, resp *txnpb.BatchResponse, err error) error {
@@ -70,13 +88,7 @@ func (m *Machine) refuse(ctx context.Context, resp *txnpb.BatchResponse, err err
 			resp.ConflictTxn = e.Txn[:]
 		}
 	} else {
-		resp.Error = txnpb.ErrorCode_INTERNAL
-		for i := range errorCodes {
-			if errors.Is(err, errorCodes[i].err) {
-				resp.Error = errorCodes[i].code
-				break
-			}
-		}
+		resp.Error, _ = refusalCode(err)
 		var corrupt *mvcc.CorruptError
 		if errors.As(err, &corrupt) {
 			resp.ConflictKey = corrupt.Key

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/meridian-db/meridian/mvcc"
+	ranges "github.com/meridian-db/meridian/range"
 	"github.com/meridian-db/meridian/truetime"
 	"github.com/meridian-db/meridian/truetime/plant"
 )
@@ -99,4 +100,16 @@ func (m *Machine) collect(ctx context.Context) error {
 	}
 	m.collected.Store(threshold)
 	return nil
+}
+
+// Collect removes the garbage of a range's replica here up to its threshold at once, whatever was removed before, for
+// checks that compare replicas.
+func (s *Server) Collect(ctx context.Context, id ranges.RangeID) error {
+	m := s.Machine(id)
+	if m == nil {
+		return nil
+	}
+	m.collected.Store(0)
+	m.dirty.Store(true)
+	return m.collect(ctx)
 }

@@ -110,7 +110,8 @@ func (m *Machine) waitSafe(ctx context.Context, ts truetime.Timestamp) error {
 	wctx, cancel := context.WithTimeout(ctx, followerPatience)
 	defer cancel()
 	err := m.rep.WaitSafe(wctx, ts)
-	if err != nil && ctx.Err() == nil && wctx.Err() != nil {
+	if err != nil && ctx.Err() == nil && (wctx.Err() != nil || !known(err)) {
+		// It took too long, or its leader could not be asked: a broken connection is no fault of the read's.
 		return m.notLeader()
 	}
 	return err
@@ -239,19 +240,21 @@ func (m *Machine) readAt(ctx context.Context, req *txnpb.BatchRequest, resp *txn
 	if req.Changes {
 		return m.readChanges(ctx, req, resp, ts, view)
 	}
-	left := newPageLimit(req)
-	left.keep = len(req.SpanStarts) > 1
-	for i, start := range req.SpanStarts {
-		rows, resume, err := m.scanRows(ctx, req, resp, left, mvcc.Span{Start: start, End: req.SpanEnds[i]}, ts, req.NoValues, view)
-		if err != nil {
-			_ = left.close()
+	if len(req.SpanStarts) > 0 {
+		left := newPageLimit(req)
+		left.keep = len(req.SpanStarts) > 1
+		for i, start := range req.SpanStarts {
+			rows, resume, err := m.scanRows(ctx, req, resp, left, mvcc.Span{Start: start, End: req.SpanEnds[i]}, ts, req.NoValues, view)
+			if err != nil {
+				_ = left.close()
+				return err
+			}
+			resp.SpanRows = append(resp.SpanRows, rows)
+			resp.ResumeKeys = append(resp.ResumeKeys, resume)
+		}
+		if err := left.close(); err != nil {
 			return err
 		}
-		resp.SpanRows = append(resp.SpanRows, rows)
-		resp.ResumeKeys = append(resp.ResumeKeys, resume)
-	}
-	if err := left.close(); err != nil {
-		return err
 	}
 	// Checked last: what was read before the threshold rose is complete.
 	return mvcc.CheckGC(ts, truetime.Timestamp(m.threshold.Load()))
@@ -410,7 +413,6 @@ func (m *Machine) readLocking(ctx context.Context, req *txnpb.BatchRequest, resp
 	if err != nil {
 		return err
 	}
-	defer l.table.Unpin(x)
 	m.srv.metrics.readsLocking.Inc()
 	mode := locktable.Shared
 	if req.Lock == txnpb.LockMode_LOCK_EXCLUSIVE {
@@ -455,8 +457,11 @@ func (m *Machine) readLocking(ctx context.Context, req *txnpb.BatchRequest, resp
 			setPoint(req, resp, i, v, found)
 		}
 	}
-	left := newPageLimit(req)
+	var left *pageLimit
 	for i, start := range req.SpanStarts {
+		if left == nil {
+			left = newPageLimit(req)
+		}
 		span := mvcc.Span{Start: start, End: req.SpanEnds[i]}
 		var rows int64
 		var resume []byte

@@ -2,6 +2,7 @@ package participant
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -269,6 +270,31 @@ func TestFollowerReadAcrossSplit(t *testing.T) {
 		resp = read("b")
 		mustEqual(t, "read of what has stayed", resp.Error, txnpb.ErrorCode_OK)
 		mustEqual(t, "value", string(resp.Values[0]), "0")
+	})
+}
+
+// TestFollowerCutOffFromLeader: a replica whose leader cannot be asked sends readers elsewhere. That the transport's error
+// has no name here makes no internal error of it.
+func TestFollowerCutOffFromLeader(t *testing.T) {
+	one(t, func(ctx context.Context, c *cluster, _ client) {
+		r := c.groups[1].replicas[3]
+		for _, tc := range []struct {
+			err  error
+			want txnpb.ErrorCode
+		}{
+			{errors.New("connection lost"), txnpb.ErrorCode_NOT_LEADER},
+			{ranges.ErrOverloaded, txnpb.ErrorCode_UNAVAILABLE},
+		} {
+			r.safeErr = tc.err
+			ts := c.nodes[3].srv.cfg.Clock.Now().Latest.Add(time.Second)
+			resp, err := c.nodes[3].srv.Batch(ctx, &txnpb.BatchRequest{
+				Kind: txnpb.Kind_READ, RangeId: 1, Keys: [][]byte{[]byte("b")}, ReadTs: int64(ts), FollowerOk: true,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			mustEqual(t, tc.err.Error(), resp.Error, tc.want)
+		}
 	})
 }
 

@@ -145,7 +145,7 @@ func targetsOf(req *txnpb.BatchRequest) []target {
 	return out
 }
 
-// begin finds or makes the transaction's lock table entry. Unpin must follow.
+// begin finds or makes the transaction's lock table entry.
 func (l *leadership) begin(req *txnpb.BatchRequest, resp *txnpb.BatchResponse) (*locktable.Txn, error) {
 	x, err := l.table.Begin(TxnID(req.TxnId), req.Age, req.Gateway, req.LockEpoch, req.AbsorbedLockEpochs...)
 	if err != nil {
@@ -159,21 +159,21 @@ func (l *leadership) begin(req *txnpb.BatchRequest, resp *txnpb.BatchResponse) (
 
 // bounds returns the smallest span that holds all write keys, for the replica's own check at the log.
 func (w *writeSet) bounds() (start, end []byte) {
+	var last []byte // the greatest key, which is inside; end is not
 	for i, k := range w.keys {
 		if start == nil || bytes.Compare(k, start) < 0 {
 			start = k
 		}
-		hi := k
 		if w.op(i) == txnpb.WriteOp_WRITE_DELETE_SPAN {
-			hi = w.values[i]
-			if bytes.Compare(hi, end) > 0 {
+			if hi := w.values[i]; bytes.Compare(hi, end) > 0 {
 				end = hi
 			}
-			continue
+		} else if bytes.Compare(k, last) > 0 {
+			last = k
 		}
-		if bytes.Compare(hi, end) >= 0 {
-			end = append(append(make([]byte, 0, len(hi)+1), hi...), 0)
-		}
+	}
+	if last != nil && bytes.Compare(last, end) >= 0 {
+		end = append(append(make([]byte, 0, len(last)+1), last...), 0)
 	}
 	return start, end
 }

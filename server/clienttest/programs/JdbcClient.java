@@ -164,6 +164,72 @@ public class JdbcClient {
             ResultSetMetaData rm = s.executeQuery("select id, name as label, price from shop").getMetaData();
             expect(rm.getColumnTypeName(1) + rm.isAutoIncrement(1) + rm.getPrecision(3), "serialtrue10");
 
+            expect(m.getSQLKeywords().contains("notnull"), true);
+            expect(column(m.getUDTs(null, "public", "%", null), "TYPE_NAME"), List.of("item", "shop"));
+
+            // Calls: OUT parameters are given as void ones.
+            s.execute("create function pair(a int, out b int, out c text) language sql as 'select a + 1, ''x'''");
+            s.execute("create function open_shop() returns refcursor language plpgsql as 'declare r refcursor; begin open r for select id from shop order by id; return r; end'");
+            s.execute("create procedure bump(inout n int) language plpgsql as 'begin n := n + 1; end'");
+            CallableStatement call = c.prepareCall("{call pair(?, ?, ?)}");
+            call.setInt(1, 4);
+            call.registerOutParameter(2, Types.INTEGER);
+            call.registerOutParameter(3, Types.VARCHAR);
+            for (int i = 0; i < 4; i++) {
+                call.execute();
+                expect(call.getInt(2) + call.getString(3), "5x");
+            }
+            c.setAutoCommit(false);
+            call = c.prepareCall("{? = call open_shop()}");
+            call.registerOutParameter(1, Types.REF_CURSOR);
+            call.execute();
+            expect(column((ResultSet) call.getObject(1), "id"), List.of("1", "2", "3", "4", "5"));
+            c.setAutoCommit(true);
+            try (Connection calls = DriverManager.getConnection(url + "&escapeSyntaxCallMode=callIfNoReturn&prepareThreshold=2")) {
+                call = calls.prepareCall("{call bump(?)}");
+                call.setInt(1, 41);
+                call.registerOutParameter(1, Types.INTEGER);
+                for (int i = 0; i < 4; i++) {
+                    call.execute();
+                    expect(call.getInt(1), 42);
+                }
+            }
+
+            // A table changes below a prepared statement; a batch fails in its middle; COPY stops at a bad row.
+            s.execute("create table wider (a int unique)");
+            PreparedStatement wide = c.prepareStatement("select * from wider where a > ?");
+            wide.setInt(1, 0);
+            for (int i = 0; i < 4; i++) wide.executeQuery().close();
+            s.execute("alter table wider add column b text");
+            expect(wide.executeQuery().getMetaData().getColumnCount(), 2);
+            try (Connection rewriting = DriverManager.getConnection(url + "&reWriteBatchedInserts=true")) {
+                PreparedStatement many = rewriting.prepareStatement("insert into wider (a) values (?)", new String[] {"a"});
+                for (int i : new int[] {1, 2, 3, 4, 5}) {
+                    many.setInt(1, i);
+                    many.addBatch();
+                }
+                many.executeBatch();
+                expect(column(many.getGeneratedKeys(), "a"), List.of("1", "2", "3", "4", "5"));
+                for (int i : new int[] {6, 3, 7}) {
+                    many.setInt(1, i);
+                    many.addBatch();
+                }
+                try {
+                    many.executeBatch();
+                    throw new AssertionError("no error");
+                } catch (BatchUpdateException e) {
+                    expect(e.getSQLState(), "23505");
+                }
+            }
+            fails("22P02", () -> {
+                try {
+                    copy.copyIn("copy wider (a) from stdin", new StringReader("8\nx\n"));
+                } catch (java.io.IOException e) {
+                    throw new AssertionError(e);
+                }
+            });
+            expect(column(s.executeQuery("select a from wider order by a"), "a"), List.of("1", "2", "3", "4", "5"));
+
             // Notifications and cancellation.
             s.execute("listen ch");
             try (Connection other = DriverManager.getConnection(url); Statement o = other.createStatement()) {

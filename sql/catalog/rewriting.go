@@ -1,0 +1,81 @@
+package catalog
+
+import (
+	"bytes"
+	"encoding/json"
+
+	"github.com/meridian-db/meridian/sql/pgerr"
+)
+
+// Rewriting is what a table is becoming while its rows are written anew and it is in use: whoever writes a row of the
+// table writes it here too, nobody reads it, and a job fills in what was there before. At the end the table takes over
+// shape and storage, in one change. Until then its own shape stays as it is (checkRewriting).
+type Rewriting struct {
+	Job uint64 `json:"job"`
+	// Table is the table as it will be, in storage of its own. It has the table's id, and neither foreign keys nor
+	// triggers nor policies: those are the table's.
+	Table *Table `json:"t"`
+	// Values are the columns that do not simply keep their values. A column that the table does not have yet gets its
+	// default. Path is the search path under which their names resolve.
+	Values []RewriteValue `json:"val,omitempty"`
+	Path   []string       `json:"path,omitempty"`
+}
+
+// RewriteValue computes a column of the new shape from the columns of the old one. Equal rows give equal values, whoever
+// computes them.
+type RewriteValue struct {
+	Column int16  `json:"a"`
+	Expr   string `json:"e"`
+}
+
+// Moved reports whether the rows have another primary key than in t.
+func (r *Rewriting) Moved(t *Table) bool { return r.Table.Primary.OID != t.Primary.OID }
+
+func (r *Rewriting) clone() *Rewriting {
+	if r == nil {
+		return nil
+	}
+	c := *r
+	c.Table = r.Table.Clone()
+	return &c
+}
+
+// shape is what must not change while the rows are being rewritten into another one.
+type shape struct {
+	Columns      []*Column
+	Primary      *Index
+	Indexes      []*Index
+	Checks       []*Check
+	FKs          []*ForeignKey
+	Storage      uint32
+	Tablespace   uint32
+	PartOf       uint32
+	Partitioning *Partitioning
+}
+
+func (t *Table) shape() ([]byte, error) {
+	return json.Marshal(shape{t.Columns, t.Primary, t.Indexes, t.Checks, t.FKs, t.StorageID(), t.Tablespace, t.PartOf, t.Partitioning})
+}
+
+// checkRewriting refuses a change of a table's shape by others than the job that rewrites it.
+func checkRewriting(old, d Descriptor) error {
+	was, ok := old.(*Table)
+	now, also := d.(*Table)
+	if !ok || !also || was.Rewriting == nil || now.Rewriting == nil {
+		return nil
+	}
+	a, err := was.shape()
+	if err != nil {
+		return err
+	}
+	b, err := now.shape()
+	if err != nil {
+		return err
+	}
+	// Keys that point here may go, and not come: they would be held against the old values.
+	if bytes.Equal(a, b) && len(now.Inbound) <= len(was.Inbound) {
+		return nil
+	}
+	return pgerr.New(pgerr.ObjectInUse, "cannot alter table %q because its rows are being rewritten", was.Name).
+		WithHint("Wait for job %d to end, or cancel it: SELECT meridian.cancel_job(%[1]d).", was.Rewriting.Job)
+}
