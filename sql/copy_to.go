@@ -57,6 +57,9 @@ func (s *Session) copyTo(ctx context.Context, src *statement, n *ast.CopyStmt, o
 		}
 		query = sel
 	}
+	if _, ok := query.(*ast.MergeStmt); ok {
+		return 0, pgerr.New(pgerr.FeatureNotSupported, "MERGE not supported in COPY")
+	}
 	st := &statement{text: src.text, from: src.from, to: src.to, node: query}
 	p, err := s.ensurePlan(ctx, st)
 	if err != nil {

@@ -129,6 +129,9 @@ func (s *state) make(n plan.Node) (op, error) {
 		}
 		return newDelete(s, n, in), nil
 	case *plan.Merge:
+		if n.Target.Parts != nil {
+			return newPartMerge(s, n, in), nil
+		}
 		return newMerge(s, n, in), nil
 	}
 	return nil, pgerr.New(pgerr.InternalError, "no operator for %T", n)

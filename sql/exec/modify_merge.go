@@ -3,8 +3,6 @@ package exec
 import (
 	"context"
 
-	"github.com/meridian-db/meridian/sql/catalog"
-	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/plan"
 	"github.com/meridian-db/meridian/sql/types"
 )
@@ -22,9 +20,7 @@ func newMerge(s *state, n *plan.Merge, in op) op {
 	o.modifyOp = modifyOp{s: s, in: in, w: newWriter(s, n.Target), store: &rows{s: s}}
 	o.exprs = needFrame(n.Target)
 	o.table = n.Target.Table
-	for _, w := range n.Whens {
-		o.events |= map[plan.MergeAction]uint8{plan.MergeInsert: catalog.TriggerInsert, plan.MergeUpdate: catalog.TriggerUpdate, plan.MergeDelete: catalog.TriggerDelete}[w.Action]
-	}
+	o.events = mergeEvents(n)
 	o.fireBefore(o.w, o.events, nil)
 	if before := o.before; before != nil {
 		o.before = func(ctx context.Context, c *change) (bool, error) {
@@ -36,71 +32,78 @@ func newMerge(s *state, n *plan.Merge, in op) op {
 	return o
 }
 
-func (o *mergeOp) takeRow(context.Context) error {
-	c, w := &o.s.c, o.w
-	d, err := o.n_.Present.Eval(c)
+// chooseWhen finds the clause that the row in the frame is for: -1 if there is none, or it does nothing.
+func chooseWhen(c *plan.EvalCtx, n *plan.Merge) (at int, matched bool, err error) {
+	d, err := n.Present.Eval(c)
 	if err != nil {
-		return err
+		return -1, false, err
 	}
-	matched := !d.IsNull()
-	for i, m := range o.n_.Whens {
+	matched = !d.IsNull()
+	for i, m := range n.Whens {
 		if m.Matched != matched {
 			continue
 		}
 		ok, err := evalAll(c, m.Conds)
-		if err != nil {
-			return err
+		switch {
+		case err != nil:
+			return -1, matched, err
+		case ok && m.Action == plan.MergeNothing:
+			return -1, matched, nil
+		case ok:
+			return i, matched, nil
 		}
-		if !ok {
-			continue
-		}
-		if m.Action == plan.MergeNothing {
-			return nil
-		}
-		ch := change{when: int32(i)}
-		if err := o.s.checkPolicies(m.FoundPolicies); err != nil {
-			return err
-		}
-		w.policies = m.Policies
-		if matched {
-			key := string(w.codec.appendRowKey(nil, w.oldRow()))
-			if _, dup := o.seen[key]; dup {
-				return pgerr.New(pgerr.CardinalityViolation, "MERGE command cannot affect row a second time").
-					WithHint("Ensure that not more than one source row matches any one target row.")
-			}
-			o.seen[key] = struct{}{}
-			if ch.old, err = o.saveRow(w.oldRow()); err != nil {
-				return err
-			}
-		}
-		switch m.Action {
-		case plan.MergeUpdate:
-			if err = setNew(o.s, w, m.Set, make([]types.Datum, len(m.Set))); err == nil && o.before == nil {
-				err = w.complete()
-			}
-		case plan.MergeInsert:
-			for _, x := range m.Set {
-				v, err := x.E.Eval(c)
-				if err != nil {
-					return err
-				}
-				c.Frame[w.t.New[x.Ord]] = v
-			}
-			if o.before == nil {
-				err = w.complete()
-			}
-		}
-		if err != nil {
-			return err
-		}
-		if m.Action != plan.MergeDelete {
-			if ch.new, err = o.saveRow(w.newRow()); err != nil {
-				return err
-			}
-		}
-		o.pending = append(o.pending, ch)
-		return nil
 	}
+	return -1, matched, nil
+}
+
+func (o *mergeOp) takeRow(context.Context) error {
+	c, w := &o.s.c, o.w
+	i, matched, err := chooseWhen(c, o.n_)
+	if err != nil || i < 0 {
+		return err
+	}
+	m := o.n_.Whens[i]
+	ch := change{when: int32(i)}
+	if err := o.s.checkPolicies(m.FoundPolicies); err != nil {
+		return err
+	}
+	w.policies = m.Policies
+	if matched {
+		key := string(w.codec.appendRowKey(nil, w.oldRow()))
+		if _, dup := o.seen[key]; dup {
+			return errMergeTwice()
+		}
+		o.seen[key] = struct{}{}
+		if ch.old, err = o.saveRow(w.oldRow()); err != nil {
+			return err
+		}
+	}
+	switch m.Action {
+	case plan.MergeUpdate:
+		if err = setNew(o.s, w, m.Set, make([]types.Datum, len(m.Set))); err == nil && o.before == nil {
+			err = w.complete()
+		}
+	case plan.MergeInsert:
+		for _, x := range m.Set {
+			v, err := x.E.Eval(c)
+			if err != nil {
+				return err
+			}
+			c.Frame[w.t.New[x.Ord]] = v
+		}
+		if o.before == nil {
+			err = w.complete()
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if m.Action != plan.MergeDelete {
+		if ch.new, err = o.saveRow(w.newRow()); err != nil {
+			return err
+		}
+	}
+	o.pending = append(o.pending, ch)
 	return nil
 }
 

@@ -425,31 +425,9 @@ func (o *partUpdateOp) takeRow(context.Context) error {
 			return nil
 		}
 	}
-	f := s.c.Frame
-	for j, x := range o.n_.Set {
-		d, err := x.E.Eval(&s.c)
-		if err != nil {
-			return err
-		}
-		o.vals[j] = d
-	}
-	t := o.n_.Target
-	for j := range t.New {
-		f[t.New[j]] = f[t.Old[j]]
-	}
-	for j, x := range o.n_.Set {
-		f[t.New[x.Ord]] = o.vals[j]
-	}
-	to := i
-	if o.moves {
-		var err error
-		if to, err = o.p.route(); err != nil {
-			return err
-		}
-	}
-	rowID := types.Null
-	if to == i && o.p.leaf(i).Hidden >= 0 {
-		rowID = f[t.Parts.OldRowID]
+	to, rowID, err := o.compute(i)
+	if err != nil {
+		return err
 	}
 	if err := o.p.newIn(to, rowID); err != nil {
 		return err
@@ -468,6 +446,38 @@ func (o *partUpdateOp) takeRow(context.Context) error {
 	}
 	o.pending = append(o.pending, change{old: old, new: row, kept: kept, leaf: i, to: to})
 	return nil
+}
+
+// compute brings the partitioned table's new row into the frame, from the old one of a leaf. It returns the leaf where
+// it belongs, and the hidden key that it keeps.
+func (o *partUpdateOp) compute(i int) (to int, rowID types.Datum, err error) {
+	s := o.s
+	f := s.c.Frame
+	for j, x := range o.n_.Set {
+		d, err := x.E.Eval(&s.c)
+		if err != nil {
+			return 0, types.Null, err
+		}
+		o.vals[j] = d
+	}
+	t := o.n_.Target
+	for j := range t.New {
+		f[t.New[j]] = f[t.Old[j]]
+	}
+	for j, x := range o.n_.Set {
+		f[t.New[x.Ord]] = o.vals[j]
+	}
+	to = i
+	if o.moves {
+		if to, err = o.p.route(); err != nil {
+			return 0, types.Null, err
+		}
+	}
+	rowID = types.Null
+	if to == i && o.p.leaf(i).Hidden >= 0 {
+		rowID = f[t.Parts.OldRowID]
+	}
+	return to, rowID, nil
 }
 
 // dup reports whether a joined write has had a row already.

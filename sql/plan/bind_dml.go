@@ -79,6 +79,9 @@ func (s *scope) writable(r *ast.RangeVar, verb string) (*viewTarget, error) {
 		return nil, err
 	}
 	s.b.target(t.ID)
+	if verb == "merge into" && (t.Kind != BaseTable && t.Kind != Partitioned || t.NotUpdatable != "") {
+		return nil, errMergeInto(t)
+	}
 	switch t.Kind {
 	case BaseTable, Partitioned:
 		if t.NotUpdatable != "" && !s.b.env.Internal {
@@ -308,4 +311,18 @@ func (t *Table) mayBePublished(verb string) error {
 	}
 	return pgerr.New(pgerr.ObjectNotInPrerequisiteState, "cannot %s table %q because it does not have a replica identity and publishes %s", verb, t.Name, what).
 		WithHint("To enable %s the table, set REPLICA IDENTITY using ALTER TABLE.", word)
+}
+
+// errMergeInto is the answer to a MERGE into what is no table.
+func errMergeInto(t *Table) error {
+	e := pgerr.New(pgerr.FeatureNotSupported, "cannot execute MERGE on relation %q", t.Name)
+	switch {
+	case t.Kind == View:
+		return e.WithDetail("This operation is not supported for views.")
+	case t.Kind == Sequence:
+		return e.WithDetail("This operation is not supported for sequences.")
+	case t.Kind == VirtualTable:
+		return e.WithDetail("This operation is not supported for system catalogs.")
+	}
+	return e.WithDetail("This operation is not supported for materialized views.")
 }

@@ -14,15 +14,9 @@ func (s *scope) merge(st *ast.MergeStmt) (*bound, error) {
 	if err != nil {
 		return nil, err
 	}
-	if v.view != nil {
-		return nil, pgerr.Unsupported("MERGE into a view is not supported")
-	}
 	t := v.base
-	if t.Kind == Partitioned {
-		return nil, pgerr.Unsupported("MERGE into a partitioned table is not supported")
-	}
 	if st.Returning != nil {
-		return nil, pgerr.Unsupported("MERGE ... RETURNING is not supported")
+		return nil, pgerr.New(pgerr.SyntaxError, "syntax error at or near \"returning\"") // grammar of later versions
 	}
 	if st.With != nil && st.With.Recursive {
 		return nil, errAt(st.With.Off, pgerr.SyntaxError, "WITH RECURSIVE is not supported for MERGE statement")
@@ -56,11 +50,19 @@ func (s *scope) merge(st *ast.MergeStmt) (*bound, error) {
 	present := b.newSlot()
 	right := &Project{Input: sc, Exprs: []Expr{&Const{D: types.NewBool(true), T: types.Bool}}, Slots: []Slot{present}}
 	n.Present = &Col{Slot: present, T: types.Bool, Name: "present", Pos: -1}
-	n.Input = b.join(LeftJoin, src, right, conjuncts(on))
+	kind := InnerJoin
+	for _, w := range st.Whens {
+		if w.Match == ast.WhenNotMatched && w.Cmd != ast.MergeDoNothing {
+			kind = LeftJoin
+		}
+	}
+	n.Alias = rl.alias
+	n.Input = b.join(kind, src, right, conjuncts(on))
 	newRow := b.newSlots(len(t.Columns))
 	if n.Target, err = b.writeTarget(t, old, newRow); err != nil {
 		return nil, err
 	}
+	n.Target.foundBy(rl.app)
 	// Behind a clause without condition another of its kind can never run.
 	final := map[ast.MergeMatch]bool{}
 	for _, w := range st.Whens {
@@ -72,12 +74,12 @@ func (s *scope) merge(st *ast.MergeStmt) (*bound, error) {
 	for _, w := range st.Whens {
 		m := &MergeWhen{Matched: w.Match == ast.WhenMatched}
 		if w.Match == ast.WhenNotMatchedBySource {
-			return nil, pgerr.Unsupported("MERGE ... WHEN NOT MATCHED BY SOURCE is not supported")
+			return nil, pgerr.New(pgerr.SyntaxError, "syntax error at or near \"by\"")
 		}
 		ws := s.in("MERGE WHEN", true, true, true)
 		ws.items = both
 		if !m.Matched {
-			ws.items = items
+			ws.items, ws.unseen = items, rl
 		}
 		if w.Cond != nil {
 			c, err := ws.condition(w.Cond, "WHEN")

@@ -27,6 +27,9 @@ func (s *scope) with(w *ast.WithClause) (*With, error) {
 			return nil, errAt(c.Off, pgerr.DuplicateAlias, "WITH query name %q specified more than once", c.Name)
 		}
 		seen[c.Name] = true
+		if _, ok := c.Query.(*ast.MergeStmt); ok {
+			return nil, errAt(c.Off, pgerr.FeatureNotSupported, "MERGE not supported in WITH query")
+		}
 	}
 	list := w.CTEs
 	if w.Recursive {

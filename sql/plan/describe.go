@@ -454,7 +454,7 @@ func (d *describer) item(n Node) *item {
 	case *Delete:
 		it.name, it.kind = "Delete on "+relName(x.Target.Table, aliasOf(x.Scan)), "ModifyTable"
 	case *Merge:
-		it.name, it.kind = "Merge on "+relName(x.Target.Table, ""), "ModifyTable"
+		it.name, it.kind = "Merge on "+relName(x.Target.Table, x.Alias), "ModifyTable"
 	default:
 		it.name = fmt.Sprintf("%T", n)
 	}

@@ -120,6 +120,7 @@ type Merge struct {
 	// NULL when there is one.
 	Target  *WriteTarget
 	Present Expr
+	Alias   string // of the target, for EXPLAIN
 	Whens   []*MergeWhen
 }
 

@@ -48,6 +48,8 @@ type scope struct {
 	items  []nsItem
 	// target is the relation that UPDATE or DELETE changes, in their FROM lists: LATERAL finds it and may not use it.
 	target *rel
+	// unseen is the target of a MERGE, in a clause for rows that have none.
+	unseen *rel
 	q      *query
 	ctes   *cteScope
 	// clause names the part of the statement for errors: "WHERE". What is allowed there follows.
@@ -328,6 +330,12 @@ func (s *scope) missingRel(name string, pos int32) error {
 			known = known || it.relVisible && it.rel.alias == name // of another schema
 		}
 		if known {
+			return errAt(pos, pgerr.UndefinedTable, "invalid reference to FROM-clause entry for table %q", name).
+				WithHint("There is an entry for table \"%s\", but it cannot be referenced from this part of the query.", name)
+		}
+	}
+	for sc := s; sc != nil; sc = sc.parent {
+		if sc.unseen != nil && sc.unseen.alias == name {
 			return errAt(pos, pgerr.UndefinedTable, "invalid reference to FROM-clause entry for table %q", name).
 				WithHint("There is an entry for table \"%s\", but it cannot be referenced from this part of the query.", name)
 		}
