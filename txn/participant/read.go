@@ -127,13 +127,12 @@ func smallRead(req *txnpb.BatchRequest) bool {
 // may commit holds the keys: whatever was answered before this request came is at or below it. Otherwise
 // it is now, and the read waits for what may still commit below that.
 func (m *Machine) strongTimestamp(ctx context.Context, l *leadership, req *txnpb.BatchRequest) (truetime.Timestamp, error) {
-	// First LastTS, then the conflicts: a commit that finishes in between is concurrent with this read.
-	last := truetime.Timestamp(l.lastTS.Load())
-	if last > 0 && !m.conflicts(l, req, truetime.MaxTimestamp) {
+	if last, ok := l.lastFinished(func() bool { return !m.conflicts(l, req, truetime.MaxTimestamp) }); ok {
 		// An idle range may have collected garbage past its last commit. Nothing has been committed in between, and
 		// nothing will be: the threshold lies in the past.
 		return max(last, truetime.Timestamp(m.threshold.Load())), nil
 	}
+	last := truetime.Timestamp(l.lastTS.Load())
 	ts := m.now()
 	if err := m.settle(ctx, l, req, nil, ts); err != nil {
 		return 0, err
@@ -144,6 +143,25 @@ func (m *Machine) strongTimestamp(ctx context.Context, l *leadership, req *txnpb
 	}
 	return ts, nil
 }
+
+// lastFinished returns LastTS if free reports that nothing which may commit holds what is to be read. Nothing may finish in
+// between: a participant's part of a commit does after its coordinator has answered, when its client may have sent this
+// read already, and it would be neither below LastTS nor held.
+func (l *leadership) lastFinished(free func() bool) (last truetime.Timestamp, ok bool) {
+	for range lastTries {
+		last = truetime.Timestamp(l.lastTS.Load())
+		if last <= 0 || !free() {
+			return 0, false
+		}
+		if truetime.Timestamp(l.lastTS.Load()) == last {
+			return last, true
+		}
+	}
+	return 0, false
+}
+
+// lastTries is how often a read looks for LastTS to stand still, before it reads at now.
+const lastTries = 3
 
 func (m *Machine) conflicts(l *leadership, req *txnpb.BatchRequest, ts truetime.Timestamp) bool {
 	if !l.table.Unsettled() {

@@ -451,3 +451,27 @@ func TestSilentLoss(t *testing.T) {
 		})
 	}
 }
+
+// A commit that finishes between the look at LastTS and the look at the locks may have been answered before the read came,
+// by its coordinator. The read must see it.
+func TestLastTSWhileCommitFinishes(t *testing.T) {
+	var l leadership
+	l.lastTS.Store(10)
+	looks := 0
+	last, ok := l.lastFinished(func() bool {
+		if looks++; looks == 1 {
+			l.finished(20)
+		}
+		return true
+	})
+	if !ok || last != 20 {
+		t.Errorf("LastTS is %v, %v", last, ok)
+	}
+	if _, ok = l.lastFinished(func() bool { return false }); ok {
+		t.Error("LastTS holds although what is read is locked")
+	}
+	next := truetime.Timestamp(30)
+	if _, ok = l.lastFinished(func() bool { l.finished(next); next++; return true }); ok {
+		t.Error("LastTS holds although it does not stand still")
+	}
+}
