@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	pb "go.etcd.io/raft/v3/raftpb"
 
 	"github.com/meridian-db/meridian/truetime"
 )
@@ -210,6 +211,39 @@ func TestDrainedNodeEnds(t *testing.T) {
 			t.Fatalf("%s leads, not %s", next.NodeID(), to)
 		}
 		c.mustPut(next, "a", "2")
+	})
+}
+
+// A transfer whose target never hears that it is to campaign is no success: whoever asked for it learns that.
+func TestTransferNotHeard(t *testing.T) {
+	runSim(t, 5, 3, nil, func(c *sim) {
+		c.net.delay = func() time.Duration { return 2 * time.Millisecond }
+		c.startAll(desc(1, "\x01", "\xff", 1, 2, 3))
+		r := c.leader("a", 5*time.Second)
+		c.mustPut(r, "a", "1")
+		to := r.NodeID()%3 + 1
+		told := false
+		c.net.mu.Lock()
+		c.net.taps = append(c.net.taps, func(_, _ NodeID, frame []byte) {
+			for rd := (reader{b: frame[1:]}); frame[0] == frameRaft && len(rd.b) > 0; {
+				rm, err := readRaftMsg(&rd)
+				if err != nil {
+					break
+				}
+				if rm.m.GetType() == pb.MsgTimeoutNow {
+					told = true
+					c.net.isolateLocked(to, true)
+				}
+			}
+		})
+		c.net.mu.Unlock()
+		if err := r.TransferLease(context.Background(), to); !errors.Is(err, ErrNotReady) {
+			t.Errorf("the transfer ended with %v", err)
+		}
+		if !told {
+			t.Error("the target was not told to campaign")
+		}
+		c.mustPut(c.leader("a", 10*time.Second), "a", "2")
 	})
 }
 

@@ -447,7 +447,8 @@ func (r *Replica) followEpoch(ms []*pb.Message) uint64 {
 func (r *Replica) roleChanged(st raft.BasicStatus) {
 	lead, role, term := ReplicaID(st.Lead), st.RaftState, st.HardState.GetTerm()
 	was, wasTerm := r.mu.role, r.lease.term
-	if was == raft.StateLeader && (role != raft.StateLeader || term != wasTerm) {
+	ended := was == raft.StateLeader && (role != raft.StateLeader || term != wasTerm)
+	if ended {
 		r.steppedDown()
 	}
 	r.mu.role, r.mu.lead, r.mu.term = role, lead, term
@@ -458,6 +459,9 @@ func (r *Replica) roleChanged(st raft.BasicStatus) {
 	}
 	r.hint.Store(uint32(node))
 	r.leading.Store(role == raft.StateLeader)
+	if ended {
+		r.endTransfer() // only now: who waits for it looks at the hint
+	}
 	if role == raft.StateLeader && (was != raft.StateLeader || term != wasTerm) {
 		r.becameLeader(term)
 	}
@@ -503,8 +507,6 @@ func (r *Replica) steppedDown() {
 	// whose target holds the locks, pass.
 	r.mu.follow = follow{leader: r.store.cfg.NodeID, term: term, released: true, until: until}
 	r.mu.termStart = 0
-	r.mu.transfer.abandon()
-	r.mu.transfer = nil
 	r.mu.change = nil
 	r.wantLease.Store(false)
 	r.quiesced.Store(false)

@@ -36,12 +36,14 @@ type handoff struct {
 // transfer is a hand-over under way on the leader.
 type transfer struct {
 	to       ReplicaID
-	deadline int64 // tick
-	done     chan struct{}
+	deadline int64         // tick
+	done     chan struct{} // closed when the leadership has ended, and LeaderHint tells what came after it
 }
 
-func (t *transfer) abandon() {
-	if t != nil {
+// endTransfer tells whoever waits for a hand-over that it is over. The caller holds r.mu.
+func (r *Replica) endTransfer() {
+	if t := r.mu.transfer; t != nil {
+		r.mu.transfer = nil
 		close(t.done)
 	}
 }
@@ -54,7 +56,7 @@ const (
 
 // TransferLease hands leadership and lease over to the replica on a node. It returns nil once that node
 // leads, as far as this replica knows. ErrNotReady: the target is no voter, or lags and does not catch up
-// within a moment; nothing has changed.
+// within a moment, and nothing has changed; or it was told to take over and has not been heard to lead.
 func (r *Replica) TransferLease(ctx context.Context, to NodeID) error {
 	if to == r.store.cfg.NodeID {
 		_, err := r.checkedLease()
@@ -144,11 +146,13 @@ func (r *Replica) TransferLease(ctx context.Context, to NodeID) error {
 	case <-t.done:
 	case <-ctx.Done():
 		return ctx.Err()
-	}
-	if hint := r.LeaderHint(); hint == r.store.cfg.NodeID {
-		return fmt.Errorf("%w: %s did not take over %s", ErrNotReady, to, r.id)
+	case <-r.store.stop:
+		return ErrClosed
 	}
 	r.awaitSuccessor(ctx)
+	if r.LeaderHint() != to {
+		return fmt.Errorf("%w: %s did not take over %s", ErrNotReady, to, r.id)
+	}
 	return nil
 }
 
