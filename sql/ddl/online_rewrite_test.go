@@ -24,6 +24,7 @@ var rewrites = []struct {
 	{"serial", "CREATE TABLE w (id int, v int, u int, s text)", "ALTER TABLE w ADD n bigserial", "n IS NULL OR v::text <> s"},
 	{"generated", "CREATE TABLE w (id int PRIMARY KEY, v int, u int UNIQUE, s text)", "ALTER TABLE w ADD n text GENERATED ALWAYS AS (v || '!') STORED", "n <> s || '!'"},
 	{"key", "CREATE TABLE w (id int, v int, u int, s text)", "ALTER TABLE w ADD PRIMARY KEY (id)", "v::text <> s"},
+	{"key beside another", "CREATE TABLE w (id int, v int, u int UNIQUE, s text)", "ALTER TABLE w ADD PRIMARY KEY (id)", "v::text <> s"},
 }
 
 // TestRewriteWhileWritten rewrites a large table while others write to it in every way there is: no write is refused, and
@@ -136,57 +137,87 @@ func (g gate) started(s *sql.Session, q string) chan error {
 	return answer
 }
 
-// TestRewriteSeesEveryWrite writes in every way there is while no row has been rewritten yet, and while all have.
+// TestRewriteSeesEveryWrite writes in every way there is while no row has been rewritten yet, while some have, and while all
+// have. Each piece of the mirror is needed by one of them: what is written before the job comes to it, the job would write too.
 func TestRewriteSeesEveryWrite(t *testing.T) {
+	const rows = 2100
 	for _, c := range rewrites {
-		t.Run(c.name, func(t *testing.T) {
-			g := gate{begun: make(chan struct{}), open: make(chan struct{})}
-			srv, _ := newCluster(t, g.around)
-			s, out := open(t, srv)
-			w, wout := open(t, srv)
-			if _, err := do(t, s, out, c.create, "CREATE INDEX wv ON w (v)", "CREATE INDEX ws ON w (lower(s)) WHERE id % 3 > 0",
-				"INSERT INTO w SELECT g, g % 700, g, g % 700 FROM generate_series(1, 3000) g"); err != nil {
-				t.Fatal(err)
-			}
-			keyed := !strings.Contains(c.create, "id int,")
-			answer := g.started(s, c.alter)
-			for i, q := range []string{
-				"UPDATE w SET s = s WHERE id = 5",
-				"UPDATE w SET v = '7', s = '7' WHERE id = 6",
-				"UPDATE w SET v = '8', s = '8' WHERE id BETWEEN 10 AND 20",
-				"UPDATE w SET id = 20000, v = '8', s = '8' WHERE id = 30",
-				"DELETE FROM w WHERE id = 40",
-				"DELETE FROM w WHERE id BETWEEN 41 AND 60",
-				"INSERT INTO w (id, v, u, s) VALUES (10000, '1', 100000, '1')",
-				"INSERT INTO w (id, v, u, s) SELECT 10000 + g, '1', 100000 + 10 * g, '1' FROM generate_series(1, 20) g",
-				"*INSERT INTO w (id, v, s) VALUES (70, '7', '7'), (11000, '8', '8') ON CONFLICT (id) DO UPDATE SET v = '9', s = '9'",
-				"*INSERT INTO w (id, v, s) VALUES (71, '7', '7') ON CONFLICT DO NOTHING",
-				"*INSERT INTO w (id, v, s) VALUES (72, '7', '7') ON CONFLICT (id) DO UPDATE SET v = '9', s = '9'",
-				"*MERGE INTO w USING (VALUES (80), (11100)) x (i) ON id = i WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT (id, v, s) VALUES (i, '6', '6')",
-				"*MERGE INTO w USING (VALUES (81), (11101)) x (i) ON id = i WHEN MATCHED THEN UPDATE SET v = '5', s = '5' WHEN NOT MATCHED THEN INSERT (id, v, s) VALUES (i, '6', '6')",
-				"WITH gone AS (DELETE FROM w WHERE id BETWEEN 90 AND 95 RETURNING *) INSERT INTO w (id, v, u, s) SELECT id + 30000, v, u + 900000, s FROM gone",
-				"DELETE FROM w WHERE id = 10001",
-				"UPDATE w SET v = '77', s = '77' WHERE id = 10002",
-			} {
-				q, keyOnly := strings.CutPrefix(q, "*")
-				if keyOnly && !keyed {
-					continue
+		for _, at := range []struct {
+			name string
+			txn  int // of the job, with 512 rows each
+		}{{"none", 1}, {"some", 3}, {"all", rows/512 + 2}} {
+			t.Run(c.name+"/"+at.name, func(t *testing.T) {
+				h := &halfway{of: at.txn, at: make(chan struct{}), on: make(chan struct{})}
+				srv, _ := newClusterOn(t, func(db kv.DB) kv.DB { h.DB = db; return h }, func(j jobs.Handler) jobs.Handler { return marked{j} })
+				s, out := open(t, srv)
+				w, wout := open(t, srv)
+				if _, err := do(t, s, out, c.create, "CREATE INDEX wv ON w (v)", "CREATE INDEX ws ON w (lower(s)) WHERE id % 3 > 0",
+					fmt.Sprintf("INSERT INTO w SELECT g, g %% 700, g, g %% 700 FROM generate_series(1, %d) g", rows)); err != nil {
+					t.Fatal(err)
 				}
-				if _, err := do(t, w, wout, q); err != nil {
-					t.Errorf("%d %s: %v", i, q, err)
+				answer := make(chan error, 1)
+				go func() { answer <- s.SimpleQuery(context.Background(), c.alter) }()
+				select {
+				case <-h.at:
+				case err := <-answer:
+					t.Fatalf("the job has ended before it was held: %v", err)
 				}
-			}
-			before, _ := do(t, w, wout, "SELECT id, s FROM w ORDER BY id")
-			g.open <- struct{}{}
-			if err := <-answer; err != nil {
-				t.Fatal(err)
-			}
-			if after, err := do(t, s, out, "SELECT id, s FROM w ORDER BY id"); after != before {
-				t.Errorf("the rows are others: %d bytes, not %d, %v", len(after), len(before), err)
-			}
-			checkTable(t, s, out, c.wrong)
-		})
+				for i, q := range writes {
+					q, want := strings.CutPrefix(q, "*")
+					if want && strings.Contains(c.create, "id int,") {
+						continue // ON CONFLICT (id) needs a key
+					}
+					if q, want = strings.CutPrefix(q, "+"); want && !strings.Contains(c.create, "UNIQUE") {
+						continue
+					}
+					if _, err := do(t, w, wout, q); err != nil {
+						t.Errorf("%d %s: %v", i, q, err)
+					}
+				}
+				before, _ := do(t, w, wout, "SELECT id, s FROM w ORDER BY id")
+				close(h.on)
+				if err := <-answer; err != nil {
+					t.Fatal(err)
+				}
+				if at.name == "all" && h.n != h.of {
+					t.Errorf("the job was held before transaction %d of %d, not before the last", h.of, h.n)
+				}
+				if after, err := do(t, s, out, "SELECT id, s FROM w ORDER BY id"); after != before {
+					t.Errorf("the rows are others: %d bytes, not %d, %v", len(after), len(before), err)
+				}
+				checkTable(t, s, out, c.wrong)
+			})
+		}
 	}
+}
+
+// writes are what TestRewriteSeesEveryWrite does to a table: after * what needs a key of its rows, after + what needs a unique index.
+var writes = []string{
+	"UPDATE w SET s = s WHERE id = 5",
+	"UPDATE w SET v = '7', s = '7' WHERE id = 6",
+	"UPDATE w SET v = '8', s = '8' WHERE id BETWEEN 10 AND 20",
+	"UPDATE w SET v = '8', s = '8' WHERE id BETWEEN 1014 AND 1034",
+	"UPDATE w SET id = 20000, v = '8', s = '8' WHERE id = 30",
+	"UPDATE w SET id = 0, v = '8', s = '8' WHERE id = 2050",
+	"DELETE FROM w WHERE id = 40",
+	"DELETE FROM w WHERE id BETWEEN 41 AND 60",
+	"DELETE FROM w WHERE id > 2080",
+	"INSERT INTO w (id, v, u, s) VALUES (10000, '1', 100000, '1')",
+	"INSERT INTO w (id, v, u, s) VALUES (45, '1', 110000, '1')",
+	"INSERT INTO w (id, v, u, s) SELECT 10000 + g, '1', 100000 + 10 * g, '1' FROM generate_series(1, 20) g",
+	"INSERT INTO w (id, v, u, s) VALUES (46, '1', 120000, '1'), (47, '2', 120010, '2') RETURNING id",
+	"*INSERT INTO w (id, v, s) VALUES (70, '7', '7'), (11000, '8', '8') ON CONFLICT (id) DO UPDATE SET v = '9', s = '9'",
+	"*INSERT INTO w (id, v, s) VALUES (71, '7', '7') ON CONFLICT DO NOTHING",
+	"*INSERT INTO w (id, v, s) VALUES (72, '7', '7') ON CONFLICT (id) DO UPDATE SET v = '9', s = '9'",
+	"*INSERT INTO w (id, v, s) VALUES (73, '7', '7') ON CONFLICT (id) DO UPDATE SET id = 12000, v = '9', s = '9'",
+	"+INSERT INTO w (id, v, u, s) VALUES (13000, '7', 74, '7'), (13001, '8', 130000, '8') ON CONFLICT (u) DO UPDATE SET id = excluded.id, v = '9', s = '9'",
+	"+INSERT INTO w (id, v, u, s) VALUES (13002, '7', 130000, '7') ON CONFLICT (u) DO UPDATE SET u = 130010, v = '9', s = '9'",
+	"+INSERT INTO w (id, v, u, s) VALUES (13003, '7', 130010, '7') ON CONFLICT DO NOTHING",
+	"*MERGE INTO w USING (VALUES (80), (11100)) x (i) ON id = i WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT (id, v, s) VALUES (i, '6', '6')",
+	"*MERGE INTO w USING (VALUES (81), (11101)) x (i) ON id = i WHEN MATCHED THEN UPDATE SET v = '5', s = '5' WHEN NOT MATCHED THEN INSERT (id, v, s) VALUES (i, '6', '6')",
+	"WITH gone AS (DELETE FROM w WHERE id BETWEEN 90 AND 95 RETURNING *) INSERT INTO w (id, v, u, s) SELECT id + 30000, v, u + 900000, s FROM gone",
+	"DELETE FROM w WHERE id = 10001",
+	"UPDATE w SET v = '77', s = '77' WHERE id = 10002",
 }
 
 // TestRewriteThatFails: a row that cannot be converted ends the job and is the statement's error, and so is a write that
@@ -205,6 +236,7 @@ func TestRewriteThatFails(t *testing.T) {
 		{"ALTER v TYPE smallint USING (v || '00')::int", "22003", "INSERT INTO w VALUES (9000, '400', 'a')"},
 		{"ALTER u TYPE int USING u::int / 2", pgerr.UniqueViolation, "INSERT INTO w VALUES (9000, '1', 'b')"},
 		{"ADD PRIMARY KEY (id)", pgerr.NotNullViolation, "INSERT INTO w VALUES (NULL, '1', '9000')"},
+		{"ADD PRIMARY KEY (id)", pgerr.NotNullViolation, "INSERT INTO w VALUES (9000, '1', '9000'), (9001, '1', '5') ON CONFLICT (u) DO UPDATE SET id = 9000"},
 		{"ADD n int NOT NULL GENERATED ALWAYS AS (nullif(id, 7)) STORED", pgerr.NotNullViolation, "INSERT INTO w VALUES (7, '1', '9000')"},
 	} {
 		answer := g.started(s, "ALTER TABLE w "+step.alter)
@@ -234,10 +266,10 @@ func TestRewriteThatFails(t *testing.T) {
 	}
 }
 
-// halfway is a database that holds a job between its first two transactions.
+// halfway is a database that holds a job before a transaction of its.
 type halfway struct {
 	kv.DB
-	n      int
+	n, of  int
 	at, on chan struct{}
 }
 
@@ -251,8 +283,8 @@ func (m marked) Resume(ctx context.Context, run *jobs.Run) (any, error) {
 }
 
 func (h *halfway) Begin(ctx context.Context, o kv.TxnOptions) (kv.Txn, error) {
-	if ctx.Value(ofJob{}) != nil {
-		if h.n++; h.n == 2 {
+	if ctx.Value(ofJob{}) != nil && o.Name != "sequence" {
+		if h.n++; h.n == h.of {
 			close(h.at)
 			<-h.on
 		}
@@ -264,7 +296,7 @@ func (h *halfway) Begin(ctx context.Context, o kv.TxnOptions) (kv.Txn, error) {
 // anew: what is left of the two is in the table, and in its indexes, afterwards. The same for an index that is being built.
 func TestRewriteOfDuplicates(t *testing.T) {
 	for _, alter := range []string{"ALTER TABLE w ADD PRIMARY KEY (k)", "ALTER TABLE w ALTER u TYPE int USING u::int", "CREATE UNIQUE INDEX wk ON w (k)"} {
-		h := &halfway{at: make(chan struct{}), on: make(chan struct{})}
+		h := &halfway{of: 2, at: make(chan struct{}), on: make(chan struct{})}
 		srv, _ := newClusterOn(t, func(db kv.DB) kv.DB { h.DB = db; return h }, func(j jobs.Handler) jobs.Handler { return marked{j} })
 		s, out := open(t, srv)
 		w, wout := open(t, srv)
