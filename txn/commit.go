@@ -301,7 +301,26 @@ type prepared struct {
 	start, end []byte // the range, as it was when the piece was cut that it has prepared
 	ts         truetime.Timestamp
 	readOnly   bool
-	validUntil truetime.Timestamp
+	validUntil truetime.Timestamp // of its locks that are not on record; zero: all are
+}
+
+// renewMargin is for how much longer a promise has to hold when the decision is sent, or it is renewed first.
+const renewMargin = 500 * time.Millisecond
+
+// lapses reports whether the promise may end before the decision is made.
+func (p prepared) lapses(now truetime.Timestamp) bool {
+	return p.validUntil != 0 && p.validUntil < now.Add(renewMargin)
+}
+
+// lapses reports whether a promise does.
+func (c *twoPhase) lapses() bool {
+	now := c.t.db.clock.Now().Latest
+	for _, p := range c.prepared {
+		if p.lapses(now) {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *twoPhase) run(ctx context.Context, pieces []piece) (truetime.Timestamp, error) {
@@ -309,6 +328,9 @@ func (c *twoPhase) run(ctx context.Context, pieces []piece) (truetime.Timestamp,
 	retry := c.t.db.newRetry()
 	for {
 		err := c.prepare(ctx, pieces)
+		if err == nil && c.lapses() {
+			err = c.prepare(ctx, pieces) // a participant took that long
+		}
 		if err == nil {
 			var ts truetime.Timestamp
 			if ts, err = c.decide(ctx, pieces); !errors.Is(err, errReroute) {
@@ -351,9 +373,11 @@ func (c *twoPhase) choose(pieces []piece) {
 	c.coord = slices.MaxFunc(pieces, func(a, b piece) int { return cmp.Compare(rank(a), rank(b)) }).rt
 }
 
-// prepare sends PREPARE to every range but the coordinator that has not answered one yet.
+// prepare sends PREPARE to every range but the coordinator that has not answered one yet, and once more to those whose
+// promise is about to lapse: it is renewed if the leader still holds the locks.
 func (c *twoPhase) prepare(ctx context.Context, pieces []piece) error {
 	var todo []piece
+	now := c.t.db.clock.Now().Latest
 	for _, p := range pieces {
 		d := p.rt.desc
 		switch was, ok := c.prepared[d.ID]; {
@@ -363,6 +387,8 @@ func (c *twoPhase) prepare(ctx context.Context, pieces []piece) error {
 		case bytes.Compare(d.Start, was.start) < 0 || bytes.Compare(was.end, d.End) < 0:
 			// It holds more than it did, of which it has prepared nothing; and it prepares once.
 			return &reasonError{kv.ErrRetry, ErrAborted, fmt.Sprintf("range %d has absorbed another since it prepared", d.ID)}
+		case was.lapses(now):
+			todo = append(todo, p)
 		}
 	}
 	if len(todo) == 0 {
@@ -436,11 +462,11 @@ func (c *twoPhase) decide(ctx context.Context, pieces []piece) (truetime.Timesta
 		var ro byte
 		if p.readOnly {
 			ro = 1
-			if maxTS == 0 || p.validUntil < maxTS {
-				maxTS = p.validUntil
-			}
 		} else {
 			req.MinTs = max(req.MinTs, int64(p.ts))
+		}
+		if p.validUntil != 0 && (maxTS == 0 || p.validUntil < maxTS) {
+			maxTS = p.validUntil
 		}
 		req.ParticipantReadOnly = append(req.ParticipantReadOnly, ro)
 	}

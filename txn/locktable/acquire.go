@@ -92,6 +92,13 @@ func (t *Table) Points(x *Txn) int {
 	return len(x.points)
 }
 
+// HoldsOnly reports whether x holds no more than points locks, each on a key.
+func (t *Table) HoldsOnly(x *Txn, points int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(x.points) <= points && len(x.spans) == 0
+}
+
 // covers reports whether x holds p in mode or stronger.
 func (p *point) covers(x *Txn, mode Mode) bool {
 	return p.excl == x || mode == Shared && slices.Contains(p.shared, x)

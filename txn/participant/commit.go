@@ -203,7 +203,7 @@ func (t *inLog) propose(ctx context.Context, minTS, maxTS truetime.Timestamp, wr
 	start, end := writes.bounds()
 	tooLate := false
 	p := ranges.Proposal{
-		MinTS: minTS, Timed: true, Start: start, End: end,
+		MinTS: minTS, Timed: true, Start: start, End: end, Epoch: t.l.lease.Epoch,
 		Encode: func(ts truetime.Timestamp) []byte {
 			c.ts = ts
 			if maxTS != 0 && ts >= maxTS {
@@ -350,21 +350,24 @@ func (m *Machine) prepare(ctx context.Context, req *txnpb.BatchRequest, resp *tx
 	p := &part{commit: commit, coord: target{id: ranges.RangeID(req.CoordinatorRange), key: slices.Clone(req.CoordinatorKey)}}
 	x.Payload = p
 	writes := writesOf(req)
+	p.readOnly = writes.len() == 0 && head == nil
+	if p.readOnly || head != nil || !l.table.HoldsOnly(x, writes.len()) {
+		if _, err := m.promise(l, x.ID, p); err != nil {
+			l.exit()
+			return err
+		}
+	}
 	minTS := m.now()
 	if err := l.table.BeginCommit(x, locktable.Prepared, minTS); err != nil {
+		l.breakPromise(x.ID)
 		l.exit()
 		return err
 	}
-	if writes.len() == 0 && head == nil {
-		// Nothing to log: the locks live in memory, as long as this lease does. The coordinator picks a
-		// timestamp below its end, and a later leader's commits are all above it.
-		p.readOnly = true
+	if p.readOnly {
+		// There is nothing to log.
 		l.exit()
-		if _, err := m.leader(); err != nil {
-			return err
-		}
 		m.srv.metrics.preparesRO.Inc()
-		resp.ReadOnly, resp.ValidUntil = true, int64(m.rep.Lease().Until)
+		resp.ReadOnly, resp.ValidUntil = true, int64(m.renew(l, x.ID, p))
 		return nil
 	}
 	t.x = x
@@ -376,13 +379,13 @@ func (m *Machine) prepare(ctx context.Context, req *txnpb.BatchRequest, resp *tx
 		t.cmd.ignore = ignoreOf(req)
 	}
 	if err := l.startLogging(at); err != nil {
-		l.table.Reopen(x)
+		l.reopen(x)
 		l.exit()
 		return err
 	}
 	began := time.Now()
 	if err := t.propose(ctx, minTS, truetime.Timestamp(req.MaxTs), writes); err != nil {
-		l.table.Reopen(x)
+		l.reopen(x)
 		l.exit()
 		return err
 	}
@@ -396,7 +399,7 @@ func (m *Machine) prepare(ctx context.Context, req *txnpb.BatchRequest, resp *tx
 		return err
 	}
 	resp.Replication = int64(time.Since(began))
-	resp.PrepareTs = int64(t.ts)
+	resp.PrepareTs, resp.ValidUntil = int64(t.ts), int64(m.renew(l, x.ID, p))
 	m.srv.metrics.prepares.Inc()
 	return nil
 }
@@ -413,7 +416,7 @@ func (t *inLog) runPrepare(ctx context.Context) error {
 	l.endAttempt(t.cmd.commit, &t.at)
 	switch {
 	case errors.Is(err, ranges.ErrDropped):
-		l.table.Reopen(t.x)
+		l.reopen(t.x)
 		return err
 	case err != nil:
 		return &Error{Code: txnpb.ErrorCode_AMBIGUOUS, Msg: err.Error()}
@@ -433,6 +436,17 @@ func (m *Machine) preparedAlready(l *leadership, req *txnpb.BatchRequest, resp *
 			return true, invalid("transaction is prepared for another commit")
 		}
 		resp.PrepareTs = int64(rec.cmd.ts)
+		var p *part
+		if x := l.table.Lookup(id); x != nil {
+			p, _ = x.Payload.(*part)
+		}
+		switch {
+		case p != nil && !p.restored:
+			resp.ValidUntil = int64(m.renew(l, id, p))
+		case req.LockEpoch != 0:
+			// It had locks here before it was prepared. Whether they are all on record the record does not tell.
+			return true, locktable.ErrLockLost
+		}
 		return true, nil
 	}
 	x := l.table.Lookup(id)
@@ -441,7 +455,14 @@ func (m *Machine) preparedAlready(l *leadership, req *txnpb.BatchRequest, resp *
 	}
 	if p, _ := x.Payload.(*part); p != nil && p.commit == commit && p.readOnly {
 		resp.LockEpoch = x.Token
-		resp.ReadOnly, resp.ValidUntil = true, int64(m.rep.Lease().Until)
+		until := m.renew(l, id, p)
+		if until == 0 {
+			var err error // another leader's has lapsed, and the locks have come along
+			if until, err = m.promise(l, id, p); err != nil {
+				return true, err
+			}
+		}
+		resp.ReadOnly, resp.ValidUntil = true, int64(until)
 		return true, nil
 	}
 	return false, nil
@@ -485,7 +506,7 @@ func (m *Machine) stage(ctx context.Context, req *txnpb.BatchRequest, resp *txnp
 	start, end := writes.bounds()
 	size := 0
 	// The locks are held, so the timestamp is above all versions of the keys; and the commit's will be above it.
-	pending, err := m.rep.Propose(ctx, ranges.Proposal{Timed: true, MinTS: m.now(), Start: start, End: end, Encode: func(ts truetime.Timestamp) []byte {
+	pending, err := m.rep.Propose(ctx, ranges.Proposal{Timed: true, MinTS: m.now(), Start: start, End: end, Epoch: l.lease.Epoch, Encode: func(ts truetime.Timestamp) []byte {
 		c.ts = ts
 		b := c.encode(make([]byte, 0, c.sizeHint()))
 		size = len(b)

@@ -61,9 +61,10 @@ const (
 	// then commit_ts is zero. Idempotent by commit_id.
 	Kind_COMMIT_ONE Kind = 3
 	// PREPARE makes this range a participant: locks keys as COMMIT_ONE does, logs writes at prepare_ts
-	// and from then on waits for RESOLVE. Without writes (staged ones included) nothing is logged; the
-	// answer has read_only set and valid_until, the end of the lease until which the locks are certain:
-	// the decision must have commit_ts < valid_until (pass the smallest of all as max_ts).
+	// and from then on waits for RESOLVE. Without writes (staged ones included) nothing is logged, and
+	// the answer has read_only set. When the transaction holds locks here that are not on record, on what it has read
+	// above all, the answer has valid_until, the end of the lease until which they are certain: the decision must have
+	// commit_ts < valid_until (pass the smallest of all as max_ts). A repetition renews that.
 	// coordinator_range and coordinator_key say where the outcome will be known. Idempotent by commit_id.
 	Kind_PREPARE Kind = 4
 	// DECIDE goes to the coordinator range after every PREPARE succeeded: locks and logs the coordinator's
