@@ -149,6 +149,11 @@ func (r *Replica) ChangeReplicas(ctx context.Context, voters []NodeID) error {
 		if err := r.prepareLearners(ctx, st.learners); err != nil {
 			return err
 		}
+		if d.Joint() {
+			if err := r.awaitIncoming(ctx); err != nil {
+				return err
+			}
+		}
 		if err := r.changeOnce(ctx, st); err != nil {
 			return err
 		}
@@ -239,24 +244,45 @@ func (r *Replica) prepareLearners(ctx context.Context, learners []ReplicaDesc) e
 	if first != nil {
 		return first
 	}
+	return r.awaitVoters(ctx, func() bool {
+		for _, x := range learners {
+			if !r.learnerReady(x) {
+				return false
+			}
+		}
+		return true
+	}, "learners")
+}
+
+// awaitIncoming waits, in a joint configuration, until the new voters alone grant the lease for as long as it has ever
+// been said to last. What was promised by its end under the old configuration, to whoever holds locks here, must hold
+// against a leader that the new voters elect without asking any of the old ones.
+func (r *Replica) awaitIncoming(ctx context.Context) error {
+	granted := func() bool {
+		l := &r.lease
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.term == 0 || r.store.votes.leaseUntil(l.incoming, nil, l.acks) >= l.published
+	}
+	return r.awaitVoters(ctx, granted, "the new voters")
+}
+
+// awaitVoters asks for votes until ok, as long as this replica leads; who names those who keep it waiting.
+func (r *Replica) awaitVoters(ctx context.Context, ok func() bool, who string) error {
+	if ok() {
+		return nil
+	}
 	r.store.askSupport()
 	deadline := time.NewTimer(10 * time.Second)
 	defer deadline.Stop()
 	poll := time.NewTicker(r.store.cfg.TickInterval / 10)
 	defer poll.Stop()
-	for {
-		ready := true
-		for _, x := range learners {
-			ready = ready && r.learnerReady(x)
-		}
-		if ready {
-			return nil
-		}
+	for !ok() {
 		r.poke(flagWake)
 		select {
 		case <-poll.C:
 		case <-deadline.C:
-			return fmt.Errorf("%w: learners of %s do not catch up", ErrNotReady, r.id)
+			return fmt.Errorf("%w: %s of %s do not catch up", ErrNotReady, who, r.id)
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-r.store.stop:
@@ -266,6 +292,7 @@ func (r *Replica) prepareLearners(ctx context.Context, learners []ReplicaDesc) e
 			return &NotLeaderError{Range: r.id, Hint: r.LeaderHint()}
 		}
 	}
+	return nil
 }
 
 func (r *Replica) learnerReady(x ReplicaDesc) bool {

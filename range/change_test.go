@@ -212,6 +212,43 @@ func TestPromisesKeepLease(t *testing.T) {
 	})
 }
 
+// TestPromisesOutliveChange: a change of voters ends only when the new ones grant the lease for as long as the old ones
+// did. Here they have not been asked for a while.
+func TestPromisesOutliveChange(t *testing.T) {
+	runSim(t, 11, 5, nil, func(c *sim) {
+		c.startAll(desc(1, "\x01", "\xff", 1, 2, 3))
+		r := c.leader("a", 5*time.Second)
+		c.mustPut(r, "a", "1")
+		ctx, voters := context.Background(), []NodeID{r.NodeID(), 4, 5}
+		for st := r.Desc().nextStep(voters); ; st = r.Desc().nextStep(voters) {
+			if err := r.prepareLearners(ctx, st.learners); err != nil {
+				t.Fatal(err)
+			}
+			if len(st.learners) > 0 {
+				break
+			}
+			if err := r.changeOnce(ctx, st); err != nil {
+				t.Fatal(err)
+			}
+		}
+		silence := r.store.cfg.SupportWindow / 2
+		silent := time.Now().Add(silence)
+		c.net.mu.Lock()
+		c.net.refuseTo = func(_, to NodeID, m Method) bool {
+			return m == methodSupport && to >= 4 && time.Now().Before(silent)
+		}
+		c.net.mu.Unlock()
+		time.Sleep(silence * 3 / 4)
+		published := r.Lease().Until
+		if err := r.ChangeReplicas(ctx, voters); err != nil {
+			t.Fatal(err)
+		}
+		if until := r.Lease().Until; until < published {
+			t.Fatalf("the lease was to last until %s, and lasts until %s", published, until)
+		}
+	})
+}
+
 // TestDrainedNodeEnds: a node may end the moment it has drained. Its successor needs nothing more of it, least of all
 // the vote that elects it, here while the third node does not hear of the election.
 func TestDrainedNodeEnds(t *testing.T) {

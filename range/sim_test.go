@@ -67,8 +67,10 @@ type simNet struct {
 	bulks  int
 	taps   []func(from, to NodeID, frame []byte)
 	refuse func(from NodeID, m Method) bool // calls that fail; nil: none
-	bulk   func(to NodeID) error            // what becomes of a stream; errLost: nobody notices that it goes nowhere
-	pause  func(to NodeID) <-chan struct{}  // what the next piece waits for; nil: nothing
+	// refuseTo is the same for who must know whom a call goes to.
+	refuseTo func(from, to NodeID, m Method) bool
+	bulk     func(to NodeID) error           // what becomes of a stream; errLost: nobody notices that it goes nowhere
+	pause    func(to NodeID) <-chan struct{} // what the next piece waits for; nil: nothing
 }
 
 func newSimNet(seed uint64) *simNet {
@@ -199,7 +201,7 @@ func (t simTransport) Call(ctx context.Context, to NodeID, m Method, payload []b
 	if !ok {
 		return nil, errCut
 	}
-	if t.net.refuse != nil && t.net.refuse(t.self, m) {
+	if t.net.refuse != nil && t.net.refuse(t.self, m) || t.net.refuseTo != nil && t.net.refuseTo(t.self, to, m) {
 		leave()
 		return nil, errCut
 	}
