@@ -355,6 +355,41 @@ func TestSnapshotBeforeMerge(t *testing.T) {
 	})
 }
 
+// A node is away while both its replicas are moved elsewhere, one of the ranges absorbs the other and is split there again. When it
+// is back and has a replica of the left range again, what it has of the right one is in nobody's way, and goes all the same.
+func TestAbsorbedBesideLaterReplica(t *testing.T) {
+	runSim(t, 92, 4, func(c *Config) { c.Nodes = nil }, func(c *sim) {
+		left, right := c.halves()
+		time.Sleep(time.Second)
+		c.net.isolate(3, true)
+		for _, r := range []*Replica{left, right} {
+			if err := r.ChangeReplicas(context.Background(), []NodeID{1, 2, 4}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := left.Merge(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if err := left.Split(context.Background(), []byte("m")); err != nil {
+			t.Fatal(err)
+		}
+		c.net.isolate(3, false)
+		away := c.nodes[3].store
+		c.until(20*time.Second, "node 3 has the left range again", func() bool {
+			_ = left.ChangeReplicas(context.Background(), []NodeID{1, 2, 3, 4})
+			x, ok := away.Replica(left.ID())
+			return ok && x.Desc().Generation == left.Desc().Generation
+		})
+		if _, ok := away.Replica(right.ID()); !ok {
+			t.Fatal("the absorbed replica is gone: this shows nothing")
+		}
+		c.until(time.Minute, "the absorbed replica goes", func() bool {
+			_, ok := away.Replica(right.ID())
+			return !ok
+		})
+	})
+}
+
 // While a snapshot arrives the follower catches up by the log in part: with a merge, which does away with a replica that
 // the snapshot would have replaced, and a split, whose right half owns what was that replica's.
 func TestSnapshotAfterMergeAndSplit(t *testing.T) {

@@ -400,12 +400,15 @@ func (r *Replica) lookForLeader(s *Store) {
 }
 
 // absorbedBy is told that the range was absorbed by another, of which this node missed the merge. It removes the
-// replica unless one of that other range is here: that will need this one to apply the merge, or replace it by a
-// snapshot.
+// replica unless one of that other range is here that has yet to come past the merge: that will need this one to apply it,
+// or replace it by a snapshot. One that has come here since the merge, and was split again, does neither.
 func (r *Replica) absorbedBy(into RangeID) bool {
 	s := r.store
 	if left, ok := s.Replica(into); ok && bytes.Compare(left.Desc().End, r.Desc().Start) <= 0 {
-		return false
+		_, past, err := mvcc.GetLocal(left.Engine(), absorbedKey(into, r.id))
+		if err != nil || !past {
+			return false
+		}
 	}
 	r.queue.push(applyWork{r: r, fn: func() {
 		if !r.removed.Load() {
