@@ -436,7 +436,7 @@ func (r *Replica) followEpoch(ms []*pb.Message) uint64 {
 	}
 	epoch := r.store.votes.epochFor(node)
 	if f := r.mu.follow; f.leader != node || f.term != r.mu.term || f.epoch != epoch || f.released {
-		r.mu.follow = follow{leader: node, term: r.mu.term, epoch: epoch}
+		r.mu.follow = r.store.votes.followed(f, follow{leader: node, term: r.mu.term, epoch: epoch})
 	}
 	r.mu.campaignAt, r.mu.drainWait = -1, 0
 	r.idle.Store(true)
@@ -488,7 +488,7 @@ func (r *Replica) becameLeader(term uint64) {
 	r.mu.strangers = make(map[ReplicaID]bool)
 	r.leadTerm(term)
 	self := r.store.cfg.NodeID
-	r.mu.follow = follow{leader: self, term: term, epoch: r.store.votes.epochFor(self)}
+	r.mu.follow = r.store.votes.followed(r.mu.follow, follow{leader: self, term: term, epoch: r.store.votes.epochFor(self)})
 	r.wantsLease()
 	r.store.metrics.leaders.Inc()
 	r.store.askSupport()
@@ -505,7 +505,7 @@ func (r *Replica) steppedDown() {
 	term, started, until := r.leadEnd()
 	// What was promised up to then still binds this node's votes; only the votes of a planned transfer,
 	// whose target holds the locks, pass.
-	r.mu.follow = follow{leader: r.store.cfg.NodeID, term: term, released: true, until: until}
+	r.mu.follow = follow{leader: r.store.cfg.NodeID, term: term, released: true, until: until, past: r.mu.follow.past}
 	r.mu.termStart = 0
 	r.mu.change = nil
 	r.wantLease.Store(false)

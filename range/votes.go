@@ -78,6 +78,20 @@ type follow struct {
 	// released: the leader has given up the lease of that term, which ends at until at the latest.
 	released bool
 	until    truetime.Timestamp
+	// past is when the last promise ends that leaders before this one had here. The votes of a planned transfer do not
+	// wait for it, as its target takes over what was promised under that lease, and then nobody else knows of it: whoever
+	// comes after the target, should that be lost, waits for both.
+	past truetime.Timestamp
+}
+
+// followed returns the follow of one that turns from f to another leader, or to another term.
+func (v *votes) followed(f, next follow) follow {
+	if next.past = f.past; next.leader != f.leader {
+		v.mu.Lock()
+		next.past = v.binds(f)
+		v.mu.Unlock()
+	}
+	return next
 }
 
 func (v *votes) promiseTo(peer NodeID) *promise {
@@ -223,19 +237,22 @@ func (v *votes) lapsed(f follow, now truetime.Interval) bool {
 
 // free reports whether f binds this node no longer.
 func (v *votes) free(f follow, now truetime.Interval) bool {
+	return now.After(v.barrier) && now.After(v.binds(f))
+}
+
+// binds returns until when f binds this node, not counting the barrier.
+func (v *votes) binds(f follow) truetime.Timestamp {
 	switch {
-	case !now.After(v.barrier):
-		return false
 	case f.leader == 0:
-		return true
+		return f.past
 	case f.released:
-		return now.After(f.until)
+		return max(f.past, f.until)
 	}
 	p := v.promiseTo(f.leader)
 	if p.epoch == f.epoch {
-		return now.After(p.until)
+		return max(f.past, p.until)
 	}
-	return now.After(p.oldUntil)
+	return max(f.past, p.oldUntil)
 }
 
 // mayVote decides whether a replica that follows f may help to elect candidate's node. A real vote (not a
@@ -250,8 +267,9 @@ func (v *votes) mayVote(f follow, candidate NodeID, real bool, now truetime.Inte
 		return false
 	}
 	if f.leader == candidate && candidate != 0 {
-		// The leader itself, which keeps to what it promised under its earlier terms by itself.
-		return true
+		// The leader itself, which keeps to what it promised under its earlier terms by itself. What it had taken over
+		// from another it may have lost.
+		return now.After(f.past)
 	}
 	if !v.free(f, now) {
 		return false

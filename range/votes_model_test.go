@@ -26,7 +26,7 @@ import (
 const (
 	modelNodes  = 3
 	modelTime   = 5 // units of true time
-	modelTerm   = 2
+	modelTerm   = 3 // at most: see modelState.terms
 	modelWindow = 1
 )
 
@@ -38,6 +38,7 @@ type modelFaults struct {
 	anyTransfer bool // whoever is told to campaign passes the filter, with or without the handed-over state
 	lateFreeze  bool // the leader goes on serving after it has handed over
 	badClock    bool // clocks are wrong by more than their bound (I1)
+	forgetPast  bool // who follows the target of a transfer forgets what it promised before
 }
 
 // modelMsg is a message under way; the zero one stands for none. There is one of each kind for each pair of nodes.
@@ -76,6 +77,9 @@ type modelState struct {
 	began, until, froze, heir [modelTerm + 1]int
 
 	leader [modelTerm + 1][2]int // who led it, in which life
+
+	forgetPast bool   // modelFaults.forgetPast
+	terms      uint64 // the last term; with three a target of a transfer can be lost, and there are many more states
 
 	parent *modelState
 	step   string
@@ -163,7 +167,7 @@ func (s *modelState) appendKey(b []byte) []byte {
 			g := n.votes.got[nid(j)]
 			put(uint64(n.votes.barriers[nid(j)]), p.epoch, uint64(p.until), uint64(p.oldUntil), p.peerBoot, uint64(p.ceiling), g.epoch, uint64(g.until), uint64(n.ceiling[j]), n.acks[j])
 		}
-		put(uint64(n.ended), n.term, uint64(n.follow.leader), n.follow.term, n.follow.epoch, uint64(n.follow.until), n.lease, uint64(n.published), n.handoff)
+		put(uint64(n.ended), n.term, uint64(n.follow.leader), n.follow.term, n.follow.epoch, uint64(n.follow.until), uint64(n.follow.past), n.lease, uint64(n.published), n.handoff)
 	}
 	for i := range s.nodes {
 		for j := range s.nodes {
@@ -189,7 +193,7 @@ func (s *modelState) reading() truetime.Interval {
 func (s *modelState) leave(i int, term uint64) {
 	n := &s.nodes[i]
 	if n.lease != 0 {
-		n.follow = follow{leader: nid(i), term: n.lease, released: true, until: n.published}
+		n.follow = follow{leader: nid(i), term: n.lease, released: true, until: n.published, past: n.follow.past}
 		for j := range s.nodes {
 			if j != i {
 				s.notes[i][j] = modelMsg{term: n.lease, until: n.published}
@@ -212,12 +216,21 @@ func (s *modelState) elect(i int) {
 	n.campaigns, n.transfers = false, false
 	n.lease = n.term
 	n.acks[i] = e
-	n.follow = follow{leader: nid(i), term: n.term, epoch: e}
+	n.follow = s.turn(i, follow{leader: nid(i), term: n.term, epoch: e})
 	t := int(n.term)
 	s.began[t], s.leader[t] = s.now, [2]int{i, int(n.votes.boot)}
 	if h := int(n.handoff); h > 0 && h < t && !slices.ContainsFunc(s.began[h+1:t], func(x int) bool { return x > 0 }) {
 		s.heir[t] = h
 	}
+}
+
+// turn is votes.followed.
+func (s *modelState) turn(i int, next follow) follow {
+	next = s.nodes[i].votes.followed(s.nodes[i].follow, next)
+	if s.forgetPast {
+		next.past = 0
+	}
+	return next
 }
 
 // ask has j answer i's request for support.
@@ -242,7 +255,7 @@ func (s *modelState) follow(j, i int) {
 	}
 	p.campaigns = false
 	e := p.votes.epochFor(nid(i))
-	p.follow = follow{leader: nid(i), term: term, epoch: e}
+	p.follow = s.turn(j, follow{leader: nid(i), term: term, epoch: e})
 	s.acks[j][i] = modelMsg{term: term, epoch: e}
 }
 
@@ -294,7 +307,7 @@ func (s *modelState) check() error {
 				continue // a leader that is elected again keeps to what it has promised
 			}
 			end := s.until[a]
-			if s.heir[b] == a && s.froze[a] > 0 {
+			if s.inherits(b, a) && s.froze[a] > 0 {
 				end = s.froze[a]
 			}
 			if s.began[b] < end {
@@ -303,6 +316,15 @@ func (s *modelState) check() error {
 		}
 	}
 	return nil
+}
+
+// inherits reports whether term b has taken over from term a, or from one that has. Who comes after b and has not taken
+// over from it must wait for the end of both.
+func (s *modelState) inherits(b, a int) bool {
+	for b > a {
+		b = s.heir[b]
+	}
+	return b == a
 }
 
 // successors calls yield for every state one step away.
@@ -331,7 +353,7 @@ func (s *modelState) successors(f *modelFaults, yield func(*modelState)) {
 // leaderSteps are those of a node that leads.
 func (s *modelState) leaderSteps(f *modelFaults, i int, yield func(*modelState)) {
 	n := &s.nodes[i]
-	if n.lease == 0 || n.lease == modelTerm {
+	if n.lease == 0 || n.lease == s.terms {
 		return // of the last term it only matters when it begins
 	}
 	me := uint64(i + 1)
@@ -401,7 +423,7 @@ func (s *modelState) mayVote(f *modelFaults, i int, fo follow, candidate NodeID)
 // voterSteps are campaigns and votes.
 func (s *modelState) voterSteps(f *modelFaults, i int, yield func(*modelState)) {
 	n, me := &s.nodes[i], uint64(i+1)
-	if n.lease == 0 && n.term < modelTerm {
+	if n.lease == 0 && n.term < s.terms {
 		c := s.next(i, "n%d campaigns in term %d", me, n.term+1)
 		if c.mayVote(f, i, n.follow, nid(i)) {
 			c.campaign(i)
@@ -410,7 +432,7 @@ func (s *modelState) voterSteps(f *modelFaults, i int, yield func(*modelState)) 
 	}
 	for j := range s.nodes {
 		o, peer := &s.nodes[j], uint64(j+1)
-		if m := s.orders[j][i]; m.term != 0 && n.lease == 0 && m.term == n.term && n.term < modelTerm && (n.handoff == m.term || f.anyTransfer) {
+		if m := s.orders[j][i]; m.term != 0 && n.lease == 0 && m.term == n.term && n.term < s.terms && (n.handoff == m.term || f.anyTransfer) {
 			c := s.next(-1, "n%d campaigns in term %d by order of n%d", me, n.term+1, peer)
 			c.orders[j][i] = modelMsg{}
 			c.campaign(i)
@@ -479,8 +501,9 @@ func (s *modelState) otherRanges(f *modelFaults, i int, yield func(*modelState))
 }
 
 // explore visits up to limit states. It returns a shortest way to a violation.
-func explore(f modelFaults, limit int) (states int, trace []string, err error) {
+func explore(f modelFaults, terms uint64, limit int) (states int, trace []string, err error) {
 	first := newModel()
+	first.forgetPast, first.terms = f.forgetPast, terms
 	seed := maphash.MakeSeed()
 	var buf []byte
 	seen := map[uint64]struct{}{}
@@ -518,11 +541,13 @@ func modelStates(n int) int {
 }
 
 func TestLeaseModel(t *testing.T) {
-	n, trace, err := explore(modelFaults{}, modelStates(150_000))
-	if err != nil {
-		t.Fatalf("%v\n%s", err, strings.Join(trace, "\n"))
+	for terms := uint64(2); terms <= modelTerm; terms++ {
+		n, trace, err := explore(modelFaults{}, terms, modelStates(150_000))
+		if err != nil {
+			t.Fatalf("%v\n%s", err, strings.Join(trace, "\n"))
+		}
+		t.Logf("%d terms: %d states", terms, n)
 	}
-	t.Logf("%d states", n)
 }
 
 // Each of the mechanisms is needed.
@@ -534,9 +559,14 @@ func TestLeaseModelFindsFaults(t *testing.T) {
 		"transfer without state":   {anyTransfer: true},
 		"serving after a transfer": {lateFreeze: true},
 		"clocks out of bounds":     {badClock: true},
+		"past promises forgotten":  {forgetPast: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n, trace, err := explore(f, modelStates(1_000_000))
+			terms := uint64(2)
+			if f.forgetPast {
+				terms = 3
+			}
+			n, trace, err := explore(f, terms, modelStates(1_000_000))
 			if err == nil {
 				t.Fatalf("no violation in %d states", n)
 			}
