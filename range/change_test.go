@@ -104,6 +104,37 @@ func TestCrashedFounder(t *testing.T) {
 	}
 }
 
+// A range has left a lost node behind when the power fails everywhere, and one of its nodes does not come back. The others
+// are a quorum, and know it.
+func TestChangeOutlivesBlackout(t *testing.T) {
+	runSim(t, 8, 4, func(c *Config) { c.Nodes = nil }, func(c *sim) {
+		c.startAll(desc(1, "\x01", "\xff", 1, 2, 3))
+		r := c.leader("a", 5*time.Second)
+		for r.NodeID() == 3 {
+			_ = r.TransferLease(context.Background(), 1)
+			r = c.leader("a", 5*time.Second)
+		}
+		c.mustPut(r, "a", "1")
+		c.crash(c.nodes[3]) // for good
+		if err := r.ChangeReplicas(context.Background(), []NodeID{1, 2, 4}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Millisecond)
+		for _, id := range []NodeID{1, 2, 4} {
+			if x, ok := c.nodes[id].store.Replica(1); !ok || x.Desc().Generation != r.Desc().Generation {
+				t.Fatal("the change is not known everywhere: this shows nothing")
+			}
+		}
+		leader := r.NodeID()
+		for _, id := range []NodeID{1, 2, 4} {
+			c.crash(c.nodes[id])
+		}
+		c.restart(c.nodes[4])
+		c.restart(c.nodes[3-leader]) // the leader does not come back
+		c.mustPut(c.leader("a", 10*time.Second), "a", "2")
+	})
+}
+
 func TestSplit(t *testing.T) {
 	runSim(t, 4, 3, nil, func(c *sim) {
 		c.startAll(desc(1, "\x01", "\xff", 1, 2, 3))

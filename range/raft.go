@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.etcd.io/raft/v3"
@@ -342,6 +343,7 @@ func (r *Replica) handleReady(out *outbox) {
 			r.roleChanged(rn.BasicStatus())
 		}
 		epoch := r.followEpoch(rd.Messages)
+		settles := settlesChange(rd.Messages)
 		for _, m := range rd.Messages {
 			switch m.GetTo() {
 			case raft.LocalAppendThread:
@@ -355,10 +357,11 @@ func (r *Replica) handleReady(out *outbox) {
 				if m.Snapshot != nil {
 					r.mu.installing++
 				}
-				if !r.mustLog(m) {
+				if !r.mustLog(m) && !settles {
 					continue
 				}
-				w := appendWork{r: r, m: m, epoch: epoch, commit: r.committed.Load()}
+				w := appendWork{r: r, m: m, epoch: epoch, commit: r.committed.Load(), settles: settles}
+				settles = false
 				if r.tracesAny(m.Entries) {
 					w.since = time.Now()
 				}
@@ -381,8 +384,22 @@ func (r *Replica) handleReady(out *outbox) {
 				out.add(node, rm)
 			}
 		}
+		if settles { // it was known to be committed before
+			r.store.appends.add(appendWork{r: r, m: &pb.Message{}, commit: r.committed.Load(), settles: true})
+			out.appended = true
+		}
 	}
 	r.mu.view.trim(min(r.applied.Load(), r.committed.Load()))
+}
+
+// settlesChange reports whether the messages have a change of the configuration applied.
+func settlesChange(ms []*pb.Message) bool {
+	for _, m := range ms {
+		if m.GetTo() == raft.LocalApplyThread && slices.ContainsFunc(m.Entries, func(e *pb.Entry) bool { return e.GetType() == pb.EntryConfChangeV2 }) {
+			return true
+		}
+	}
+	return false
 }
 
 // mustLog reports whether an append message has anything for the disk, or answers that wait for it. A commit index

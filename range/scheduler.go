@@ -215,8 +215,10 @@ type appendWork struct {
 	// epoch is the support epoch under which this replica followed its leader when the message was
 	// made; the answers carry it, however late they leave.
 	epoch  uint64
-	commit uint64    // known when the message was made
-	since  time.Time // set when the message holds entries of a traced proposal
+	commit uint64 // known when the message was made
+	// settles says that a change of the configuration is known to be committed: that must outlive a crash (stageAppend).
+	settles bool
+	since   time.Time // set when the message holds entries of a traced proposal
 }
 
 // appendQueue collects the appends of all replicas for the append goroutine, or for a goroutine that brings some
@@ -331,7 +333,7 @@ func (s *Store) appendLoop() {
 // time does so (appendQueue.busy).
 //
 // An append that brings no entries and leaves term and vote as they were (a new commit index) promises
-// nothing to anyone: it is written without an fsync.
+// nothing to anyone: as a rule it is not written.
 func (s *Store) writeAppends(work []appendWork) {
 	b := s.log.NewBatch()
 	sync := false
@@ -345,7 +347,7 @@ func (s *Store) writeAppends(work []appendWork) {
 			}
 			b, sync = s.log.NewBatch(), false
 		}
-		if w.r.stageAppend(b, w.m, w.commit) {
+		if w.r.stageAppend(b, w) {
 			sync = true
 		}
 	}
@@ -372,7 +374,9 @@ func (s *Store) writeAppends(work []appendWork) {
 
 // stageAppend adds what an append message holds to b, and reports whether it must be synced. It runs
 // where appends are written, which alone touches Replica.disk.
-func (r *Replica) stageAppend(b *raftlog.Batch, m *pb.Message, commit uint64) (sync bool) {
+func (r *Replica) stageAppend(b *raftlog.Batch, w *appendWork) (sync bool) {
+	m := w.m
+	sync = w.settles
 	hs := raftlog.HardState{Term: m.GetTerm(), Vote: m.GetVote(), Commit: m.GetCommit()}
 	if n := len(m.Entries); n > 0 {
 		b.Append(uint64(r.id), m.Entries, r.disk.last)
@@ -388,7 +392,11 @@ func (r *Replica) stageAppend(b *raftlog.Batch, m *pb.Message, commit uint64) (s
 	// A commit index alone is not written, but no entry is without the commit index that was known by then: a
 	// replica whose log holds the second of two changes of the configuration must know that the first is
 	// committed, or it could come back and elect itself by a configuration that is two steps old (change.go).
-	r.disk.hard.Commit = max(r.disk.hard.Commit, commit)
+	//
+	// And that the second is committed must be known by itself. A range that nobody writes to would go on without that on any
+	// disk: after a power failure of all its nodes, which undoes what was applied, it would be between the two
+	// configurations again, and need a quorum of the old one, of which a node may have been replaced for being lost.
+	r.disk.hard.Commit = max(r.disk.hard.Commit, w.commit)
 	if sync && r.disk.hard != r.disk.written {
 		r.disk.written = r.disk.hard
 		b.SetHardState(uint64(r.id), r.disk.hard)
