@@ -78,9 +78,9 @@ func (l *leadership) reopen(x *locktable.Txn) {
 	l.breakPromise(x.ID)
 }
 
-// handoffWait bounds how long BeginHandoff waits for promises to end. They do with the transactions, in a few
-// milliseconds as a rule; those of a gateway that has gone last as long as the lease.
-const handoffWait = 300 * time.Millisecond
+// handoffWait bounds how long BeginHandoff waits for promises to end, and holds up other transactions. They end with the
+// decisions, after a round trip or two between regions; only those of a gateway that has gone last as long as the lease.
+const handoffWait = time.Second
 
 // BeginHandoff keeps the machine from promising anything and waits until nothing is promised any more. release, which
 // is for a transfer that is given up before LeaseHandoff, is nil with an error.
