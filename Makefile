@@ -28,7 +28,7 @@ test-sim: ## whole clusters on virtual time with seeded faults; SEEDS=n runs mor
 test-planted: ## bugs planted on purpose, each of which `meridian sim` must find
 	CGO_ENABLED=0 $(GO) test -tags planted -count=1 -timeout 150m -v -run TestPlantedBugs ./cmd/meridian
 
-model: ## the commit protocol with spin (needs spin and a C compiler), leases with more states of the real votes
+model: ## the commit protocol and its read locks with spin (needs spin and a C compiler), leases with more states of the real votes
 	docs/model/check.sh
 	CGO_ENABLED=0 MODEL_STATES=$(or $(STATES),1000000) $(GO) test -count=1 -timeout 30m -v -run 'TestLeaseModel$$' ./range
 
