@@ -123,7 +123,9 @@ func (s *Session) copySelect(ctx context.Context, n *ast.CopyStmt) (*ast.SelectS
 			}
 		}
 	}
-	sel := &ast.SelectStmt{From: []ast.TableRef{n.Table}, Pos: ast.Pos{Off: -1}}
+	from := *n.Table
+	from.Only = true // of what inherits from it nothing is copied
+	sel := &ast.SelectStmt{From: []ast.TableRef{&from}, Pos: ast.Pos{Off: -1}}
 	for i, name := range names {
 		k := t.Column(name)
 		if k < 0 {

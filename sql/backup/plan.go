@@ -210,6 +210,17 @@ func (s *selection) detach(t *catalog.Table, to *target, o *outcome) error {
 		// A policy whose tables are missing stays: what it protected is out of reach until it has been made anew.
 		p.Uses = slices.DeleteFunc(slices.Clone(p.Uses), func(id uint32) bool { return !s.members[id] })
 	}
+	gone := func(id uint32) bool { return !s.members[id] }
+	t.Heirs = slices.DeleteFunc(t.Heirs, gone)
+	if slices.ContainsFunc(t.Inherits, gone) {
+		t.Inherits = slices.DeleteFunc(t.Inherits, gone)
+		for _, c := range t.Columns {
+			c.Inherited, c.Parents, c.Local = len(t.Inherits) > 0 && c.Inherited, 0, true
+		}
+		for _, c := range t.Checks {
+			c.Inherited, c.Parents, c.Local = len(t.Inherits) > 0 && c.Inherited, 0, true
+		}
+	}
 	if t.PartOf != 0 && !s.members[t.PartOf] {
 		t.PartOf, t.Bound = 0, nil
 		for _, c := range t.Columns {

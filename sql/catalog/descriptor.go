@@ -221,6 +221,11 @@ type Table struct {
 	PartOf       uint32          `json:"po,omitempty"`
 	Bound        *PartitionBound `json:"bd,omitempty"`
 
+	// Inherits are the tables that this one inherits from, in the order of their names in CREATE TABLE; Heirs those that
+	// inherit from it directly.
+	Inherits []uint32 `json:"inhs,omitempty"`
+	Heirs    []uint32 `json:"hrs,omitempty"`
+
 	Triggers []*Trigger `json:"tg,omitempty"`
 
 	// RowSecurity says that the policies apply, ForceRowSecurity that they do to the owner too.
@@ -252,8 +257,11 @@ type Column struct {
 	Comment   string `json:"c,omitempty"`
 	StatTgt   int32  `json:"sta,omitempty"`
 	Storage   string `json:"sto,omitempty"`
-	// Inherited: the table is a partition and its parent has the column.
+	// Inherited: the table is a partition, or inherits, and its parent has the column. Parents is how many parents do,
+	// if more than one; Local: its own definition has it too.
 	Inherited bool  `json:"inh,omitempty"`
+	Parents   int   `json:"ip,omitempty"`
+	Local     bool  `json:"loc,omitempty"`
 	ACL       []ACL `json:"acl,omitempty"`
 	// Missing is the value, as package rowenc stores it under column id 1, of rows written before the column was added;
 	// empty: NULL. A rewrite of the rows does away with it.
@@ -328,8 +336,10 @@ type Check struct {
 	NoInherit bool    `json:"ni,omitempty"`
 	NotValid  bool    `json:"nv,omitempty"`
 	Comment   string  `json:"c,omitempty"`
-	// Inherited: the parent of a partition has it too.
+	// Inherited: the parent of a partition, or of an heir, has it too. Parents and Local as in Column.
 	Inherited bool `json:"inh,omitempty"`
+	Parents   int  `json:"ip,omitempty"`
+	Local     bool `json:"loc,omitempty"`
 	// NotNull is the column for which the constraint stands in until the rows are known to be NOT NULL.
 	NotNull int16 `json:"nnc,omitempty"`
 }
@@ -496,6 +506,8 @@ func (t *Table) Clone() *Table {
 	c.DependsOn = append([]uint32(nil), t.DependsOn...)
 	c.Options = append([]string(nil), t.Options...)
 	c.Partitioning = t.Partitioning.clone()
+	c.Inherits = append([]uint32(nil), t.Inherits...)
+	c.Heirs = append([]uint32(nil), t.Heirs...)
 	c.Rewriting = t.Rewriting.clone()
 	if t.Primary != nil {
 		p := *t.Primary

@@ -16,8 +16,12 @@ func (x *executor) addConstraint(ctx context.Context, t *catalog.Table, k *ast.C
 	b := &tableBuilder{x: x, t: t.Clone(), schema: x.snap().SchemaByID(t.Schema)}
 	switch k.Kind {
 	case ast.ConstrCheck:
-		if err := x.addCheck(ctx, b.t, k); err != nil {
+		merged := len(b.t.Checks)
+		if err := x.mergeCheck(ctx, b.t, k); err != nil {
 			return err
+		}
+		if len(b.t.Checks) == merged {
+			return x.View.Put(ctx, b.t) // the table has inherited it
 		}
 		if !k.NotValid {
 			later, err := x.putOff(ctx, t)
@@ -188,7 +192,10 @@ func (x *executor) dropConstraint(ctx context.Context, t *catalog.Table, c *ast.
 			if err := x.View.Put(ctx, nt); err != nil {
 				return err
 			}
-			return x.eachPartition(t, func(p *catalog.Table) error { return x.dropConstraint(ctx, p, c) })
+			if k.NoInherit {
+				return nil
+			}
+			return x.dropCheckBelow(ctx, t, c)
 		}
 	}
 	for _, fk := range t.FKs {

@@ -80,6 +80,10 @@ func (x *executor) alterCmd(ctx context.Context, t *catalog.Table, cmds []*ast.A
 		return err
 	}
 	switch c.Kind {
+	case ast.AddInherit:
+		return x.addInherit(ctx, t, c)
+	case ast.DropInherit:
+		return x.dropInherit(ctx, t, c)
 	case ast.AttachPartition:
 		return x.attachPartition(ctx, t, c)
 	case ast.DetachPartition:
@@ -188,8 +192,11 @@ func liveColumn(t *catalog.Table, name string) (*catalog.Column, error) {
 // addColumns adds columns. A value that is the same for all rows is kept in the catalog (catalog.Column.Missing); rows are
 // rewritten when each has its own, and then the constraints of the columns are checked by the rewriting itself.
 func (x *executor) addColumns(ctx context.Context, t *catalog.Table, cmds []*ast.AlterTableCmd) error {
-	if err := x.addOwnColumns(ctx, t, cmds); err != nil || !t.IsPartitioned() {
+	if err := x.addOwnColumns(ctx, t, cmds); err != nil {
 		return err
+	}
+	if len(t.Heirs) > 0 {
+		return x.spreadToHeirs(ctx, t, cmds)
 	}
 	return x.spreadColumns(ctx, t, cmds)
 }

@@ -31,8 +31,8 @@ func (x *executor) createTable(ctx context.Context, s *ast.CreateTableStmt) erro
 	switch {
 	case s.Foreign:
 		return pgerr.Unsupported("foreign tables are not supported")
-	case len(s.Inherits) > 0:
-		return pgerr.Unsupported("table inheritance is not supported")
+	case len(s.Inherits) > 0 && s.PartitionBy != nil:
+		return pgerr.New(pgerr.InvalidObjectDefinition, "cannot create partitioned table as inheritance child")
 	case s.PartitionOf != nil:
 		return x.createPartition(ctx, s)
 	case s.OfType != nil:
@@ -58,10 +58,27 @@ func (x *executor) createTable(ctx context.Context, s *ast.CreateTableStmt) erro
 		return err
 	}
 	b := &tableBuilder{x: x, t: t, schema: schema}
-	for _, c := range columns {
-		if err := b.addColumn(ctx, c); err != nil {
+	if len(s.Inherits) > 0 {
+		parents, err := x.parentsOf(t, s.Inherits)
+		if err != nil {
 			return err
 		}
+		if err := b.inheritFrom(ctx, parents); err != nil {
+			return err
+		}
+	}
+	for i, c := range columns {
+		if have := t.Column(c.Name); have != nil && have.Inherited && !have.Local {
+			err = b.mergeColumn(ctx, c, i+1)
+		} else {
+			err = b.addColumn(ctx, c)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := b.settleInherited(); err != nil {
+		return err
 	}
 	b.constraints = append(b.constraints, constraints...)
 	if s.PartitionBy != nil {
@@ -72,6 +89,11 @@ func (x *executor) createTable(ctx context.Context, s *ast.CreateTableStmt) erro
 	}
 	if err := b.finish(ctx); err != nil {
 		return err
+	}
+	for _, id := range t.Inherits {
+		if err := x.setHeir(ctx, id, t.ID, true); err != nil {
+			return err
+		}
 	}
 	return x.copyLikeIndexes(ctx, s, b.t)
 }
@@ -170,6 +192,7 @@ type tableBuilder struct {
 	sequences   []*catalog.Table  // of serial and identity columns
 	generated   []*ast.Constraint // ConstrDefault and ConstrGenerated with Columns set
 	fresh       bool              // finish creates the table
+	conflicts   map[string]string // by column: what of several parents differs
 }
 
 // addColumn adds a column with its constraints.
@@ -372,7 +395,7 @@ func (b *tableBuilder) addDependent(ctx context.Context) error {
 	for _, k := range b.constraints {
 		switch k.Kind {
 		case ast.ConstrCheck:
-			if err := x.addCheck(ctx, t, k); err != nil {
+			if err := x.mergeCheck(ctx, t, k); err != nil {
 				return err
 			}
 			again = true

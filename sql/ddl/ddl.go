@@ -92,6 +92,8 @@ type executor struct {
 	lookup []string // the search path by which names are found: the temporary schema, then SearchPath
 	only   bool     // ALTER TABLE ONLY
 	below  bool     // the command was given for a table above this partition
+	// announced are the relations of which a notice has said that they are dropped.
+	announced map[uint32]bool
 	// extension is the one whose objects are being made, 0 if none.
 	extension uint32
 }

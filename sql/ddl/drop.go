@@ -181,7 +181,7 @@ func (x *executor) dependents(id uint32) []*catalog.Table {
 		if t.ID == id {
 			continue
 		}
-		if slices.Contains(t.DependsOn, id) {
+		if slices.Contains(t.DependsOn, id) || slices.Contains(t.Inherits, id) {
 			out = append(out, t)
 		}
 	}
@@ -219,6 +219,13 @@ func (x *executor) dropRelationWith(ctx context.Context, t *catalog.Table, behav
 			continue
 		}
 		deps = append(deps, kindWord(v)+" "+x.displayName(v)+" depends on "+kindWord(t)+" "+x.displayName(t))
+		if x.announced[v.ID] {
+			continue // what inherits in several ways goes with the first of them
+		}
+		if x.announced == nil {
+			x.announced = map[uint32]bool{}
+		}
+		x.announced[v.ID] = true
 		notices = append(notices, kindWord(v)+" "+x.displayName(v))
 	}
 	var policies []policyUse
@@ -338,6 +345,14 @@ func (x *executor) dropRelationWith(ctx context.Context, t *catalog.Table, behav
 	}
 	if t.PartOf != 0 {
 		if err := x.forgetPartition(ctx, t.PartOf, t.ID); err != nil {
+			return err
+		}
+	}
+	for _, up := range t.Inherits {
+		if x.snap().TableByID(up) == nil {
+			continue
+		}
+		if err := x.setHeir(ctx, up, t.ID, false); err != nil {
 			return err
 		}
 	}

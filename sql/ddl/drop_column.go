@@ -127,9 +127,7 @@ func (x *executor) dropColumn(ctx context.Context, t *catalog.Table, c *ast.Alte
 			return err
 		}
 	}
-	if err := x.eachPartition(t, func(p *catalog.Table) error {
-		return x.dropColumn(ctx, p, &ast.AlterTableCmd{Name: c.Name, Behavior: c.Behavior})
-	}); err != nil {
+	if err := x.dropBelow(ctx, t, c); err != nil {
 		return err
 	}
 	return x.dropOwnedSequences(ctx, t.ID, col.Num)

@@ -293,7 +293,9 @@ func qualifiedVar(schema, name string) *ast.RangeVar {
 
 // rangeVarOf names a relation so that it is found whatever the search path.
 func (x *executor) rangeVarOf(t *catalog.Table) *ast.RangeVar {
-	return qualifiedVar(x.snap().SchemaName(t.Schema), t.Name)
+	r := qualifiedVar(x.snap().SchemaName(t.Schema), t.Name)
+	r.Only = len(t.Heirs) > 0
+	return r
 }
 
 func column(fields ...string) *ast.ColumnRef {

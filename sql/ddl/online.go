@@ -53,7 +53,7 @@ func MayDefer(s *ast.AlterTableStmt) bool {
 
 // putOff reports whether a table's rows are to be looked at by a job.
 func (x *executor) putOff(ctx context.Context, t *catalog.Table) (bool, error) {
-	if x.DeferValidation == nil || t.IsPartitioned() || t.Persistence == 't' {
+	if x.DeferValidation == nil || t.IsPartitioned() || len(t.Heirs) > 0 || t.Persistence == 't' {
 		return false, nil
 	}
 	return x.ManyRows(ctx, t)

@@ -18,7 +18,7 @@ import (
 // mayRewriteLater reports whether rows can be written in both shapes for a while: from the old row, or the new one, anybody
 // can tell which keys it has in the other shape.
 func (x *executor) mayRewriteLater(old, next *catalog.Table, exprs map[int16]ast.Expr) bool {
-	if x.DeferRewrite == nil || old.Kind != catalog.RelTable || old.PartOf != 0 || old.Persistence == 't' || old.Rewriting != nil {
+	if x.DeferRewrite == nil || old.Kind != catalog.RelTable || old.PartOf != 0 || len(old.Heirs)+len(old.Inherits) > 0 || old.Persistence == 't' || old.Rewriting != nil {
 		return false
 	}
 	for _, ix := range old.Indexes {

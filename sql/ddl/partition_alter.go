@@ -13,6 +13,14 @@ func (x *executor) eachPartition(t *catalog.Table, f func(p *catalog.Table) erro
 	below := x.below
 	defer func() { x.below = below }()
 	x.below = true
+	if len(t.Heirs) > 0 && !below && !x.only {
+		// All at once, so that a table that inherits in several ways gets the command once.
+		for _, h := range x.snap().AllHeirs(t) {
+			if err := f(x.snap().TableByID(h.ID)); err != nil {
+				return err
+			}
+		}
+	}
 	for _, p := range x.snap().Partitions(t) {
 		if err := f(p); err != nil {
 			return err
@@ -25,6 +33,9 @@ func (x *executor) eachPartition(t *catalog.Table, f func(p *catalog.Table) erro
 func (x *executor) checkInherited(t *catalog.Table, c *ast.AlterTableCmd) error {
 	bad := func(format string, args ...any) error {
 		return pgerr.New(pgerr.InvalidTableDefinition, format, args...)
+	}
+	if err := x.checkHeirs(t, c); err != nil {
+		return err
 	}
 	col := t.Column(c.Name)
 	switch c.Kind {
@@ -110,6 +121,9 @@ func (x *executor) spreadColumns(ctx context.Context, t *catalog.Table, cmds []*
 
 // spreadCheck adds to the partitions a check that was added to their table.
 func (x *executor) spreadCheck(ctx context.Context, t *catalog.Table, k *catalog.Check) error {
+	if len(t.Heirs) > 0 {
+		return x.spreadCheckToHeirs(ctx, t, k)
+	}
 	for _, p := range x.snap().Partitions(t) {
 		np := p.Clone()
 		// The table's own check has looked at all rows.

@@ -247,6 +247,10 @@ func (x *executor) renameColumn(ctx context.Context, s *ast.RenameStmt) error {
 		}
 		return pgerr.New(pgerr.UndefinedColumn, "column %q does not exist", s.Sub)
 	}
+	x.only = x.only || s.Table.Only
+	if err := x.checkRename(t, s.Sub); err != nil {
+		return err
+	}
 	if systemColumns[s.New] {
 		return pgerr.New(pgerr.DuplicateColumn, "column name %q conflicts with a system column name", s.New)
 	}

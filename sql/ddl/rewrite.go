@@ -27,6 +27,7 @@ func (x *executor) rewrite(ctx context.Context, old, next *catalog.Table, exprs 
 	}
 	tmp.Schema, tmp.FKs, tmp.Inbound, tmp.DependsOn, tmp.Storage = catalog.PgToastID, nil, nil, nil, 0
 	tmp.PartOf, tmp.Bound, tmp.Triggers = 0, nil, nil
+	tmp.Inherits, tmp.Heirs = nil, nil
 	for _, ix := range tmp.AllIndexes() {
 		// The same names appear in messages; the oids must not hide the real ones.
 		if ix.OID, err = x.View.NewID(ctx); err != nil {

@@ -495,7 +495,11 @@ func (x *executor) truncate(ctx context.Context, s *ast.TruncateStmt) error {
 			return pgerr.New(pgerr.WrongObjectType, "cannot truncate only a partitioned table").
 				WithHint("Do not specify the ONLY keyword, or use TRUNCATE ONLY on the partitions directly.")
 		}
-		for _, t := range x.snap().Tree(t) {
+		all := x.snap().Tree(t)
+		if !r.Only {
+			all = append(all, x.snap().AllHeirs(t)...)
+		}
+		for _, t := range all {
 			if !seen[t.ID] {
 				seen[t.ID] = true
 				list = append(list, t)

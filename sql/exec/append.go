@@ -120,6 +120,11 @@ func (o *appendOp) fill(k *plan.AppendKid) error {
 		if f[o.n.RowID], err = k.RowID.Eval(&o.s.c); err != nil {
 			return err
 		}
+		for i, e := range k.Extra {
+			if f[o.n.Extra[i]], err = e.Eval(&o.s.c); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -420,7 +420,7 @@ func one() []*ast.Target {
 
 // exists asks for a row with these values, locking it against deletion.
 func (q *fkQueue) exists(ctx context.Context, key string, t *plan.Table, ids []uint32, vals []types.Datum, paramTypes []*types.T) (bool, error) {
-	sel := &ast.SelectStmt{Targets: one(), From: []ast.TableRef{&ast.RangeVar{Schema: t.Schema, Name: t.Name, Pos: ast.Pos{Off: -1}}},
+	sel := &ast.SelectStmt{Targets: one(), From: []ast.TableRef{&ast.RangeVar{Schema: t.Schema, Name: t.Name, Only: t.Tree != nil, Pos: ast.Pos{Off: -1}}},
 		Where: where(t, ids, 1), Locking: []*ast.LockingClause{{Strength: ast.ForKeyShare}}, Pos: ast.Pos{Off: -1}}
 	sel.Limit = &ast.Const{Kind: ast.ConstInt, Int: 1, Pos: ast.Pos{Off: -1}}
 	p, err := q.prepare(ctx, key, sel, paramTypes)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/parser"
+	"github.com/meridian-db/meridian/sql/partition"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/plan"
 	"github.com/meridian-db/meridian/sql/types"
@@ -42,6 +43,9 @@ func (p *parted) route() (int, error) {
 		}
 	}
 	r := p.t.Parts.Route
+	if r.Set.Strategy == partition.Heirs {
+		return 0, nil // a table's new rows are its own
+	}
 	for {
 		key, err := evalKeys(&p.s.c, r.Keys)
 		if err != nil {
@@ -112,6 +116,8 @@ func (p *parted) newIn(i int, rowID types.Datum) error {
 	for j, from := range l.From {
 		if from >= 0 {
 			f[l.Target.New[j]] = f[p.t.New[from]]
+		} else if from < -1 {
+			f[l.Target.New[j]] = f[p.t.Parts.OldExtra[-2-from]]
 		}
 	}
 	if l.Hidden >= 0 {
@@ -158,6 +164,8 @@ func (p *parted) oldIn(i int) {
 	for j, from := range l.From {
 		if from >= 0 {
 			f[l.Target.Old[j]] = f[p.t.Old[from]]
+		} else if from < -1 {
+			f[l.Target.Old[j]] = f[p.t.Parts.OldExtra[-2-from]]
 		} else {
 			f[l.Target.Old[j]] = f[p.t.Parts.OldRowID]
 		}

@@ -14,6 +14,7 @@ const (
 	List  Strategy = 'l'
 	Range Strategy = 'r'
 	Hash  Strategy = 'h'
+	Heirs Strategy = 'i' // a table and those that inherit from it: nothing says where a row belongs
 )
 
 // Kind tells values of a range bound from its infinities.

@@ -28,6 +28,12 @@ func (s *Set) Prune(conds []Cond) []bool {
 	if len(live) == 0 {
 		return live
 	}
+	if s.Strategy == Heirs {
+		for i := range live {
+			live[i] = true
+		}
+		return live
+	}
 	all := func() []bool {
 		for i := range live {
 			live[i] = true

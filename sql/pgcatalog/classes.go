@@ -104,7 +104,7 @@ func pgClass(g *gen) error {
 			"reltuples", tuples, "relhasindex", len(indexes) > 0, "relpersistence", persistence(t), "relkind", t.Kind,
 			"relnatts", max(lastShown(t), 0), "relchecks", len(t.Checks), "relhasrules", hasRules, "relhastriggers", len(t.FKs)+len(t.Inbound)+len(t.Triggers) > 0,
 			"relispopulated", t.Kind != catalog.RelMatView || t.Populated, "relreplident", replIdent,
-			"relrowsecurity", t.RowSecurity, "relforcerowsecurity", t.ForceRowSecurity, "relhassubclass", t.IsPartitioned() && len(t.Partitioning.Children) > 0, "relispartition", t.PartOf != 0, "relpartbound", g.boundText(t),
+			"relrowsecurity", t.RowSecurity, "relforcerowsecurity", t.ForceRowSecurity, "relhassubclass", len(t.Heirs) > 0 || t.IsPartitioned() && len(t.Partitioning.Children) > 0, "relispartition", t.PartOf != 0, "relpartbound", g.boundText(t),
 			"relfrozenxid", 0, "relacl", g.aclText(t.ACL), "reloptions", t.Options); err != nil {
 			return err
 		}
@@ -202,7 +202,7 @@ func pgAttribute(g *gen) error {
 				generated = "s"
 			}
 			if err := attr(t.ID, c.Num, c.Name, c.T, c.Type, "attnotnull", c.NotNull, "atthasdef", hasDefault(c), "atthasmissing", len(c.Missing) > 0,
-				"attislocal", !c.Inherited, "attinhcount", count(c.Inherited),
+				"attislocal", c.IsLocal(), "attinhcount", c.InhCount(),
 				"attidentity", identity, "attgenerated", generated, "attacl", g.aclText(c.ACL), "attcollation", collationOf(c)); err != nil {
 				return err
 			}
@@ -352,7 +352,7 @@ func pgConstraint(g *gen) error {
 		}
 		for _, c := range t.Checks {
 			if err := g.row("oid", c.OID, "conname", c.Name, "connamespace", t.Schema, "contype", "c", "convalidated", !c.NotValid,
-				"conrelid", t.ID, "confupdtype", " ", "confdeltype", " ", "confmatchtype", " ", "conislocal", !c.Inherited, "coninhcount", count(c.Inherited),
+				"conrelid", t.ID, "confupdtype", " ", "confdeltype", " ", "confmatchtype", " ", "conislocal", c.IsLocal(), "coninhcount", c.InhCount(),
 				"connoinherit", c.NoInherit, "conkey", c.Columns, "conbin", c.Expr); err != nil {
 				return err
 			}

@@ -148,6 +148,11 @@ func (g *gen) dependsOfTable(t *catalog.Table, depend func(kind string, what, on
 	if err := depend(dependNormal, self, object{class: classNamespace, id: t.Schema}); err != nil {
 		return err
 	}
+	for _, up := range t.Inherits {
+		if err := depend(dependNormal, self, object{class: classClass, id: up}); err != nil {
+			return err
+		}
+	}
 	if t.RowType != 0 && t.Kind != catalog.RelSequence {
 		if err := depend(dependInternal, object{class: classType, id: t.RowType}, self); err != nil {
 			return err

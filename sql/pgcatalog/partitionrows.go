@@ -48,6 +48,11 @@ func (g *gen) constraintOf(index uint32) uint32 {
 
 func pgInherits(g *gen) error {
 	for _, t := range g.snap.Tables() {
+		for i, up := range t.Inherits {
+			if err := g.row("inhrelid", t.ID, "inhparent", up, "inhseqno", i+1); err != nil {
+				return err
+			}
+		}
 		if t.PartOf == 0 {
 			continue
 		}

@@ -91,6 +91,9 @@ func (s *scope) writable(r *ast.RangeVar, verb string) (*viewTarget, error) {
 			return nil, err
 		}
 		v.base = t
+		if !r.Only && writesTree(verb) {
+			v.base = t.whole()
+		}
 		return v, nil
 	case View:
 		if t.HasTrigger(Instead, true, verbEvents[verb]) {
@@ -112,6 +115,11 @@ func (s *scope) writable(r *ast.RangeVar, verb string) (*viewTarget, error) {
 		return nil, pgerr.New(pgerr.WrongObjectType, "cannot change sequence %q", t.Name)
 	}
 	return nil, pgerr.New(pgerr.WrongObjectType, "cannot change relation %q", t.Name)
+}
+
+// writesTree reports whether a statement changes rows of the tables that inherit from its target, too.
+func writesTree(verb string) bool {
+	return verb == "update" || verb == "delete from" || verb == "merge into"
 }
 
 // returning binds RETURNING over the target and what else is in scope.

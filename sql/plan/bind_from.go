@@ -161,6 +161,9 @@ func (s *scope) rangeVar(r *ast.RangeVar) (Node, []nsItem, error) {
 	case OtherRelation:
 		return nil, nil, errAt(r.Off, pgerr.WrongObjectType, "cannot open relation %q", r.Name)
 	}
+	if !r.Only {
+		t = t.whole()
+	}
 	if t.Kind == Partitioned && !r.Only {
 		n, rl := b.appendOf(t)
 		if err := rl.rename(r.Alias, r.Off); err != nil {

@@ -72,6 +72,9 @@ func (b *binder) baseOf(t *Table, verb string) (*Table, error) {
 	case base.Kind != BaseTable && base.Kind != Partitioned || base.NotUpdatable != "":
 		return nil, why("Views that do not select from a single table or view are not automatically updatable.")
 	}
+	if !r.Only && writesTree(verb) {
+		base = base.whole()
+	}
 	return base, nil
 }
 

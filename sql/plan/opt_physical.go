@@ -393,6 +393,9 @@ func (o *optimizer) prune(n Node, need *slotSet) {
 			if need.has(x.RowID) {
 				exprSlots(k.RowID, &own)
 			}
+			for _, e := range k.Extra {
+				exprSlots(e, &own)
+			}
 			for _, e := range k.Keys {
 				exprSlots(e, &own)
 			}
@@ -578,9 +581,9 @@ func readsTable(n Node, t *Table, except *Scan) bool {
 	node = func(n Node) {
 		switch s := n.(type) {
 		case *Scan:
-			found = found || s.Table.Root() == t.Root() && s != except
+			found = found || s != except && s.Table.shares(t)
 		case *Append:
-			found = found || s.Table.Root() == t.Root()
+			found = found || s.Table.shares(t)
 		case *CTEScan:
 			found = true
 		}

@@ -106,7 +106,9 @@ type Append struct {
 	// row that has a hidden one.
 	Slots      []Slot
 	OID, RowID Slot
-	Kids       []*AppendKid
+	// Extra receives, of the rows of a table that inherits, the columns that Table does not have.
+	Extra []Slot
+	Kids  []*AppendKid
 	// Levels are the partitioned tables in the tree, for pruning at run time; none when nothing is left to prune.
 	Levels []*PartLevel
 	Lock   LockWant
@@ -128,6 +130,7 @@ type AppendKid struct {
 	Exprs []Expr
 	Oid   Expr
 	RowID Expr
+	Extra []Expr
 	Keys  []Expr // those of Append.Order over the kid's slots
 	// Level and At lead to the partition in Append.Levels.
 	Level, At int
@@ -165,6 +168,7 @@ func (n *Append) exprs(f func(*Expr)) {
 		if k.RowID != nil {
 			f(&k.RowID)
 		}
+		kidSlice(k.Extra, f)
 		kidSlice(k.Keys, f)
 	}
 	for _, l := range n.Levels {
@@ -186,12 +190,14 @@ func (n *Append) produces(f func(Slot)) {
 	eachSlot(n.Slots, f)
 	f(n.OID)
 	f(n.RowID)
+	eachSlot(n.Extra, f)
 }
 
 // appendOf makes the Append over a partitioned table's columns.
 func (b *binder) appendOf(t *Table) (*Append, *rel) {
 	b.useTree(t)
 	n := &Append{Table: t, Alias: t.Name, Slots: b.newSlots(len(t.Columns)), OID: b.newSlot(), RowID: b.newSlot()}
+	n.Extra = b.newSlots(t.extras())
 	rl := rowRel(t, t.Name, n.Slots)
 	rl.app = n
 	rl.oid = &Col{Slot: n.OID, T: types.Oid, Name: "tableoid", Pos: -1}
@@ -252,7 +258,7 @@ func rootSlots(root, t *Table, slots []Slot) []Slot {
 	out := make([]Slot, len(t.Columns))
 	for i, c := range t.Columns {
 		out[i] = -1
-		if j := root.Column(c.Name); j >= 0 && !c.Hidden {
+		if j := root.visible(c.Name); j >= 0 && !c.Hidden {
 			out[i] = slots[j]
 		}
 	}
@@ -454,8 +460,10 @@ func (o *optimizer) kid(n *Append, t *Table, level, at int) *AppendKid {
 		col.Rel = sc.Alias
 		if t.Columns[i].Hidden {
 			k.RowID = col
-		} else if j := n.Table.Column(c.name); j >= 0 {
+		} else if j := n.Table.visible(c.name); j >= 0 {
 			k.Exprs[j] = col
+		} else if n.Target {
+			k.Extra = append(k.Extra, col)
 		}
 	}
 	return k

@@ -17,6 +17,8 @@ type PartTarget struct {
 	KeyCols map[int]bool
 	// OldOID and OldRowID are filled by the Append that finds the rows of UPDATE and DELETE.
 	OldOID, OldRowID Slot
+	// OldExtra are those of the Append's Extra: what a table that inherits has besides.
+	OldExtra []Slot
 	// NewOID is the partition of the new row, for RETURNING.
 	NewOID Slot
 }
@@ -25,7 +27,7 @@ type PartTarget struct {
 type LeafTarget struct {
 	Target *WriteTarget
 	// From has for each of the partition's columns the ordinal in the partitioned table; -1 for its hidden key,
-	// whose ordinal is Hidden.
+	// whose ordinal is Hidden; -2-k for the k-th column that only a table that inherits has.
 	From     []int
 	Hidden   int
 	Conflict *Conflict // of INSERT, over the partition's columns
@@ -79,6 +81,7 @@ func (t *WriteTarget) readsOld(need *slotSet) {
 	if t.Parts != nil {
 		need.add(t.Parts.OldOID)
 		need.add(t.Parts.OldRowID)
+		eachSlot(t.Parts.OldExtra, need.add)
 	}
 }
 
@@ -112,7 +115,7 @@ func (r *Route) exprs(f func(*Expr)) {
 // foundBy tells a write how its rows are found.
 func (t *WriteTarget) foundBy(n *Append) {
 	if t.Parts != nil && n != nil {
-		t.Parts.OldOID, t.Parts.OldRowID = n.OID, n.RowID
+		t.Parts.OldOID, t.Parts.OldRowID, t.Parts.OldExtra = n.OID, n.RowID, n.Extra
 	}
 }
 
@@ -182,10 +185,15 @@ func (b *binder) partTarget(w *WriteTarget) error {
 	for i, l := range leaves {
 		n := len(l.Columns)
 		lt := &LeafTarget{Hidden: -1, From: make([]int, n)}
+		extra := 0
 		for j, c := range l.Columns {
-			lt.From[j] = t.Column(c.Name)
-			if c.Hidden {
+			lt.From[j] = t.visible(c.Name)
+			switch {
+			case c.Hidden:
 				lt.From[j], lt.Hidden = -1, j
+			case lt.From[j] < 0:
+				lt.From[j] = -2 - extra
+				extra++
 			}
 		}
 		var err error

@@ -105,7 +105,7 @@ func (c *SnapshotCatalog) convertTree(d *catalog.Table) (*Table, error) {
 	}
 	c.tables[d] = t
 	if d.Partitioning == nil {
-		return t, nil
+		return t, c.heirs(t, d)
 	}
 	if err := c.partitions(t, d); err != nil {
 		delete(c.tables, d)

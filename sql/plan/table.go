@@ -59,6 +59,8 @@ type Table struct {
 	// Parts is set for a partitioned table, Within for a partition; partition.go has both.
 	Parts  *Parts
 	Within *Within
+	// Tree is set for a table that others inherit from: the table with them, as its partitions.
+	Tree *Table
 	// Mirror is set while the table's rows are being rewritten.
 	Mirror *MirrorTable
 	// Triggers are the enabled ones, by name.
