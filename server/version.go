@@ -17,7 +17,7 @@ import (
 //	2  memberships, reports to the placer
 //	3  merges of ranges
 //	4  columns whose value in older rows is in the catalog, GIN indexes, extensions
-//	5  exclusion constraints
+//	5  exclusion constraints, inheritance, rules
 const (
 	oldestVersion ClusterVersion = 1 // that this build can work with
 	newestVersion ClusterVersion = 5 // that it knows

@@ -16,7 +16,7 @@ func TestNewCatalogWaits(t *testing.T) {
 	s := newTestSession(t, srv)
 	s.run("CREATE TABLE t (a int[])")
 	s.run("INSERT INTO t VALUES ('{1}')")
-	for _, statement := range []string{"CREATE INDEX ON t USING gin (a)", "CREATE EXTENSION citext", "CREATE TABLE x (a int, EXCLUDE (a WITH =))",
+	for _, statement := range []string{"CREATE INDEX ON t USING gin (a)", "CREATE EXTENSION citext", "CREATE TABLE x (a int, EXCLUDE (a WITH =))", "CREATE TABLE heir () INHERITS (t)", "CREATE RULE r AS ON INSERT TO t DO NOTHING",
 		"ALTER TABLE t ADD EXCLUDE (a WITH =)"} {
 		for _, all = range []bool{false, true} {
 			if out := s.run(statement); strings.Contains(out, "55000") == all {

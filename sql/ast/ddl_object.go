@@ -191,6 +191,17 @@ type CreatePolicyStmt struct {
 	Check       Expr
 }
 
+// CreateRuleStmt is CREATE RULE. Event is "SELECT", "INSERT", "UPDATE" or "DELETE"; no Actions: NOTHING.
+type CreateRuleStmt struct {
+	Name    string
+	Table   *RangeVar
+	Event   string
+	Where   Expr // nil: none
+	Instead bool
+	Replace bool
+	Actions []Stmt
+}
+
 // AlterPolicyStmt is ALTER POLICY; what is nil stays as it is.
 type AlterPolicyStmt struct {
 	Name  string
@@ -428,6 +439,7 @@ func (*ReturnStmt) stmt()                 {}
 func (*AlterFunctionStmt) stmt()          {}
 func (*CreateTriggerStmt) stmt()          {}
 func (*CreatePolicyStmt) stmt()           {}
+func (*CreateRuleStmt) stmt()             {}
 func (*AlterPolicyStmt) stmt()            {}
 func (*DropStmt) stmt()                   {}
 func (*RenameStmt) stmt()                 {}
@@ -477,6 +489,7 @@ func (*ReturnStmt) Tag() string          { return "RETURN" }
 func (s *AlterFunctionStmt) Tag() string { return "ALTER " + string(s.Object) }
 func (*CreateTriggerStmt) Tag() string   { return "CREATE TRIGGER" }
 func (*CreatePolicyStmt) Tag() string    { return "CREATE POLICY" }
+func (*CreateRuleStmt) Tag() string      { return "CREATE RULE" }
 func (*AlterPolicyStmt) Tag() string     { return "ALTER POLICY" }
 func (s *DropStmt) Tag() string          { return "DROP " + string(s.Object) }
 func (s *RenameStmt) Tag() string {

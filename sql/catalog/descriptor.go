@@ -227,6 +227,7 @@ type Table struct {
 	Heirs    []uint32 `json:"hrs,omitempty"`
 
 	Triggers []*Trigger `json:"tg,omitempty"`
+	Rules    []*Rule    `json:"rul,omitempty"` // by name, but for that of a view's query
 
 	// RowSecurity says that the policies apply, ForceRowSecurity that they do to the owner too.
 	RowSecurity      bool      `json:"rls,omitempty"`
@@ -501,6 +502,7 @@ func (t *Table) Clone() *Table {
 	c.FKs = cloneAll(t.FKs)
 	c.Triggers = cloneAll(t.Triggers)
 	c.Policies = cloneAll(t.Policies)
+	c.Rules = cloneAll(t.Rules)
 	c.Inbound = append([]InboundFK(nil), t.Inbound...)
 	c.ACL = append([]ACL(nil), t.ACL...)
 	c.DependsOn = append([]uint32(nil), t.DependsOn...)

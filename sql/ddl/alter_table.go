@@ -72,6 +72,8 @@ func (x *executor) alterCmd(ctx context.Context, t *catalog.Table, cmds []*ast.A
 		return x.ownRelation(ctx, t, c.Owner)
 	case ast.AlterDefault:
 		return x.alterDefault(ctx, t, c)
+	case ast.EnableRule, ast.DisableRule:
+		return x.enableRule(ctx, t, c)
 	}
 	if !t.IsTable() {
 		return cannotAlter(t, c.Kind)

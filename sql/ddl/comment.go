@@ -129,6 +129,22 @@ func (x *executor) comment(ctx context.Context, s *ast.CommentStmt) error {
 		n := f.Clone()
 		n.Comment = text
 		return x.View.Put(ctx, n)
+	case ast.ObjRule:
+		name := names[len(names)-1]
+		t, err := x.any(rangeVarOfNames(names[:len(names)-1]))
+		if err != nil {
+			return err
+		}
+		if err := x.ownTable(t); err != nil {
+			return err
+		}
+		nt := t.Clone()
+		r := nt.Rule(name)
+		if r == nil {
+			return pgerr.New(pgerr.UndefinedObject, "rule %q for relation %q does not exist", name, t.Name)
+		}
+		r.Comment = text
+		return x.View.Put(ctx, nt)
 	case ast.ObjPolicy:
 		t, p, err := x.policyNamed(names)
 		if err != nil {

@@ -52,7 +52,7 @@ type Env struct {
 	DeferRewrite func(ctx context.Context, t *catalog.Table) (job uint64, err error)
 	// OlderNodes says that the cluster may have nodes that do not know GIN indexes and extensions.
 	OlderNodes bool
-	// OlderExclusions says that it may have nodes that do not know exclusion constraints.
+	// OlderExclusions says that it may have nodes that do not know exclusion constraints, inheritance and rules.
 	OlderExclusions bool
 	// DefaultTablespace is the setting default_tablespace.
 	DefaultTablespace string
@@ -114,6 +114,8 @@ func (x *executor) run(ctx context.Context, stmt ast.Stmt) error {
 		return x.alterFunction(ctx, s)
 	case *ast.CreateTriggerStmt:
 		return x.createTrigger(ctx, s)
+	case *ast.CreateRuleStmt:
+		return x.createRule(ctx, s)
 	case *ast.CreatePolicyStmt:
 		return x.createPolicy(ctx, s)
 	case *ast.AlterPolicyStmt:

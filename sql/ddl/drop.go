@@ -52,18 +52,7 @@ func (x *executor) drop(ctx context.Context, s *ast.DropStmt) error {
 	case ast.ObjPolicy:
 		return x.dropPolicies(ctx, s)
 	case ast.ObjRule:
-		for _, o := range s.Objects {
-			name := o.Names[len(o.Names)-1]
-			rel := rangeVarOfNames(o.Names[:len(o.Names)-1])
-			if _, err := x.any(rel); err != nil && !s.IfExists {
-				return err
-			}
-			if !s.IfExists {
-				return pgerr.New(pgerr.UndefinedObject, "%s %q for table %q does not exist", strings.ToLower(string(s.Object)), name, rel.Name)
-			}
-			x.notice(pgerr.UndefinedObject, "%s %q for relation %q does not exist, skipping", strings.ToLower(string(s.Object)), name, rel.Name)
-		}
-		return nil
+		return x.dropRules(ctx, s)
 	}
 	return pgerr.Unsupported("DROP %s is not supported", s.Object)
 }

@@ -12,7 +12,7 @@ import (
 
 // parentsOf resolves INHERITS (...).
 func (x *executor) parentsOf(t *catalog.Table, list []*ast.RangeVar) ([]*catalog.Table, error) {
-	if x.OlderNodes {
+	if x.OlderNodes || x.OlderExclusions {
 		return nil, errOlderNodes("tables that inherit")
 	}
 	var out []*catalog.Table

@@ -115,6 +115,8 @@ func (x *executor) rename(ctx context.Context, s *ast.RenameStmt) error {
 		}
 		found.Name = s.New
 		return x.View.Put(ctx, nt)
+	case ast.ObjRule:
+		return x.renameRule(ctx, s)
 	case ast.ObjPolicy:
 		return x.renamePolicy(ctx, s)
 	case ast.ObjDomainConstraint:

@@ -57,6 +57,9 @@ func (s *state) make(n plan.Node) (op, error) {
 	}
 	// Operators with one input.
 	var child plan.Node
+	if r, ok := n.(*plan.Rules); ok {
+		return s.buildRules(r)
+	}
 	switch n := n.(type) {
 	case *plan.Project:
 		child = n.Input

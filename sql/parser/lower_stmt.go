@@ -178,6 +178,14 @@ func (l *lowerer) objectStmt(n *pg.Node) ast.Stmt {
 		s := x.CreatePolicyStmt
 		return &ast.CreatePolicyStmt{Name: s.PolicyName, Table: l.rangeVar(s.Table), Restrictive: !s.Permissive, Cmd: s.CmdName,
 			Roles: roles(s.Roles), Using: l.optExpr(s.Qual), Check: l.optExpr(s.WithCheck)}
+	case *pg.Node_RuleStmt:
+		s := x.RuleStmt
+		out := &ast.CreateRuleStmt{Name: s.Rulename, Table: l.rangeVar(s.Relation), Where: l.optExpr(s.WhereClause), Instead: s.Instead, Replace: s.Replace}
+		out.Event = map[pg.CmdType]string{pg.CmdType_CMD_SELECT: "SELECT", pg.CmdType_CMD_INSERT: "INSERT", pg.CmdType_CMD_UPDATE: "UPDATE", pg.CmdType_CMD_DELETE: "DELETE"}[s.Event]
+		for _, a := range s.Actions {
+			out.Actions = append(out.Actions, l.stmt(a))
+		}
+		return out
 	case *pg.Node_AlterPolicyStmt:
 		s := x.AlterPolicyStmt
 		return &ast.AlterPolicyStmt{Name: s.PolicyName, Table: l.rangeVar(s.Table), Roles: roles(s.Roles), Using: l.optExpr(s.Qual), Check: l.optExpr(s.WithCheck)}

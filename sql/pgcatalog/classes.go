@@ -21,6 +21,7 @@ var classRows = map[string]generator{
 	"pg_catalog.pg_views":       pgViews,
 	"pg_catalog.pg_matviews":    pgMatviews,
 	"pg_catalog.pg_rewrite":     pgRewrite,
+	"pg_catalog.pg_rules":       pgRules,
 	"pg_catalog.pg_description": pgDescription,
 	"pg_catalog.pg_depend":      pgDepend,
 	"pg_catalog.pg_extension":   pgExtension,
@@ -87,7 +88,7 @@ func pgClass(g *gen) error {
 		if t.Kind == catalog.RelTable || t.Kind == catalog.RelMatView {
 			am = heapAm
 		}
-		hasRules := t.Kind == catalog.RelView || t.Kind == catalog.RelMatView
+		hasRules := t.Kind == catalog.RelView || t.Kind == catalog.RelMatView || len(t.Rules) > 0
 		replIdent := byte('d')
 		if t.ReplIdent != 0 {
 			replIdent = t.ReplIdent
@@ -490,6 +491,19 @@ func pgRewrite(g *gen) error {
 		if t.Kind == catalog.RelView || t.Kind == catalog.RelMatView {
 			if err := g.row("oid", t.ID|1<<31, "rulename", "_RETURN", "ev_class", t.ID, "ev_type", "1", "ev_enabled", "O",
 				"is_instead", true, "ev_qual", "<>", "ev_action", t.Query); err != nil {
+				return err
+			}
+		}
+		for _, r := range t.Rules {
+			qual, enabled := r.Where, "O"
+			if qual == "" {
+				qual = "<>"
+			}
+			if r.Disabled {
+				enabled = "D"
+			}
+			if err := g.row("oid", r.OID, "rulename", r.Name, "ev_class", t.ID, "ev_type", ruleEvents[r.Event], "ev_enabled", enabled,
+				"is_instead", r.Instead, "ev_qual", qual, "ev_action", strings.Join(r.Actions, "; ")); err != nil {
 				return err
 			}
 		}

@@ -136,7 +136,7 @@ var functions = map[string]func(c *call) (types.Datum, error){
 		}
 		return str(viewDef(t))
 	},
-	"pg_get_ruledef":                     null,
+	"pg_get_ruledef":                     ruleDef,
 	"row_security_active":                rowSecurityActive,
 	"row_security_active_name":           rowSecurityActive,
 	"pg_get_triggerdef":                  triggerDef,

@@ -34,12 +34,14 @@ type binder struct {
 	nodeIDs                 int
 	hints                   []types.Datum // values of the parameters, for estimates
 	needs                   map[needKey]map[int16]bool
-	unchecked               bool            // privileges were noted already
-	targets                 map[uint32]bool // relations that are written to
-	role                    uint32          // owner of the view that is being bound
-	policing                []uint32        // tables whose policies are being bound
-	secure                  bool            // the plan depends on Env.Security
-	stored                  int             // depth of stored expressions and views, which see no Variables
+	unchecked               bool                             // privileges were noted already
+	ruleSources             []func() (Node, []nsItem, error) // what stands for the rows of statements that are rewritten by rules
+	ruling                  []ruleKey                        // rules that are being applied
+	targets                 map[uint32]bool                  // relations that are written to
+	role                    uint32                           // owner of the view that is being bound
+	policing                []uint32                         // tables whose policies are being bound
+	secure                  bool                             // the plan depends on Env.Security
+	stored                  int                              // depth of stored expressions and views, which see no Variables
 }
 
 func newBinder(ctx context.Context, env *Env) *binder {

@@ -32,14 +32,17 @@ func (s *scope) dml(st ast.Stmt) (*bound, error) {
 		}
 	}
 	var q *bound
-	var err error
+	rewritten, err := s.rewrite(st, with != nil)
+	if err != nil {
+		return nil, err
+	}
 	switch st := st.(type) {
-	case *ast.InsertStmt:
-		q, err = s.insert(st)
-	case *ast.UpdateStmt:
-		q, err = s.update(st)
-	case *ast.DeleteStmt:
-		q, err = s.delete(st)
+	case *ast.InsertStmt, *ast.UpdateStmt, *ast.DeleteStmt:
+		if rewritten != nil {
+			q = rewritten
+			break
+		}
+		q, err = s.unruled(st, nil)
 	case *ast.MergeStmt:
 		q, err = s.merge(st)
 	default:
@@ -79,6 +82,9 @@ func (s *scope) writable(r *ast.RangeVar, verb string) (*viewTarget, error) {
 		return nil, err
 	}
 	s.b.target(t.ID)
+	if verb == "merge into" && len(t.Rules) > 0 && t.Kind != View {
+		return nil, pgerr.New(pgerr.FeatureNotSupported, "cannot execute MERGE on relation %q", t.Name).WithDetail("MERGE is not supported for relations with rules.")
+	}
 	if verb == "merge into" && (t.Kind != BaseTable && t.Kind != Partitioned || t.NotUpdatable != "") {
 		return nil, errMergeInto(t)
 	}
@@ -193,12 +199,8 @@ func (s *scope) targetView(v *viewTarget) (Node, *rel, []Slot, error) {
 	return p, rowRel(v.base, v.alias, p.Slots), p.Slots, nil
 }
 
-func (s *scope) update(st *ast.UpdateStmt) (*bound, error) {
+func (s *scope) update(st *ast.UpdateStmt, v *viewTarget) (*bound, error) {
 	b := s.b
-	v, err := s.writable(st.Table, "update")
-	if err != nil {
-		return nil, err
-	}
 	t := v.base
 	node, rl, old, err := s.targetScan(v)
 	if err != nil {
@@ -256,12 +258,8 @@ func (s *scope) update(st *ast.UpdateStmt) (*bound, error) {
 	return q, v.secureTarget(catalog.PolicyUpdate, n.Target)
 }
 
-func (s *scope) delete(st *ast.DeleteStmt) (*bound, error) {
+func (s *scope) delete(st *ast.DeleteStmt, v *viewTarget) (*bound, error) {
 	b := s.b
-	v, err := s.writable(st.Table, "delete from")
-	if err != nil {
-		return nil, err
-	}
 	t := v.base
 	node, rl, old, err := s.targetScan(v)
 	if err != nil {

@@ -133,6 +133,9 @@ func visibleItem(r *rel) []nsItem { return []nsItem{{rel: r, relVisible: true, c
 // rangeVar binds a name in FROM: a CTE, a table, a view.
 func (s *scope) rangeVar(r *ast.RangeVar) (Node, []nsItem, error) {
 	b := s.b
+	if rows := b.ruleSource(r); rows != nil {
+		return rows()
+	}
 	if r.Schema == "" {
 		for c := s.ctes; c != nil; c = c.parent {
 			if c.name == r.Name {

@@ -123,6 +123,8 @@ func (s *scope) cte(c *ast.CTE, recursive bool) (*cteDef, error) {
 			return nil, errAt(c.Off, pgerr.FeatureNotSupported, "WITH clause containing a data-modifying statement must be at the top level")
 		}
 		child := &scope{b: b, ctes: s.ctes, q: &query{}}
+		_, query := c.Query.(*ast.SelectStmt)
+		child.inWith = !query
 		r, err := child.dml(c.Query)
 		if err != nil {
 			return nil, err

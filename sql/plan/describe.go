@@ -453,6 +453,8 @@ func (d *describer) item(n Node) *item {
 		it.name, it.kind = "Update on "+relName(x.Target.Table, aliasOf(x.Scan)), "ModifyTable"
 	case *Delete:
 		it.name, it.kind = "Delete on "+relName(x.Target.Table, aliasOf(x.Scan)), "ModifyTable"
+	case *Rules:
+		it.name = "Rules"
 	case *Merge:
 		it.name, it.kind = "Merge on "+relName(x.Target.Table, x.Alias), "ModifyTable"
 	default:

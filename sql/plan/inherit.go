@@ -25,7 +25,7 @@ func (c *SnapshotCatalog) heirs(t *Table, d *catalog.Table) error {
 	}
 	set := partition.NewSet(partition.Heirs, nil, make([]partition.Bound, len(leaves)))
 	t.Tree = (&Table{ID: t.ID, StorageID: t.StorageID, Schema: t.Schema, Name: t.Name, Owner: t.Owner, Kind: Partitioned, Columns: t.Columns, RowCount: -1,
-		Descriptor: t.Descriptor, Triggers: t.Triggers, RowSecurity: t.RowSecurity, NoUpdate: t.NoUpdate, NoDelete: t.NoDelete,
+		Descriptor: t.Descriptor, Triggers: t.Triggers, Rules: t.Rules, RowSecurity: t.RowSecurity, NoUpdate: t.NoUpdate, NoDelete: t.NoDelete,
 		Parts: &Parts{Set: set, Children: leaves}}).Finish()
 	return nil
 }

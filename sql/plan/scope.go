@@ -51,6 +51,7 @@ type scope struct {
 	// unseen is the target of a MERGE, in a clause for rows that have none.
 	unseen *rel
 	q      *query
+	inWith bool // of a data-modifying WITH query
 	ctes   *cteScope
 	// clause names the part of the statement for errors: "WHERE". What is allowed there follows.
 	clause    string

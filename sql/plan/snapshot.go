@@ -251,6 +251,14 @@ func FromDescriptor(s *catalog.Snapshot, d *catalog.Table) (*Table, error) {
 		}
 		t.Triggers = append(t.Triggers, out)
 	}
+	for _, r := range d.Rules {
+		if !r.Disabled && err == nil {
+			var out *Rule
+			if out, err = convertRule(r, expr); err == nil {
+				t.Rules = append(t.Rules, out)
+			}
+		}
+	}
 	if d.RowSecurity {
 		t.RowSecurity = &RowSecurity{}
 		for _, p := range d.Policies {

@@ -65,6 +65,8 @@ type Table struct {
 	Mirror *MirrorTable
 	// Triggers are the enabled ones, by name.
 	Triggers []*Trigger
+	// Rules are the enabled ones, by name.
+	Rules []*Rule
 	// RowSecurity is nil where no policies apply.
 	RowSecurity *RowSecurity
 	// Of a view: Invoker, it is read with the privileges of who reads it, not of its owner; Barrier, conditions that
