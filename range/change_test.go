@@ -221,28 +221,6 @@ func TestTransfer(t *testing.T) {
 	})
 }
 
-// TestPromisesKeepLease: a lease to whose end somebody has been promised something is not handed over, and goes on.
-func TestPromisesKeepLease(t *testing.T) {
-	runSim(t, 9, 3, nil, func(c *sim) {
-		c.startAll(desc(1, "\x01", "\xff", 1, 2, 3))
-		r := c.leader("a", 5*time.Second)
-		c.mustPut(r, "a", "1")
-		m, term := r.machine.(*register), r.Lease().Epoch
-		m.promised.Store(true)
-		if err := r.TransferLease(context.Background(), r.NodeID()%3+1); !errors.Is(err, ErrNotReady) {
-			t.Fatalf("TransferLease: %v", err)
-		}
-		if _, err := r.checkedLease(); err != nil || r.Lease().Epoch != term {
-			t.Fatalf("the lease of term %d is %v: %v", term, r.Lease(), err)
-		}
-		c.mustPut(r, "a", "2")
-		m.promised.Store(false)
-		if err := r.TransferLease(context.Background(), r.NodeID()%3+1); err != nil {
-			t.Fatal(err)
-		}
-	})
-}
-
 // TestPromisesOutliveChange: a change of voters ends only when the new ones grant the lease for as long as the old ones
 // did. Here they have not been asked for a while.
 func TestPromisesOutliveChange(t *testing.T) {

@@ -36,12 +36,6 @@ type Machine interface {
 	// locks are answered with ErrNotLeader.
 	LeaseLost()
 
-	// BeginHandoff is called on the leader before LeaseHandoff, while the lease still holds. The machine promises
-	// nothing any more that goes by the end of the lease, and waits until nobody relies on such a promise: the next
-	// leader's lease may end before this one would have. release lifts that; it is called when the transfer is given up
-	// before LeaseHandoff.
-	BeginHandoff(ctx context.Context) (release func(), err error)
-
 	// LeaseHandoff freezes the machine for a planned transfer and returns its volatile state (the lock
 	// table) for the next leader. If the transfer fails LeaseLost follows.
 	LeaseHandoff() []byte

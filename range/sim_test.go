@@ -303,7 +303,6 @@ type register struct {
 	unsettled bool
 	poison    atomic.Bool // the next command fails to apply
 	busy      atomic.Bool // a transaction stays prepared
-	promised  atomic.Bool // BeginHandoff fails: something is promised to the end of the lease
 	// prepared is called when transactions have been held back for a split or a merge.
 	prepared atomic.Pointer[func()]
 }
@@ -348,12 +347,6 @@ func (m *register) LeaseAcquired(l Lease, handoff []byte) {
 	}
 }
 func (m *register) LeaseLost() { m.event("lost") }
-func (m *register) BeginHandoff(ctx context.Context) (func(), error) {
-	if m.promised.Load() {
-		return nil, context.DeadlineExceeded
-	}
-	return func() { m.event("handoff given up") }, nil
-}
 func (m *register) LeaseHandoff() []byte {
 	m.event("handoff")
 	return []byte(m.handoff)

@@ -83,10 +83,6 @@ func (r *Replica) TransferLease(ctx context.Context, to NodeID) error {
 	case len(ans) != 1 || ans[0] != answerReady:
 		return fmt.Errorf("%w: %s does not follow in %s", ErrNotReady, to, r.id)
 	}
-	release, err := r.machine.BeginHandoff(ctx)
-	if err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrNotReady, r.id, err)
-	}
 	// Freeze. Under seq: no proposal slips in behind.
 	r.seq.Lock()
 	lease, err := r.checkedLease()
@@ -95,7 +91,6 @@ func (r *Replica) TransferLease(ctx context.Context, to NodeID) error {
 	}
 	if err != nil {
 		r.seq.Unlock()
-		release()
 		return err
 	}
 	l := &r.lease
@@ -103,7 +98,6 @@ func (r *Replica) TransferLease(ctx context.Context, to NodeID) error {
 	if l.term != lease.Epoch || l.frozen {
 		l.mu.Unlock()
 		r.seq.Unlock()
-		release()
 		return ErrNotReady
 	}
 	l.frozen = true

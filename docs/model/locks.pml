@@ -3,7 +3,8 @@
  * range's leader only, and must not be overwritten before the transaction commits, whoever leads the range by then.
  *
  * A leader serves as long as its lease. It is followed by another when the lease has run out, who knows no locks, or by
- * one to whom it hands over the locks, whose own lease may end sooner than this one would have. The decision is made in
+ * one to whom it hands over the locks, whose own lease may end sooner than this one would have: who comes after that one
+ * waits for the end of both. The decision is made in
  * another range, at any later time.
  *
  *   I4  leases do not overlap: built in here, see range/votes_model_test.go
@@ -18,6 +19,7 @@
 
 byte now = 1;
 byte until = 1 + WINDOW; /* the lease of who leads now: it serves while now < until */
+byte bound;              /* when the last lease that was handed over would have ended */
 bool locked;             /* the leader's table holds the transaction's lock */
 byte token = 1, held;    /* that of the table, and the one that the transaction was given */
 byte floor;              /* the leader commits nothing at or below */
@@ -102,18 +104,19 @@ proctype Leaders() {
 	byte w;
 	do
 	:: atomic {
+#ifdef FORGET_PAST
 		!serving ->
+#else
+		!serving && now >= bound -> /* votes are free of all leaders before */
+#endif
 		select(w : 1 .. WINDOW);
 		until = now + w;
 		token++;
 		locked = false
 	}
 	:: atomic {
-#ifdef HAND_OVER_PROMISED
 		serving ->
-#else
-		serving && (promised == 0 || now > promised) ->
-#endif
+		bound = MAX(bound, until);
 		select(w : 1 .. WINDOW);
 		until = now + w
 	}

@@ -352,14 +352,13 @@ func (m *Machine) prepare(ctx context.Context, req *txnpb.BatchRequest, resp *tx
 	writes := writesOf(req)
 	p.readOnly = writes.len() == 0 && head == nil
 	if p.readOnly || head != nil || !l.table.HoldsOnly(x, writes.len()) {
-		if _, err := m.promise(l, x.ID, p); err != nil {
+		if _, err := m.promise(l, p); err != nil {
 			l.exit()
 			return err
 		}
 	}
 	minTS := m.now()
 	if err := l.table.BeginCommit(x, locktable.Prepared, minTS); err != nil {
-		l.breakPromise(x.ID)
 		l.exit()
 		return err
 	}
@@ -367,7 +366,7 @@ func (m *Machine) prepare(ctx context.Context, req *txnpb.BatchRequest, resp *tx
 		// There is nothing to log.
 		l.exit()
 		m.srv.metrics.preparesRO.Inc()
-		resp.ReadOnly, resp.ValidUntil = true, int64(m.renew(l, x.ID, p))
+		resp.ReadOnly, resp.ValidUntil = true, int64(m.renew(l, p))
 		return nil
 	}
 	t.x = x
@@ -379,13 +378,13 @@ func (m *Machine) prepare(ctx context.Context, req *txnpb.BatchRequest, resp *tx
 		t.cmd.ignore = ignoreOf(req)
 	}
 	if err := l.startLogging(at); err != nil {
-		l.reopen(x)
+		l.table.Reopen(x)
 		l.exit()
 		return err
 	}
 	began := time.Now()
 	if err := t.propose(ctx, minTS, truetime.Timestamp(req.MaxTs), writes); err != nil {
-		l.reopen(x)
+		l.table.Reopen(x)
 		l.exit()
 		return err
 	}
@@ -399,7 +398,7 @@ func (m *Machine) prepare(ctx context.Context, req *txnpb.BatchRequest, resp *tx
 		return err
 	}
 	resp.Replication = int64(time.Since(began))
-	resp.PrepareTs, resp.ValidUntil = int64(t.ts), int64(m.renew(l, x.ID, p))
+	resp.PrepareTs, resp.ValidUntil = int64(t.ts), int64(m.renew(l, p))
 	m.srv.metrics.prepares.Inc()
 	return nil
 }
@@ -416,7 +415,7 @@ func (t *inLog) runPrepare(ctx context.Context) error {
 	l.endAttempt(t.cmd.commit, &t.at)
 	switch {
 	case errors.Is(err, ranges.ErrDropped):
-		l.reopen(t.x)
+		l.table.Reopen(t.x)
 		return err
 	case err != nil:
 		return &Error{Code: txnpb.ErrorCode_AMBIGUOUS, Msg: err.Error()}
@@ -442,7 +441,7 @@ func (m *Machine) preparedAlready(l *leadership, req *txnpb.BatchRequest, resp *
 		}
 		switch {
 		case p != nil && !p.restored:
-			resp.ValidUntil = int64(m.renew(l, id, p))
+			resp.ValidUntil = int64(m.renew(l, p))
 		case req.LockEpoch != 0:
 			// It had locks here before it was prepared. Whether they are all on record the record does not tell.
 			return true, locktable.ErrLockLost
@@ -455,10 +454,10 @@ func (m *Machine) preparedAlready(l *leadership, req *txnpb.BatchRequest, resp *
 	}
 	if p, _ := x.Payload.(*part); p != nil && p.commit == commit && p.readOnly {
 		resp.LockEpoch = x.Token
-		until := m.renew(l, id, p)
+		until := m.renew(l, p)
 		if until == 0 {
 			var err error // another leader's has lapsed, and the locks have come along
-			if until, err = m.promise(l, id, p); err != nil {
+			if until, err = m.promise(l, p); err != nil {
 				return true, err
 			}
 		}

@@ -101,10 +101,9 @@ type leadership struct {
 	mergeGen   uint64
 	right      [][]byte // encoded descriptors of ranges split off
 	pushing    map[CommitID]bool
-	recovering map[TxnID]bool  // prepared transactions whose coordinator is being asked
-	dropping   map[TxnID]bool  // whose staged writes are being dropped
-	promises   map[TxnID]*part // to prepared transactions, see promise
-	forget     []CommitID      // decisions every participant knows, to be dropped from the state
+	recovering map[TxnID]bool // prepared transactions whose coordinator is being asked
+	dropping   map[TxnID]bool // whose staged writes are being dropped
+	forget     []CommitID     // decisions every participant knows, to be dropped from the state
 }
 
 // gate says what may begin while a split or a handoff is under way.
@@ -425,13 +424,11 @@ func (m *Machine) LeaseSettled() bool {
 	if l == nil {
 		return false
 	}
-	l.mu.Lock()
-	promised := l.promisedLocked(m.srv.cfg.Clock)
-	l.mu.Unlock()
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return !promised && l.table.Settled(func(x *locktable.Txn) bool {
-		return x.State() == locktable.Prepared && m.state.records[x.ID] != nil
+	return l.table.Settled(func(x *locktable.Txn) bool {
+		p, _ := x.Payload.(*part)
+		return x.State() == locktable.Prepared && m.state.records[x.ID] != nil && p != nil && p.promised.get() == 0
 	})
 }
 
@@ -514,7 +511,9 @@ func (l *leadership) wakeLocked() {
 // end releases a transaction's locks and forgets it.
 func (l *leadership) end(x *locktable.Txn) {
 	l.table.Release(x)
-	l.breakPromise(x.ID)
+	l.mu.Lock()
+	l.wakeLocked()
+	l.mu.Unlock()
 }
 
 // waitIdle waits until ok, called under l.mu, holds.
@@ -553,9 +552,7 @@ type part struct {
 	commit   CommitID
 	coord    target
 	readOnly bool // prepared in memory only
-	// promised is until when it is certain that the locks that are not on record are held; zero: all are on record.
-	// Guarded by leadership.mu.
-	promised truetime.Timestamp
+	promised promised
 	// restored: another leader has prepared it, or an earlier lease. There may have been a promise.
 	restored bool
 }

@@ -35,9 +35,21 @@ func (m *Machine) PrepareSplit(ctx context.Context, _ []byte) (release func(), e
 
 // holdPrepares blocks new prepares until release, which is never nil, and waits until no transaction is prepared here.
 func (m *Machine) holdPrepares(ctx context.Context) (l *leadership, release func(), err error) {
-	l, release, err = m.blockPrepares()
+	l, err = m.leader()
 	if err != nil {
 		return nil, func() {}, err
+	}
+	l.mu.Lock()
+	if l.blocked != gateOpen {
+		l.mu.Unlock()
+		return nil, func() {}, ranges.ErrNotReady
+	}
+	l.liftLocked(gatePrepares)
+	l.mu.Unlock()
+	release = func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.liftLocked(gateOpen)
 	}
 	quiet := func() bool {
 		m.mu.RLock()
@@ -45,25 +57,6 @@ func (m *Machine) holdPrepares(ctx context.Context) (l *leadership, release func
 		return len(m.state.records)+len(m.leaving) == 0
 	}
 	return l, release, l.waitIdle(ctx, func() bool { return quiet() && l.table.Prepared() == 0 })
-}
-
-// blockPrepares lets no transaction be prepared here until release.
-func (m *Machine) blockPrepares() (l *leadership, release func(), err error) {
-	l, err = m.leader()
-	if err != nil {
-		return nil, nil, err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.blocked != gateOpen {
-		return nil, nil, ranges.ErrNotReady
-	}
-	l.liftLocked(gatePrepares)
-	return l, func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.liftLocked(gateOpen)
-	}, nil
 }
 
 // SplitState gives the right-hand range what it starts with of the left: the GC threshold, the outcome horizon, and
