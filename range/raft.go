@@ -384,7 +384,7 @@ func (r *Replica) handleReady(out *outbox) {
 				out.add(node, rm)
 			}
 		}
-		if settles { // it was known to be committed before
+		if settles { // nothing else is to be logged
 			r.store.appends.add(appendWork{r: r, m: &pb.Message{}, commit: r.committed.Load(), settles: true})
 			out.appended = true
 		}

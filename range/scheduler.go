@@ -376,7 +376,6 @@ func (s *Store) writeAppends(work []appendWork) {
 // where appends are written, which alone touches Replica.disk.
 func (r *Replica) stageAppend(b *raftlog.Batch, w *appendWork) (sync bool) {
 	m := w.m
-	sync = w.settles
 	hs := raftlog.HardState{Term: m.GetTerm(), Vote: m.GetVote(), Commit: m.GetCommit()}
 	if n := len(m.Entries); n > 0 {
 		b.Append(uint64(r.id), m.Entries, r.disk.last)
@@ -397,6 +396,7 @@ func (r *Replica) stageAppend(b *raftlog.Batch, w *appendWork) (sync bool) {
 	// disk: after a power failure of all its nodes, which undoes what was applied, it would be between the two
 	// configurations again, and need a quorum of the old one, of which a node may have been replaced for being lost.
 	r.disk.hard.Commit = max(r.disk.hard.Commit, w.commit)
+	sync = sync || w.settles && r.disk.hard != r.disk.written
 	if sync && r.disk.hard != r.disk.written {
 		r.disk.written = r.disk.hard
 		b.SetHardState(uint64(r.id), r.disk.hard)

@@ -10,7 +10,7 @@ import (
 )
 
 // Op is one transaction of a history: it read whole lists and appended one value, unique in the history, to some of
-// them, and it read registers and wrote such values to others without reading them.
+// them, it read registers and wrote such values to others without reading them, and it scanned marks and put some.
 type Op struct {
 	Client     int
 	Begin, End time.Time // true time, before the first request and after the last answer
@@ -22,7 +22,8 @@ type Op struct {
 	Reads      map[string][]int
 	Appends    map[string]int
 	Seen       map[string]int // registers read: their values, 0 for one never written
-	Writes     map[string]int // registers written
+	Writes     map[string]int // registers written, and marks put
+	Scans      []Scan         // of marks
 }
 
 // String says who did it and when.
@@ -128,7 +129,7 @@ func Check(ops []Op, final map[string][]int) []error {
 			}
 		}
 	}
-	errs = append(errs, checkRegisters(ops, cap12(errs))...)
+	errs = append(errs, checkRegisters(registersOf(ops), cap12(errs))...)
 	return append(errs, checkRealTime(ops, cap12(errs))...)
 }
 

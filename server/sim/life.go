@@ -62,6 +62,9 @@ func (r Result) Counts() (commits, reads, unknown int) {
 func (l Life) Run() (res Result, err error) {
 	l.Nodes, l.Clients, l.Keys = cmp.Or(l.Nodes, 3), cmp.Or(l.Clients, 8), cmp.Or(l.Keys, defaultKeys)
 	l.Length = cmp.Or(l.Length, 30*time.Second)
+	if l.Flush {
+		l.stage()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), l.Length+10*time.Minute)
 	defer cancel()
 	c, err := New(ctx, Config{Seed: l.Seed, Nodes: l.Nodes, Lease: l.Lease, Tune: l.Tune, SQL: l.SQL})

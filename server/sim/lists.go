@@ -122,7 +122,7 @@ func pause(ctx context.Context, d time.Duration) {
 }
 
 // once runs one transaction: reads one to three lists, now or as they were up to four seconds ago, or appends to one
-// or two of them; or it uses registers, or both.
+// or two of them; or it uses registers or marks, or both. Now and then it takes long to commit.
 func (l *Life) once(ctx context.Context, db kv.DB, id int, rng *rand.Rand, h *recorder) (Op, error) {
 	o := Op{Client: id, Begin: time.Now(), ReadOnly: rng.IntN(3) == 0, Reads: map[string][]int{}, Appends: map[string]int{},
 		Seen: map[string]int{}, Writes: map[string]int{}}
@@ -135,12 +135,17 @@ func (l *Life) once(ctx context.Context, db kv.DB, id int, rng *rand.Rand, h *re
 		return o, err
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx))
-	picked, age, what := rng.Perm(l.Keys)[:1+rng.IntN(3)], h.age(), rng.IntN(4)
-	if what == 0 {
+	picked, age, what := rng.Perm(l.Keys)[:1+rng.IntN(3)], h.age(), rng.IntN(6)
+	if what == 0 || what == 4 {
 		picked = nil
 	}
 	if what <= 1 {
 		if err := useRegisters(ctx, tx, &o, rng, h); err != nil {
+			return o, err
+		}
+	}
+	if what == 4 || what == 5 {
+		if err := useMarks(ctx, tx, &o, rng, h, age, l.Flush); err != nil {
 			return o, err
 		}
 	}
@@ -150,6 +155,8 @@ func (l *Life) once(ctx context.Context, db kv.DB, id int, rng *rand.Rand, h *re
 		switch {
 		case append_:
 			lock = kv.LockExclusive
+		case !o.ReadOnly && rng.IntN(4) == 0:
+			lock = kv.LockExclusive // as SELECT FOR UPDATE does
 		case !o.ReadOnly:
 			lock = kv.LockShared
 		}
@@ -181,6 +188,9 @@ func (l *Life) once(ctx context.Context, db kv.DB, id int, rng *rand.Rand, h *re
 	}
 	if o.ReadOnly {
 		o.TS = tx.ReadTimestamp()
+	}
+	if rng.IntN(60) == 0 {
+		pause(ctx, time.Duration(rng.IntN(1000))*time.Millisecond)
 	}
 	o.Commit = time.Now()
 	ts, err := tx.Commit(ctx)
@@ -257,7 +267,7 @@ func readAll(ctx context.Context, c *Cluster, ops []Op) (final map[string][]int,
 	return final, reads, errs
 }
 
-// readThrough reads every list and register through one node, at one timestamp, trying until ctx ends.
+// readThrough reads every list, register and mark through one node, at one timestamp, trying until ctx ends.
 func readThrough(ctx context.Context, n *Node) (map[string][]int, Op, error) {
 	var last error // of the attempt before
 	for {
@@ -266,6 +276,8 @@ func readThrough(ctx context.Context, n *Node) (map[string][]int, Op, error) {
 		for i := range registers {
 			o.Seen[string(registerKey(i))] = 0
 		}
+		all := Scan{From: string(allLists.Start), To: string(allLists.End), Found: map[string]int{}}
+		o.Scans = []Scan{all}
 		tx, err := n.Core().DB.Begin(ctx, kv.TxnOptions{ReadOnly: true})
 		if err != nil {
 			return nil, o, err
@@ -273,6 +285,12 @@ func readThrough(ctx context.Context, n *Node) (map[string][]int, Op, error) {
 		var sc kv.Scanner
 		if sc, err = tx.Scan(ctx, allLists, kv.ScanOptions{}); err == nil {
 			for sc.Next(ctx) {
+				if isMark(sc.Pair().Key) {
+					if all.Found[string(sc.Pair().Key)], err = decodeRegister(sc.Pair().Value); err != nil {
+						return nil, o, err
+					}
+					continue
+				}
 				if isRegister(sc.Pair().Key) {
 					if o.Seen[string(sc.Pair().Key)], err = decodeRegister(sc.Pair().Value); err != nil {
 						return nil, o, err

@@ -29,14 +29,16 @@ type Network struct {
 	rng    *rand.Rand
 	faults Faults
 	nodes  map[rpc.NodeID]*Endpoint
-	cut    map[[2]rpc.NodeID]bool   // from, to: nothing passes in that direction
-	until  map[rpc.NodeID]time.Time // stalled nodes: what is sent to or by them before then arrives after it
-	idle   []courier                // The last one to have become idle is the first to get work, its stack is warm.
+	cut    map[[2]rpc.NodeID]bool       // from, to: nothing passes in that direction
+	until  map[rpc.NodeID]time.Time     // stalled nodes: what is sent to or by them before then arrives after it
+	late   map[rpc.NodeID]time.Duration // by how much requests of a node for transactions may be late
+	idle   []courier                    // The last one to have become idle is the first to get work, its stack is warm.
 }
 
 // NewNetwork returns a network without faults whose randomness comes from rng.
 func NewNetwork(rng *rand.Rand) *Network {
-	return &Network{rng: rng, nodes: map[rpc.NodeID]*Endpoint{}, cut: map[[2]rpc.NodeID]bool{}, until: map[rpc.NodeID]time.Time{}}
+	return &Network{rng: rng, nodes: map[rpc.NodeID]*Endpoint{}, cut: map[[2]rpc.NodeID]bool{}, until: map[rpc.NodeID]time.Time{},
+		late: map[rpc.NodeID]time.Duration{}}
 }
 
 // SetFaults changes what happens to messages sent from now on.
@@ -70,6 +72,24 @@ func (n *Network) Stall(id rpc.NodeID, until time.Time) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.until[id] = until
+}
+
+// Delay has every fourth request that a node sends for a transaction take up to most longer to arrive; zero ends that. What
+// was sent before or after overtakes it, and the leases that both ends have go on meanwhile.
+func (n *Network) Delay(id rpc.NodeID, most time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.late[id] = most
+}
+
+// lateness is what Delay adds to a request.
+func (n *Network) lateness(id rpc.NodeID, service rpc.Service) time.Duration {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if most := n.late[id]; most > 0 && service == rpc.ServiceTxn && n.rng.IntN(4) == 0 {
+		return time.Duration(n.rng.Int64N(int64(most)))
+	}
+	return 0
 }
 
 // stalledLocked returns how long a message between two nodes is held back.
@@ -216,6 +236,7 @@ func (e *Endpoint) Call(ctx context.Context, to rpc.NodeID, service rpc.Service,
 	if r.peer == nil {
 		return nil, e.hang(ctx, fmt.Errorf("%w: %s", rpc.ErrUnavailable, to))
 	}
+	r.delay += e.net.lateness(e.id, service)
 	if r.lost && e.flip() {
 		return nil, rpc.ErrUnavailable
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/meridian-db/meridian/server"
+	"github.com/meridian-db/meridian/txn"
 	"github.com/meridian-db/meridian/txn/participant"
 )
 
@@ -40,7 +41,24 @@ func (l *Life) Reshape(every time.Duration) {
 	}
 }
 
-// Hurry has a life of this length see what a cluster does over hours: garbage is collected.
+// stage has a life's transactions stage what they write as soon as they say so, however little it is.
+func (l *Life) stage() {
+	tune := l.Tune
+	l.Tune = func(cfg *server.CoreConfig) {
+		if tune != nil {
+			tune(cfg)
+		}
+		own := cfg.TuneTxn
+		cfg.TuneTxn = func(c *txn.Config) {
+			c.StageBytes = 1
+			if own != nil {
+				own(c)
+			}
+		}
+	}
+}
+
+// Hurry has a life of this length see what a cluster does over hours: garbage is collected, and what was staged is moved.
 func (l *Life) Hurry() {
 	tune, length := l.Tune, l.Length
 	l.Tune = func(cfg *server.CoreConfig) {
@@ -49,6 +67,7 @@ func (l *Life) Hurry() {
 		}
 		p := cfg.TuneParticipant
 		cfg.TuneParticipant = func(c *participant.Config) {
+			c.MoveAfter = max(300*time.Millisecond, length/100)
 			c.GCTTL, c.GCInterval = max(25*time.Second, length/4), max(time.Second, length/20)
 			if p != nil {
 				p(c)

@@ -30,6 +30,7 @@ const (
 	KindLossy    Kind = "lossy"     // frames are lost, doubled and late, calls break
 	KindWide     Kind = "wide"      // all clocks are uncertain by 25 ms and err inside of it
 	KindJump     Kind = "jump"      // clocks are uncertain by up to 25 ms and jump inside of that, often to its ends
+	KindLate     Kind = "late"      // some of the requests that a node sends for transactions take seconds; all else goes on
 	KindSplit    Kind = "split"     // a range is split at a random list
 	KindMove     Kind = "move"      // a lease is handed over
 )
@@ -37,7 +38,7 @@ const (
 var (
 	nodeKinds = []Kind{KindCrash, KindCrash, KindCrash, KindRestart, KindIsolate, KindDeaf, KindMute, KindFlap, KindFullDisk, KindBlackout, KindSick,
 		KindStall, KindStall, KindReplace}
-	otherKinds = []Kind{KindSlowDisk, KindLossy, KindWide, KindJump, KindSplit, KindMove}
+	otherKinds = []Kind{KindSlowDisk, KindLossy, KindWide, KindJump, KindLate, KindSplit, KindMove}
 )
 
 // Event is one fault.

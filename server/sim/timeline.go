@@ -49,6 +49,9 @@ func Timeline(w io.Writer, s Schedule, ops []Op) {
 		for _, key := range slices.Sorted(maps.Keys(o.Writes)) {
 			fmt.Fprintf(w, "  register %x := %d", key[len(key)-1:], o.Writes[key])
 		}
+		for _, x := range o.Scans {
+			fmt.Fprintf(w, "  scan %x to %x = %v", x.From, x.To, slices.Sorted(maps.Values(x.Found)))
+		}
 		fmt.Fprintln(w)
 	}
 	fmt.Fprint(w, s[i:])

@@ -134,6 +134,10 @@ func (t *trouble) do(ctx context.Context, e Event) error {
 		c.Net.SetFaults(Faults{Latency: time.Millisecond, Jitter: 20 * time.Millisecond, Loss: 0.05, Dup: 0.05})
 		pause(ctx, e.For)
 		c.Net.SetFaults(Faults{Latency: time.Millisecond})
+	case KindLate:
+		c.Net.Delay(n.ID, 4*time.Second)
+		pause(ctx, e.For)
+		c.Net.Delay(n.ID, 0)
 	case KindWide:
 		for _, o := range c.Nodes() {
 			o.Clock.SetBound(25 * time.Millisecond)
@@ -180,6 +184,7 @@ func (c *Cluster) calm() {
 		n.disk.slow.Store(0)
 		n.disk.stalled.Store(0)
 		c.Net.Stall(n.ID, time.Time{})
+		c.Net.Delay(n.ID, 0)
 		n.Clock.SetHealth(nil)
 	}
 }
