@@ -65,6 +65,7 @@ type CoreConfig struct {
 	MayMerge          func() bool               // Whether ranges may be merged. Default: yes.
 	NewCatalog        func() bool               // sql.Config.NewCatalog. Default: yes.
 	Exclusions        func() bool               // sql.Config.Exclusions. Default: yes.
+	Definitions       func() bool               // sql.Config.Definitions. Default: yes.
 	TuneRanges        func(*ranges.Config)      // Tests: last word on the store's configuration.
 	TuneParticipant   func(*participant.Config) // Tests.
 	TuneTxn           func(*txn.Config)         // Tests.

@@ -44,9 +44,10 @@ func (v *catalogView) Execute(ctx context.Context, stmt ast.Stmt, env DDLEnv) (s
 			_, err := s.runOwn(ctx, q, env.Params, plan.Security{}, emit)
 			return err
 		},
-		Constant:        s.constant(env),
-		OlderNodes:      s.olderNodes(),
-		OlderExclusions: s.srv.cfg.Exclusions != nil && !s.srv.cfg.Exclusions(),
+		Constant:         s.constant(env),
+		OlderNodes:       s.olderNodes(),
+		OlderExclusions:  s.srv.cfg.Exclusions != nil && !s.srv.cfg.Exclusions(),
+		OlderDefinitions: s.srv.cfg.Definitions != nil && !s.srv.cfg.Definitions(),
 		Exec: func(ctx context.Context, q ast.Stmt, as uint32) (int64, error) {
 			return s.runOwn(ctx, q, env.Params, plan.Security{User: as, Off: s.setting("row_security") == "off"}, nil)
 		},

@@ -51,6 +51,8 @@ type Config struct {
 	NewCatalog func() bool
 	// Exclusions says that every node knows exclusion constraints. Default: yes.
 	Exclusions func() bool
+	// Definitions says that every node knows aggregates, operators, casts and event triggers of users. Default: yes.
+	Definitions func() bool
 
 	// Memory is what all statements may hold together; nil: each has only its own budget.
 	Memory  *exec.MemoryPool

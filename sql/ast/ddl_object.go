@@ -101,15 +101,6 @@ type AlterDomainStmt struct {
 	Behavior       DropBehavior
 }
 
-// DefineStmt is CREATE AGGREGATE, OPERATOR, TYPE name (...), COLLATION, TEXT SEARCH ....
-type DefineStmt struct {
-	Object      ObjectType
-	Name        []string
-	Options     []*DefElem
-	IfNotExists bool
-	Replace     bool
-}
-
 // CreateRoleStmt is CREATE ROLE, USER or GROUP. Options: password, superuser, createdb, createrole,
 // isreplication, inherit, canlogin, bypassrls (DefBool), connectionlimit (DefInteger), validUntil,
 // addroleto, rolemembers, adminmembers (DefList of DefRole).
@@ -423,7 +414,6 @@ func (*CreateCompositeStmt) stmt()        {}
 func (*CreateRangeStmt) stmt()            {}
 func (*CreateDomainStmt) stmt()           {}
 func (*AlterDomainStmt) stmt()            {}
-func (*DefineStmt) stmt()                 {}
 func (*CreateRoleStmt) stmt()             {}
 func (*AlterRoleStmt) stmt()              {}
 func (*AlterRoleSetStmt) stmt()           {}
@@ -466,7 +456,6 @@ func (*CreateCompositeStmt) Tag() string { return "CREATE TYPE" }
 func (*CreateRangeStmt) Tag() string     { return "CREATE TYPE" }
 func (*CreateDomainStmt) Tag() string    { return "CREATE DOMAIN" }
 func (*AlterDomainStmt) Tag() string     { return "ALTER DOMAIN" }
-func (s *DefineStmt) Tag() string        { return "CREATE " + string(s.Object) }
 func (*CreateRoleStmt) Tag() string      { return "CREATE ROLE" }
 func (*AlterRoleStmt) Tag() string       { return "ALTER ROLE" }
 func (*AlterRoleSetStmt) Tag() string    { return "ALTER ROLE" }

@@ -80,6 +80,11 @@ type Func struct {
 	Types    []*types.T
 	RetType  *types.T
 	AllTypes []*types.T
+	// Accumulate makes what a call of a users' aggregate needs. state is its transition type for the call, args are the types
+	// of the arguments that Accumulator.Add gets.
+	Accumulate func(state *types.T, args []*types.T) (func() Accumulator, error)
+	// StateType is the declared transition type of a users' aggregate.
+	StateType types.OID
 }
 
 // Native is the Go side of an extension's function: Rows of one that returns a set, Eval of others. Strict functions are
@@ -279,6 +284,7 @@ type FuncRequest struct {
 	Args     []*types.T // types.Unknown for untyped literals and parameters
 	ArgNames []string   // "" for positional ones; nil when all are
 	Variadic bool       // the call said VARIADIC before its last argument
+	Whole    bool       // every parameter has its argument: none is gathered or left to its default
 	// Users are the functions of that name that users made and the search path finds; OnlyUsers leaves out the
 	// built-in ones, for a name with a schema.
 	Users     []*Func

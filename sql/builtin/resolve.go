@@ -81,6 +81,10 @@ func functionCandidates(r FuncRequest) []*candidate {
 		}
 		np := len(fn.Args)
 		switch {
+		case r.Whole:
+			if n == np {
+				out = append(out, &candidate{fn: fn, args: fn.Args})
+			}
 		case fn.Variadic != 0 && !r.Variadic && n >= np && (np > 0):
 			args := slices.Clone(fn.Args[:np-1])
 			for len(args) < n {
@@ -160,11 +164,19 @@ func namedCandidate(fn *Func, r FuncRequest) *candidate {
 
 // ResolveOperator chooses the operator for operands of these types; left is nil for a prefix operator.
 func ResolveOperator(name string, left, right *types.T) (*Call, error) {
+	return ResolveOperatorIn(OperatorRequest{Name: name, Left: left, Right: right})
+}
+
+// ResolveOperatorIn is ResolveOperator where users have made operators of the name, or casts.
+func ResolveOperatorIn(r OperatorRequest) (*Call, error) {
+	name, left, right := r.Name, r.Left, r.Right
 	if name == "!=" {
 		name = "<>"
 	}
-	if call := foldedOperator(name, left, right); call != nil {
-		return call, nil
+	if !r.OnlyUsers {
+		if call := foldedOperator(name, left, right); call != nil {
+			return call, nil
+		}
 	}
 	var actual []*types.T
 	if left != nil {
@@ -172,11 +184,11 @@ func ResolveOperator(name string, left, right *types.T) (*Call, error) {
 	}
 	actual = append(actual, right)
 	var cands []*candidate
-	for _, op := range catalog().operByName[name] {
+	for _, op := range r.operators(name) {
 		if (op.Left == 0) != (left == nil) {
 			continue
 		}
-		fn := catalog().funcByOID[op.Proc]
+		fn := r.function(op)
 		if fn == nil {
 			continue
 		}
@@ -204,7 +216,7 @@ func ResolveOperator(name string, left, right *types.T) (*Call, error) {
 		best, err = choose(cands, actual)
 	}
 	if err != nil {
-		return nil, pgerr.New(pgerr.AmbiguousFunction, "operator is not unique: %s", operSignature(name, left, right)).
+		return nil, pgerr.New(pgerr.AmbiguousFunction, "operator is not unique: %s", operSignature(r.shown(), left, right)).
 			WithHint("Could not choose a best candidate operator. You might need to add explicit type casts.")
 	}
 	if best == nil {
@@ -212,7 +224,10 @@ func ResolveOperator(name string, left, right *types.T) (*Call, error) {
 		if left == nil {
 			hint = "No operator matches the given name and argument type. You might need to add an explicit type cast."
 		}
-		return nil, pgerr.New(pgerr.UndefinedFunction, "operator does not exist: %s", operSignature(name, left, right)).WithHint("%s", hint)
+		return nil, pgerr.New(pgerr.UndefinedFunction, "operator does not exist: %s", operSignature(r.shown(), left, right)).WithHint("%s", hint)
+	}
+	if best.fn == shellFunc {
+		return nil, pgerr.New(pgerr.UndefinedFunction, "operator is only a shell: %s", operSignature(r.shown(), left, right))
 	}
 	return bind(best, actual)
 }
@@ -228,6 +243,12 @@ func operSignature(name string, left, right *types.T) string {
 // ResolveScalarArray resolves "left op ANY (array)": the call is for one element, and array is the type
 // the right operand must be coerced to.
 func ResolveScalarArray(name string, left, right *types.T) (call *Call, array *types.T, err error) {
+	return ResolveScalarArrayIn(OperatorRequest{Name: name, Left: left, Right: right})
+}
+
+// ResolveScalarArrayIn is ResolveScalarArray where users have made operators of the name, or casts.
+func ResolveScalarArrayIn(r OperatorRequest) (call *Call, array *types.T, err error) {
+	right := r.Right
 	elem := types.Unknown
 	if right.OID != types.OIDUnknown {
 		b := right.BaseType()
@@ -236,7 +257,8 @@ func ResolveScalarArray(name string, left, right *types.T) (call *Call, array *t
 		}
 		elem = b.Elem
 	}
-	call, err = ResolveOperator(name, left, elem)
+	r.Right = elem
+	call, err = ResolveOperatorIn(r)
 	if err != nil {
 		return nil, nil, err
 	}

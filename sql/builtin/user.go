@@ -63,6 +63,9 @@ func bindUser(call *Call, c *candidate) error {
 		return err
 	}
 	call.Order, call.Missing, call.Gathered = c.order, c.ndefault, c.expanded
+	if fn.Kind == 'a' {
+		return bindUserAggregate(call, c)
+	}
 	call.Columns = nil
 	outs := 0
 	for i := range fn.ArgModes {
@@ -133,4 +136,20 @@ func runUser(ctx *Ctx, call *Call, args []types.Datum) ([][]types.Datum, error) 
 		return nil, pgerr.Unsupported("function %s cannot be called here", call.Func.Name)
 	}
 	return ctx.Routine(call, args)
+}
+
+// VariadicElem is the type of the values that a VARIADIC parameter gathers.
+func VariadicElem(t *types.T) types.OID {
+	switch t.OID {
+	case types.OIDAny:
+		return types.OIDAny
+	case types.OIDAnyArray:
+		return types.OIDAnyElement
+	case types.OIDAnyCompatibleArray:
+		return types.OIDAnyCompatible
+	}
+	if e := t.BaseType().Elem; e != nil {
+		return e.OID
+	}
+	return 0
 }

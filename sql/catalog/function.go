@@ -34,6 +34,8 @@ type Function struct {
 	// Extension is the extension that the function is a part of, 0 if none. Lang is "c" then, and Body the symbol under
 	// which package extension has it.
 	Extension uint32 `json:"ext,omitempty"`
+	// Agg is set for aggregates. Lang is "internal" then.
+	Agg *Aggregate `json:"agg,omitempty"`
 }
 
 // FunctionArg is one parameter. Mode is pg_proc's: 'i', 'o', 'b' (INOUT), 'v' (VARIADIC), 't' (TABLE).

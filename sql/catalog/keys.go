@@ -44,7 +44,8 @@ const (
 	spaceRelation    nameSpace = 'c' // parent: schema; tables, views, sequences, indexes
 	spaceType        nameSpace = 't' // parent: schema
 	spacePublication nameSpace = 'u' // parent: database
-	spaceFunction    nameSpace = 'f' // parent: schema; the name goes with the types of the parameters
+	// 'o', 'k' and 'v' are those of operators, casts and event triggers.
+	spaceFunction nameSpace = 'f' // parent: schema; the name goes with the types of the parameters
 )
 
 func catKey(class byte, extra int) []byte {
@@ -155,6 +156,12 @@ func decodeDescriptor(b []byte) (Descriptor, error) {
 		d = &Table{}
 	case "f":
 		d = &Function{}
+	case "o":
+		d = &Operator{}
+	case "k":
+		d = &Cast{}
+	case "v":
+		d = &EventTrigger{}
 	case "u":
 		d = &Publication{}
 	default:

@@ -57,9 +57,12 @@ type state struct {
 	// functions of each name; rowTypes has the table of each row type.
 	functions map[functionName][]uint32
 	rowTypes  map[uint32]uint32
-	views     *viewCache
-	virtual   *VirtualSet
-	stats     *statsHolder // shared by all versions
+	// operators of each name; how many casts and event triggers there are.
+	operators            map[functionName][]uint32
+	casts, eventTriggers int
+	views                *viewCache
+	virtual              *VirtualSet
+	stats                *statsHolder // shared by all versions
 }
 
 // viewCache keeps one Snapshot per database, so that asking again returns the same pointer.
@@ -69,12 +72,14 @@ type viewCache struct {
 
 func newState(virtual *VirtualSet) *state {
 	return &state{byID: map[uint32]Descriptor{}, names: map[nameKey]uint32{}, indexes: map[uint32]uint32{}, functions: map[functionName][]uint32{}, rowTypes: map[uint32]uint32{},
-		views: &viewCache{}, virtual: virtual}
+		operators: map[functionName][]uint32{},
+		views:     &viewCache{}, virtual: virtual}
 }
 
 func (s *state) clone() *state {
 	return &state{version: s.version, byID: maps.Clone(s.byID), names: maps.Clone(s.names), indexes: maps.Clone(s.indexes),
-		functions: maps.Clone(s.functions), rowTypes: maps.Clone(s.rowTypes), views: &viewCache{}, virtual: s.virtual, stats: s.stats}
+		functions: maps.Clone(s.functions), rowTypes: maps.Clone(s.rowTypes),
+		operators: maps.Clone(s.operators), casts: s.casts, eventTriggers: s.eventTriggers, views: &viewCache{}, virtual: s.virtual, stats: s.stats}
 }
 
 // inDatabase returns the state seen from a database.
@@ -100,6 +105,12 @@ func namesOf(d Descriptor) []nameKey {
 		return []nameKey{{spaceType, d.Schema, d.Name}}
 	case *Publication:
 		return []nameKey{{spacePublication, d.DB, d.Name}}
+	case *Operator:
+		return []nameKey{{spaceOperator, d.Schema, d.key()}}
+	case *Cast:
+		return []nameKey{{spaceCast, d.DB, castName(d.Source, d.Target)}}
+	case *EventTrigger:
+		return []nameKey{{spaceEventTrigger, d.DB, d.Name}}
 	case *Function:
 		return []nameKey{{spaceFunction, d.Schema, d.functionKey()}}
 	case *Table:
@@ -142,6 +153,12 @@ func (s *state) put(d Descriptor) {
 		}
 	case *Function:
 		s.addFunction(d)
+	case *Operator:
+		s.addOperator(d)
+	case *Cast:
+		s.casts++
+	case *EventTrigger:
+		s.eventTriggers++
 	}
 }
 
@@ -166,6 +183,12 @@ func (s *state) forget(d Descriptor) {
 		delete(s.rowTypes, d.RowType)
 	case *Function:
 		s.forgetFunction(d)
+	case *Operator:
+		s.forgetOperator(d)
+	case *Cast:
+		s.casts--
+	case *EventTrigger:
+		s.eventTriggers--
 	}
 }
 

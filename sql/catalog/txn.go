@@ -425,6 +425,11 @@ func duplicateName(k nameKey) error {
 		return pgerr.New(pgerr.DuplicateObject, "tablespace %q already exists", k.name)
 	case spaceSchema:
 		return pgerr.New(pgerr.DuplicateSchema, "schema %q already exists", k.name)
+	case spaceEventTrigger:
+		return pgerr.New(pgerr.DuplicateObject, "event trigger %q already exists", k.name)
+	case spaceOperator:
+		name, _, _ := strings.Cut(k.name, "(")
+		return pgerr.New("42723", "operator %s already exists", name)
 	case spaceType:
 		return pgerr.New(pgerr.DuplicateObject, "type %q already exists", k.name)
 	}

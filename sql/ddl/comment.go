@@ -118,12 +118,12 @@ func (x *executor) comment(ctx context.Context, s *ast.CommentStmt) error {
 		n := *t
 		n.Comment = text
 		return x.View.Put(ctx, &n)
-	case ast.ObjFunction, ast.ObjProcedure, ast.ObjRoutine:
+	case ast.ObjFunction, ast.ObjProcedure, ast.ObjRoutine, ast.ObjAggregate:
 		f, err := x.routine(s.Name.Func, s.Object)
 		if err != nil {
 			return err
 		}
-		if err := x.own(&f.Header, routineWord(f)); err != nil {
+		if err := x.own(&f.Header, strings.ToLower(string(s.Object))); err != nil {
 			return err
 		}
 		n := f.Clone()
@@ -145,6 +145,8 @@ func (x *executor) comment(ctx context.Context, s *ast.CommentStmt) error {
 		}
 		r.Comment = text
 		return x.View.Put(ctx, nt)
+	case ast.ObjOperator:
+		return x.changeOperator(ctx, s.Name.Func, func(o *catalog.Operator) error { o.Comment = text; return nil })
 	case ast.ObjPolicy:
 		t, p, err := x.policyNamed(names)
 		if err != nil {

@@ -54,6 +54,8 @@ type Env struct {
 	OlderNodes bool
 	// OlderExclusions says that it may have nodes that do not know exclusion constraints, inheritance and rules.
 	OlderExclusions bool
+	// OlderDefinitions says that it may have nodes that do not know aggregates, operators, casts and event triggers of users.
+	OlderDefinitions bool
 	// DefaultTablespace is the setting default_tablespace.
 	DefaultTablespace string
 	// Nodes lists where the cluster's nodes are; nil: what tablespaces ask for is not checked against it.
@@ -110,6 +112,10 @@ func (x *executor) run(ctx context.Context, stmt ast.Stmt) error {
 		return x.alterTable(ctx, s)
 	case *ast.CreateFunctionStmt:
 		return x.createFunction(ctx, s)
+	case *ast.DefineStmt:
+		return x.define(ctx, s)
+	case *ast.AlterOperatorStmt:
+		return x.alterOperator(ctx, s)
 	case *ast.AlterFunctionStmt:
 		return x.alterFunction(ctx, s)
 	case *ast.CreateTriggerStmt:

@@ -35,16 +35,10 @@ func (x *executor) drop(ctx context.Context, s *ast.DropStmt) error {
 			}
 		}
 		return nil
-	case ast.ObjFunction, ast.ObjProcedure, ast.ObjRoutine:
+	case ast.ObjFunction, ast.ObjProcedure, ast.ObjRoutine, ast.ObjAggregate:
 		return x.dropFunctions(ctx, s)
-	case ast.ObjAggregate:
-		for _, o := range s.Objects {
-			if !s.IfExists {
-				return pgerr.New(pgerr.UndefinedFunction, "%s %s does not exist", strings.ToLower(string(s.Object)), x.signature(o))
-			}
-			x.notice(pgerr.UndefinedFunction, "%s %s does not exist, skipping", strings.ToLower(string(s.Object)), x.signature(o))
-		}
-		return nil
+	case ast.ObjOperator:
+		return x.dropOperators(ctx, s)
 	case ast.ObjPublication:
 		return x.dropPublications(ctx, s)
 	case ast.ObjTrigger:
@@ -263,7 +257,7 @@ func (x *executor) dropRelationWith(ctx context.Context, t *catalog.Table, behav
 		uses := t.RowType != 0 && slices.ContainsFunc(append([]catalog.FunctionArg{{Type: f.Ret}}, f.Args...), func(a catalog.FunctionArg) bool {
 			return uint32(a.Type.OID) == t.RowType || uint32(a.Type.OID) == t.RowArray
 		})
-		what := routineWord(f) + " " + x.snap().Signature(f)
+		what := x.describeRoutine(f)
 		switch {
 		case uses:
 			deps = append(deps, what+" depends on type "+t.Name)
@@ -430,8 +424,15 @@ func (x *executor) dropSchema(ctx context.Context, name string, s *ast.DropStmt)
 		if f.Schema == sc.ID {
 			functions = append(functions, f)
 			if f.Extension == 0 {
-				names = append(names, routineWord(f)+" "+x.snap().Signature(f))
+				names = append(names, x.describeRoutine(f))
 			}
+		}
+	}
+	var operators []*catalog.Operator
+	for _, o := range x.snap().Operators() {
+		if o.Schema == sc.ID {
+			operators = append(operators, o)
+			names = append(names, x.describeOperator(o))
 		}
 	}
 	var extensions []catalog.Extension
@@ -463,6 +464,11 @@ func (x *executor) dropSchema(ctx context.Context, name string, s *ast.DropStmt)
 	}
 	for _, t := range tables {
 		if err := x.dropRelationWith(ctx, t, ast.Cascade, together); err != nil {
+			return err
+		}
+	}
+	for _, o := range operators {
+		if err := x.dropOperator(ctx, o, ast.Cascade); err != nil {
 			return err
 		}
 	}

@@ -151,7 +151,7 @@ func (x *executor) functionParams(ctx context.Context, f *catalog.Function, s *a
 			return pgerr.New(invalidFunction, "VARIADIC parameter must be the last input parameter")
 		}
 		variadic = variadic || a.Mode == 'v'
-		if a.Mode == 'v' && !t.IsArray() && t.OID != types.OIDAnyArray {
+		if a.Mode == 'v' && !t.IsArray() && t.OID != types.OIDAnyArray && t.OID != types.OIDAnyCompatibleArray {
 			return pgerr.New(invalidFunction, "VARIADIC parameter must be an array")
 		}
 		if a.Name != "" {
@@ -333,9 +333,16 @@ func (x *executor) functionOptions(f *catalog.Function, opts []*ast.DefElem) err
 
 // replaceable checks what CREATE OR REPLACE may not change.
 func (x *executor) replaceable(old, f *catalog.Function) error {
-	drop := "Use DROP " + strings.ToUpper(routineWord(old)) + " " + x.snap().Signature(old) + " first."
-	if old.Procedure != f.Procedure {
-		return pgerr.New(pgerr.WrongObjectType, "cannot change routine kind").WithDetail("%q is a %s.", old.Name, routineWord(old))
+	kind := routineWord(old)
+	if old.Agg != nil {
+		kind = "aggregate"
+	}
+	drop := "Use DROP " + strings.ToUpper(kind) + " " + x.snap().Signature(old) + " first."
+	if old.Procedure != f.Procedure || (old.Agg != nil) != (f.Agg != nil) {
+		if old.Agg != nil {
+			return pgerr.New(pgerr.WrongObjectType, "cannot change routine kind").WithDetail("%q is an aggregate function.", old.Name)
+		}
+		return pgerr.New(pgerr.WrongObjectType, "cannot change routine kind").WithDetail("%q is a %s.", old.Name, kind)
 	}
 	outs := func(f *catalog.Function) []catalog.FunctionArg { return f.Outputs() }
 	if old.Ret.OID != f.Ret.OID || old.Set != f.Set {
@@ -409,10 +416,16 @@ func (x *executor) routine(sig *ast.FuncSig, kind ast.ObjectType) (*catalog.Func
 	}
 	full := strings.Join(sig.Name, ".")
 	if found == nil {
+		if kind == ast.ObjAggregate && len(args) == 0 {
+			return nil, pgerr.New(pgerr.UndefinedFunction, "aggregate %s(*) does not exist", full)
+		}
 		if sig.ArgsUnspecified {
 			return nil, pgerr.New(pgerr.UndefinedFunction, "could not find a %s named %q", word, full)
 		}
 		return nil, pgerr.New(pgerr.UndefinedFunction, "%s %s(%s) does not exist", word, full, strings.Join(words, ", "))
+	}
+	if kind == ast.ObjAggregate && found.Agg == nil {
+		return nil, pgerr.New(pgerr.WrongObjectType, "function %s is not an aggregate", x.snap().Signature(found))
 	}
 	if kind == ast.ObjFunction && found.Procedure || kind == ast.ObjProcedure && !found.Procedure {
 		return nil, pgerr.New(pgerr.WrongObjectType, "%s is not a %s", x.snap().Signature(found), word)
@@ -427,6 +440,9 @@ func (x *executor) alterFunction(ctx context.Context, s *ast.AlterFunctionStmt) 
 	}
 	if err := x.own(&f.Header, routineWord(f)); err != nil {
 		return err
+	}
+	if f.Agg != nil {
+		return pgerr.New(pgerr.WrongObjectType, "%q is an aggregate function", strings.Join(s.Func.Name, "."))
 	}
 	n := f.Clone()
 	if err := x.functionOptions(n, s.Options); err != nil {
@@ -445,15 +461,23 @@ func (x *executor) dropFunctions(ctx context.Context, s *ast.DropStmt) error {
 		f, err := x.routine(sig, s.Object)
 		if err != nil {
 			if c := pgerr.Code(err); s.IfExists && (c == pgerr.UndefinedFunction || c == pgerr.InvalidSchemaName || c == pgerr.UndefinedObject) {
-				x.notice(pgerr.UndefinedFunction, "%s %s does not exist, skipping", strings.ToLower(string(s.Object)), x.signature(o))
+				if e, ok := err.(*pgerr.Error); ok && c != pgerr.UndefinedFunction {
+					x.notice("00000", "%s, skipping", e.Message)
+					continue
+				}
+				x.notice("00000", "%s %s does not exist, skipping", strings.ToLower(string(s.Object)), x.signature(o))
 				continue
 			}
 			return err
 		}
-		if err := x.own(&f.Header, routineWord(f)); err != nil {
+		if s.Object == ast.ObjFunction && f.Agg != nil {
+			return pgerr.New(pgerr.WrongObjectType, "%q is an aggregate function", strings.Join(sig.Name, ".")).
+				WithHint("Use DROP AGGREGATE to drop aggregate functions.")
+		}
+		if err := x.own(&f.Header, strings.ToLower(string(s.Object))); err != nil {
 			return err
 		}
-		if err := x.memberOf(f.Extension, routineWord(f)+" "+x.snap().Signature(f)); err != nil {
+		if err := x.memberOf(f.Extension, x.describeRoutine(f)); err != nil {
 			return err
 		}
 		if err := x.dropFunction(ctx, f, s.Behavior); err != nil {
@@ -468,99 +492,8 @@ func (x *executor) dropFunction(ctx context.Context, f *catalog.Function, behavi
 	if x.snap().ByID(f.ID) == nil {
 		return nil // went with another
 	}
-	what := routineWord(f) + " " + x.snap().Signature(f)
-	var deps []string
-	var drops []func() error
-	for _, t := range x.snap().Tables() {
-		triggers := slices.SortedFunc(slices.Values(t.Triggers), func(a, b *catalog.Trigger) int { return int(a.OID) - int(b.OID) })
-		for _, tr := range triggers {
-			if tr.Function == f.ID {
-				deps = append(deps, "trigger "+tr.Name+" on table "+x.displayName(t))
-				drops = append(drops, func() error { return x.removeTrigger(ctx, t.ID, tr.OID) })
-			}
-		}
-		if t.Query != "" && x.callsIn(t.Query, f, true) {
-			deps = append(deps, kindWord(t)+" "+x.displayName(t))
-			drops = append(drops, func() error { return x.dropRelation(ctx, t, ast.Cascade) })
-		}
-		for _, c := range t.Columns {
-			if c.Dropped {
-				continue
-			}
-			if c.Default != "" && x.callsIn(c.Default, f, false) {
-				deps = append(deps, "default value for column "+c.Name+" of table "+x.displayName(t))
-				drops = append(drops, func() error {
-					nt := x.snap().TableByID(t.ID).Clone()
-					nt.Column(c.Name).Default = ""
-					return x.View.Put(ctx, nt)
-				})
-			}
-			if c.Generated != "" && x.callsIn(c.Generated, f, false) {
-				deps = append(deps, "column "+c.Name+" of table "+x.displayName(t))
-				drops = append(drops, func() error {
-					return x.dropColumn(ctx, x.snap().TableByID(t.ID), &ast.AlterTableCmd{Name: c.Name, Behavior: ast.Cascade})
-				})
-			}
-		}
-		for _, p := range t.Policies {
-			if x.callsIn(p.Using, f, false) || x.callsIn(p.Check, f, false) {
-				deps = append(deps, "policy "+p.Name+" on table "+x.displayName(t))
-				drops = append(drops, func() error { return x.removePolicy(ctx, t.ID, p.Name) })
-			}
-		}
-		for _, k := range t.Checks {
-			if x.callsIn(k.Expr, f, false) {
-				deps = append(deps, "constraint "+k.Name+" on table "+x.displayName(t))
-				drops = append(drops, func() error {
-					return x.dropConstraint(ctx, x.snap().TableByID(t.ID), &ast.AlterTableCmd{Name: k.Name, Behavior: ast.Cascade})
-				})
-			}
-		}
-		for _, ix := range t.Indexes {
-			uses := x.callsIn(ix.Where, f, false)
-			for _, k := range ix.Keys {
-				uses = uses || x.callsIn(k.Expr, f, false)
-			}
-			if uses {
-				deps = append(deps, "index "+ix.Name)
-				drops = append(drops, func() error { return x.removeIndex(ctx, x.snap().TableByID(t.ID), ix.OID) })
-			}
-		}
-	}
-	for _, o := range x.snap().Functions() {
-		if o.ID != f.ID && o.Atomic && x.callsIn(o.Body, f, true) {
-			deps = append(deps, routineWord(o)+" "+x.snap().Signature(o))
-			drops = append(drops, func() error { return x.dropFunction(ctx, o, ast.Cascade) })
-		}
-	}
-	if len(deps) > 0 && behavior != ast.Cascade {
-		var detail []string
-		for _, d := range deps {
-			detail = append(detail, d+" depends on "+what)
-		}
-		return pgerr.New(pgerr.DependentObjectsStillExist, "cannot drop %s because other objects depend on it", what).
-			WithDetail("%s", strings.Join(detail, "\n")).WithHint("Use DROP ... CASCADE to drop the dependent objects too.")
-	}
-	switch len(deps) {
-	case 0:
-	case 1:
-		x.notice("00000", "drop cascades to %s", deps[0])
-	default:
-		if x.Notice != nil {
-			x.Notice(pgerr.New("00000", "drop cascades to %d other objects", len(deps)).WithSeverity(pgerr.SeverityNotice).
-				WithDetail("drop cascades to %s", strings.Join(deps, "\ndrop cascades to ")))
-		}
-	}
-	// It goes first: functions may depend on each other.
-	if err := x.View.Delete(ctx, f); err != nil {
-		return err
-	}
-	for _, d := range drops {
-		if err := d(); err != nil {
-			return err
-		}
-	}
-	return nil
+	d := x.dependentsOfFunction(ctx, f)
+	return x.dropDependents(ctx, x.describeRoutine(f), d, behavior, func() error { return x.View.Delete(ctx, f) })
 }
 
 // callsIn reports whether a stored expression, or the statements of a query or body, call a function by its name.

@@ -102,7 +102,7 @@ func (x *executor) grant(ctx context.Context, s *ast.GrantStmt) error {
 			if err := x.View.Put(ctx, nt); err != nil {
 				return err
 			}
-		case ast.ObjFunction, ast.ObjProcedure, ast.ObjRoutine:
+		case ast.ObjFunction, ast.ObjProcedure, ast.ObjRoutine, ast.ObjAggregate:
 			f, err := x.routine(o.Func, s.Object)
 			if err != nil {
 				return err

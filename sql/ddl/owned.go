@@ -166,6 +166,9 @@ func (x *executor) ownable() []ownable {
 	for _, f := range snap.Functions() {
 		out = append(out, ownable{f, &f.Header, func() (catalog.Descriptor, *catalog.Header) { c := f.Clone(); return c, &c.Header }})
 	}
+	for _, o := range snap.Operators() {
+		out = append(out, ownable{o, &o.Header, func() (catalog.Descriptor, *catalog.Header) { c := o.Clone(); return c, &c.Header }})
+	}
 	for _, t := range snap.Types() {
 		out = append(out, ownable{t, &t.Header, func() (catalog.Descriptor, *catalog.Header) { c := *t; return &c, &c.Header }})
 	}

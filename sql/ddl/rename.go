@@ -3,6 +3,7 @@ package ddl
 import (
 	"context"
 	"strconv"
+	"strings"
 
 	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/catalog"
@@ -84,12 +85,15 @@ func (x *executor) rename(ctx context.Context, s *ast.RenameStmt) error {
 			return pgerr.New(pgerr.DuplicateObject, "type %q already exists", s.New)
 		}
 		return x.View.Put(ctx, &n)
-	case ast.ObjFunction, ast.ObjProcedure, ast.ObjRoutine:
+	case ast.ObjFunction, ast.ObjProcedure, ast.ObjRoutine, ast.ObjAggregate:
 		f, err := x.routine(s.Name.Func, s.Object)
 		if err != nil {
 			return err
 		}
-		if err := x.own(&f.Header, routineWord(f)); err != nil {
+		if err := x.own(&f.Header, strings.ToLower(string(s.Object))); err != nil {
+			return err
+		}
+		if err := x.functionTaken(f, x.snap().SchemaName(f.Schema), s.New); err != nil {
 			return err
 		}
 		n := f.Clone()
@@ -433,6 +437,10 @@ func (x *executor) setSchema(ctx context.Context, s *ast.AlterSchemaStmt) error 
 			return pgerr.New(pgerr.DuplicateObject, "type %q already exists in schema %q", n.Name, sc.Name)
 		}
 		return x.View.Put(ctx, &n)
+	case ast.ObjFunction, ast.ObjProcedure, ast.ObjRoutine, ast.ObjAggregate:
+		return x.moveFunction(ctx, s, sc)
+	case ast.ObjOperator:
+		return x.moveOperator(ctx, s.Name.Func, sc)
 	}
 	return pgerr.Unsupported("ALTER %s SET SCHEMA is not supported", s.Object)
 }
@@ -552,12 +560,12 @@ func (x *executor) alterOwner(ctx context.Context, s *ast.AlterOwnerStmt) error 
 		n := *t
 		setOwner(&n.Header, id)
 		return x.View.Put(ctx, &n)
-	case ast.ObjFunction, ast.ObjProcedure, ast.ObjRoutine:
+	case ast.ObjFunction, ast.ObjProcedure, ast.ObjRoutine, ast.ObjAggregate:
 		f, err := x.routine(s.Name.Func, s.Object)
 		if err != nil {
 			return err
 		}
-		if err := x.own(&f.Header, routineWord(f)); err != nil {
+		if err := x.own(&f.Header, strings.ToLower(string(s.Object))); err != nil {
 			return err
 		}
 		id, err := x.newOwner(s.Owner)
@@ -567,6 +575,14 @@ func (x *executor) alterOwner(ctx context.Context, s *ast.AlterOwnerStmt) error 
 		n := f.Clone()
 		setOwner(&n.Header, id)
 		return x.View.Put(ctx, n)
+	case ast.ObjOperator:
+		return x.changeOperator(ctx, s.Name.Func, func(o *catalog.Operator) error {
+			id, err := x.newOwner(s.Owner)
+			if err == nil {
+				setOwner(&o.Header, id)
+			}
+			return err
+		})
 	}
 	return pgerr.Unsupported("ALTER %s OWNER is not supported", s.Object)
 }

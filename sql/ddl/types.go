@@ -356,7 +356,10 @@ func (x *executor) removeType(ctx context.Context, t *catalog.Type, b ast.DropBe
 
 // typeDependents says what depends on a type, directly or not.
 func (x *executor) typeDependents(t *catalog.Type) []string {
-	var out []string
+	_, out := x.usesOfType(t)
+	for _, o := range x.operatorsOver(t) {
+		out = append(out, x.describeOperator(o)+" depends on type "+t.Name)
+	}
 	for _, tab := range x.tablesUsing(t) {
 		for i := len(tab.Columns) - 1; i >= 0; i-- {
 			c := tab.Columns[i]
@@ -402,6 +405,21 @@ func (x *executor) eraseType(ctx context.Context, t *catalog.Type) error {
 			if err := x.dropColumn(ctx, x.snap().TableByID(tab.ID), &ast.AlterTableCmd{Name: c.Name, Behavior: ast.Cascade}); err != nil {
 				return err
 			}
+		}
+	}
+	silent := *x
+	env := *x.Env
+	env.Notice = nil
+	silent.Env = &env
+	for _, o := range x.operatorsOver(t) {
+		if err := silent.dropOperator(ctx, o, ast.Cascade); err != nil {
+			return err
+		}
+	}
+	functions, _ := x.usesOfType(t)
+	for _, f := range functions {
+		if err := silent.dropFunction(ctx, f, ast.Cascade); err != nil {
+			return err
 		}
 	}
 	for _, d := range x.typesOver(t) {

@@ -161,7 +161,13 @@ func (o *aggOp) addArgs(st *aggState, args, order []types.Datum) error {
 		}
 	}
 	if k, ok := st.acc.(builtin.Keeper); ok {
-		return k.AddKept(o.s.c.B, args)
+		err := k.AddKept(o.s.c.B, args)
+		if h, ok := k.(builtin.Holder); ok && err == nil {
+			if n := datumBytes(h.Held()); n != st.size {
+				return o.hold(st, n-st.size)
+			}
+		}
+		return err
 	}
 	if keepsArgs(a.Name) {
 		n := int64(0)

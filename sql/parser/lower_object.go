@@ -22,21 +22,7 @@ func (l *lowerer) createFunction(s *pg.CreateFunctionStmt) *ast.CreateFunctionSt
 		Procedure: s.IsProcedure, Replace: s.Replace, Name: strs(s.Funcname),
 		Returns: l.typeName(s.ReturnType), Options: l.defElems(s.Options),
 	}
-	for _, n := range s.Parameters {
-		p := n.GetFunctionParameter()
-		fp := &ast.FuncParam{Name: p.Name, Type: l.typeName(p.ArgType), Default: l.optExpr(p.Defexpr), Pos: pos(p.Location)}
-		switch p.Mode {
-		case pg.FunctionParameterMode_FUNC_PARAM_OUT:
-			fp.Mode = ast.ParamOut
-		case pg.FunctionParameterMode_FUNC_PARAM_INOUT:
-			fp.Mode = ast.ParamInOut
-		case pg.FunctionParameterMode_FUNC_PARAM_VARIADIC:
-			fp.Mode = ast.ParamVariadic
-		case pg.FunctionParameterMode_FUNC_PARAM_TABLE:
-			fp.Mode = ast.ParamTable
-		}
-		out.Params = append(out.Params, fp)
-	}
+	out.Params = l.funcParams(s.Parameters)
 	if b := s.SqlBody; b != nil {
 		l.enter(-1)
 		if r := b.GetReturnStmt(); r != nil {

@@ -36,6 +36,9 @@ func (l *lowerer) stmt(n *pg.Node) ast.Stmt {
 	if s := l.publicationStmt(n); s != nil {
 		return s
 	}
+	if s := l.defineStmt(n); s != nil {
+		return s
+	}
 	if s := l.objectStmt(n); s != nil {
 		return s
 	}
@@ -139,9 +142,6 @@ func (l *lowerer) objectStmt(n *pg.Node) ast.Stmt {
 		return out
 	case *pg.Node_AlterDomainStmt:
 		return l.alterDomain(x.AlterDomainStmt)
-	case *pg.Node_DefineStmt:
-		s := x.DefineStmt
-		return &ast.DefineStmt{Object: objectTypes[s.Kind], Name: strs(s.Defnames), Options: l.defElems(s.Definition), IfNotExists: s.IfNotExists, Replace: s.Replace}
 	case *pg.Node_CreateRoleStmt:
 		return l.createRole(x.CreateRoleStmt)
 	case *pg.Node_AlterRoleStmt:

@@ -133,6 +133,9 @@ func grammar(text string) (tree *pg.ParseResult, err error) {
 		return nil, pgerr.Wrap(pgerr.SyntaxError, err)
 	}
 	e := pgerr.New(sqlState(pe), "%s", pe.Message)
+	if pe.Message == "missing argument" {
+		e = e.WithHint("Use NONE to denote the missing argument of a unary operator.")
+	}
 	if pe.Cursorpos > 0 {
 		e.Position = byteOffset(text, pe.Cursorpos-1) + 1
 	}

@@ -536,6 +536,11 @@ func pgDescription(g *gen) error {
 			return err
 		}
 	}
+	for _, o := range g.snap.Operators() {
+		if err := add(o.ID, classOperator, 0, o.Comment); err != nil {
+			return err
+		}
+	}
 	for _, e := range g.snap.Extensions() {
 		if err := add(e.OID, classExtension, 0, e.Comment); err != nil {
 			return err

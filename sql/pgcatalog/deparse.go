@@ -358,7 +358,7 @@ func RegName(env *catalog.VirtualEnv, typ types.OID, oid uint32) (string, bool) 
 		}
 		return procName(types.OID(oid), typ == types.OIDRegprocedure)
 	case types.OIDRegoper, types.OIDRegoperator:
-		return operatorName(oid, typ == types.OIDRegoperator)
+		return operatorName(env, oid, typ == types.OIDRegoperator)
 	case types.OIDRegcollation:
 		return collationName(oid)
 	case types.OIDRegconfig:

@@ -626,6 +626,15 @@ func objDescription(c *call) (types.Datum, error) {
 			return str(f.Comment)
 		}
 	}
+	if o := c.snap.OperatorByID(oid); o != nil && (class == "" || class == "pg_operator") {
+		return str(o.Comment)
+	}
+	if k, ok := c.snap.ByID(oid).(*catalog.Cast); ok && (class == "" || class == "pg_cast") {
+		return str(k.Comment)
+	}
+	if e, ok := c.snap.ByID(oid).(*catalog.EventTrigger); ok && (class == "" || class == "pg_event_trigger") {
+		return str(e.Comment)
+	}
 	if class == "" || class == "pg_extension" {
 		if e := c.snap.ExtensionByID(oid); e != nil {
 			return str(e.Comment)

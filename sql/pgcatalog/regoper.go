@@ -1,15 +1,15 @@
 package pgcatalog
 
 import (
+	"slices"
 	"strings"
 
-	"github.com/meridian-db/meridian/sql/builtin"
 	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/types"
 )
 
-// regoper, regoperator and regcollation. All operators and collations are in pg_catalog.
+// regoper, regoperator and regcollation. All collations are in pg_catalog.
 
 func collationName(oid uint32) (string, bool) {
 	for _, c := range collations {
@@ -31,24 +31,25 @@ func lookupCollation(schema, name string) (uint32, error) {
 
 // operatorName prints an operator as regoper does, with its schema where the name alone is ambiguous, or with its
 // operands as regoperator does.
-func operatorName(oid uint32, operands bool) (string, bool) {
-	for _, o := range builtin.Operators() {
-		if uint32(o.OID) != oid {
-			continue
-		}
-		switch {
-		case operands:
-			left := "NONE"
-			if o.Left != 0 {
-				left = types.TypeNameOID(o.Left)
-			}
-			return o.Name + "(" + left + "," + types.TypeNameOID(o.Right) + ")", true
-		case len(builtin.OperatorsNamed(o.Name)) > 1:
-			return "pg_catalog." + o.Name, true
-		}
-		return o.Name, true
+func operatorName(env *catalog.VirtualEnv, oid uint32, operands bool) (string, bool) {
+	o := operatorByOID(env, oid)
+	if o == nil {
+		return "", false
 	}
-	return "", false
+	same := operatorsNamed(env, "", o.name)
+	visible := slices.ContainsFunc(same, func(p anOperator) bool { return p.oid == oid })
+	name := o.name
+	if !visible || !operands && len(same) > 1 {
+		name = quoteIdent(o.schema) + "." + name
+	}
+	if !operands {
+		return name, true
+	}
+	left := "NONE"
+	if o.left != 0 {
+		left = userType(env, catalog.TypeRef{OID: o.left, Typmod: -1})
+	}
+	return name + "(" + left + "," + userType(env, catalog.TypeRef{OID: o.right, Typmod: -1}) + ")", true
 }
 
 func lookupOperator(env *catalog.VirtualEnv, text string, operands bool) (uint32, error) {
@@ -62,21 +63,20 @@ func lookupOperator(env *catalog.VirtualEnv, text string, operands bool) (uint32
 			return 0, pgerr.New(pgerr.InvalidTextRepresentation, "expected a right parenthesis")
 		}
 	}
-	if schema, rest, ok := strings.Cut(name, "."); ok {
-		if env.Snapshot.SchemaByName(schema) == nil && schema != catalog.PgCatalog {
-			return 0, pgerr.New(pgerr.InvalidSchemaName, "schema \"%s\" does not exist", schema)
+	schema := ""
+	if before, rest, ok := strings.Cut(name, "."); ok {
+		if env.Snapshot.SchemaByName(before) == nil && before != catalog.PgCatalog {
+			return 0, pgerr.New(pgerr.InvalidSchemaName, "schema \"%s\" does not exist", before)
 		}
-		if name = rest; schema != catalog.PgCatalog {
-			return 0, pgerr.New(pgerr.UndefinedFunction, "operator does not exist: %s", text)
-		}
+		schema, name = before, rest
 	}
-	found := builtin.OperatorsNamed(name)
+	found := operatorsNamed(env, schema, name)
 	if !operands {
 		switch len(found) {
 		case 0:
 			return 0, pgerr.New(pgerr.UndefinedFunction, "operator does not exist: %s", text)
 		case 1:
-			return uint32(found[0].OID), nil
+			return found[0].oid, nil
 		}
 		return 0, pgerr.New(pgerr.AmbiguousFunction, "more than one operator named %s", text)
 	}
@@ -99,8 +99,8 @@ func lookupOperator(env *catalog.VirtualEnv, text string, operands bool) (uint32
 		oids[i] = types.OID(oid)
 	}
 	for _, o := range found {
-		if o.Left == oids[0] && o.Right == oids[1] {
-			return uint32(o.OID), nil
+		if o.left == oids[0] && o.right == oids[1] {
+			return o.oid, nil
 		}
 	}
 	return 0, pgerr.New(pgerr.UndefinedFunction, "operator does not exist: %s", text)

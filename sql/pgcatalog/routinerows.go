@@ -5,7 +5,9 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/meridian-db/meridian/sql/builtin"
 	"github.com/meridian-db/meridian/sql/catalog"
+	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/types"
 )
 
@@ -14,6 +16,8 @@ const plpgsqlLanguage = 13680
 
 func languageOf(f *catalog.Function) int {
 	switch f.Lang {
+	case "internal":
+		return 12
 	case "c":
 		return 13
 	case "sql":
@@ -39,9 +43,7 @@ func pgUserProc(g *gen) error {
 			named = named || a.Name != ""
 			plain = plain && a.Mode == 'i'
 			if a.Mode == 'v' {
-				if t := g.snap.TypeOf(a.Type); t.BaseType().Elem != nil {
-					variadic = t.BaseType().Elem.OID
-				}
+				variadic = builtin.VariadicElem(g.snap.TypeOf(a.Type))
 			}
 			if a.Mode == 'i' || a.Mode == 'b' || a.Mode == 'v' {
 				in = append(in, a.Type.OID)
@@ -54,6 +56,9 @@ func pgUserProc(g *gen) error {
 		kind := "f"
 		if f.Procedure {
 			kind = "p"
+		}
+		if f.Agg != nil {
+			kind = "a"
 		}
 		var nameCol, allCol, modeCol, defCol, config, body any
 		if named {
@@ -137,6 +142,9 @@ func functionDef(c *call) (types.Datum, error) {
 	f := c.snap.FunctionByID(c.oid(0))
 	if f == nil {
 		return types.Null, nil
+	}
+	if f.Agg != nil {
+		return types.Null, pgerr.New(pgerr.WrongObjectType, "%q is an aggregate function", f.Name)
 	}
 	var b strings.Builder
 	word := "FUNCTION"

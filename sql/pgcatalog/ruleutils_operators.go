@@ -11,7 +11,7 @@ import (
 
 // binary prints a binary operator over operands brought to the types it takes.
 func (r *rulePrinter) binary(op string, a, b printed) (printed, error) {
-	call, err := builtin.ResolveOperator(op, a.typeOf(), b.typeOf())
+	call, err := r.operator("", op, a.typeOf(), b.typeOf())
 	if err != nil {
 		return printed{}, err
 	}
@@ -57,7 +57,7 @@ func (r *rulePrinter) opExpr(e *ast.OpExpr) (printed, error) {
 		if err != nil {
 			return printed{}, err
 		}
-		call, err := builtin.ResolveOperator(e.Op, nil, p.typeOf())
+		call, err := r.operator(e.Schema, e.Op, nil, p.typeOf())
 		if err != nil {
 			return printed{}, err
 		}
@@ -97,7 +97,7 @@ func (r *rulePrinter) rowCompare(e *ast.OpExpr, l *ast.RowExpr) (printed, error)
 			return printed{}, err
 		}
 		pairs = append(pairs, p)
-		call, err := builtin.ResolveOperator(e.Op, ps[0].typeOf(), ps[1].typeOf())
+		call, err := r.operator(e.Schema, e.Op, ps[0].typeOf(), ps[1].typeOf())
 		if err != nil {
 			return printed{}, err
 		}
@@ -126,7 +126,7 @@ func (r *rulePrinter) anyAll(e *ast.AnyAllExpr) (printed, error) {
 }
 
 func (r *rulePrinter) scalarArray(op string, all bool, left, array printed) (printed, error) {
-	call, t, err := builtin.ResolveScalarArray(op, left.typeOf(), array.typeOf())
+	call, t, err := builtin.ResolveScalarArrayIn(r.request("", op, left.typeOf(), array.typeOf()))
 	if err != nil {
 		return printed{}, err
 	}

@@ -179,38 +179,10 @@ func nonNil(v []types.OID) []types.OID {
 	return v
 }
 
-func pgOperator(g *gen) error {
-	for _, o := range builtin.Operators() {
-		kind := "b"
-		if o.Left == 0 {
-			kind = "l"
-		}
-		if err := g.row("oid", o.OID, "oprname", o.Name, "oprnamespace", catalog.PgCatalogID, "oprowner", catalog.BootstrapRoleID,
-			"oprkind", kind, "oprcanmerge", o.Merges, "oprcanhash", o.Hashes, "oprleft", o.Left, "oprright", o.Right, "oprresult", o.Ret,
-			"oprcom", o.Commutator, "oprnegate", o.Negator, "oprcode", o.Proc); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func pgCast(g *gen) error {
 	for i, c := range builtin.Casts() {
 		if err := g.row("oid", 10000+i, "castsource", c.Source, "casttarget", c.Target, "castfunc", c.Func,
 			"castcontext", c.Context, "castmethod", c.Method); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func pgAggregate(g *gen) error {
-	for _, f := range builtin.Funcs() {
-		if f.Agg == nil {
-			continue
-		}
-		if err := g.row("aggfnoid", f.OID, "aggkind", f.Agg.Kind, "aggnumdirectargs", f.Agg.NumDirect, "aggsortop", f.Agg.SortOp,
-			"aggfinalmodify", "r", "aggmfinalmodify", "r"); err != nil {
 			return err
 		}
 	}

@@ -204,9 +204,6 @@ func (b *binder) param(e *ast.Param) (Expr, error) {
 }
 
 func (s *scope) operator(e *ast.OpExpr) (Expr, error) {
-	if e.Schema != "" && e.Schema != "pg_catalog" {
-		return nil, errAt(e.Off, pgerr.UndefinedFunction, "operator does not exist: %s.%s", e.Schema, e.Op)
-	}
 	// Rows are compared field by field.
 	if lr, ok := e.Left.(*ast.RowExpr); ok {
 		if rr, ok := e.Right.(*ast.RowExpr); ok {
@@ -220,9 +217,13 @@ func (s *scope) operator(e *ast.OpExpr) (Expr, error) {
 	}
 	var l Expr
 	var err error
+	lpos, rpos := e.Off, e.Off
 	if e.Left != nil {
 		if l, err = s.expr(e.Left); err != nil {
 			return nil, err
+		}
+		if isUnknown(l) {
+			lpos = e.Left.Position() // a literal that cannot be read is at fault itself
 		}
 	}
 	// "x = NULL" and the like keep three-valued logic: no rewriting here.
@@ -230,32 +231,35 @@ func (s *scope) operator(e *ast.OpExpr) (Expr, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.b.op(e.Op, l, r, e.Off)
+	if isUnknown(r) {
+		rpos = e.Right.Position()
+	}
+	return s.b.opIn(e.Schema, e.Op, l, r, e.Off, lpos, rpos)
 }
 
 // op applies an operator to bound operands; l is nil for a prefix operator.
 func (b *binder) op(name string, l, r Expr, pos int32) (Expr, error) {
+	return b.opIn("", name, l, r, pos, pos, pos)
+}
+
+// opIn is op for an operator of a schema, unless that is empty. lpos and rpos are the operands' positions for errors.
+func (b *binder) opIn(schema, name string, l, r Expr, pos, lpos, rpos int32) (Expr, error) {
 	var lt *types.T
 	if l != nil {
 		lt = l.Type()
 	}
-	call, err := builtin.ResolveOperator(name, lt, r.Type())
-	if err != nil && l != nil {
-		if x := b.extensionOperator(name, lt, r.Type()); x != nil {
-			call, err = x, nil
-		}
-	}
+	call, err := b.resolveOperator(schema, name, lt, r.Type())
 	if err != nil {
 		return nil, at(err, pos)
 	}
 	var args []Expr
 	if l != nil {
-		if l, err = b.coerce(l, call.Args[0], builtin.CastImplicit, pos); err != nil {
+		if l, err = b.coerce(l, call.Args[0], builtin.CastImplicit, lpos); err != nil {
 			return nil, err
 		}
 		args = append(args, l)
 	}
-	if r, err = b.coerce(r, call.Args[len(call.Args)-1], builtin.CastImplicit, pos); err != nil {
+	if r, err = b.coerce(r, call.Args[len(call.Args)-1], builtin.CastImplicit, rpos); err != nil {
 		return nil, err
 	}
 	args = append(args, r)

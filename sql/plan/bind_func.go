@@ -37,6 +37,9 @@ func (s *scope) funcCall(e *ast.FuncCall) (Expr, error) {
 	}
 	switch call.Func.Kind {
 	case 'a':
+		if r, ok := call.Func.User.(*Routine); ok && r.Writes() {
+			b.calls = true
+		}
 		if e.Over != nil {
 			return s.windowCall(e, name, call, args)
 		}
@@ -135,7 +138,7 @@ func (s *scope) resolveCall(e *ast.FuncCall) ([]Expr, *builtin.Call, error) {
 				_, err = builtin.Resolve(builtin.FuncRequest{Name: sc + "." + name, Args: bound, OnlyUsers: true})
 				return nil, nil, at(err, e.Off)
 			}
-			return s.resolveArgs(e, builtin.FuncRequest{Name: name, Users: users, OnlyUsers: true})
+			return s.resolveArgs(e, builtin.FuncRequest{Name: name, Shown: strings.Join(e.Name, "."), Users: users, OnlyUsers: true})
 		}
 		return s.resolveArgs(e, builtin.FuncRequest{Name: name, Shown: strings.Join(e.Name, ".")})
 	}
@@ -197,6 +200,9 @@ func (s *scope) resolveArgs(e *ast.FuncCall, req builtin.FuncRequest) ([]Expr, *
 	}
 	call, err := builtin.Resolve(req)
 	if err != nil {
+		if g, ok := err.(*pgerr.Error); ok && g.Code == pgerr.UndefinedFunction && len(e.OrderBy) > 1 && !e.WithinGroup {
+			err = g.WithHint("No aggregate function matches the given name and argument types. Perhaps you misplaced ORDER BY; ORDER BY must appear after all regular arguments of the aggregate.")
+		}
 		return nil, nil, at(err, e.Off)
 	}
 	if last := len(args) - 1; e.Variadic && call.Func.Variadic == types.OIDAny {
@@ -342,7 +348,7 @@ func (s *scope) aggregate(e *ast.FuncCall, name string, call *builtin.Call, args
 	}
 	in := *s
 	in.inAgg = true
-	a := &AggFunc{Name: name, Call: call, Args: args, Distinct: e.Distinct, Slot: s.b.newSlot(), T: call.Ret, Star: e.Star}
+	a := &AggFunc{Name: name, Call: call, Args: args, Distinct: e.Distinct, Slot: s.b.newSlot(), T: call.Ret, Star: e.Star, pos: e.Off}
 	if ordered {
 		a.Direct = len(e.Args)
 	}
@@ -384,11 +390,11 @@ func (s *scope) aggregate(e *ast.FuncCall, name string, call *builtin.Call, args
 				found = found || sameExpr(k.E, x)
 			}
 			if !found {
-				return nil, errAt(e.OrderBy[0].Off, pgerr.InvalidColumnReference, "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list")
+				return nil, errAt(e.OrderBy[0].Expr.Position(), pgerr.InvalidColumnReference, "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list")
 			}
 		}
 	}
-	if a.Distinct && ordersInput[name] {
+	if a.Distinct && (ordersInput[name] || call.Func.User != nil) {
 		// PostgreSQL finds the distinct rows by sorting them, which these aggregates show.
 		for i, x := range args {
 			if slices.ContainsFunc(a.Order, func(k SortKey) bool { return sameExpr(k.E, x) }) {
@@ -422,7 +428,7 @@ func (s *scope) checkAggArgs(args []Expr, pos int32) error {
 	}
 	for _, o := range s.q.aggs {
 		if used.has(o.Slot) {
-			return errAt(pos, pgerr.GroupingError, "aggregate function calls cannot be nested")
+			return errAt(o.pos, pgerr.GroupingError, "aggregate function calls cannot be nested")
 		}
 	}
 	for _, w := range s.q.windows {
@@ -531,9 +537,9 @@ func (b *binder) sortKey(o *ast.SortBy, x Expr) (SortKey, error) {
 		if err != nil {
 			return k, err
 		}
-		switch f.Cmp() {
-		case builtin.CmpLT:
-		case builtin.CmpGT:
+		switch {
+		case f.Cmp() == builtin.CmpLT || op == "~<~":
+		case f.Cmp() == builtin.CmpGT || op == "~>~":
 			k.Desc = true
 		default:
 			return k, errAt(o.Off, pgerr.WrongObjectType, "operator %s is not a valid ordering operator", op).

@@ -278,10 +278,15 @@ func (s *scope) anyAll(e *ast.AnyAllExpr) (Expr, error) {
 	if err != nil {
 		return nil, err
 	}
-	call, at_, err := builtin.ResolveScalarArray(e.Op, l.Type(), r.Type())
+	req, err := s.b.operatorRequest(e.Schema, e.Op, l.Type(), r.Type())
 	if err != nil {
 		return nil, at(err, e.Off)
 	}
+	call, at_, err := builtin.ResolveScalarArrayIn(req)
+	if err != nil {
+		return nil, at(err, e.Off)
+	}
+	s.b.usesOperator(call)
 	if isUnknown(l) {
 		if l, err = s.b.coerce(l, call.Args[0], builtin.CastImplicit, e.Off); err != nil {
 			return nil, err

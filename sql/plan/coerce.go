@@ -236,7 +236,7 @@ func (b *binder) common(es []Expr, what string, pos []int32) (*types.T, error) {
 
 // holeOp resolves a binary operator over two values that are given at run time.
 func (b *binder) holeOp(op string, lt, rt *types.T, pos int32) (*Func, error) {
-	call, err := builtin.ResolveOperator(op, lt, rt)
+	call, err := b.resolveOperator("", op, lt, rt)
 	if err != nil {
 		return nil, at(err, pos)
 	}

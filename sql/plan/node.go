@@ -249,6 +249,7 @@ type AggFunc struct {
 	T        *types.T
 	Star     bool
 	key      string
+	pos      int32 // of the call
 }
 
 // AggStrategy is how groups are found.

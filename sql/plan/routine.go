@@ -61,7 +61,7 @@ func (b *binder) users(schema, name string) []*builtin.Func {
 	}
 	list := c.Routines(b.path, schema, name)
 	for _, f := range list {
-		b.tables[uint32(f.OID)] = struct{}{}
+		b.uses(f)
 	}
 	return list
 }
@@ -159,6 +159,9 @@ func RoutineFunc(s *catalog.Snapshot, d *catalog.Function) *builtin.Func {
 	if d.Lang == "c" {
 		f.User, f.Native = nil, extension.Native(d.Body)
 	}
+	if d.Agg != nil {
+		asAggregate(f, s, d)
+	}
 	modes := ""
 	for _, a := range d.Args {
 		t := s.TypeOf(a.Type)
@@ -171,8 +174,8 @@ func RoutineFunc(s *catalog.Snapshot, d *catalog.Function) *builtin.Func {
 		if a.Default != "" {
 			f.Defaults = append(f.Defaults, a.Default)
 		}
-		if a.Mode == 'v' && t.BaseType().Elem != nil {
-			f.Variadic = t.BaseType().Elem.OID
+		if a.Mode == 'v' {
+			f.Variadic = builtin.VariadicElem(t)
 		}
 	}
 	if strings.Trim(modes, "i") != "" {
@@ -190,10 +193,10 @@ func (b *binder) completeArgs(call *builtin.Call, args []Expr) ([]Expr, error) {
 		b.need(r.Desc.ID, 'X')
 	}
 	np := len(fn.Types)
-	if call.Gathered > 0 {
+	if call.Gathered > 0 && fn.Variadic != types.OIDAny {
 		elem := call.Args[len(call.Args)-1]
 		t := fn.Types[np-1]
-		if types.OID(t.OID) == types.OIDAnyArray {
+		if builtin.IsPolymorphic(t.OID) {
 			t = types.ArrayOf(elem)
 		}
 		rest := args[np-1:]
@@ -241,6 +244,13 @@ func (b *binder) completeArgs(call *builtin.Call, args []Expr) ([]Expr, error) {
 // calls it takes locks as a writing one does.
 func (r *Routine) Writes() bool {
 	r.once.Do(func() {
+		if a := r.Desc.Agg; a != nil {
+			r.writes = slices.ContainsFunc(a.Functions(), func(id types.OID) bool {
+				d := r.Snap.FunctionByID(uint32(id))
+				return d != nil && (&Routine{Desc: d, Snap: r.Snap}).Writes()
+			})
+			return
+		}
 		r.writes = r.Desc.Lang != "sql" && mayWrite(r.Desc.Body) || r.Desc.Lang == "sql" && sqlWrites(r.Desc.Body)
 	})
 	return r.writes
