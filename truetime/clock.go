@@ -376,7 +376,7 @@ func (c *SyncClock) publishLocked() {
 
 // checkPause compares Boot with Raw and makes the clock unsynchronised when Boot has jumped ahead.
 func (c *SyncClock) checkPause(raw int64) {
-	c.bootChecked.Store(raw)
+	defer c.bootChecked.Store(raw) // in the end: others take a jump for noticed from then on
 	boot := c.local.Boot()
 	now := c.local.Raw() // After Boot: being descheduled in between can only hide a jump, not make one.
 	base := c.bootDelta.Load()

@@ -3,6 +3,7 @@ package truetime_test
 import (
 	"context"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -42,7 +43,7 @@ func newClock(t testing.TB, cfg truetime.Config) *truetime.SyncClock {
 }
 
 func waitSynced(t testing.TB, c *truetime.SyncClock) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := c.WaitSynced(ctx); err != nil {
 		t.Fatal(err)
@@ -55,12 +56,14 @@ func TestNTP(t *testing.T) {
 	srvs[2].Set(ntpserver.Reply{Offset: 900 * time.Millisecond})
 	c := newClock(t, truetime.Config{Sources: srcs, PollInterval: 20 * time.Millisecond})
 	waitSynced(t, c)
+	before := truetime.FromTime(time.Now())
 	iv := c.Now()
-	if off := time.Since(iv.Earliest.Time()); off < -50*time.Millisecond || off > 50*time.Millisecond {
-		t.Errorf("the interval is %s away from the wall clock that the servers started from", off)
+	if after := truetime.FromTime(time.Now()); iv.Latest < before || iv.Earliest > after {
+		t.Errorf("%v is not the time of the wall clock that the servers started from, from %s to %s", iv, before, after)
 	}
 	st := c.Status()
-	if st.Bound <= 0 || st.Bound > 20*time.Millisecond || !st.Synced || st.Fenced != "" {
+	// How far away a server on a busy machine is cannot be said, but the one that lies would make it half of its lie.
+	if st.Bound <= 0 || st.Bound > 400*time.Millisecond || !st.Synced || st.Fenced != "" {
 		t.Errorf("status %+v", st)
 	}
 	if v := st.Sources[2].Verdict; v != truetime.VerdictLiar {
@@ -145,12 +148,25 @@ type fakeLocal struct {
 
 func (f *fakeLocal) Boot() int64 { return f.LocalClock.Boot() + f.asleep.Load() }
 
+// heldSource can be kept from answering.
+type heldSource struct {
+	truetime.Source
+	held sync.RWMutex
+}
+
+func (s *heldSource) Sample(ctx context.Context, local truetime.LocalClock) (truetime.Sample, error) {
+	s.held.RLock()
+	defer s.held.RUnlock()
+	return s.Source.Sample(ctx, local)
+}
+
 // TestPause: the very next Now after a suspend must not answer from before it.
 func TestPause(t *testing.T) {
 	_, srcs := startServers(t, 1)
-	local := &fakeLocal{LocalClock: truetime.SystemClock()}
-	c := newClock(t, truetime.Config{Sources: srcs, Local: local, PollInterval: time.Hour})
+	local, src := &fakeLocal{LocalClock: truetime.SystemClock()}, &heldSource{Source: srcs[0]}
+	c := newClock(t, truetime.Config{Sources: []truetime.Source{src}, Local: local, PollInterval: time.Hour})
 	waitSynced(t, c)
+	src.held.Lock() // else the poll that the suspend asks for may be over before we have looked
 	local.asleep.Add(int64(10 * time.Second))
 	for start := time.Now(); time.Since(start) < time.Millisecond; { // longer than the gap between two checks
 	}
@@ -160,6 +176,7 @@ func TestPause(t *testing.T) {
 	if err := c.Health(); err == nil || !strings.Contains(err.Error(), "suspended") {
 		t.Errorf("health: %v", err)
 	}
+	src.held.Unlock()
 	waitSynced(t, c) // The suspend asks for a poll at once; the interval is an hour.
 }
 

@@ -64,7 +64,7 @@ func TestPaceOfWaits(t *testing.T) {
 	for range 4 { // those of the start
 		<-src.polls
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
 	defer cancel()
 	if err := c.WaitSynced(ctx); err != nil {
 		t.Fatal(err)
