@@ -94,12 +94,14 @@ type applier struct {
 	b        *mvcc.Batch
 	index    uint64
 	outcomes []outcome
+	changes  []outcome // those of changes of replicas
 }
 
-// applyEntries applies committed entries. It runs on the range's apply goroutine, under applyMu.
-func (r *Replica) applyEntries(ents []*pb.Entry) {
+// applyEntries applies committed entries. It runs on the range's apply goroutine, under applyMu. The proposers of changes
+// of replicas are told by whoever calls, when Raft knows that they have been applied: it refuses the next one until then.
+func (r *Replica) applyEntries(ents []*pb.Entry) (changes []outcome) {
 	if len(ents) == 0 || ents[len(ents)-1].GetIndex() <= r.applied.Load() {
-		return
+		return nil
 	}
 	a := applier{r: r, b: r.Engine().NewBatch()}
 	for _, e := range ents {
@@ -109,14 +111,15 @@ func (r *Replica) applyEntries(ents []*pb.Entry) {
 		if err := a.entry(e); err != nil {
 			_ = a.b.Close()
 			r.fail(fmt.Errorf("apply entry %d: %w", e.GetIndex(), err))
-			return
+			return a.changes
 		}
 	}
 	if err := a.flush(); err != nil {
 		r.fail(fmt.Errorf("apply: %w", err))
-		return
+		return a.changes
 	}
 	_ = a.b.Close()
+	return a.changes
 }
 
 // fail takes the replica out of service: it cannot apply what the group has agreed on. It goes on
@@ -243,12 +246,10 @@ func (a *applier) change(e *pb.Entry) error {
 	} else if err != nil {
 		return err
 	}
-	a.done(h, nil, err)
-	if err := a.flush(); err != nil {
-		return err
+	if h.proposer == a.r.store.cfg.NodeID {
+		a.changes = append(a.changes, outcome{h.id, nil, err})
 	}
-	a.tell()
-	return nil
+	return a.flush()
 }
 
 func (a *applier) done(h entryHeader, result any, err error) {
@@ -307,10 +308,14 @@ func (a *applier) visible(index uint64) {
 
 // tell tells the proposers.
 func (a *applier) tell() {
-	for _, o := range a.outcomes {
-		a.r.pend.resolve(o.id, o.result, o.err)
-	}
+	a.r.tell(a.outcomes)
 	a.outcomes = a.outcomes[:0]
+}
+
+func (r *Replica) tell(outcomes []outcome) {
+	for _, o := range outcomes {
+		r.pend.resolve(o.id, o.result, o.err)
+	}
 }
 
 func localKey(id RangeID, suffix []byte) []byte { return mvcc.LocalKey(uint64(id), suffix) }

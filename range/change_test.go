@@ -315,6 +315,25 @@ func TestTransferNotHeard(t *testing.T) {
 	})
 }
 
+// Whoever gives away the lease of one term does not give away that of a later one.
+func TestTransferOfAnotherTerm(t *testing.T) {
+	runSim(t, 5, 3, nil, func(c *sim) {
+		c.startAll(desc(1, "\x01", "\xff", 1, 2, 3))
+		r := c.leader("a", 5*time.Second)
+		self, epoch := r.NodeID(), r.Lease().Epoch
+		for _, to := range []NodeID{self%3 + 1, self} {
+			if err := c.leader("a", 5*time.Second).TransferLease(context.Background(), to); err != nil {
+				t.Fatal(err)
+			}
+			c.until(5*time.Second, "the lease is moved", func() bool { return c.leader("a", 5*time.Second).NodeID() == to })
+		}
+		if err := r.transferLease(context.Background(), self%3+1, epoch); !errors.Is(err, ErrNotLeader) {
+			t.Errorf("the lease of epoch %d was given away: %v", epoch, err)
+		}
+		c.mustPut(r, "a", "1")
+	})
+}
+
 // A follower whose log has been truncated gets a snapshot.
 func TestSnapshotToLaggingFollower(t *testing.T) {
 	runSim(t, 6, 3, nil, func(c *sim) {

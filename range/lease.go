@@ -141,6 +141,11 @@ func (r *Replica) lookAtLease() {
 	if l.term == 0 || l.started {
 		return
 	}
+	// Raft has been told, too: it refuses a change of replicas by a leader that it does not know to have applied what was
+	// before its term.
+	if r.mu.rn.BasicStatus().Applied < r.mu.termStart {
+		return
+	}
 	until := r.store.votes.leaseUntil(l.incoming, l.outgoing, l.acks)
 	if until <= now.Latest {
 		return

@@ -480,7 +480,7 @@ func (r *Replica) catchUp(at raftlog.Position) error {
 	if n := len(ents); n == 0 || ents[n-1].GetIndex() != at.Index || term != at.Term {
 		return fmt.Errorf("range: %s was frozen at %d/%d, which its log does not hold", r.id, at.Index, at.Term)
 	}
-	r.applyEntries(ents)
+	r.tell(r.applyEntries(ents))
 	if err := r.broken.Load(); err != nil {
 		return *err
 	}

@@ -476,9 +476,7 @@ func (r *Replica) roleChanged(st raft.BasicStatus) {
 	}
 	r.hint.Store(uint32(node))
 	r.leading.Store(role == raft.StateLeader)
-	if ended {
-		r.endTransfer() // only now: who waits for it looks at the hint
-	}
+	r.lookAtSuccessor(ended, node)
 	if role == raft.StateLeader && (was != raft.StateLeader || term != wasTerm) {
 		r.becameLeader(term)
 	}

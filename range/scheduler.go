@@ -521,8 +521,9 @@ func (s *Store) applyLoop(q *applyQueue) {
 				w.fn()
 			case w.r.removed.Load() || w.r.broken.Load() != nil || s.closing.Load() || s.failed():
 			default:
-				w.r.applyEntries(w.m.Entries)
+				changes := w.r.applyEntries(w.m.Entries)
 				w.r.deliver(w.m.Responses, 0, entriesBytes(w.m.Entries), out)
+				w.r.tell(changes)
 			}
 			w.r.applyMu.Unlock()
 			work[i] = applyWork{}

@@ -585,7 +585,7 @@ func (s *Store) spawn(f func()) bool {
 // shutdown ends what waits for the replica.
 func (r *Replica) shutdown() {
 	r.mu.Lock()
-	r.endTransfer()
+	r.dropTransfer()
 	r.mu.Unlock()
 	r.lease.mu.Lock()
 	r.lease.term, r.lease.ready = 0, false

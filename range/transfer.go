@@ -36,16 +36,41 @@ type handoff struct {
 // transfer is a hand-over under way on the leader.
 type transfer struct {
 	to       ReplicaID
-	deadline int64         // tick
-	done     chan struct{} // closed when the leadership has ended, and LeaderHint tells what came after it
+	deadline int64 // tick
+	ended    bool  // the leadership is over; who leads next has not been heard
+	over     chan struct{}
+	heard    chan struct{} // closed with next set, or at the end of the replica without
+	next     NodeID        // the first leader after this one
 }
 
-// endTransfer tells whoever waits for a hand-over that it is over. The caller holds r.mu.
-func (r *Replica) endTransfer() {
-	if t := r.mu.transfer; t != nil {
-		r.mu.transfer = nil
-		close(t.done)
+// lookAtSuccessor tells whoever waits for a hand-over that the leadership is over, and who leads next as soon as that
+// is known. The caller holds r.mu.
+func (r *Replica) lookAtSuccessor(ended bool, leader NodeID) {
+	t := r.mu.transfer
+	if t == nil {
+		return
 	}
+	if ended && !t.ended {
+		t.ended = true
+		close(t.over)
+	}
+	if t.ended && leader != 0 {
+		t.next = leader
+		r.dropTransfer()
+	}
+}
+
+// dropTransfer ends the wait for a hand-over. The caller holds r.mu.
+func (r *Replica) dropTransfer() {
+	t := r.mu.transfer
+	if t == nil {
+		return
+	}
+	r.mu.transfer = nil
+	if !t.ended {
+		close(t.over)
+	}
+	close(t.heard)
 }
 
 const (
@@ -58,6 +83,11 @@ const (
 // leads, as far as this replica knows. ErrNotReady: the target is no voter, or lags and does not catch up
 // within a moment, and nothing has changed; or it was told to take over and has not been heard to lead.
 func (r *Replica) TransferLease(ctx context.Context, to NodeID) error {
+	return r.transferLease(ctx, to, 0)
+}
+
+// transferLease is TransferLease of the lease of an epoch and no other, if that is not zero.
+func (r *Replica) transferLease(ctx context.Context, to NodeID, epoch uint64) error {
 	if to == r.store.cfg.NodeID {
 		_, err := r.checkedLease()
 		return err
@@ -86,6 +116,9 @@ func (r *Replica) TransferLease(ctx context.Context, to NodeID) error {
 	// Freeze. Under seq: no proposal slips in behind.
 	r.seq.Lock()
 	lease, err := r.checkedLease()
+	if err == nil && epoch != 0 && epoch != lease.Epoch {
+		err = &NotLeaderError{Range: r.id, Hint: r.store.cfg.NodeID} // it leads again, for reasons that its caller does not know
+	}
 	if err == nil && r.seq.fence != nil {
 		err = fmt.Errorf("%w: a split is under way", ErrNotReady)
 	}
@@ -135,7 +168,7 @@ func (r *Replica) TransferLease(ctx context.Context, to NodeID) error {
 		r.poke(flagLook)
 		return err
 	}
-	t := &transfer{to: rd.Replica, deadline: r.mu.ticks + transferTicks, done: make(chan struct{})}
+	t := &transfer{to: rd.Replica, deadline: r.mu.ticks + transferTicks, over: make(chan struct{}), heard: make(chan struct{})}
 	r.mu.transfer = t
 	r.mu.idleTicks = 0
 	r.quiesced.Store(false)
@@ -143,41 +176,39 @@ func (r *Replica) TransferLease(ctx context.Context, to NodeID) error {
 	r.mu.Unlock()
 	r.poke(flagLook)
 	select {
-	case <-t.done:
+	case <-t.over:
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-r.store.stop:
 		return ErrClosed
 	}
-	r.awaitSuccessor(ctx)
-	if r.LeaderHint() != to {
+	// The old leader follows from the moment it hears of a new term; were its process to end then, its vote might not have
+	// left, and without it nobody is elected before the lease is over.
+	patience := time.NewTimer(catchUpPolls * r.store.cfg.TickInterval / 10)
+	defer patience.Stop()
+	select {
+	case <-t.heard:
+	case <-patience.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-r.store.stop:
+		return ErrClosed
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.mu.transfer == t {
+		r.mu.transfer = nil
+	}
+	if t.next != to {
 		return fmt.Errorf("%w: %s did not take over %s", ErrNotReady, to, r.id)
 	}
 	return nil
 }
 
-// awaitSuccessor waits until the next leader has been heard of. The old one follows from the moment it hears of a
-// new term; were its process to end then, its vote might not have left, and without it nobody is elected before
-// the lease is over.
-func (r *Replica) awaitSuccessor(ctx context.Context) {
-	for n := 0; n < catchUpPolls && r.LeaderHint() == 0; n++ {
-		t := time.NewTimer(r.store.cfg.TickInterval / 10)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-			return
-		case <-r.store.stop:
-			t.Stop()
-			return
-		}
-	}
-}
-
 // lookAtTransfer gives up a transfer that takes too long: the lease of this term is gone, so the leader
 // steps down and an election follows. The caller holds r.mu.
 func (r *Replica) lookAtTransfer() {
-	if t := r.mu.transfer; t != nil && r.mu.ticks >= t.deadline {
+	if t := r.mu.transfer; t != nil && !t.ended && r.mu.ticks >= t.deadline {
 		r.stepDown()
 		r.poke(flagLook)
 	}
@@ -350,7 +381,9 @@ func (s *Store) watchClock(n int) (sick bool) {
 			defer s.leaving.Store(false)
 			ctx, cancel := context.WithTimeout(s.ctx, s.cfg.SupportWindow)
 			defer cancel()
-			s.giveAwayAll(ctx)
+			if s.cfg.Clock.Health() != nil {
+				s.giveAwayAll(ctx)
+			}
 		}) {
 			s.leaving.Store(false)
 		}
@@ -375,13 +408,15 @@ func (r *Replica) giveAway(ctx context.Context) error {
 	}
 	err := errAlone
 	targets := append(ready, behind...)
-	if len(targets) > 0 {
-		if _, err := r.checkedLease(); err != nil {
-			return err // there is nothing to hand over
-		}
+	if len(targets) == 0 {
+		return err
+	}
+	lease, lerr := r.checkedLease()
+	if lerr != nil {
+		return lerr // there is nothing to hand over
 	}
 	for _, rd := range targets {
-		switch terr := r.TransferLease(ctx, rd.Node); {
+		switch terr := r.transferLease(ctx, rd.Node, lease.Epoch); {
 		case terr == nil:
 			return nil
 		case !errors.Is(terr, errDraining): // nor would it help to wait for that one
