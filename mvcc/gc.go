@@ -111,6 +111,13 @@ func (e *Engine) GC(ctx context.Context, span Span, threshold Timestamp) (stats 
 }
 
 func collect(r Reader, span Span, threshold Timestamp, maxBytes int64, remove func(engineKey []byte, valueLen int)) (resume []byte, stats GCStats, err error) {
+	return sift(r, span, threshold, maxBytes, remove, nil)
+}
+
+// sift tells what garbage is from what is not: it calls remove for each version of the one kind, and keep, unless it is nil,
+// for each of the other.
+func sift(r Reader, span Span, threshold Timestamp, maxBytes int64, remove func(engineKey []byte, valueLen int),
+	keep func(engineKey, value []byte) error) (resume []byte, stats GCStats, err error) {
 	if span.Empty() {
 		return nil, stats, nil
 	}
@@ -140,7 +147,7 @@ func collect(r Reader, span Span, threshold Timestamp, maxBytes int64, remove fu
 			last, shadowed = append(last[:0], key...), false
 		}
 		stats.Scanned++
-		if ts > threshold {
+		if ts > threshold && keep == nil {
 			continue
 		}
 		raw, verr := it.ValueAndErr()
@@ -148,9 +155,14 @@ func collect(r Reader, span Span, threshold Timestamp, maxBytes int64, remove fu
 			err = verr
 			break
 		}
-		if isProvisional(raw) {
-			// Not this function's to judge: it counts at a later timestamp or not at all, and whoever moves or
-			// drops its layer must find the same on every replica.
+		if ts > threshold || isProvisional(raw) {
+			// Provisional versions are not this function's to judge: they count at a later timestamp or not at all, and
+			// whoever moves or drops their layer must find the same on every replica.
+			if keep != nil {
+				if err = keep(k, raw); err != nil {
+					break
+				}
+			}
 			continue
 		}
 		dead := shadowed
@@ -168,6 +180,10 @@ func collect(r Reader, span Span, threshold Timestamp, maxBytes int64, remove fu
 			remove(k, len(raw))
 			stats.Removed++
 			stats.Bytes += int64(len(k) + len(raw))
+		} else if keep != nil {
+			if err = keep(k, raw); err != nil {
+				break
+			}
 		}
 	}
 	if err == nil {

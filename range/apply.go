@@ -157,8 +157,16 @@ func (a *applier) entry(e *pb.Entry) error {
 		if err != nil {
 			return err
 		}
-		if h.kind == entryCommand {
+		switch h.kind {
+		case entryCommand:
 			return a.command(e, h)
+		case entryCheck:
+			if err := a.check(e.GetIndex(), h); err != nil {
+				return err
+			}
+			a.at(e, h.closed)
+			a.done(h, e.GetIndex(), nil)
+			return nil
 		}
 		return a.reshape(e, h)
 	case pb.EntryConfChangeV2:

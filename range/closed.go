@@ -188,6 +188,9 @@ func (r *Replica) toldSince(ts truetime.Timestamp) bool {
 // WaitSafe waits until SafeTime() >= ts. When the closed timestamp is behind, it asks the leader to close
 // ts. The caller has waited out TT.after(ts) or will (I7).
 func (r *Replica) WaitSafe(ctx context.Context, ts truetime.Timestamp) error {
+	if err := r.broken.Load(); err != nil {
+		return &NotLeaderError{Range: r.id, Hint: r.LeaderHint()}
+	}
 	for r.ClosedTimestamp() < ts {
 		index, err := r.askSafeTime(ctx, ts)
 		if err != nil {

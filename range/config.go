@@ -74,6 +74,9 @@ type Config struct {
 	LogCacheBytes     int64         // Raft entries kept in memory, all ranges. Default 64 MiB.
 	LogTruncateBytes  int64         // A leader's log is truncated when it holds more, a follower's at 8 times that. Default 1 MiB.
 	LogKeepBytes      int64         // Log beyond this is truncated even if a follower lags. Default 64 MiB.
+	CheckInterval     time.Duration // How often the replicas of a range are compared. Default 24h; negative: never.
+	CheckRate         int64         // Bytes that the store reads for that in a second. Default 8 MiB; negative: any number.
+	MayCheck          func() bool   // Whether every node can read what a check leaves in the logs. Default: yes.
 	SnapshotRate      int64         // Bytes of snapshots that the store sends in a second, all together. Default 32 MiB; negative: any number.
 	MaxProposalBytes  int           // Default 64 MiB.
 	MaxPending        int           // Proposals in flight per range. Default 8192.
@@ -123,6 +126,8 @@ func (c *Config) check() error {
 	c.Workers = cmp.Or(c.Workers, 4)
 	c.ApplyWorkers = cmp.Or(c.ApplyWorkers, 4)
 	c.SnapshotRate = cmp.Or(c.SnapshotRate, 32<<20)
+	c.CheckInterval = cmp.Or(c.CheckInterval, 24*time.Hour)
+	c.CheckRate = cmp.Or(c.CheckRate, 8<<20)
 	c.TickInterval = cmp.Or(c.TickInterval, 100*time.Millisecond)
 	c.SupportInterval = cmp.Or(c.SupportInterval, 500*time.Millisecond)
 	c.SupportWindow = cmp.Or(c.SupportWindow, 2*time.Second)

@@ -58,7 +58,8 @@
 // # Failing
 //
 // A store whose disk refuses a write, in either engine, stops as if it had crashed (failure.go). A replica whose
-// data cannot be applied goes out of service by itself (apply.go, fail).
+// data cannot be applied goes out of service by itself (apply.go, fail), and so does one whose data is found to differ from
+// that of a majority (check.go).
 //
 // It leaves to others: locks, transactions and what commands mean (package txn), versions and their garbage
 // (package mvcc), and waiting out timestamps before their effects are shown (I7).

@@ -22,6 +22,7 @@ const (
 	entryFreeze  = 4 // payload is the new descriptor, frozen (merge.go)
 	entryThaw    = 5 // payload is the new descriptor, not frozen any more, or of a new generation only
 	entryMerge   = 6 // payload is a merge
+	entryCheck   = 7 // payload is when it was proposed: replicas sum up what they hold (check.go)
 )
 
 const (

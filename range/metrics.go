@@ -30,6 +30,9 @@ type metrics struct {
 	badFrames    prometheus.Counter
 	metaWrites   prometheus.Counter
 	broken       prometheus.Counter
+	checks       prometheus.Counter
+	checkedBytes prometheus.Counter
+	differences  prometheus.Counter
 }
 
 func newMetrics(s *Store, reg prometheus.Registerer) (*metrics, error) {
@@ -53,19 +56,22 @@ func newMetrics(s *Store, reg prometheus.Registerer) (*metrics, error) {
 			Name: "meridian_range_log_fsync_seconds", Help: "Time from writing a raft log batch to its being durable.",
 			Buckets: prometheus.ExponentialBuckets(50e-6, 2, 16),
 		}),
-		appended:    counter("log_entries_total", "Raft log entries appended."),
-		applied:     counter("applies_total", "Batches of committed entries applied."),
-		leaders:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "meridian_range_leaders", Help: "Ranges led by this node."}),
-		leases:      counter("leases_total", "Leases acquired."),
-		campaigns:   counter("campaigns_total", "Elections started by this node."),
-		splits:      counter("splits_total", "Splits applied."),
-		snapsSent:   counter("snapshots_sent_total", "Snapshots streamed to other nodes."),
-		snapsTaken:  counter("snapshots_applied_total", "Snapshots from other nodes installed."),
-		snapBytes:   counter("snapshot_bytes_total", "Bytes of snapshots sent."),
-		truncations: counter("log_truncations_total", "Log truncations."),
-		badFrames:   counter("bad_frames_total", "Malformed frames from other nodes."),
-		broken:      counter("replicas_failed_total", "Replicas taken out of service because they could not apply an entry."),
-		metaWrites:  counter("meta_writes_total", "Descriptors published to the meta range."),
+		appended:     counter("log_entries_total", "Raft log entries appended."),
+		applied:      counter("applies_total", "Batches of committed entries applied."),
+		leaders:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "meridian_range_leaders", Help: "Ranges led by this node."}),
+		leases:       counter("leases_total", "Leases acquired."),
+		campaigns:    counter("campaigns_total", "Elections started by this node."),
+		splits:       counter("splits_total", "Splits applied."),
+		snapsSent:    counter("snapshots_sent_total", "Snapshots streamed to other nodes."),
+		snapsTaken:   counter("snapshots_applied_total", "Snapshots from other nodes installed."),
+		snapBytes:    counter("snapshot_bytes_total", "Bytes of snapshots sent."),
+		truncations:  counter("log_truncations_total", "Log truncations."),
+		badFrames:    counter("bad_frames_total", "Malformed frames from other nodes."),
+		broken:       counter("replicas_failed_total", "Replicas taken out of service because they could not apply an entry, or differ from the others."),
+		checks:       counter("checks_total", "Comparisons of the replicas of a range led here."),
+		checkedBytes: counter("checked_bytes_total", "Bytes read to compare replicas."),
+		differences:  counter("differences_total", "Comparisons that found replicas of a range led here to differ."),
+		metaWrites:   counter("meta_writes_total", "Descriptors published to the meta range."),
 	}
 	if reg == nil {
 		return m, nil
@@ -76,6 +82,7 @@ func newMetrics(s *Store, reg prometheus.Registerer) (*metrics, error) {
 		reg.Register(m.splitPause), reg.Register(m.merges), reg.Register(m.mergePause),
 		reg.Register(m.snapsSent), reg.Register(m.snapsTaken), reg.Register(m.snapBytes),
 		reg.Register(m.truncations), reg.Register(m.badFrames), reg.Register(m.metaWrites), reg.Register(m.broken),
+		reg.Register(m.checks), reg.Register(m.checkedBytes), reg.Register(m.differences),
 		reg.Register(gauge("replicas", "Replicas on this node.", func() float64 { return float64(len(s.replicaList())) })),
 		reg.Register(gauge("quiescent_leaders", "Ranges led by this node that are silent.", func() float64 {
 			n := 0
@@ -90,7 +97,9 @@ func newMetrics(s *Store, reg prometheus.Registerer) (*metrics, error) {
 		reg.Register(gauge("safe_time_lag_seconds", "How far the furthest behind replica's safe time is behind now.", func() float64 {
 			now, least := s.cfg.Clock.Now().Earliest, truetime.MaxTimestamp
 			for _, r := range s.replicaList() {
-				least = min(least, r.SafeTime())
+				if r.broken.Load() == nil {
+					least = min(least, r.SafeTime())
+				}
 			}
 			if least == truetime.MaxTimestamp || least >= now {
 				return 0

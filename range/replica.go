@@ -121,6 +121,7 @@ type Replica struct {
 	// wholeAt is the size at which the range was found to hold a single key, zero otherwise; as splitAfter.
 	wholeAt int64
 
+	checks      checks        // of its data against that of the other replicas
 	origins     origins       // of the requests served as the leader
 	mergeLooked time.Time     // when the queue last thought of a merge; its own
 	queueBusy   atomic.Bool   // the queue works on it
@@ -180,8 +181,8 @@ func (r *Replica) ClosedTimestamp() truetime.Timestamp {
 // answer a read by itself (Corbett et al., OSDI 2012, §4.1.3). It never decreases while the replica
 // lives (I5). It may be ahead of TT.now().earliest: a reader still waits out its timestamp (I7).
 func (r *Replica) SafeTime() truetime.Timestamp {
-	if !r.made.Load() {
-		return 0
+	if !r.made.Load() || r.broken.Load() != nil {
+		return 0 // what it holds is not to be trusted
 	}
 	// The closed timestamp first: a prepare applied in between is above it.
 	closed := r.ClosedTimestamp()

@@ -41,6 +41,7 @@ const logDir = "raftlog"
 //	appliers     apply committed entries; a range always goes to the same one
 //	ticker       ticks replicas that are awake, looks for lapsed support, closes timestamps
 //	supporter    exchanges lease votes with other nodes
+//	checker      compares the replicas of ranges led here, now and then
 //	queue        splits, snapshots, log truncation, meta updates, in the background
 //	placer       on the leader of the first range: decides where replicas and leaders go
 //
@@ -93,6 +94,7 @@ type Store struct {
 	peerBusy    sync.Map // NodeID -> struct{}: a vote request is under way
 	incoming    incomingSnapshots
 	sending     pace // bytes of snapshots
+	checking    pace // bytes read by checks
 	meta        metaQueue
 	placer      *placer
 	policies    atomic.Pointer[placement.Set] // nil: not heard of yet
@@ -134,6 +136,7 @@ func Open(cfg Config) (*Store, error) {
 	s.placer = newPlacer(s)
 	s.logCache.limit = cfg.LogCacheBytes
 	s.sending.rate = float64(cfg.SnapshotRate)
+	s.checking.rate = float64(cfg.CheckRate)
 	s.late.delay = cfg.CommitDelay
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.mu.replicas = make(map[RangeID]*Replica)
@@ -298,6 +301,9 @@ func (s *Store) Start() error {
 	s.spawn(s.tickLoop)
 	s.spawn(s.supportLoop)
 	s.spawn(s.queueLoop)
+	if s.cfg.CheckInterval > 0 {
+		s.spawn(s.compareLoop)
+	}
 	if s.cfg.Nodes != nil {
 		s.spawn(s.placer.run)
 	}
@@ -357,6 +363,9 @@ func (s *Store) addReplica(d *Descriptor, a appliedState, id ReplicaID, st raftl
 	r.mu.role = raft.StateFollower
 	if init != nil {
 		init(r)
+	}
+	if err := r.recallDamage(); err != nil {
+		return nil, err
 	}
 	r.machine = s.cfg.NewMachine(r)
 	r.made.Store(true)
@@ -720,6 +729,10 @@ func (s *Store) HandleCall(ctx context.Context, from NodeID, method Method, payl
 		return s.handleReplicaGone(payload)
 	case methodNeighbour:
 		return s.handleNeighbour(payload)
+	case methodCheck:
+		return s.handleCheck(payload)
+	case methodDamaged:
+		return s.handleDamaged(payload)
 	case methodMergeFate:
 		return s.handleMergeFate(ctx, payload)
 	case methodAlign:

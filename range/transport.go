@@ -40,4 +40,6 @@ const (
 	methodMergeFate   Method = 9  // the leader of a frozen range asks its left neighbour whether it was merged
 	methodAlign       Method = 10 // asks the leader of a range for replicas on given nodes
 	methodNeighbour   Method = 11 // asks the leader of a range how large and how cold it is
+	methodCheck       Method = 12 // asks for the sum of a replica's data at an index
+	methodDamaged     Method = 13 // tells a replica that it differs from the others
 )

@@ -63,6 +63,7 @@ type CoreConfig struct {
 	ReplicationFactor int                       // Default 3.
 	RangeMaxBytes     int64                     // Default 512 MiB.
 	MayMerge          func() bool               // Whether ranges may be merged. Default: yes.
+	MayCheck          func() bool               // Whether replicas may be compared. Default: yes.
 	NewCatalog        func() bool               // sql.Config.NewCatalog. Default: yes.
 	Exclusions        func() bool               // sql.Config.Exclusions. Default: yes.
 	Definitions       func() bool               // sql.Config.Definitions. Default: yes.
@@ -189,7 +190,7 @@ func OpenCore(cfg CoreConfig) (c *Core, err error) {
 	rc := ranges.Config{NodeID: cfg.NodeID, Engine: c.Engine, FS: cfg.FS, Dir: cfg.Dir, Clock: cfg.Clock,
 		Transport: cfg.Network.Ranges(), NewMachine: c.Participants.NewMachine, Meta: c.DB, Locate: c.DB.Lookup, Nodes: cfg.Nodes,
 		Logger: cfg.Logger, Tracer: cfg.Tracer("range"), Metrics: cfg.Metrics, Rand: fork(), ReplicationFactor: cfg.ReplicationFactor,
-		SplitBytes: cfg.RangeMaxBytes, ReplaceAfter: cfg.ReplaceAfter, MayMerge: cfg.MayMerge, Policies: policyReader{c.DB}, RoundTrip: cfg.RoundTrip, Failed: cfg.Failed}
+		SplitBytes: cfg.RangeMaxBytes, ReplaceAfter: cfg.ReplaceAfter, MayMerge: cfg.MayMerge, MayCheck: cfg.MayCheck, Policies: policyReader{c.DB}, RoundTrip: cfg.RoundTrip, Failed: cfg.Failed}
 	if cfg.TuneRanges != nil {
 		cfg.TuneRanges(&rc)
 	}

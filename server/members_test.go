@@ -109,6 +109,27 @@ func TestVersionGate(t *testing.T) {
 	}
 }
 
+// Replicas are compared when the cluster is at a version that knows the command, not before.
+func TestChecksWaitForVersion(t *testing.T) {
+	startNode(t, func(c *Config) { c.Insecure = true }, func(s *Server) {
+		s.cfg.TuneCore = func(cc *CoreConfig) {
+			r := s.registry
+			before := r.version()
+			for v, want := range map[ClusterVersion]bool{1: false, versionChecks - 1: false, versionChecks: true} {
+				r.mu.Lock()
+				r.mu.version = v
+				r.mu.Unlock()
+				if cc.MayCheck() != want {
+					t.Errorf("at version %d, checks: %v", v, !want)
+				}
+			}
+			r.mu.Lock()
+			r.mu.version = before
+			r.mu.Unlock()
+		}
+	})
+}
+
 // Ranges are merged when the cluster is at a version that has merges, not before.
 func TestMergesWaitForVersion(t *testing.T) {
 	var allowed atomic.Bool

@@ -26,7 +26,7 @@ var (
 	descUnderRepl   = prometheus.NewDesc("meridian_range_underreplicated", "Ranges led here with fewer live and up-to-date voters than they should have.", nil, nil)
 	descNoQuorum    = prometheus.NewDesc("meridian_range_unavailable", "Ranges with a replica here of whose voters no majority is live, as this node sees it.", nil, nil)
 	descNoLeader    = prometheus.NewDesc("meridian_range_leaderless", "Replicas here that know no leader of their range.", nil, nil)
-	descFailedRepl  = prometheus.NewDesc("meridian_range_replicas_broken", "Replicas here that are out of service because they could not apply an entry.", nil, nil)
+	descFailedRepl  = prometheus.NewDesc("meridian_range_replicas_broken", "Replicas here that are out of service because they could not apply an entry, or differ from the others.", nil, nil)
 	descDiskSize    = prometheus.NewDesc("meridian_store_disk_size_bytes", "Size of the file system of the store.", nil, nil)
 	descDiskFree    = prometheus.NewDesc("meridian_store_disk_available_bytes", "What is free of it.", nil, nil)
 	descStateSize   = prometheus.NewDesc("meridian_store_state_bytes", "Files of the state engine.", nil, nil)

@@ -414,6 +414,7 @@ func (s *Server) startCore(ctx context.Context) error {
 		CacheBytes: s.cfg.CacheBytes, RangeMaxBytes: s.cfg.RangeMaxBytes, Cache: s.cfg.Cache, Nearness: s.nearness, RoundTrip: s.rpc.RTT,
 		Providers: s.providers(), Signal: s.signal, NodeAdmin: nodeAdmin{s}, ReplaceAfter: s.cfg.ReplaceAfter, Failed: s.storeFailed,
 		Audit: s.audit.log, MayMerge: func() bool { return s.registry.version() >= versionMerges },
+		MayCheck:    func() bool { return s.registry.version() >= versionChecks },
 		NewCatalog:  func() bool { return s.registry.version() >= versionCatalog },
 		Exclusions:  func() bool { return s.registry.version() >= versionExclusions },
 		Definitions: func() bool { return s.registry.version() >= versionDefinitions }}

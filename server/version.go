@@ -19,14 +19,16 @@ import (
 //	4  columns whose value in older rows is in the catalog, GIN indexes, extensions
 //	5  exclusion constraints, inheritance, rules
 //	6  aggregates, operators, casts and event triggers of users
+//	7  checks of replicas against each other
 const (
 	oldestVersion ClusterVersion = 1 // that this build can work with
-	newestVersion ClusterVersion = 6 // that it knows
+	newestVersion ClusterVersion = 7 // that it knows
 
 	versionMerges      ClusterVersion = 3
 	versionCatalog     ClusterVersion = 4
 	versionExclusions  ClusterVersion = 5
 	versionDefinitions ClusterVersion = 6
+	versionChecks      ClusterVersion = 7
 )
 
 // ClusterVersion is a version of what nodes write for each other.

@@ -269,6 +269,10 @@ func (s *Server) replicaRows() []pgcatalog.Replica {
 		if st.IsLeader {
 			row.Role = "leader"
 		}
+		row.Checked, row.Problem = r.Checked()
+		if st.Failed != nil {
+			row.SafeTimeLag, row.Problem = 0, st.Failed.Error()
+		}
 		rows = append(rows, row)
 	}
 	return rows

@@ -68,6 +68,8 @@ type Replica struct {
 	Applied            uint64
 	SafeTime           truetime.Timestamp
 	SafeTimeLag        time.Duration // negative where time is closed ahead of now
+	Checked            time.Time     // when it was last compared with the other replicas, zero if not since the node has started
+	Problem            string        // why it is out of service, or what the leader has found in comparing
 }
 
 // Transaction is a row of meridian.transactions.
@@ -221,7 +223,7 @@ func meridianReplicas(g *gen) error {
 	for _, r := range replicas {
 		if err := g.row("range_id", r.Range, "node", r.Node, "region", r.Region, "zone", orNull(r.Zone), "role", r.Role, "start_key", r.Start, "end_key", r.End,
 			"tablespace", orNull(r.Tablespace), "size_bytes", r.SizeBytes, "requests_per_second", r.Requests, "applied_index", r.Applied,
-			"safe_time", instant(r.SafeTime), "safe_time_lag", duration(r.SafeTimeLag)); err != nil {
+			"safe_time", instant(r.SafeTime), "safe_time_lag", duration(r.SafeTimeLag), "checked", moment(r.Checked), "problem", orNull(r.Problem)); err != nil {
 			return err
 		}
 	}
