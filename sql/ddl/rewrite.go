@@ -3,6 +3,7 @@ package ddl
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/catalog"
@@ -95,6 +96,11 @@ func (x *executor) rewriteError(err error, t *catalog.Table) error {
 		if e.Detail != "" {
 			n.Detail = duplicated(e.Detail)
 		}
+		return n
+	case pgerr.ExclusionViolation:
+		n := pgerr.New(pgerr.ExclusionViolation, "could not create exclusion constraint %q", e.Constraint).WithTable(schema, t.Name)
+		n.Constraint = e.Constraint
+		n.Detail = strings.Replace(e.Detail, "conflicts with existing key", "conflicts with key", 1)
 		return n
 	case pgerr.CheckViolation:
 		if e.Table == "" {

@@ -104,11 +104,7 @@ func BuildIndex(ctx context.Context, env *Env, t *plan.Table, ix *plan.Index) (i
 	if err := flush(); err != nil || ix.Exclude == nil {
 		return count, err
 	}
-	q := s.queue()
-	for i := range q.exclusions {
-		q.exclusions[i].made = true
-	}
-	return count, q.settleExclusions(ctx, nil)
+	return count, s.queue().settleMade(ctx)
 }
 
 // duplicated turns "Key (a)=(1) already exists." into what CREATE INDEX says.

@@ -92,6 +92,14 @@ func (q *fkQueue) settleExclusions(ctx context.Context, later *Deferred) error {
 	return nil
 }
 
+// settleMade makes the checks for a constraint that is being made, of rows that were there.
+func (q *fkQueue) settleMade(ctx context.Context) error {
+	for i := range q.exclusions {
+		q.exclusions[i].made = true
+	}
+	return q.settleExclusions(ctx, nil)
+}
+
 // excluded looks for an entry that conflicts with u and returns its keys, nil for none. Entries that skip names are left
 // out. Nothing conflicts with an entry that has gone since.
 func (q *fkQueue) excluded(ctx context.Context, u *exclusionCheck, skip func(key []byte) bool) ([]types.Datum, error) {

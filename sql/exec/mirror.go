@@ -186,7 +186,7 @@ func MirrorChunk(ctx context.Context, env *Env, t *plan.Table, after []byte, lim
 			return nil, 0, err
 		}
 	}
-	return next, n, nil
+	return next, n, s.queue().settleMade(ctx)
 }
 
 // written reports whether an image is there, because a write has made it, or an attempt before this one. What is there
