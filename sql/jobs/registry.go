@@ -152,7 +152,7 @@ func (r *Registry) launch(id, epoch uint64) {
 	if r.stopped || r.runs[id] != nil {
 		return
 	}
-	run := &Run{r: r, id: id, epoch: epoch, ended: make(chan struct{})}
+	run := &Run{renewing: make(chan struct{}, 1), r: r, id: id, epoch: epoch, ended: make(chan struct{})}
 	run.ctx, run.cancel = context.WithCancelCause(r.bg)
 	r.runs[id] = run
 	r.wg.Add(1)

@@ -21,7 +21,7 @@ type Run struct {
 	cancel context.CancelCauseFunc
 	ended  chan struct{} // closed when this node has stopped working on the job
 
-	renewing sync.Mutex // one renewal or checkpoint at a time
+	renewing chan struct{} // holds a token while a renewal or checkpoint is stored: one at a time
 
 	mu     sync.Mutex
 	rec    Record
@@ -132,8 +132,12 @@ func (x *Run) renew(ctx context.Context) error { return x.update(ctx, func(*Reco
 
 // update changes the record, if it is still this run's, and extends the lease.
 func (x *Run) update(ctx context.Context, change func(*Record)) error {
-	x.renewing.Lock()
-	defer x.renewing.Unlock()
+	select {
+	case x.renewing <- struct{}{}:
+		defer func() { <-x.renewing }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	var rec *Record
 	err := x.r.txn(ctx, func(tx kv.Txn) (err error) {
 		if rec, err = get(ctx, tx, x.id, kv.LockExclusive); err != nil {
