@@ -157,6 +157,7 @@ func (srv *Server) NewSession(ctx context.Context, args SessionArgs) (*Session, 
 	s.bctx.CurrentOf = s.currentOf
 	s.bctx.Hook = s.builtinHook
 	s.bctx.Routine = s.callRoutine
+	s.bctx.Query = s.functionQuery
 	login, err := srv.cfg.Catalog.Login(ctx, args.User, args.Database)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/meridian-db/meridian/sql/catalog"
+	"github.com/meridian-db/meridian/sql/ddl"
 	"github.com/meridian-db/meridian/sql/exec"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/plan"
@@ -20,6 +21,9 @@ func (s *Session) Fire(ctx context.Context, t *plan.Table, tr *plan.Trigger, eve
 	v, ok := s.txn.catalog.(*catalogView)
 	if !ok {
 		return nil, pgerr.Unsupported("trigger %q cannot fire here", tr.Desc.Name)
+	}
+	if name := ddl.BuiltinTrigger(tr.Desc.Function); name != "" {
+		return s.fireBuiltin(name, t, tr, event, old, new)
 	}
 	f := v.snap.FunctionByID(tr.Desc.Function)
 	if f == nil {

@@ -33,6 +33,8 @@ type Ctx struct {
 	Routine func(call *Call, args []types.Datum) ([][]types.Datum, error)
 	// CurrentOf gives a column of the primary key of the row of a table on which a cursor stands; nil: there are none.
 	CurrentOf func(cursor string, table uint32, tableName string, key int) (types.Datum, error)
+	// Query runs a statement that changes nothing, with the rights of the user; nil: it cannot be done.
+	Query func(text string, emit func(ts []*types.T, row []types.Datum) error) error
 	// Notice receives NOTICE and WARNING messages; may be nil.
 	Notice func(severity, code, message string)
 

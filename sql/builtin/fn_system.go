@@ -66,6 +66,7 @@ func constant(d types.Datum) EvalFunc {
 }
 
 func registerSystem(l library) {
+	registerSnapshots(l)
 	sess := func(f func(s Session) string) EvalFunc {
 		return func(c *Ctx, _ []types.Datum) (types.Datum, error) { return types.NewString(f(c.session())), nil }
 	}

@@ -127,6 +127,8 @@ func registerTextSearch(l library) {
 		}
 		return &tokenKinds{textsearch.Kinds}, nil
 	})
+	registerLexize(l)
+	registerTextStatements(l)
 	registerTextMatch(l)
 	registerTextQuery(l)
 	registerTextVector(l)

@@ -77,13 +77,16 @@ func (x *executor) createTrigger(ctx context.Context, s *ast.CreateTriggerStmt) 
 		}
 	}
 	f, err := x.routine(&ast.FuncSig{Name: s.Func}, ast.ObjFunction)
+	if id := builtinTrigger(s.Func); err != nil && id != 0 && pgerr.Code(err) == pgerr.UndefinedFunction {
+		f, err = &catalog.Function{Header: catalog.Header{ID: id}, Ret: catalog.TypeRef{OID: types.OIDTrigger}}, nil
+	}
 	if err != nil {
 		return err
 	}
 	if f.Ret.OID != types.OIDTrigger {
 		return pgerr.New("42P17", "function %s must return type trigger", strings.Join(s.Func, "."))
 	}
-	if !x.snap().MayExecute(x.User, f) {
+	if f.Name != "" && !x.snap().MayExecute(x.User, f) {
 		return pgerr.New(pgerr.InsufficientPrivilege, "permission denied for function %s", f.Name)
 	}
 	tr.Function = f.ID
@@ -109,8 +112,10 @@ func (x *executor) createTrigger(ctx context.Context, s *ast.CreateTriggerStmt) 
 			return err
 		}
 	}
-	if err := x.View.Depend(ctx, f.ID); err != nil {
-		return err
+	if f.Name != "" {
+		if err := x.View.Depend(ctx, f.ID); err != nil {
+			return err
+		}
 	}
 	return x.putTrigger(ctx, t, tr, old)
 }

@@ -365,6 +365,10 @@ func RegName(env *catalog.VirtualEnv, typ types.OID, oid uint32) (string, bool) 
 		if c := textsearch.ByOID(oid); c != nil {
 			return c.Name, true
 		}
+	case types.OIDRegdictionary:
+		if d := textsearch.DictionaryByOID(oid); d != nil {
+			return d.Name, true
+		}
 	}
 	return "", false
 }
@@ -410,6 +414,11 @@ func RegLookup(env *catalog.VirtualEnv, typ types.OID, text string) (uint32, err
 			return c.OID, nil
 		}
 		return 0, pgerr.New(pgerr.UndefinedObject, "text search configuration \"%s\" does not exist", unquoted(schema, name))
+	case types.OIDRegdictionary:
+		if d := textsearch.DictionaryByName(name); d != nil && (schema == "" || schema == "pg_catalog") {
+			return d.OID, nil
+		}
+		return 0, pgerr.New(pgerr.UndefinedObject, "text search dictionary \"%s\" does not exist", unquoted(schema, name))
 	}
 	return 0, pgerr.New(pgerr.FeatureNotSupported, "names of this kind of object cannot be looked up")
 }

@@ -375,7 +375,10 @@ func triggerText(env *catalog.VirtualEnv, t *catalog.Table, tr *catalog.Trigger,
 		}
 		b.WriteString("WHEN (" + when + ") ")
 	}
-	name, _ := userProcName(env, tr.Function, false)
+	name, ok := userProcName(env, tr.Function, false)
+	if !ok {
+		name, _ = procName(types.OID(tr.Function), false)
+	}
 	b.WriteString("EXECUTE FUNCTION " + name + "(")
 	for i, a := range tr.Args {
 		if i > 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/meridian-db/meridian/sql/ast"
+	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/parser"
 	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/sql/types"
@@ -31,7 +32,9 @@ func (b *binder) newSlots(n int) []Slot {
 func (b *binder) writeTarget(t *Table, old, new []Slot) (*WriteTarget, error) {
 	w := &WriteTarget{Table: t, Old: old, New: new}
 	for _, tr := range t.Triggers {
-		b.tables[tr.Desc.Function] = struct{}{}
+		if tr.Desc.Function >= catalog.FirstUserID { // PostgreSQL's own do not change
+			b.tables[tr.Desc.Function] = struct{}{}
+		}
 	}
 	parted := t.Kind == Partitioned
 	if parted {

@@ -402,6 +402,13 @@ func indexByte(b []byte, c byte) int {
 }
 
 func parseStringKind(text string, t *T, s *Settings) (Datum, error) {
+	if t.OID == oidPgSnapshot || t.OID == OIDTxidSnapshot {
+		v, err := ParseTxnSnapshot(text)
+		if err != nil {
+			return Null, err
+		}
+		return NewString(v.String()), nil
+	}
 	switch t.OID {
 	case OIDName:
 		if len(text) > 63 {
