@@ -286,6 +286,7 @@ type FuncRequest struct {
 	Args     []*types.T // types.Unknown for untyped literals and parameters
 	ArgNames []string   // "" for positional ones; nil when all are
 	Variadic bool       // the call said VARIADIC before its last argument
+	Casts    CastSource // of users; nil: there are none
 	Whole    bool       // every parameter has its argument: none is gathered or left to its default
 	// Users are the functions of that name that users made and the search path finds; OnlyUsers leaves out the
 	// built-in ones, for a name with a schema.

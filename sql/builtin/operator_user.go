@@ -17,6 +17,7 @@ type OperatorRequest struct {
 	Users     []UserOperator
 	Ahead     int
 	OnlyUsers bool
+	Casts     CastSource // of users; nil: there are none
 }
 
 // UserOperator is an operator that a user has made, with its function; nil for a shell.

@@ -18,7 +18,8 @@ type candidate struct {
 	expanded int   // number of arguments gathered into the VARIADIC array, 0 if none
 	order    []int // with named arguments: parameter position of each supplied argument
 	variadic bool  // the call said VARIADIC
-	ndefault int   // trailing parameters filled from defaults (positional calls)
+	casts    CastSource
+	ndefault int // trailing parameters filled from defaults (positional calls)
 }
 
 // ResolveFunction chooses the function that name means for positional arguments of these types.
@@ -62,6 +63,14 @@ func signature(r FuncRequest) string {
 }
 
 func functionCandidates(r FuncRequest) []*candidate {
+	out := allCandidates(r)
+	for _, c := range out {
+		c.casts = r.Casts
+	}
+	return out
+}
+
+func allCandidates(r FuncRequest) []*candidate {
 	var out []*candidate
 	n := len(r.Args)
 	named := slices.ContainsFunc(r.ArgNames, func(s string) bool { return s != "" })
@@ -196,7 +205,7 @@ func ResolveOperatorIn(r OperatorRequest) (*Call, error) {
 		if left == nil {
 			args = args[1:]
 		}
-		cands = append(cands, &candidate{fn: fn, op: op, args: args})
+		cands = append(cands, &candidate{fn: fn, op: op, args: args, casts: r.Casts})
 	}
 	var best *candidate
 	var err error
@@ -293,7 +302,7 @@ func choose(cands []*candidate, actual []*types.T) (*candidate, error) {
 	}
 	var match []*candidate
 	for _, c := range cands {
-		if c.fn.RetType != nil && canCoerceUser(actual, c) || c.fn.RetType == nil && canCoerce(actual, c.args, CastImplicit) {
+		if c.fn.RetType != nil && canCoerceUser(actual, c) || c.fn.RetType == nil && canCoerce(actual, c.args, CastImplicit, c.casts) {
 			match = append(match, c)
 		}
 	}
@@ -386,7 +395,7 @@ func selectCandidate(cands []*candidate, actual []*types.T) *candidate {
 		}
 		var only *candidate
 		for _, c := range cands {
-			if canCoerce(all, c.args, CastImplicit) {
+			if canCoerce(all, c.args, CastImplicit, c.casts) {
 				if only != nil {
 					return nil
 				}
@@ -450,14 +459,14 @@ func preferredIn(category byte, o types.OID) bool {
 }
 
 // canCoerce reports whether all arguments can be coerced, polymorphic parameters consistently.
-func canCoerce(actual []*types.T, targets []types.OID, cc CastContext) bool {
+func canCoerce(actual []*types.T, targets []types.OID, cc CastContext, casts CastSource) bool {
 	poly := false
 	for i, target := range targets {
 		if isPolymorphic(target) {
 			poly = true
 			continue
 		}
-		if !canCoerceOne(actual[i], target, cc) {
+		if !canCoerceOne(actual[i], target, cc) && !userCoercible(casts, actual[i], target) {
 			return false
 		}
 	}

@@ -29,7 +29,7 @@ func canCoerceUser(actual []*types.T, c *candidate) bool {
 			poly = true
 		case a.OID == t.OID || a.OID == types.OIDUnknown || t.OID == types.OIDAny:
 		case t.Kind == types.KindTuple && a.Kind == types.KindTuple && (t.OID == types.OIDRecord || a.OID == types.OIDRecord):
-		case pathway(a, t, CastImplicit).method == 0:
+		case pathway(a, t, CastImplicit).method == 0 && !userCoercible(c.casts, a, t.OID):
 			return false
 		}
 	}

@@ -145,6 +145,8 @@ func (x *executor) comment(ctx context.Context, s *ast.CommentStmt) error {
 		}
 		r.Comment = text
 		return x.View.Put(ctx, nt)
+	case ast.ObjCast:
+		return x.commentCast(ctx, s.Name, text)
 	case ast.ObjOperator:
 		return x.changeOperator(ctx, s.Name.Func, func(o *catalog.Operator) error { o.Comment = text; return nil })
 	case ast.ObjPolicy:

@@ -114,6 +114,8 @@ func (x *executor) run(ctx context.Context, stmt ast.Stmt) error {
 		return x.createFunction(ctx, s)
 	case *ast.DefineStmt:
 		return x.define(ctx, s)
+	case *ast.CreateCastStmt:
+		return x.createCast(ctx, s)
 	case *ast.AlterOperatorStmt:
 		return x.alterOperator(ctx, s)
 	case *ast.AlterFunctionStmt:

@@ -94,6 +94,11 @@ func (x *executor) dependentsOfFunction(ctx context.Context, f *catalog.Function
 			add(x.describeRoutine(o), func() error { return x.dropFunction(ctx, o, ast.Cascade) })
 		}
 	}
+	for _, c := range x.snap().Casts() {
+		if c.Func == types.OID(f.ID) {
+			add(x.describeCast(c), func() error { return x.View.Delete(ctx, c) })
+		}
+	}
 	for _, o := range x.snap().Operators() {
 		if id := types.OID(f.ID); o.Func == id || o.Restrict == id || o.Join == id {
 			add(x.describeOperator(o), func() error { return x.dropOperator(ctx, o, ast.Cascade) })

@@ -360,6 +360,9 @@ func (x *executor) typeDependents(t *catalog.Type) []string {
 	for _, o := range x.operatorsOver(t) {
 		out = append(out, x.describeOperator(o)+" depends on type "+t.Name)
 	}
+	for _, c := range x.castsOver(t) {
+		out = append(out, x.describeCast(c)+" depends on type "+t.Name)
+	}
 	for _, tab := range x.tablesUsing(t) {
 		for i := len(tab.Columns) - 1; i >= 0; i-- {
 			c := tab.Columns[i]
@@ -413,6 +416,11 @@ func (x *executor) eraseType(ctx context.Context, t *catalog.Type) error {
 	silent.Env = &env
 	for _, o := range x.operatorsOver(t) {
 		if err := silent.dropOperator(ctx, o, ast.Cascade); err != nil {
+			return err
+		}
+	}
+	for _, c := range x.castsOver(t) {
+		if err := x.View.Delete(ctx, c); err != nil {
 			return err
 		}
 	}

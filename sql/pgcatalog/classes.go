@@ -536,6 +536,11 @@ func pgDescription(g *gen) error {
 			return err
 		}
 	}
+	for _, c := range g.snap.Casts() {
+		if err := add(c.ID, 2605, 0, c.Comment); err != nil {
+			return err
+		}
+	}
 	for _, o := range g.snap.Operators() {
 		if err := add(o.ID, classOperator, 0, o.Comment); err != nil {
 			return err

@@ -186,6 +186,15 @@ func pgCast(g *gen) error {
 			return err
 		}
 	}
+	if g.snap == nil {
+		return nil
+	}
+	for _, c := range g.snap.Casts() {
+		if err := g.row("oid", c.ID, "castsource", c.Source, "casttarget", c.Target, "castfunc", c.Func,
+			"castcontext", c.Context, "castmethod", c.Method); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -149,7 +149,7 @@ func (s *scope) resolveCall(e *ast.FuncCall) ([]Expr, *builtin.Call, error) {
 // resolveArgs binds the arguments of a call and chooses among the functions of its name.
 func (s *scope) resolveArgs(e *ast.FuncCall, req builtin.FuncRequest) ([]Expr, *builtin.Call, error) {
 	in := s
-	req.Variadic = e.Variadic
+	req.Variadic, req.Casts = e.Variadic, s.b.casts()
 	var args []Expr
 	var pos []int32
 	named := false

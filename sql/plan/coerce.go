@@ -48,7 +48,7 @@ func (b *binder) coerce(e Expr, to *types.T, cc builtin.CastContext, pos int32) 
 			return b.domain(&Const{D: d, T: to}, to)
 		}
 		if x.D.IsNull() && from.OID != to.OID {
-			if !builtin.CanCoerce(from, to, cc) {
+			if !b.canCoerce(from, to, cc) {
 				return nil, b.cannotCoerce(from, to, pos)
 			}
 			return &Const{T: to}, nil
@@ -136,6 +136,9 @@ func (b *binder) cannotCoerce(from, to *types.T, pos int32) error {
 
 // cast builds the conversion and folds it when possible.
 func (b *binder) cast(e Expr, to *types.T, cc builtin.CastContext, pos int32) (Expr, error) {
+	if u := builtin.FindUserCast(b.casts(), e.Type(), to); u != nil {
+		return b.userCast(e, u, to, cc, pos)
+	}
 	c, err := builtin.ResolveCast(e.Type(), to, cc)
 	if err != nil {
 		return nil, at(err, pos)
@@ -196,7 +199,7 @@ func (b *binder) settle(e Expr) Expr {
 // assign converts e to a column's type as INSERT and UPDATE do.
 func (b *binder) assign(e Expr, col *TableColumn, pos int32) (Expr, error) {
 	from := e.Type()
-	if from.OID != types.OIDUnknown && !builtin.CanCoerce(from, col.T, builtin.CastAssignment) {
+	if from.OID != types.OIDUnknown && !b.canCoerce(from, col.T, builtin.CastAssignment) {
 		return nil, errAt(pos, pgerr.DatatypeMismatch, "column %q is of type %s but expression is of type %s",
 			col.Name, types.TypeName(col.T), types.TypeName(from)).
 			WithHint("You will need to rewrite or cast the expression.")

@@ -42,7 +42,7 @@ func (b *binder) operatorRequest(schema, name string, l, r *types.T) (builtin.Op
 	if name == "!=" {
 		name = "<>"
 	}
-	req := builtin.OperatorRequest{Name: name, Schema: schema, Left: l, Right: r}
+	req := builtin.OperatorRequest{Name: name, Schema: schema, Left: l, Right: r, Casts: b.casts()}
 	if schema == catalog.PgCatalog {
 		return req, nil
 	}
