@@ -403,6 +403,13 @@ func (m *Machine) applyDropStaged(b *mvcc.Batch, c *command) (any, error) {
 	if m.state.records[c.txn] != nil || st == nil {
 		return applied{}, nil // prepared or committed meanwhile, or dropped before
 	}
+	if m.state.layers[c.txn] != nil {
+		// A split gave the head to a half that the transaction had nothing in, and a merge has brought it together with what
+		// the transaction has committed in the other. The head goes, and nothing else.
+		b.DeleteLocal(localKey(m.id, stagedKeys, c.txn[:]))
+		delete(m.state.staged, c.txn)
+		return applied{}, nil
+	}
 	desc := m.rep.Desc()
 	span := mvcc.Span{Start: desc.Start, End: desc.End}
 	if st.from != nil {

@@ -680,3 +680,34 @@ func TestSplitWithStaged(t *testing.T) {
 		}
 	})
 }
+
+// TestMergeOfHeadAndLayer: a split leaves the head of a large transaction in a half that it has written nothing to. It
+// commits in the other, and the halves are merged before that head has been dropped.
+func TestMergeOfHeadAndLayer(t *testing.T) {
+	keeping(t, func(ctx context.Context, c *cluster, cl client) {
+		large := cl.begin(2)
+		large.put("b", "large")
+		large.stageOrFail(ctx, t)
+		if err := c.split(ctx, 1, 2, "k"); err != nil {
+			t.Fatal(err)
+		}
+		ts, err := large.commit(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.merge(ctx, 1, 2, true)
+		m := c.groups[1].replicas[c.groups[1].leaderNode()].m
+		if m.state.staged[large.id] == nil || m.state.layers[large.id] == nil {
+			t.Fatal("the range has not both: this shows nothing")
+		}
+		time.Sleep(5 * time.Second)
+		v, _, err := cl.snapshot(ctx, "b", ts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustEqual(t, "b", v, "large")
+		if m.state.staged[large.id] != nil {
+			t.Error("the head is still there")
+		}
+	})
+}
