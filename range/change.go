@@ -256,13 +256,14 @@ func (r *Replica) prepareLearners(ctx context.Context, learners []ReplicaDesc) e
 
 // awaitIncoming waits, in a joint configuration, until the new voters alone grant the lease for as long as it has ever
 // been said to last. What was promised by its end under the old configuration, to whoever holds locks here, must hold
-// against a leader that the new voters elect without asking any of the old ones.
+// against a leader that the new voters elect without asking any of the old ones. What was promised under a lease that was
+// handed over to this leader holds, too: those who voted then keep it in mind (follow.past), new voters do not know it.
 func (r *Replica) awaitIncoming(ctx context.Context) error {
 	granted := func() bool {
 		l := &r.lease
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		return l.term == 0 || r.store.votes.leaseUntil(l.incoming, nil, l.acks) >= l.published
+		return l.term == 0 || r.store.votes.leaseUntil(l.incoming, nil, l.acks) >= max(l.published, l.inherited)
 	}
 	return r.awaitVoters(ctx, granted, "the new voters")
 }

@@ -221,6 +221,23 @@ func TestTransfer(t *testing.T) {
 	})
 }
 
+// addLearners takes a range's way to other voters as far as their replicas are up to date, and do not vote.
+func (c *sim) addLearners(r *Replica, voters []NodeID) {
+	c.t.Helper()
+	for {
+		st := r.Desc().nextStep(voters)
+		if err := r.prepareLearners(context.Background(), st.learners); err != nil {
+			c.t.Fatal(err)
+		}
+		if len(st.learners) > 0 {
+			return
+		}
+		if err := r.changeOnce(context.Background(), st); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+}
+
 // TestPromisesOutliveChange: a change of voters ends only when the new ones grant the lease for as long as the old ones
 // did. Here they have not been asked for a while.
 func TestPromisesOutliveChange(t *testing.T) {
@@ -228,18 +245,8 @@ func TestPromisesOutliveChange(t *testing.T) {
 		c.startAll(desc(1, "\x01", "\xff", 1, 2, 3))
 		r := c.leader("a", 5*time.Second)
 		c.mustPut(r, "a", "1")
-		ctx, voters := context.Background(), []NodeID{r.NodeID(), 4, 5}
-		for st := r.Desc().nextStep(voters); ; st = r.Desc().nextStep(voters) {
-			if err := r.prepareLearners(ctx, st.learners); err != nil {
-				t.Fatal(err)
-			}
-			if len(st.learners) > 0 {
-				break
-			}
-			if err := r.changeOnce(ctx, st); err != nil {
-				t.Fatal(err)
-			}
-		}
+		voters := []NodeID{r.NodeID(), 4, 5}
+		c.addLearners(r, voters)
 		silence := r.store.cfg.SupportWindow / 2
 		silent := time.Now().Add(silence)
 		c.net.mu.Lock()
@@ -249,11 +256,46 @@ func TestPromisesOutliveChange(t *testing.T) {
 		c.net.mu.Unlock()
 		time.Sleep(silence * 3 / 4)
 		published := r.Lease().Until
-		if err := r.ChangeReplicas(ctx, voters); err != nil {
+		if err := r.ChangeReplicas(context.Background(), voters); err != nil {
 			t.Fatal(err)
 		}
 		if until := r.Lease().Until; until < published {
 			t.Fatalf("the lease was to last until %s, and lasts until %s", published, until)
+		}
+	})
+}
+
+// TestPromisesOutliveHandoverAndChange: nor do the new voters know what was promised under a lease that was handed over,
+// here to a node that has been given no votes for a while.
+func TestPromisesOutliveHandoverAndChange(t *testing.T) {
+	runSim(t, 12, 5, nil, func(c *sim) {
+		c.startAll(desc(1, "\x01", "\xff", 1, 2, 3))
+		r := c.leader("a", 5*time.Second)
+		c.mustPut(r, "a", "1")
+		next := r.NodeID()%3 + 1
+		c.addLearners(r, []NodeID{next, 4, 5})
+		time.Sleep(time.Second)
+		silence := r.store.cfg.SupportWindow / 2
+		silent := time.Now().Add(silence)
+		c.net.mu.Lock()
+		c.net.refuseTo = func(from, _ NodeID, m Method) bool {
+			return m == methodSupport && from == next && time.Now().Before(silent)
+		}
+		c.net.mu.Unlock()
+		time.Sleep(silence * 3 / 4)
+		promised := r.Lease().Until
+		if err := r.TransferLease(context.Background(), next); err != nil {
+			t.Fatal(err)
+		}
+		r = c.leader("a", time.Second, r.NodeID())
+		if until := r.Lease().Until; until >= promised {
+			t.Fatalf("the lease of %s lasts until %s, longer than the one before it, until %s", r.NodeID(), until, promised)
+		}
+		if err := r.ChangeReplicas(context.Background(), []NodeID{next, 4, 5}); err != nil {
+			t.Fatal(err)
+		}
+		if until := r.Lease().Until; until < promised {
+			t.Fatalf("the lease before was to last until %s, and this one lasts until %s", promised, until)
 		}
 	})
 }

@@ -21,6 +21,8 @@ type leaseState struct {
 	outgoing []NodeID
 	// published is the largest Until ever handed out in this term: what the next leader must wait for.
 	published truetime.Timestamp
+	// inherited is what the lease that was handed over to this leader reached at most.
+	inherited truetime.Timestamp
 	// last is the term led before, with the end of what was published in it.
 	last struct {
 		term  uint64
@@ -72,6 +74,7 @@ func (r *Replica) leadTerm(term uint64) {
 	defer l.mu.Unlock()
 	self := r.store.cfg.NodeID
 	l.term, l.started, l.ready, l.frozen, l.held, l.published = term, false, false, false, false, 0
+	l.inherited = 0
 	l.acks = map[NodeID]uint64{self: r.store.votes.epochFor(self)}
 	l.incoming, l.outgoing = r.Desc().voterNodes()
 	l.changed()
@@ -159,6 +162,7 @@ func (r *Replica) lookAtLease() {
 	floor := l.last.until
 	if h := r.mu.handoff; h != nil && h.term >= r.mu.prevTerm && h.term < term {
 		state, floor = h.state, h.floor
+		l.inherited = now.Latest.Add(r.store.cfg.SupportWindow * 5 / 4) // the other's clock may run ahead
 		if state == nil {
 			state = []byte{}
 		}
