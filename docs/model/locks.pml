@@ -14,7 +14,7 @@
  * docs/model/check.sh checks it, and that an assertion fails with each mechanism taken away.
  */
 
-#define MAXT 5 /* how far time goes */
+#define MAXT 4 /* how far time goes */
 #define WINDOW 2 /* how far ahead a lease may last */
 
 byte now = 1;

@@ -26,16 +26,13 @@ func bindUserAggregate(call *Call, c *candidate) error {
 		}
 		args = append(args[:last:last], t)
 	}
-	state := typeByOID(fn.StateType)
+	var state *types.T // as resolved, if it is polymorphic
+	var err error
 	if isPolymorphic(fn.StateType) {
-		var err error
 		if _, state, err = polyResolve(call.Args, c.args, fn.StateType); err != nil {
 			return err
 		}
-	} else {
-		state = nil
 	}
-	var err error
 	call.NewAcc, err = fn.Accumulate(state, args)
 	return err
 }
