@@ -74,8 +74,8 @@ func TestSimChecks(t *testing.T) {
 				<-done
 			}
 			report(t, seed, live(t, l))
-			if made.Load() < 50 {
-				t.Errorf("%d checks were made", made.Load())
+			if made.Load() < 10 {
+				t.Errorf("%d checks were made: the run shows nothing", made.Load())
 			}
 			t.Logf("%d checks", made.Load())
 		})
