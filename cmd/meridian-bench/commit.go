@@ -16,16 +16,11 @@ import (
 // commitFactor is how much longer than its unavoidable parts a commit of a single client may take.
 const commitFactor = 1.5
 
-// commitLatency measures COMMIT of one-row updates by a single client at the leader, and in the same seconds what no
-// commit can do without: one fsync of the log's disk and one round trip over loopback. The limit is commitFactor times
-// these two, and what was left of commit wait. The parts are measured between the commits, so that all of them see the
-// same machine.
-func commitLatency(ctx context.Context, o options, m *meridian, out io.Writer) error {
-	conn, err := pgx.Connect(ctx, m.c.Nodes[0].URL())
-	if err != nil {
-		return err
-	}
-	defer conn.Close(ctx)
+// commitLatency measures COMMIT of one-row updates by a single client at Meridian's leader, and in the same seconds what
+// no commit can do without: one fsync of the log's disk and one round trip over loopback. The limit is commitFactor times
+// these two, and what was left of commit wait. PostgreSQL, when it runs too, has the same statements timed beside. All
+// parts are measured in turn, so that they see the same machine.
+func commitLatency(ctx context.Context, o options, m *meridian, systems []system, out io.Writer) error {
 	disk, err := newDiskProbe(o.dir)
 	if err != nil {
 		return err
@@ -36,24 +31,27 @@ func commitLatency(ctx context.Context, o options, m *meridian, out io.Writer) e
 		return err
 	}
 	defer loop.close()
+	conns := make([]*pgx.Conn, len(systems))
+	for i, s := range systems {
+		if conns[i], err = pgx.Connect(ctx, s.target()[0]); err != nil {
+			return err
+		}
+		defer conns[i].Close(ctx)
+	}
 	waited0, waits0, err := m.commitWait(ctx)
 	if err != nil {
 		return err
 	}
-	var commits, fsyncs, trips []time.Duration
+	commits := make([][]time.Duration, len(systems))
+	var fsyncs, trips []time.Duration
 	for end := time.Now().Add(time.Duration(o.seconds) * time.Second); time.Now().Before(end); {
-		tx, err := conn.Begin(ctx)
-		if err != nil {
-			return err
+		for i, conn := range conns {
+			d, err := timeCommit(ctx, conn, 1+len(fsyncs)%1000)
+			if err != nil {
+				return fmt.Errorf("%s: %w", systems[i].name(), err)
+			}
+			commits[i] = append(commits[i], d)
 		}
-		if _, err := tx.Exec(ctx, `update pgbench_accounts set abalance = abalance where aid = $1`, 1+len(commits)%1000); err != nil {
-			return err
-		}
-		start := time.Now()
-		if err := tx.Commit(ctx); err != nil {
-			return err
-		}
-		commits = append(commits, time.Since(start))
 		d, err := disk.probe()
 		if err != nil {
 			return err
@@ -74,14 +72,32 @@ func commitLatency(ctx context.Context, o options, m *meridian, out io.Writer) e
 	}
 	fsync, trip := median(fsyncs), median(trips)
 	limit := time.Duration(commitFactor*float64(fsync+trip)) + wait
-	verdict := "within"
-	if median(commits) > limit {
-		verdict = "ABOVE"
-	}
 	us := func(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
-	fmt.Fprintf(out, "\nsingle-client COMMIT, median of %d: %.0f us (p99 %.0f us), %s the limit of %.0f us = %.1f x (fsync %.0f us + loopback round trip %.0f us) + commit wait left %.0f us\n",
-		len(commits), us(median(commits)), us(quantile(commits, 0.99)), verdict, us(limit), commitFactor, us(fsync), us(trip), us(wait))
+	fmt.Fprintf(out, "\nsingle-client COMMIT, limit of %.0f us = %.1f x (fsync %.0f us + loopback round trip %.0f us) + commit wait left %.0f us\n",
+		us(limit), commitFactor, us(fsync), us(trip), us(wait))
+	for i, s := range systems {
+		verdict := "within"
+		if median(commits[i]) > limit {
+			verdict = "ABOVE"
+		}
+		fmt.Fprintf(out, "  %s: median of %d %.0f us (p99 %.0f us), %s the limit\n",
+			s.name(), len(commits[i]), us(median(commits[i])), us(quantile(commits[i], 0.99)), verdict)
+	}
 	return nil
+}
+
+// timeCommit returns how long COMMIT takes after an update of one account.
+func timeCommit(ctx context.Context, conn *pgx.Conn, aid int) (time.Duration, error) {
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := tx.Exec(ctx, `update pgbench_accounts set abalance = abalance where aid = $1`, aid); err != nil {
+		return 0, err
+	}
+	start := time.Now()
+	err = tx.Commit(ctx)
+	return time.Since(start), err
 }
 
 func median(d []time.Duration) time.Duration { return quantile(d, 0.5) }

@@ -224,7 +224,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			broken = append(broken, fmt.Errorf("%s: %w", s.name(), err))
 		}
 	}
-	if err := commitLatency(ctx, o, m, out); err != nil {
+	if err := commitLatency(ctx, o, m, systems, out); err != nil {
 		return fmt.Errorf("commit latency: %w", err)
 	}
 	fmt.Fprintf(out, "\n%d runs went wrong, %d transactions failed\n", len(broken), failures)
