@@ -217,12 +217,19 @@ func (s *Session) runJob(ctx context.Context, kind, description string, payload 
 	return types.ParseText(string(b), types.JSONB, nil)
 }
 
+// showAwaiting tells the views whether the session waits for a job.
+func (s *Session) showAwaiting(is bool) {
+	s.info.Lock()
+	defer s.info.Unlock()
+	s.info.AwaitsJob = is
+}
+
 // awaitJob waits until a job has succeeded or is paused; any other end is an error.
 func (s *Session) awaitJob(ctx context.Context, id uint64) (*jobs.Record, error) {
 	reg := s.srv.cfg.Jobs
-	s.srv.awaiting.Add(1)
+	s.showAwaiting(true)
 	rec, err := reg.Wait(ctx, id)
-	s.srv.awaiting.Add(-1)
+	s.showAwaiting(false)
 	if err != nil {
 		if ctx.Err() != nil {
 			bg, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)

@@ -45,9 +45,6 @@ type fillState struct {
 	Rows    int64  `json:"rows"`
 }
 
-// backfillRows is the number of rows of one transaction of a backfill.
-const backfillRows = 512
-
 // maxBackfillRetries bounds the attempts of one such transaction in a row.
 const maxBackfillRetries = 100
 
@@ -251,7 +248,7 @@ func (b indexBuilder) Revert(ctx context.Context, run *jobs.Run) error {
 
 // backfill makes the entries of an index, from a checkpoint on.
 func (s *Session) backfill(ctx context.Context, run *jobs.Run, b indexBuild, st *fillState) error {
-	return s.fill(ctx, run, st, b.Total, func(ctx context.Context, v *catalogView) ([]byte, int64, error) {
+	return s.fill(ctx, run, st, b.Total, func(ctx context.Context, v *catalogView, limit int) ([]byte, int64, error) {
 		d, ix := v.snap.IndexByOID(b.Index)
 		if ix == nil {
 			return nil, 0, errBuildLost
@@ -265,7 +262,7 @@ func (s *Session) backfill(ctx context.Context, run *jobs.Run, b indexBuild, st 
 		}
 		for _, pi := range t.Indexes {
 			if pi.OID == b.Index {
-				return exec.BackfillChunk(ctx, env, t, pi, st.After, backfillRows)
+				return exec.BackfillChunk(ctx, env, t, pi, st.After, limit)
 			}
 		}
 		return nil, 0, errBuildLost
@@ -273,16 +270,16 @@ func (s *Session) backfill(ctx context.Context, run *jobs.Run, b indexBuild, st 
 }
 
 // fill runs one transaction after the other, each of which does some rows from st.After on and returns where the next one
-// begins, nil for the end, and how many it did. total is how many rows there may be, zero if nobody knows.
+// begins, nil for the end, and how many it did, at most limit. total is how many rows there may be, zero if nobody knows.
 func (s *Session) fill(ctx context.Context, run *jobs.Run, st *fillState, total int64,
-	chunk func(ctx context.Context, v *catalogView) (next []byte, n int64, err error)) error {
-	var pace pacer
+	chunk func(ctx context.Context, v *catalogView, limit int) (next []byte, n int64, err error)) error {
+	pace := pacer{load: s.clientsActive, rows: minChunk, most: s.srv.cfg.BackfillRows}
 	for {
 		var next []byte
 		var n int64
 		began := time.Now()
 		err := s.changeCatalog(ctx, run.Until, func(ctx context.Context, v *catalogView) (err error) {
-			next, n, err = chunk(ctx, v)
+			next, n, err = chunk(ctx, v, pace.rows)
 			return err
 		})
 		if err != nil {
@@ -301,7 +298,7 @@ func (s *Session) fill(ctx context.Context, run *jobs.Run, st *fillState, total 
 		if err := run.Checkpoint(ctx, st, false); err != nil {
 			return err
 		}
-		if err := pace.pause(ctx, time.Since(began), s.srv.busy()); err != nil {
+		if err := pace.pause(ctx, time.Since(began)); err != nil {
 			return err
 		}
 	}
@@ -318,49 +315,6 @@ func (s *Session) filled(ctx context.Context, v *catalogView, d *catalog.Table) 
 	}
 	s.bctx.Context = ctx
 	return t, &exec.Env{Txn: s.txn.kv, Isolation: kv.Serializable, Builtin: &s.bctx, Catalog: v, RowID: s.srv.cfg.RowID, Virtual: v.env()}, nil
-}
-
-// pacer leaves the larger part of the time to those who use the table.
-type pacer struct{ best time.Duration }
-
-// maxRest bounds a rest: a chunk that was held up by something else says nothing about load.
-const maxRest = 500 * time.Millisecond
-
-// rest is how long to do nothing after a chunk that took d. On an idle cluster that is no time. While sessions of this
-// node are at work it is twice the chunk's, and where the load is on other nodes, twice what the chunk took longer than
-// the fastest one.
-func (p *pacer) rest(d time.Duration, busy bool) time.Duration {
-	if p.best == 0 || d < p.best {
-		p.best = d
-	}
-	rest := 2 * (d - p.best)
-	if busy {
-		rest = 2 * d
-	}
-	return min(rest, maxRest)
-}
-
-// pause rests after a chunk that took d; the error is the context's.
-func (p *pacer) pause(ctx context.Context, d time.Duration, busy bool) error {
-	rest := time.NewTimer(p.rest(d, busy))
-	defer rest.Stop()
-	select {
-	case <-rest.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-// busy reports whether a client's session is executing something other than waiting for a job.
-func (srv *Server) busy() bool {
-	active := -int(srv.awaiting.Load())
-	for _, i := range srv.Sessions() {
-		if i.State == "active" && i.Remote != nil {
-			active++
-		}
-	}
-	return active > 0
 }
 
 // dropUnfilled takes an index that was not finished off its table.

@@ -80,7 +80,7 @@ func (j rewriter) Resume(ctx context.Context, run *jobs.Run) (any, error) {
 
 // rewriteRows writes the images of a table's rows, from a checkpoint on.
 func (s *Session) rewriteRows(ctx context.Context, run *jobs.Run, r tableRewrite, st *fillState) error {
-	return s.fill(ctx, run, st, r.Total, func(ctx context.Context, v *catalogView) ([]byte, int64, error) {
+	return s.fill(ctx, run, st, r.Total, func(ctx context.Context, v *catalogView, limit int) ([]byte, int64, error) {
 		d := v.snap.TableByID(r.Table)
 		if d == nil || d.Rewriting == nil || d.Rewriting.Job != run.ID() {
 			return nil, 0, ddl.RewriteLost()
@@ -89,7 +89,7 @@ func (s *Session) rewriteRows(ctx context.Context, run *jobs.Run, r tableRewrite
 		if err != nil {
 			return nil, 0, err
 		}
-		next, n, err := exec.MirrorChunk(ctx, env, t, st.After, backfillRows)
+		next, n, err := exec.MirrorChunk(ctx, env, t, st.After, limit)
 		return next, n, ddl.RewriteError(&ddl.Env{View: v.txn}, err, d)
 	})
 }

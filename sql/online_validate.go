@@ -79,7 +79,7 @@ func (j validator) Resume(ctx context.Context, run *jobs.Run) (any, error) {
 
 // lookAtAll goes through the rows, from where st says.
 func (s *Session) lookAtAll(ctx context.Context, run *jobs.Run, val ddl.Validation, st *ddl.Looked) error {
-	var pace pacer
+	pace := pacer{load: s.clientsActive}
 	for retries := 0; !st.Done; {
 		began := time.Now()
 		next, total, err := s.look(ctx, val, *st)
@@ -102,7 +102,7 @@ func (s *Session) lookAtAll(ctx context.Context, run *jobs.Run, val ddl.Validati
 		if err := run.Checkpoint(ctx, st, false); err != nil {
 			return err
 		}
-		if err := pace.pause(ctx, time.Since(began), s.srv.busy()); err != nil {
+		if err := pace.pause(ctx, time.Since(began)); err != nil {
 			return err
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -61,6 +60,7 @@ type Config struct {
 	PlanCacheSize int // Entries of the shared plan cache; default 2000.
 	MaxStatements int // Fingerprints that statistics are kept of; default 5000.
 	MaxSessions   int // Default 10000.
+	BackfillRows  int // At most so many rows of a table in one transaction of a job that goes through all; at least 512, default 8192.
 }
 
 // Server is one node's SQL layer: what its sessions share. It owns no goroutines.
@@ -70,7 +70,6 @@ type Server struct {
 	sequences *catalog.Sequences
 	metrics   *metrics
 	channels  switchboard
-	awaiting  atomic.Int32 // sessions that wait for a job
 	stats     *stmtstats.Registry
 	tables    *tablestats.Registry
 
@@ -103,6 +102,7 @@ func NewServer(cfg Config) (*Server, error) {
 	cfg.Version = cmp.Or(cfg.Version, "devel")
 	cfg.PlanCacheSize = cmp.Or(cfg.PlanCacheSize, 2000)
 	cfg.MaxSessions = cmp.Or(cfg.MaxSessions, 10000)
+	cfg.BackfillRows = max(cmp.Or(cfg.BackfillRows, 8192), minChunk)
 	cfg.MaxStatements = cmp.Or(cfg.MaxStatements, 5000)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)

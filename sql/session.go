@@ -130,6 +130,7 @@ type Info struct {
 	StmtStarted        time.Time
 	State              string // "active", "idle", "idle in transaction", "idle in transaction (aborted)"
 	StateSince         time.Time
+	AwaitsJob          bool // its statement does nothing but wait for a job
 	Query              string
 }
 

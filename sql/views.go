@@ -66,6 +66,9 @@ func (srv *Server) Activity() []pgcatalog.Activity {
 		if a, ok := in.Remote.(*net.TCPAddr); ok {
 			row.ClientAddr, row.ClientPort = a.IP.String(), a.Port
 		}
+		if in.AwaitsJob {
+			row.WaitType, row.WaitEvent = "IPC", pgcatalog.WaitJob
+		}
 		if in.State != "active" {
 			row.WaitType, row.WaitEvent = "Client", "ClientRead"
 		}

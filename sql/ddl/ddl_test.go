@@ -111,7 +111,7 @@ func newClusterOn(t *testing.T, of func(kv.DB) kv.DB, wrap ...func(jobs.Handler)
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv, err := sql.NewServer(sql.Config{DB: of(db), Catalog: c, Jobs: reg})
+	srv, err := sql.NewServer(sql.Config{DB: of(db), Catalog: c, Jobs: reg, BackfillRows: 512})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -88,6 +88,9 @@ type Setting struct {
 	Enum                                     []string
 }
 
+// WaitJob is the wait event of sessions whose statement waits for a job's end.
+const WaitJob = "JobEnd"
+
 // Activity is a row of pg_stat_activity: one client session.
 type Activity struct {
 	PID                                             int32
