@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/meridian-db/meridian/mvcc"
+	"github.com/meridian-db/meridian/range/placement"
 	"github.com/meridian-db/meridian/truetime"
 )
 
@@ -100,6 +101,64 @@ func TestSnapshotStalls(t *testing.T) {
 			c.until(5*time.Second, "it has caught up", c.same(lag, "a"))
 		})
 	}
+}
+
+// lead hands the lease of a key's range to a node.
+func (c *sim) lead(key string, id NodeID) *Replica {
+	for l := c.leader(key, 5*time.Second); ; l = c.leader(key, 5*time.Second) {
+		if l.NodeID() == id {
+			return l
+		}
+		_ = l.TransferLease(context.Background(), id)
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// A node needs a snapshot, and just then another goes, the leader, so that nothing is committed without the first. Who leads
+// next has no lease before an entry of its term is committed, and sends the snapshot all the same.
+func TestSnapshotBeforeLease(t *testing.T) {
+	runSim(t, 92, 3, shortLogs, func(c *sim) {
+		c.startAll(desc(1, "\x02", "\xff", 1, 2, 3))
+		c.lead("a", 1)
+		c.net.isolate(3, true)
+		time.Sleep(3 * time.Second)
+		c.fill("a")
+		next := c.lead("a", 2)
+		c.fill("a")
+		c.lead("a", 1)
+		c.crash(c.nodes[1])
+		c.net.isolate(3, false)
+		lag, _ := c.nodes[3].store.Replica(1)
+		if lag.pos.bound() >= next.truncated.Load() {
+			t.Fatal("the log reaches: this shows nothing")
+		}
+		c.mustPut(c.leader("a", 10*time.Second), "a", "1")
+		c.until(5*time.Second, "it has caught up", c.same(c.nodes[3], "a"))
+	})
+}
+
+// The same while a change of the range waits for its entry to be committed, on a leader that has its lease.
+func TestSnapshotBesideChange(t *testing.T) {
+	runSim(t, 93, 3, shortLogs, func(c *sim) {
+		c.startAll(desc(1, "\x02", "\xff", 1, 2, 3))
+		r := c.lead("a", 1)
+		c.net.isolate(3, true)
+		time.Sleep(3 * time.Second)
+		c.fill("a")
+		c.crash(c.nodes[2])
+		done := make(chan error, 1)
+		go func() {
+			done <- r.store.carryOut(context.Background(), order{
+				id: 1, generation: r.Desc().Generation, kind: placement.SplitRange, key: []byte("m"),
+			})
+		}()
+		c.until(time.Second, "it waits", func() bool { return r.queueBusy.Load() && r.pend.len() > 0 })
+		c.net.isolate(3, false)
+		c.until(10*time.Second, "it has caught up", c.same(c.nodes[3], "a"))
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // A follower that can get no snapshot does not keep another from getting one.
@@ -246,16 +305,7 @@ func TestFateOfAbsorbedRange(t *testing.T) {
 func TestSplitAppliedAgain(t *testing.T) {
 	runSim(t, 89, 3, func(c *Config) { c.Nodes = nil }, func(c *sim) {
 		c.startAll(desc(1, "\x02", "\xff", 1, 2, 3))
-		lead := func(key string, id NodeID) *Replica {
-			for l := c.leader(key, 5*time.Second); ; l = c.leader(key, 5*time.Second) {
-				if l.NodeID() == id {
-					return l
-				}
-				_ = l.TransferLease(context.Background(), id)
-				time.Sleep(50 * time.Millisecond)
-			}
-		}
-		r := lead("a", 1)
+		r := c.lead("a", 1)
 		back := c.nodes[2]
 		if err := back.eng.Flush(); err != nil {
 			t.Fatal(err)
@@ -263,9 +313,9 @@ func TestSplitAppliedAgain(t *testing.T) {
 		if err := r.Split(context.Background(), []byte("m")); err != nil {
 			t.Fatal(err)
 		}
-		right := lead("m", 3)
+		right := c.lead("m", 3)
 		for _, id := range []NodeID{3, 2, 3, 2, 1} {
-			lead("a", id)
+			c.lead("a", id)
 		}
 		c.net.mu.Lock()
 		c.net.cut[[2]NodeID{1, 3}], c.net.cut[[2]NodeID{3, 1}] = true, true

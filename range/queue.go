@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/raft/v3"
@@ -21,10 +22,11 @@ import (
 // clears away replicas that were removed while the node was down.
 
 const (
-	maxQueueTasks  = 8
-	orphanPasses   = 10 // queue passes without a leader before a replica asks whether it was removed
-	silentPasses   = 3  // after so many it asks its leader whether it still leads
-	queueTaskLimit = 10 * time.Minute
+	maxQueueTasks     = 8
+	maxQueueSnapshots = 8
+	orphanPasses      = 10 // queue passes without a leader before a replica asks whether it was removed
+	silentPasses      = 3  // after so many it asks its leader whether it still leads
+	queueTaskLimit    = 10 * time.Minute
 )
 
 // NodesChanged tells the store that Config.Nodes has news.
@@ -85,11 +87,34 @@ func (s *Store) leaseAcquired(r *Replica) {
 	}
 }
 
+// queueLine is one of the two lines of the queue's work, each with slots of its own.
+//
+// Snapshots are one of them: a task waits for what it has proposed, and with one node lost that takes a follower which a
+// snapshot may have to bring up to date first. What waits for the snapshot must not be what keeps it from being sent.
+type queueLine struct {
+	slots chan struct{}
+	rest  []*Replica // not looked at yet, as all slots were taken
+	next  func(r *Replica) func(ctx context.Context) error
+	busy  func(r *Replica) *atomic.Bool
+}
+
+func newQueueLines() [2]queueLine {
+	return [2]queueLine{
+		{
+			slots: make(chan struct{}, maxQueueSnapshots),
+			next:  (*Replica).nextSnapshot, busy: func(r *Replica) *atomic.Bool { return &r.sending },
+		},
+		{
+			slots: make(chan struct{}, maxQueueTasks),
+			next:  (*Replica).nextTask, busy: func(r *Replica) *atomic.Bool { return &r.queueBusy },
+		},
+	}
+}
+
 func (s *Store) queueLoop() {
 	tick := time.NewTicker(s.cfg.QueueInterval)
 	defer tick.Stop()
-	slots := make(chan struct{}, maxQueueTasks)
-	var rest []*Replica // not looked at yet, as all slots were taken
+	lines := newQueueLines()
 	for {
 		pass := false
 		select {
@@ -115,42 +140,49 @@ func (s *Store) queueLoop() {
 				r.lookAtUse()
 			}
 		}
-		if pass || all {
-			list = s.replicaList()
-		} else if len(list) == 0 {
-			list = rest
-		} else {
-			list = append(list, rest...)
+		for i := range lines {
+			s.workOn(&lines[i], list, pass || all)
 		}
-		rest = nil
-		for i, r := range list {
-			if len(slots) == cap(slots) {
-				rest = list[i:] // when a task has ended, or in the next pass
-				break
-			}
-			task := r.nextTask()
-			if task == nil || !r.queueBusy.CompareAndSwap(false, true) {
-				continue
-			}
-			slots <- struct{}{} // nobody else takes them
-			s.spawn(func() {
-				ctx, cancel := context.WithTimeout(s.ctx, queueTaskLimit)
-				defer cancel()
-				err := task(ctx)
-				<-slots
-				r.queueBusy.Store(false)
-				if err == nil {
-					s.kickReplica(r) // there may be more to do; a new right half asks for itself
-					return
-				}
-				s.wakeQueue() // there is a slot
-				if errors.Is(err, errSnapshotRefused) || errors.Is(err, ErrNotReady) {
-					s.cfg.Logger.Info("range queue", "range", uint64(r.id), "err", err)
-				} else if !errors.Is(err, context.Canceled) && !errors.Is(err, ErrClosed) {
-					s.cfg.Logger.Warn("range queue", "range", uint64(r.id), "err", err)
-				}
-			})
+	}
+}
+
+// workOn begins what the line has to do for the replicas of list, or for all, as far as there are slots.
+func (s *Store) workOn(l *queueLine, list []*Replica, all bool) {
+	if all {
+		list = s.replicaList()
+	} else if len(list) == 0 {
+		list = l.rest
+	} else {
+		list = slices.Concat(list, l.rest)
+	}
+	l.rest = nil
+	for i, r := range list {
+		if len(l.slots) == cap(l.slots) {
+			l.rest = list[i:] // when a task has ended, or in the next pass
+			return
 		}
+		task, busy := l.next(r), l.busy(r)
+		if task == nil || !busy.CompareAndSwap(false, true) {
+			continue
+		}
+		l.slots <- struct{}{} // nobody else takes them
+		s.spawn(func() {
+			ctx, cancel := context.WithTimeout(s.ctx, queueTaskLimit)
+			defer cancel()
+			err := task(ctx)
+			<-l.slots
+			busy.Store(false)
+			if err == nil {
+				s.kickReplica(r) // there may be more to do; a new right half asks for itself
+				return
+			}
+			s.wakeQueue() // there is a slot
+			if errors.Is(err, errSnapshotRefused) || errors.Is(err, ErrNotReady) {
+				s.cfg.Logger.Info("range queue", "range", uint64(r.id), "err", err)
+			} else if !errors.Is(err, context.Canceled) && !errors.Is(err, ErrClosed) {
+				s.cfg.Logger.Warn("range queue", "range", uint64(r.id), "err", err)
+			}
+		})
 	}
 }
 
@@ -161,7 +193,26 @@ func (r *Replica) lookAtUse() {
 	r.usedAt = applied
 }
 
-// nextTask returns what the leader of a range has to do for it next.
+// nextSnapshot returns how a follower gets the snapshot that it needs. That takes no lease: a new leader has none before an
+// entry of its term is committed, and a frozen range has none; the follower may be the one that a quorum lacks.
+func (r *Replica) nextSnapshot() func(ctx context.Context) error {
+	if !r.leading.Load() || r.quiesced.Load() || r.sending.Load() { // quiesced: every live follower has all there is
+		return nil
+	}
+	to, ok := r.needsSnapshot()
+	if !ok {
+		return nil
+	}
+	return func(ctx context.Context) error {
+		if err := r.sendSnapshot(ctx, to); err != nil {
+			return err
+		}
+		// It is installed there; until that is known here it would be sent again.
+		return r.poll(ctx, catchUpPolls, nil, func() bool { again, ok := r.needsSnapshot(); return !ok || again.Node != to.Node })
+	}
+}
+
+// nextTask returns what the leader of a range has to do for it next, snapshots apart.
 func (r *Replica) nextTask() func(ctx context.Context) error {
 	s := r.store
 	if !r.leading.Load() || s.draining.Load() || r.queueBusy.Load() {
@@ -188,17 +239,6 @@ func (r *Replica) leaderTask(d *Descriptor) func(ctx context.Context) error {
 		// An interrupted change has left the range between two configurations, or learners behind.
 		voters, _ := d.voterNodes()
 		return func(ctx context.Context) error { return r.ChangeReplicas(ctx, voters) }
-	}
-	if r.quiesced.Load() {
-		// Every live follower has all there is.
-	} else if to, ok := r.needsSnapshot(); ok {
-		return func(ctx context.Context) error {
-			if err := r.sendSnapshot(ctx, to); err != nil {
-				return err
-			}
-			// It is installed there; until that is known here it would be sent again.
-			return r.poll(ctx, catchUpPolls, nil, func() bool { again, ok := r.needsSnapshot(); return !ok || again.Node != to.Node })
-		}
 	}
 	if size := r.size.Load(); s.cfg.SplitBytes > 0 && size > s.cfg.SplitBytes && size-r.wholeAt > r.wholeAt/4 && s.cfg.Clock.Now().Latest >= r.splitAfter {
 		return r.splitBySize
@@ -242,7 +282,8 @@ func (r *Replica) splitOrPause(ctx context.Context, key []byte) error {
 // splitPause is how long a range that could not be split is left alone.
 const splitPause = 10 * splitHold
 
-// needsSnapshot returns a follower that is there but whose next entry has been truncated, or whose replica is missing.
+// needsSnapshot returns a follower that is there but whose next entry has been truncated, or whose replica is missing. A
+// learner gets its first one from whoever has made it a learner (prepareLearners).
 func (r *Replica) needsSnapshot() (to ReplicaDesc, ok bool) {
 	d := r.Desc()
 	r.mu.Lock()
@@ -258,7 +299,8 @@ func (r *Replica) needsSnapshot() (to ReplicaDesc, ok bool) {
 		if at, failed := r.mu.refused[ReplicaID(id)]; failed && r.mu.ticks < at+refusedTicks {
 			return
 		}
-		if rd, found := d.ByID(ReplicaID(id)); found && r.mu.snapshots[rd.Replica] == 0 && r.store.votes.supports(rd.Node, now) {
+		rd, found := d.ByID(ReplicaID(id))
+		if found && (rd.Type != Learner || pr.Match > 0) && r.mu.snapshots[rd.Replica] == 0 && r.store.votes.supports(rd.Node, now) {
 			to, ok = rd, true
 		}
 	})

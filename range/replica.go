@@ -125,6 +125,7 @@ type Replica struct {
 	origins     origins       // of the requests served as the leader
 	mergeLooked time.Time     // when the queue last thought of a merge; its own
 	queueBusy   atomic.Bool   // the queue works on it
+	sending     atomic.Bool   // the queue sends a snapshot of it
 	changing    atomic.Bool   // ChangeReplicas runs
 	heard       atomic.Bool   // a message has come from a leader since the queue's last pass
 	leaderless  atomic.Int32  // queue passes without one
