@@ -8,8 +8,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/meridian-db/meridian/mvcc"
 	"github.com/meridian-db/meridian/range/placement"
@@ -437,6 +441,85 @@ func TestAbsorbedBesideLaterReplica(t *testing.T) {
 			_, ok := away.Replica(right.ID())
 			return !ok
 		})
+	})
+}
+
+// A replica of an absorbed range is being removed, which takes a while, when the snapshot of the range that has its keys now has
+// arrived. What clears the one's data leaves the other's alone.
+func TestSnapshotWhileReplicaGoes(t *testing.T) {
+	runSim(t, 94, 4, func(c *Config) { c.Nodes = nil }, func(c *sim) {
+		var mu sync.Mutex
+		var held chan struct{} // what node 3's log waits for when it is to be written
+		c.nodes[3].wrap = func(fs *vfs.MemFS) vfs.FS {
+			return errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+				mu.Lock()
+				ch := held
+				mu.Unlock()
+				if ch != nil && strings.Contains(op.Path, logDir) && (op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData || op.Kind == errorfs.OpFileSyncTo) {
+					<-ch
+				}
+				return nil
+			}))
+		}
+		left, right := c.halves()
+		c.mustPut(right, "x", "1")
+		time.Sleep(time.Second)
+		c.net.isolate(3, true)
+		for _, r := range []*Replica{left, right} {
+			if err := r.ChangeReplicas(context.Background(), []NodeID{1, 2, 4}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := left.Merge(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if err := left.Split(context.Background(), []byte("m")); err != nil {
+			t.Fatal(err)
+		}
+		again := c.leader("x", 5*time.Second)
+		arrived, go1 := make(chan struct{}), make(chan struct{})
+		pieces := 0
+		c.net.mu.Lock()
+		c.net.pause = func(NodeID) <-chan struct{} {
+			if pieces++; pieces == 2 { // the first is the header
+				close(arrived)
+				return go1
+			}
+			return nil
+		}
+		c.net.mu.Unlock()
+		c.net.isolate(3, false)
+		done := make(chan error, 1)
+		go func() { done <- again.ChangeReplicas(context.Background(), []NodeID{1, 2, 3, 4}) }()
+		<-arrived
+		time.Sleep(100 * time.Millisecond)
+		away := c.nodes[3].store
+		gone, ok := away.Replica(right.ID())
+		if !ok {
+			t.Fatal("the absorbed replica is gone: this shows nothing")
+		}
+		hold := make(chan struct{})
+		mu.Lock()
+		held = hold
+		mu.Unlock()
+		gone.queue.push(applyWork{r: gone, fn: func() { away.removeReplica(gone, gone.Desc()) }})
+		c.until(time.Second, "it is going", func() bool { _, ok := away.Replica(right.ID()); return !ok })
+		close(go1)
+		time.Sleep(200 * time.Millisecond)
+		mu.Lock()
+		held = nil
+		mu.Unlock()
+		close(hold)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		c.until(10*time.Second, "node 3 has the range", func() bool {
+			x, ok := away.Replica(again.ID())
+			return ok && x.AppliedIndex() >= again.AppliedIndex()
+		})
+		if got := c.get(c.nodes[3], "x", truetime.MaxTimestamp); got != "1" {
+			t.Errorf("its data is gone: %q", got)
+		}
 	})
 }
 

@@ -157,7 +157,7 @@ func (s *Store) missing(id RangeID) bool {
 	patience := s.patience()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.mu.replicas[id] != nil || s.mu.creating[id] != nil {
+	if s.mu.replicas[id] != nil || s.mu.creating[id] != nil || s.mu.leaving[id] != nil {
 		return false
 	}
 	return now-s.mu.orphans.wait(id, now, patience).since > patience

@@ -311,10 +311,8 @@ func (s *Store) receiveSnapshot(ctx context.Context, from NodeID, seq uint64, st
 	if !ok || me.Node != s.cfg.NodeID {
 		return fmt.Errorf("range: snapshot for %s/%s, which is not here", h.rng, h.to)
 	}
-	if t, err := s.log.Tombstone(uint64(h.rng)); err != nil {
+	if err := s.checkTombstone(h); err != nil {
 		return err
-	} else if ReplicaID(t) >= h.to {
-		return fmt.Errorf("range: replica %s of %s was removed from %s", h.to, h.rng, s.cfg.NodeID)
 	}
 	if err := s.claim(h); err != nil {
 		return err
@@ -333,9 +331,18 @@ func (s *Store) receiveSnapshot(ctx context.Context, from NodeID, seq uint64, st
 	}
 	r, ok := s.Replica(h.rng)
 	if !ok {
-		return s.createFromSnapshot(ctx, h, ing)
+		return s.createFromSnapshot(h, ing)
 	}
 	return s.offerSnapshot(ctx, r, from, seq, &stagedSnapshot{h: h, ing: ing, done: make(chan error, 1)})
+}
+
+// checkTombstone refuses a snapshot for a replica that was removed from here: it is gone for good.
+func (s *Store) checkTombstone(h snapshotHeader) error {
+	t, err := s.log.Tombstone(uint64(h.rng))
+	if err == nil && ReplicaID(t) >= h.to {
+		err = fmt.Errorf("range: replica %s of %s was removed from %s", h.to, h.rng, s.cfg.NodeID)
+	}
+	return err
 }
 
 func receiveChunks(stream BulkStream, ing *mvcc.Ingester) error {
@@ -373,6 +380,11 @@ func (s *Store) claim(h snapshotHeader) error {
 	defer s.mu.Unlock()
 	if s.mu.creating[h.rng] != nil {
 		return fmt.Errorf("%w: another snapshot of %s is under way", ErrNotReady, h.rng)
+	}
+	for id, x := range s.mu.leaving {
+		if x.desc.Overlaps(h.desc.Start, h.desc.End) {
+			return fmt.Errorf("%w: %s is going, which overlaps %s", ErrNotReady, id, h.rng)
+		}
 	}
 	for id, d := range s.mu.creating {
 		if d.Overlaps(h.desc.Start, h.desc.End) {
@@ -458,20 +470,51 @@ func (r *Replica) lastFreeze() (*Freeze, error) {
 	return f, err
 }
 
-// bury ends the replicas that a snapshot replaces, and returns a function to be called when it is installed, which
+// departure is a replica that is being removed: it is in nobody's list any more, and its data is still to be cleared.
+type departure struct {
+	desc *Descriptor
+	done chan struct{} // closed when that is done
+}
+
+// awaitLeaving waits until no replica that overlaps the snapshot is being removed: what clears its data would clear
+// the snapshot's. The removal may have begun while the snapshot was on its way.
+func (s *Store) awaitLeaving(h snapshotHeader) error {
+	for {
+		var x *departure
+		s.mu.Lock()
+		for _, d := range s.mu.leaving {
+			if d.desc.Overlaps(h.desc.Start, h.desc.End) {
+				x = d
+			}
+		}
+		s.mu.Unlock()
+		if x == nil {
+			return nil
+		}
+		select {
+		case <-x.done:
+		case <-s.stop:
+			return ErrClosed
+		}
+	}
+}
+
+// bury ends the replicas that a snapshot replaces, and returns them for clearBuried to be called when it is installed, which
 // removes what is left of them. Until then nothing of them is lost: after a crash they are back.
 //
 // Which they are is seen now, not when the snapshot began to arrive. A replica that gets one may yet have applied entries
 // meanwhile: merges, after which the other is gone and what was right of it may be another range's, and splits, whose right
 // halves the snapshot has absorbed again.
-func (s *Store) bury(h snapshotHeader) (finish func() error, err error) {
+func (s *Store) bury(h snapshotHeader) (buried []*Replica, err error) {
+	if err := s.awaitLeaving(h); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	dead, err := s.absorbed(h)
 	s.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
-	var buried []*Replica
 	for _, x := range dead {
 		x.applyMu.Lock()
 		if !x.removed.Load() {
@@ -484,14 +527,17 @@ func (s *Store) bury(h snapshotHeader) (finish func() error, err error) {
 		}
 		x.applyMu.Unlock()
 	}
-	return func() error {
-		for _, x := range buried {
-			if err := s.clearDead(x.Desc(), x.replicaID, h.rng, h.desc); err != nil {
-				return err
-			}
+	return buried, nil
+}
+
+// clearBuried removes what is left of replicas that a snapshot has replaced.
+func (s *Store) clearBuried(buried []*Replica, h snapshotHeader) error {
+	for _, x := range buried {
+		if err := s.clearDead(x.Desc(), x.replicaID, h.rng, h.desc); err != nil {
+			return err
 		}
-		return nil
-	}, nil
+	}
+	return nil
 }
 
 // clearDead removes the records and the log of a replica whose range was absorbed, and its data but for what lies in
@@ -522,18 +568,31 @@ func (s *Store) unclaim(id RangeID) {
 //
 // Order, for a crash at any point: flush, so that no earlier write of a neighbour (a split) is replayed over
 // what follows; state; log. A state without its log is found by recoverLog.
-func (s *Store) createFromSnapshot(ctx context.Context, h snapshotHeader, ing *mvcc.Ingester) error {
+//
+// From where it ends other replicas it does not stop when the sender does: half of it would leave what they held without
+// an owner until the next start.
+func (s *Store) createFromSnapshot(h snapshotHeader, ing *mvcc.Ingester) error {
+	if err := s.awaitLeaving(h); err != nil {
+		return err
+	}
+	// Its own replica may have been removed while the snapshot was on its way to that.
+	if err := s.checkTombstone(h); err != nil {
+		return err
+	}
 	if err := s.cfg.Engine.Flush(); err != nil {
 		return err
 	}
-	finish, err := s.bury(h)
+	buried, err := s.bury(h)
 	if err != nil {
 		return err
 	}
-	if err := ing.Finish(ctx); err != nil {
-		return err
+	if err = ing.Finish(s.ctx); err == nil {
+		err = s.clearBuried(buried, h)
 	}
-	if err := finish(); err != nil {
+	if err != nil {
+		if len(buried) > 0 {
+			s.fatal("install a snapshot of %s: %w", h.rng, err)
+		}
 		return err
 	}
 	// A log without state is left when a crash has undone the split that made the replica, and the snapshot has come
@@ -653,14 +712,14 @@ func (r *Replica) replaceState(st *stagedSnapshot) error {
 	if err := s.cfg.Engine.Flush(); err != nil {
 		return err
 	}
-	finish, err := s.bury(st.h)
+	buried, err := s.bury(st.h)
 	if err != nil {
 		return err
 	}
 	if err := st.ing.Finish(s.ctx); err != nil {
 		return err
 	}
-	if err := finish(); err != nil {
+	if err := s.clearBuried(buried, st.h); err != nil {
 		return err
 	}
 	d, a, err := readState(s.cfg.Engine, r.id)
@@ -711,11 +770,18 @@ func (r *Replica) replaceState(st *stagedSnapshot) error {
 func (s *Store) removeReplica(r *Replica, d *Descriptor) {
 	old := d.clone()
 	old.Replicas = []ReplicaDesc{{Node: s.cfg.NodeID, Replica: r.replicaID}}
+	x := &departure{desc: old, done: make(chan struct{})}
 	s.mu.Lock()
 	delete(s.mu.replicas, r.id)
-	s.mu.creating[r.id] = old // nothing comes here until the data is gone
+	s.mu.leaving[r.id] = x // nothing comes here until the data is gone
 	s.reindex()
 	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.mu.leaving, r.id)
+		s.mu.Unlock()
+		close(x.done)
+	}()
 	r.removed.Store(true)
 	r.mu.Lock()
 	if r.leading.Load() {
@@ -734,5 +800,4 @@ func (s *Store) removeReplica(r *Replica, d *Descriptor) {
 	if err := s.destroyData(old, s.cfg.NodeID); err != nil {
 		s.fatal("remove %s: %w", r.id, err)
 	}
-	s.unclaim(r.id)
 }

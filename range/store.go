@@ -71,7 +71,8 @@ type Store struct {
 		sync.RWMutex
 		replicas map[RangeID]*Replica
 		orphans  orphans                 // messages for ranges that a split may be about to create
-		creating map[RangeID]*Descriptor // ranges that a snapshot is about to create, or that are going away
+		creating map[RangeID]*Descriptor // ranges that a snapshot is about to create
+		leaving  map[RangeID]*departure  // replicas that are being removed, and whose data is still here
 	}
 	byKey atomic.Pointer[[]*Replica] // sorted by start key; replaced, never changed
 	// layout counts the changes of which ranges are here, of where their replicas are, and of their policies: what is
@@ -142,6 +143,7 @@ func Open(cfg Config) (*Store, error) {
 	s.mu.replicas = make(map[RangeID]*Replica)
 	s.mu.orphans.of = make(map[RangeID]*orphan)
 	s.mu.creating = make(map[RangeID]*Descriptor)
+	s.mu.leaving = make(map[RangeID]*departure)
 	s.byKey.Store(&[]*Replica{})
 	for range cfg.ApplyWorkers {
 		s.applies = append(s.applies, newApplyQueue())
@@ -678,7 +680,8 @@ func (s *Store) route(from NodeID, rm raftMsg) {
 			s.mu.Unlock()
 			return // just came; Raft repeats the message
 		}
-		stranger := s.mu.orphans.keep(rm.rng, inFrame{ReplicaID(rm.m.GetTo()), im}, now, patience) && s.mu.creating[rm.rng] == nil
+		stranger := s.mu.orphans.keep(rm.rng, inFrame{ReplicaID(rm.m.GetTo()), im}, now, patience) &&
+			s.mu.creating[rm.rng] == nil && s.mu.leaving[rm.rng] == nil
 		s.mu.Unlock()
 		if stranger {
 			s.answerStranger(from, rm)
