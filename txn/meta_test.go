@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	ranges "github.com/meridian-db/meridian/range"
+	"github.com/meridian-db/meridian/txn/kv"
 )
 
 // StaleMeta names the records that are missing or behind, and no others.
@@ -45,5 +46,32 @@ func TestStaleMeta(t *testing.T) {
 			t.Fatal(err)
 		}
 		check("written")
+	})
+}
+
+// All the replicas that a gateway knows of have gone since it last asked for the range, as their nodes were replaced one
+// after the other: it finds those that there are now.
+func TestRouteToNodesThatAreGone(t *testing.T) {
+	inCluster(t, 3, nil, []string{"m"}, func(ctx context.Context, c *testCluster) {
+		c.put(1, "a", "0", "z", "0")
+		c.transfer("z", 1, true)
+		r := c.rangeOf("z")
+		old := r.desc.Load()
+		desc := *old
+		desc.Generation++
+		desc.Replicas = old.Replicas[:2]
+		r.desc.Store(&desc)
+		c.writeMeta()
+		c.nodes[2].db.Forget([]byte("z"))
+		gone := *old
+		gone.Replicas = old.Replicas[2:]
+		c.nodes[2].db.learn(&gone)
+		c.nodes[3].down.Store(true)
+		c.put(2, "z", "1")
+		tx := c.begin(2, kv.TxnOptions{ReadOnly: true})
+		if got := c.get(tx, "z"); got != "1" {
+			t.Errorf("read %q", got)
+		}
+		tx.Rollback(ctx)
 	})
 }

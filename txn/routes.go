@@ -8,6 +8,7 @@ import (
 	"sort"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	ranges "github.com/meridian-db/meridian/range"
 	"github.com/meridian-db/meridian/truetime"
@@ -23,6 +24,7 @@ type route struct {
 	stale  atomic.Bool     // evicted: holders look the range up anew
 	ahead  atomic.Bool     // the near replica answers strong reads at once: time is closed ahead of now
 	probed atomic.Int64    // when that was last tried
+	doubt  atomic.Int64    // when it was last looked up again, as nobody there answered as the leader
 }
 
 // routeCache holds routes that do not overlap, sorted by start key. Readers take no lock.
@@ -213,6 +215,32 @@ func (db *DB) readMeta(ctx context.Context, key []byte, before bool) error {
 		db.learn(d)
 	}
 	return nil
+}
+
+const (
+	doubtAfter = 500 * time.Millisecond // without a leader for so long, a route is looked up again
+	doubtEvery = time.Second            // and again
+	doubtTime  = 5 * time.Second        // which takes so long at most
+)
+
+// doubts has a route looked up again, beside the requests that go on trying it, one of which has found no leader there since
+// since. All of the replicas that it names may be gone, or have been left behind, and then none of them tells. What is
+// found takes its place if it is newer, and those who try it see that.
+func (db *DB) doubts(rt *route, since truetime.Timestamp) {
+	now, last := db.clock.Now().Latest, rt.doubt.Load()
+	if now.Sub(since) < doubtAfter || now.Sub(truetime.Timestamp(last)) < doubtEvery || !rt.doubt.CompareAndSwap(last, int64(now)) {
+		return
+	}
+	db.background(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, doubtTime)
+		defer cancel()
+		if first := db.cfg.Descriptors.FirstRange(); first != nil {
+			db.learn(first)
+		}
+		if bytes.Compare(rt.desc.Start, maxMetaKey) >= 0 {
+			_ = db.readMeta(ctx, rt.desc.Start, false) // or the next one does
+		}
+	})
 }
 
 // Lookup returns the descriptor of the range that holds key, as far as this node knows.

@@ -195,6 +195,7 @@ func (db *DB) sendSlow(ctx context.Context, rt *route, req *txnpb.BatchRequest, 
 			if werr := try.wait(ctx); werr != nil {
 				return nil, s, werr
 			}
+			db.doubts(rt, try.started)
 			if rt.stale.Load() {
 				// Someone else learned better in the meantime.
 				return nil, s, errReroute
