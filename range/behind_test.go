@@ -444,6 +444,70 @@ func TestAbsorbedBesideLaterReplica(t *testing.T) {
 	})
 }
 
+// listed is a cluster's nodes for stores of which none decides about placement.
+type listed []NodeID
+
+func (l listed) Nodes() (out []NodeInfo) {
+	for _, id := range l {
+		out = append(out, NodeInfo{ID: id, Live: true})
+	}
+	return out
+}
+
+// A node was away while all replicas of its range went elsewhere, so that none of those it knows of can tell. It learns from
+// others that its own has been removed, or that the range has been absorbed, by nodes that are gone as well.
+func TestReplicaOfStrangers(t *testing.T) {
+	for _, merge := range []bool{false, true} {
+		runSim(t, 95, 6, func(c *Config) { c.Nodes = listed{1, 2, 3, 4, 5, 6} }, func(c *sim) {
+			c.startAll(desc(7, "\x02", "\xff", 1, 2, 3))
+			if err := c.leader("a", 5*time.Second).Split(context.Background(), []byte("m")); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			right := c.lead("x", 1)
+			c.lead("a", 1)
+			c.net.isolate(3, true)
+			if merge {
+				for _, key := range []string{"a", "x"} {
+					if err := c.lead(key, 1).ChangeReplicas(context.Background(), []NodeID{1, 2, 4}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := c.lead("a", 1).Merge(context.Background()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, key := range []string{"a", "x"} {
+				if err := c.lead(key, 1).ChangeReplicas(context.Background(), []NodeID{1, 4, 5, 6}); err != nil {
+					t.Fatal(err)
+				}
+				if err := c.lead(key, 4).ChangeReplicas(context.Background(), []NodeID{4, 5, 6}); err != nil {
+					t.Fatal(err)
+				}
+				if merge {
+					break // there is one range
+				}
+			}
+			c.net.isolate(4, true) // where it was absorbed
+			c.until(10*time.Second, "nodes 1 and 2 have none", func() bool {
+				return len(c.nodes[1].store.Replicas())+len(c.nodes[2].store.Replicas()) == 0
+			})
+			if merge {
+				c.stop(c.nodes[1])
+				c.stop(c.nodes[2])
+			}
+			if _, ok := c.nodes[3].store.Replica(right.ID()); !ok {
+				t.Fatal("it is gone: this shows nothing")
+			}
+			c.net.isolate(3, false)
+			c.net.mu.Lock()
+			c.net.cut[[2]NodeID{3, 4}], c.net.cut[[2]NodeID{4, 3}] = true, true
+			c.net.mu.Unlock()
+			c.until(time.Minute, "node 3 has none either", func() bool { return len(c.nodes[3].store.Replicas()) == 0 })
+		})
+	}
+}
+
 // A replica of an absorbed range is being removed, which takes a while, when the snapshot of the range that has its keys now has
 // arrived. What clears the one's data leaves the other's alone.
 func TestSnapshotWhileReplicaGoes(t *testing.T) {

@@ -409,12 +409,10 @@ func (r *Replica) lookForLeader(s *Store) {
 	}
 	s.spawn(func() {
 		defer r.queueBusy.Store(false)
-		for _, rd := range r.Desc().Replicas {
-			if rd.Node == s.cfg.NodeID {
-				continue
-			}
+		for _, node := range r.whoMayKnow(int(n / orphanPasses)) {
+			d := r.Desc()
 			ctx, cancel := context.WithTimeout(s.ctx, time.Second)
-			ans, err := s.cfg.Transport.Call(ctx, rd.Node, methodReplicaGone, binary.AppendUvarint(nil, uint64(r.id)))
+			ans, err := s.cfg.Transport.Call(ctx, node, methodReplicaGone, goneQuestion(d))
 			cancel()
 			if err != nil {
 				continue
@@ -425,11 +423,11 @@ func (r *Replica) lookForLeader(s *Store) {
 				}
 				continue
 			}
-			d, err := DecodeDescriptor(ans)
-			if err != nil || d.ID != r.id || d.Generation <= r.Desc().Generation || d.NextReplica <= r.replicaID {
+			found, err := DecodeDescriptor(ans)
+			if err != nil || found.ID != r.id || found.Generation <= r.Desc().Generation || found.NextReplica <= r.replicaID {
 				continue
 			}
-			if _, ok := d.ByID(r.replicaID); !ok {
+			if _, ok := found.ByID(r.replicaID); !ok {
 				r.queue.push(applyWork{r: r, fn: func() {
 					if !r.removed.Load() {
 						s.removeReplica(r, r.Desc())
@@ -441,14 +439,59 @@ func (r *Replica) lookForLeader(s *Store) {
 	})
 }
 
-// absorbedBy is told that the range was absorbed by another, of which this node missed the merge. It removes the
-// replica unless one of that other range is here that has yet to come past the merge: that will need this one to apply it,
-// or replace it by a snapshot. One that has come here since the merge, and was split again, does neither.
+// strangersAsked is how many nodes without a replica of the range are asked for it at a time.
+const strangersAsked = 3
+
+// whoMayKnow returns the nodes to be asked, the n-th time, what has become of the range: those of its descriptor, which may
+// all have gone from it since, and with each time some others.
+func (r *Replica) whoMayKnow(n int) []NodeID {
+	s := r.store
+	var nodes, others []NodeID
+	for _, rd := range r.Desc().Replicas {
+		if rd.Node != s.cfg.NodeID {
+			nodes = append(nodes, rd.Node)
+		}
+	}
+	if s.cfg.Nodes == nil {
+		return nodes
+	}
+	for _, x := range s.cfg.Nodes.Nodes() {
+		if x.Live && x.ID != s.cfg.NodeID && !slices.Contains(nodes, x.ID) {
+			others = append(others, x.ID)
+		}
+	}
+	slices.Sort(others)
+	for i := range min(strangersAsked, len(others)) {
+		nodes = append(nodes, others[(n*strangersAsked+i)%len(others)])
+	}
+	return nodes
+}
+
+// goneQuestion asks what has become of a range. Nodes of earlier versions read the id alone.
+func goneQuestion(d *Descriptor) []byte {
+	b := binary.AppendUvarint(nil, uint64(d.ID))
+	b = binary.AppendUvarint(b, d.Generation)
+	return append(b, d.Start...)
+}
+
+// absorbedBy is told that the range was absorbed by another, of which this node missed the merge, or by one from which that
+// was split off. It removes the replica unless one of the range that did it is here and has yet to come past the merge: that
+// will need this one to apply it, or replace it by a snapshot. One that has come here since the merge, and was split again,
+// does neither.
 func (r *Replica) absorbedBy(into RangeID) bool {
 	s := r.store
 	if left, ok := s.Replica(into); ok && bytes.Compare(left.Desc().End, r.Desc().Start) <= 0 {
 		_, past, err := mvcc.GetLocal(left.Engine(), absorbedKey(into, r.id))
 		if err != nil || !past {
+			return false
+		}
+	}
+	f, err := r.lastFreeze()
+	if err != nil {
+		return false
+	}
+	if f != nil && f.Left != into {
+		if left, ok := s.Replica(f.Left); ok && left.Desc().Generation <= f.LeftGeneration {
 			return false
 		}
 	}
@@ -461,22 +504,29 @@ func (r *Replica) absorbedBy(into RangeID) bool {
 }
 
 // handleReplicaGone answers with the descriptor that this store's replica has applied: what it does not
-// list has been removed for good.
+// list has been removed for good. Without a replica it answers with the range that has absorbed the other, if it knows: that
+// is noted where it happened, and it follows from another range that holds the first key at a later generation, for a range
+// keeps that as long as it lives.
 func (s *Store) handleReplicaGone(payload []byte) ([]byte, error) {
 	rd := reader{b: payload}
 	id := RangeID(rd.uvarint())
 	if rd.bad {
 		return nil, errFrame
 	}
-	r, ok := s.Replica(id)
-	if !ok {
-		if into, err := s.log.MergedInto(uint64(id)); err != nil || into == 0 {
-			return nil, errors.Join(ErrRangeNotFound, err)
-		} else {
-			return binary.AppendUvarint(nil, into), nil // the range that has absorbed it
+	if r, ok := s.Replica(id); ok {
+		return r.Desc().Encode(), nil
+	}
+	if into, err := s.log.MergedInto(uint64(id)); err != nil || into != 0 {
+		return binary.AppendUvarint(nil, into), err
+	}
+	if generation, start := rd.uvarint(), rd.b; !rd.bad {
+		if x, ok := s.ReplicaForKey(start); ok {
+			if d := x.Desc(); d.ID != id && d.Contains(start) && d.Generation > generation {
+				return binary.AppendUvarint(nil, uint64(d.ID)), nil
+			}
 		}
 	}
-	return r.Desc().Encode(), nil
+	return nil, ErrRangeNotFound
 }
 
 // metaQueue holds descriptor changes on their way to the meta range, one at a time, in order.
