@@ -144,11 +144,11 @@ func TestPulse(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		leave()
 		time.Sleep(2 * time.Second)
+		close(stop)
+		<-done
 		if want := []int{0, 1, 2, 0, 1}; !slices.Equal(silence, want) || others != 7 {
 			t.Errorf("silent for %v, want %v; the other one was called %d times, want 7", silence, want, others)
 		}
-		close(stop)
-		<-done
 	})
 }
 
