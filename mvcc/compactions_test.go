@@ -2,6 +2,8 @@ package mvcc
 
 import (
 	"fmt"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,19 +12,40 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// fakeBacklog is an engine with compactions to run.
+// fakeBacklog is an engine with compactions to run. The timer of the scheduler asks it from a goroutine of its own.
 type fakeBacklog struct {
+	mu               sync.Mutex
 	allowed, waiting int
 	started          []pebble.CompactionGrantHandle
 }
 
-func (f *fakeBacklog) GetAllowedWithoutPermission() int { return f.allowed }
+func (f *fakeBacklog) set(allowed, waiting int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.allowed, f.waiting = allowed, waiting
+}
+
+func (f *fakeBacklog) all() []pebble.CompactionGrantHandle {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.started)
+}
+
+func (f *fakeBacklog) GetAllowedWithoutPermission() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.allowed
+}
 
 func (f *fakeBacklog) GetWaitingCompaction() (bool, pebble.WaitingCompaction) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	return f.waiting > 0, pebble.WaitingCompaction{}
 }
 
 func (f *fakeBacklog) Schedule(h pebble.CompactionGrantHandle) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.waiting == 0 {
 		return false
 	}
@@ -45,18 +68,18 @@ func TestCompactionScheduler(t *testing.T) {
 		if ok, _ := s.TrySchedule(); ok {
 			t.Fatal("two compactions run where one is allowed")
 		}
-		f.waiting = 2
+		f.set(1, 2)
 		first.Done()
-		if len(f.started) != 1 {
-			t.Fatalf("%d compactions started when one was done, want 1", len(f.started))
+		if n := len(f.all()); n != 1 {
+			t.Fatalf("%d compactions started when one was done, want 1", n)
 		}
-		f.allowed = 2
+		f.set(2, 1)
 		time.Sleep(grantInterval)
 		synctest.Wait()
-		if len(f.started) != 2 {
-			t.Fatalf("%d compactions started after one more was allowed, want 2", len(f.started))
+		if n := len(f.all()); n != 2 {
+			t.Fatalf("%d compactions started after one more was allowed, want 2", n)
 		}
-		for _, h := range f.started {
+		for _, h := range f.all() {
 			h.Done()
 		}
 		time.Sleep(grantInterval)
@@ -67,20 +90,20 @@ func TestCompactionScheduler(t *testing.T) {
 		}
 		s.mu.Unlock()
 		// What is refused with nothing running is found by the timer.
-		f.allowed = 0
+		f.set(0, 0)
 		if ok, _ := s.TrySchedule(); ok {
 			t.Fatal("a compaction was let through where none is allowed")
 		}
-		f.allowed, f.waiting = 1, 1
+		f.set(1, 1)
 		time.Sleep(grantInterval)
 		synctest.Wait()
-		if len(f.started) != 3 {
+		if len(f.all()) != 3 {
 			t.Errorf("what was refused never started")
 		}
 		s.Unregister()
-		f.waiting = 1
-		f.started[2].Done()
-		if len(f.started) != 3 {
+		f.set(1, 1)
+		f.all()[2].Done()
+		if len(f.all()) != 3 {
 			t.Error("a compaction started after Unregister")
 		}
 	})
