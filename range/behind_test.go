@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -59,12 +60,12 @@ func TestSnapshotToEarlierLife(t *testing.T) {
 		c.net.isolate(lag.id, true)
 		time.Sleep(3 * time.Second)
 		c.fill("a")
-		sent := 0
+		var sent atomic.Int32
 		c.net.mu.Lock()
-		c.net.bulk = func(NodeID) error { sent++; return errLost }
+		c.net.bulk = func(NodeID) error { sent.Add(1); return errLost }
 		c.net.mu.Unlock()
 		c.net.isolate(lag.id, false)
-		c.until(10*time.Second, "a snapshot is on its way", func() bool { return sent > 0 })
+		c.until(10*time.Second, "a snapshot is on its way", func() bool { return sent.Load() > 0 })
 		c.crash(lag)
 		c.net.mu.Lock()
 		c.net.bulk = nil
@@ -84,17 +85,17 @@ func TestSnapshotStalls(t *testing.T) {
 			c.net.isolate(lag.id, true)
 			time.Sleep(3 * time.Second)
 			c.fill("a")
-			sent := 0
+			var sent atomic.Int32
 			c.net.mu.Lock()
 			c.net.bulk = func(NodeID) error {
-				if sent++; sent == 1 {
+				if sent.Add(1) == 1 {
 					return errLost
 				}
 				return nil
 			}
 			c.net.mu.Unlock()
 			c.net.isolate(lag.id, false)
-			c.until(10*time.Second, "a snapshot is on its way", func() bool { return sent > 0 })
+			c.until(10*time.Second, "a snapshot is on its way", func() bool { return sent.Load() > 0 })
 			if !away {
 				c.until(snapshotStall+5*time.Second, "it has caught up", c.same(lag, "a"))
 				return
@@ -676,12 +677,14 @@ func TestReshapeBehind(t *testing.T) {
 				c.startAll(desc(1, "\x02", "\xff", 1, 2, 3))
 				c.leader("k0", 10*time.Second)
 				splits, merges := 0, 0
+				c.net.mu.Lock()
 				c.net.bulk = func(NodeID) error {
 					if c.net.rnd.IntN(4) == 0 {
 						return errLost
 					}
 					return nil
 				}
+				c.net.mu.Unlock()
 				c.run(rnd, 30*time.Second, func(stop <-chan struct{}) { c.reshape(stop, rnd, &splits, &merges) })
 				c.net.mu.Lock()
 				c.net.loss, c.net.delay, c.net.bulk = 0, nil, nil
@@ -702,6 +705,8 @@ func TestReshapeBehind(t *testing.T) {
 					c.dump()
 					t.Fatalf("seed %d: %v", seed, bad)
 				}
+				c.net.mu.Lock()
+				defer c.net.mu.Unlock()
 				t.Logf("%d splits, %d merges, %d writes, %d snapshots", splits, merges, c.done, c.net.bulks)
 			})
 		})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -332,7 +333,7 @@ func TestTransferNotHeard(t *testing.T) {
 		r := c.leader("a", 5*time.Second)
 		c.mustPut(r, "a", "1")
 		to := r.NodeID()%3 + 1
-		told := false
+		var told atomic.Bool
 		c.net.mu.Lock()
 		c.net.taps = append(c.net.taps, func(_, _ NodeID, frame []byte) {
 			for rd := (reader{b: frame[1:]}); frame[0] == frameRaft && len(rd.b) > 0; {
@@ -341,7 +342,7 @@ func TestTransferNotHeard(t *testing.T) {
 					break
 				}
 				if rm.m.GetType() == pb.MsgTimeoutNow {
-					told = true
+					told.Store(true)
 					c.net.isolateLocked(to, true)
 				}
 			}
@@ -350,7 +351,7 @@ func TestTransferNotHeard(t *testing.T) {
 		if err := r.TransferLease(context.Background(), to); !errors.Is(err, ErrNotReady) {
 			t.Errorf("the transfer ended with %v", err)
 		}
-		if !told {
+		if !told.Load() {
 			t.Error("the target was not told to campaign")
 		}
 		c.mustPut(c.leader("a", 10*time.Second), "a", "2")

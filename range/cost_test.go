@@ -9,6 +9,7 @@ import (
 	"runtime/pprof"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -53,11 +54,11 @@ func TestCommitFrames(t *testing.T) {
 		r := c.leader("a", 5*time.Second)
 		c.mustPut(r, "a", "1")
 		time.Sleep(3 * time.Second)
-		frames := 0
+		var frames atomic.Int32
 		c.net.mu.Lock()
 		c.net.taps = append(c.net.taps, func(from, to NodeID, frame []byte) {
 			if frame[0] == frameRaft {
-				frames++
+				frames.Add(1)
 			}
 		})
 		c.net.mu.Unlock()
@@ -67,8 +68,8 @@ func TestCommitFrames(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 		// Heartbeats, and now and then a commit that waited long enough.
-		if limit := 4*commits + 4*commits/4; frames > limit {
-			t.Errorf("%d frames for %d commits, more than %d", frames, commits, limit)
+		if n, limit := frames.Load(), int32(4*commits+4*commits/4); n > limit {
+			t.Errorf("%d frames for %d commits, more than %d", n, commits, limit)
 		}
 		var followers []*simNode
 		for _, x := range c.nodes {
@@ -129,17 +130,17 @@ func TestIdleSilence(t *testing.T) {
 			c.leader(fmt.Sprintf("k%03d", i), 10*time.Second)
 		}
 		time.Sleep(5 * time.Second)
-		raft := 0
+		var raft atomic.Int32
 		c.net.mu.Lock()
 		c.net.taps = append(c.net.taps, func(from, to NodeID, frame []byte) {
 			if frame[0] == frameRaft {
-				raft++
+				raft.Add(1)
 			}
 		})
 		c.net.mu.Unlock()
 		time.Sleep(20 * time.Second)
-		if raft != 0 {
-			t.Fatalf("%d raft frames among idle ranges", raft)
+		if n := raft.Load(); n != 0 {
+			t.Fatalf("%d raft frames among idle ranges", n)
 		}
 		for _, x := range c.nodes {
 			now := x.clock.Now().Earliest
@@ -158,11 +159,11 @@ func TestFreshFollowers(t *testing.T) {
 	runSim(t, 17, 3, nil, func(c *sim) {
 		c.startAll(desc(1, "\x01", "\xff", 1, 2, 3))
 		r := c.leader("a", 5*time.Second)
-		frames := 0
+		var frames atomic.Int32
 		c.net.mu.Lock()
 		c.net.taps = append(c.net.taps, func(from, to NodeID, frame []byte) {
 			if frame[0] == frameClosed {
-				frames++
+				frames.Add(1)
 			}
 		})
 		c.net.mu.Unlock()
@@ -185,10 +186,10 @@ func TestFreshFollowers(t *testing.T) {
 			t.Errorf("safe time lags by up to %s between writes", worst)
 		}
 		time.Sleep(5 * time.Second)
-		frames = 0
+		frames.Store(0)
 		time.Sleep(10 * time.Second)
-		if frames > 2*11 {
-			t.Errorf("%d closed timestamps in 10 s to the followers of an idle range", frames)
+		if n := frames.Load(); n > 2*11 {
+			t.Errorf("%d closed timestamps in 10 s to the followers of an idle range", n)
 		}
 	})
 }

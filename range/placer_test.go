@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -393,21 +394,18 @@ func TestPlacerIdle(t *testing.T) {
 		c.placeSim(30, 1, 2, 3)
 		c.leader("\x02", 5*time.Second)
 		time.Sleep(settleTime + time.Minute)
-		var mu sync.Mutex
-		calls := 0
+		var calls atomic.Int32
+		c.net.mu.Lock()
 		c.net.refuse = func(from NodeID, m Method) bool {
-			mu.Lock()
-			defer mu.Unlock()
 			if m == methodReport || m == methodOrder {
-				calls++
+				calls.Add(1)
 			}
 			return false
 		}
+		c.net.mu.Unlock()
 		time.Sleep(time.Minute)
-		mu.Lock()
-		defer mu.Unlock()
-		if limit := 2 * 60 / 5; calls > limit+2 {
-			t.Errorf("%d calls in a minute, more than %d", calls, limit)
+		if n, limit := calls.Load(), int32(2*60/5); n > limit+2 {
+			t.Errorf("%d calls in a minute, more than %d", n, limit)
 		}
 		for _, x := range c.nodes {
 			rep := x.store.report()

@@ -53,7 +53,7 @@ func (c *simClock) Health() error {
 	return nil
 }
 
-// simNet connects stores in memory, with faults.
+// simNet connects stores in memory, with faults. The functions that tests set in it are called with mu held.
 type simNet struct {
 	mu     sync.Mutex
 	rnd    *rand.Rand
@@ -131,6 +131,12 @@ func (n *simNet) isolateLocked(id NodeID, cut bool) {
 	}
 }
 
+func (n *simNet) refuses(from, to NodeID, m Method) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.refuse != nil && n.refuse(from, m) || n.refuseTo != nil && n.refuseTo(from, to, m)
+}
+
 func (n *simNet) lag() time.Duration {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -201,7 +207,7 @@ func (t simTransport) Call(ctx context.Context, to NodeID, m Method, payload []b
 	if !ok {
 		return nil, errCut
 	}
-	if t.net.refuse != nil && t.net.refuse(t.self, m) || t.net.refuseTo != nil && t.net.refuseTo(t.self, to, m) {
+	if t.net.refuses(t.self, to, m) {
 		leave()
 		return nil, errCut
 	}
@@ -266,13 +272,14 @@ func (t simTransport) OpenBulk(ctx context.Context, to NodeID) (BulkStream, erro
 	}
 	t.net.mu.Lock()
 	t.net.bulks++
-	fate, pause := t.net.bulk, t.net.pause
-	t.net.mu.Unlock()
+	pause := t.net.pause
 	var err error
-	if fate != nil {
-		if err = fate(to); err != nil && err != errLost {
-			return nil, err
-		}
+	if t.net.bulk != nil {
+		err = t.net.bulk(to)
+	}
+	t.net.mu.Unlock()
+	if err != nil && err != errLost {
+		return nil, err
 	}
 	a, b, shut, once := make(chan []byte, 4), make(chan []byte, 4), make(chan struct{}), &sync.Once{}
 	near := &simStream{in: a, out: b, shut: shut, once: once}
