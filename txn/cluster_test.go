@@ -111,7 +111,7 @@ type testRange struct {
 
 	mu     sync.Mutex // proposals
 	floor  truetime.Timestamp
-	term   uint64
+	term   atomic.Uint64
 	index  uint64
 	queue  chan *testPending
 	closed atomic.Int64
@@ -152,7 +152,7 @@ func (r *testReplica) LeaderHint() ranges.NodeID { return ranges.NodeID(r.r.lead
 func (r *testReplica) leads() bool               { return ranges.NodeID(r.r.leader.Load()) == r.node }
 
 func (r *testReplica) Lease() ranges.Lease {
-	l := ranges.Lease{Epoch: r.r.term, Holder: r.LeaderHint()}
+	l := ranges.Lease{Epoch: r.r.term.Load(), Holder: r.LeaderHint()}
 	if r.leads() {
 		l.Until = r.r.c.clock.Now().Earliest.Add(testLease)
 	}
@@ -303,7 +303,8 @@ func newTestCluster(t testing.TB, nodes int, tune func(*Config), splits ...strin
 }
 
 func (c *testCluster) newRange(start, end []byte, gen uint64, leader ranges.NodeID) *testRange {
-	r := &testRange{c: c, id: c.nextID, replicas: map[ranges.NodeID]*testReplica{}, queue: make(chan *testPending, 1000), term: 1}
+	r := &testRange{c: c, id: c.nextID, replicas: map[ranges.NodeID]*testReplica{}, queue: make(chan *testPending, 1000)}
+	r.term.Store(1)
 	c.nextID++
 	d := &ranges.Descriptor{ID: r.id, Start: start, End: end, Generation: gen}
 	for i := 1; i <= len(c.nodes); i++ {
@@ -360,13 +361,13 @@ func (c *testCluster) transfer(key string, to ranges.NodeID, handoff bool) {
 	<-p.done
 	r.mu.Lock()
 	r.leader.Store(uint32(to))
-	r.term++
+	r.term.Add(1)
 	r.floor = max(r.floor, c.clock.Now().Latest)
 	r.mu.Unlock()
 	old.m.LeaseLost()
 	next := r.replicas[to]
 	next.m.Reset()
-	next.m.LeaseAcquired(ranges.Lease{Epoch: r.term, Holder: to, Until: next.Lease().Until}, data)
+	next.m.LeaseAcquired(ranges.Lease{Epoch: r.term.Load(), Holder: to, Until: next.Lease().Until}, data)
 }
 
 // split divides the range of key at key, unless the range is not ready for it (another split is under way).
