@@ -285,7 +285,11 @@ func (t simTransport) OpenBulk(ctx context.Context, to NodeID) (BulkStream, erro
 	near := &simStream{in: a, out: b, shut: shut, once: once}
 	far := &simStream{in: b, out: a, shut: shut, once: once}
 	if pause != nil {
-		near.wait = func() <-chan struct{} { return pause(to) }
+		near.wait = func() <-chan struct{} {
+			t.net.mu.Lock()
+			defer t.net.mu.Unlock()
+			return pause(to)
+		}
 	}
 	if err == errLost {
 		return near, nil
