@@ -417,7 +417,8 @@ func (s *Server) startCore(ctx context.Context) error {
 		MayCheck:    func() bool { return s.registry.version() >= versionChecks },
 		NewCatalog:  func() bool { return s.registry.version() >= versionCatalog },
 		Exclusions:  func() bool { return s.registry.version() >= versionExclusions },
-		Definitions: func() bool { return s.registry.version() >= versionDefinitions }}
+		Definitions: func() bool { return s.registry.version() >= versionDefinitions },
+		Writers:     func() bool { return s.registry.version() >= versionWriters }}
 	if s.cfg.TuneCore != nil {
 		s.cfg.TuneCore(&cc)
 	}

@@ -20,15 +20,17 @@ import (
 //	5  exclusion constraints, inheritance, rules
 //	6  aggregates, operators, casts and event triggers of users
 //	7  checks of replicas against each other
+//	8  rows that tell which transaction wrote them
 const (
 	oldestVersion ClusterVersion = 1 // that this build can work with
-	newestVersion ClusterVersion = 7 // that it knows
+	newestVersion ClusterVersion = 8 // that it knows
 
 	versionMerges      ClusterVersion = 3
 	versionCatalog     ClusterVersion = 4
 	versionExclusions  ClusterVersion = 5
 	versionDefinitions ClusterVersion = 6
 	versionChecks      ClusterVersion = 7
+	versionWriters     ClusterVersion = 8
 )
 
 // ClusterVersion is a version of what nodes write for each other.

@@ -120,7 +120,7 @@ func (v *catalogView) buildIndex(ctx context.Context, table, index uint32, env D
 	}
 	for _, pi := range t.AllIndexes() {
 		if pi.ID == ix.ID {
-			e := exec.Env{Txn: env.Txn, Isolation: v.s.txn.iso, Builtin: &v.s.bctx, Catalog: v, RowID: v.s.srv.cfg.RowID, Virtual: v.env()}
+			e := exec.Env{Txn: env.Txn, Isolation: v.s.txn.iso, Builtin: &v.s.bctx, Catalog: v, RowID: v.s.srv.cfg.RowID, Anonymous: v.s.anonymous(), Virtual: v.env()}
 			_, err := exec.BuildIndex(ctx, &e, t, pi)
 			return err
 		}
@@ -134,7 +134,7 @@ func (s *Session) planOwn(ctx context.Context, node ast.Stmt, params []types.Dat
 	if err != nil {
 		return nil, err
 	}
-	return plan.Prepare(ctx, node, plan.Env{Catalog: c, SearchPath: s.path(), Builtin: &s.bctx, NumParams: len(params), Security: as})
+	return plan.Prepare(ctx, node, plan.Env{Catalog: c, SearchPath: s.path(), Builtin: &s.bctx, Anonymous: s.anonymous(), NumParams: len(params), Security: as})
 }
 
 // runOwn plans and runs a query that the session runs for itself, in its transaction.

@@ -402,6 +402,7 @@ func (s *Session) planEnv(c CatalogTxn, st *statement) plan.Env {
 		NumParams:  st.numParams,
 		Builtin:    &s.bctx,
 		Security:   s.security(),
+		Anonymous:  s.anonymous(),
 
 		ParamValues: s.paramValues,
 	}
@@ -469,6 +470,12 @@ func completionOf(p *plan.Plan, res exec.Result) completion {
 	return completion{verb: p.Verb, rows: res.Rows}
 }
 
+// anonymous is exec.Env.Anonymous.
+func (s *Session) anonymous() bool {
+	all := s.srv.cfg.Writers
+	return all != nil && !all()
+}
+
 // prepareEnv makes ready what a plan runs in: the transaction, and its next statement.
 func (s *Session) prepareEnv(ctx context.Context, env *exec.Env, p *plan.Plan, params []types.Datum) error {
 	t := &s.txn
@@ -485,6 +492,7 @@ func (s *Session) prepareEnv(ctx context.Context, env *exec.Env, p *plan.Plan, p
 		Catalog:   t.catalog,
 		Deferred:  &t.deferred,
 		RowID:     s.srv.cfg.RowID,
+		Anonymous: s.anonymous(),
 		Scratch:   s.srv.cfg.Scratch,
 		Pool:      s.pool,
 		Triggers:  s,

@@ -452,7 +452,7 @@ func (s *Session) planRoutine(ctx context.Context, st *routineStmt, vars plan.Va
 	if st.plan != nil && st.version == version && st.epoch == s.plannerEpoch && s.serves(st.plan) && st.trans == s.routines.trans.keyOf() && sameParams(st.params, params) {
 		return st.plan, nil
 	}
-	p, err := plan.Prepare(ctx, st.node, plan.Env{Catalog: c, SearchPath: s.path(), Builtin: &s.bctx, NumParams: len(params), ParamTypes: params, Variables: vars,
+	p, err := plan.Prepare(ctx, st.node, plan.Env{Catalog: c, SearchPath: s.path(), Builtin: &s.bctx, Anonymous: s.anonymous(), NumParams: len(params), ParamTypes: params, Variables: vars,
 		Security: s.security(), Relations: s.routines.trans.visible()})
 	if err != nil {
 		return nil, unplaced(err)

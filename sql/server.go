@@ -52,6 +52,8 @@ type Config struct {
 	Exclusions func() bool
 	// Definitions says that every node knows aggregates, operators, casts and event triggers of users. Default: yes.
 	Definitions func() bool
+	// Writers says that every node keeps in a row which transaction has written it. Default: yes.
+	Writers func() bool
 
 	// Memory is what all statements may hold together; nil: each has only its own budget.
 	Memory  *exec.MemoryPool

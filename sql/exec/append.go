@@ -116,6 +116,11 @@ func (o *appendOp) fill(k *plan.AppendKid) error {
 		return err
 	}
 	f[o.n.OID] = d
+	if k.TID != nil {
+		if f[o.n.TID], err = k.TID.Eval(&o.s.c); err != nil {
+			return err
+		}
+	}
 	if o.n.Target {
 		if f[o.n.RowID], err = k.RowID.Eval(&o.s.c); err != nil {
 			return err

@@ -26,6 +26,7 @@ type tableCodec struct {
 	indexes []*indexCodec
 	// inValue are the ordinals stored in the row's value, by ascending column id.
 	inValue []int
+	writer  int // the ordinal of xmin, -1 if there is none
 }
 
 // indexCodec encodes the entries of one index.
@@ -41,7 +42,7 @@ func codecOf(t *plan.Table) *tableCodec {
 }
 
 func newCodec(t *plan.Table) *tableCodec {
-	c := &tableCodec{t: t}
+	c := &tableCodec{t: t, writer: -1}
 	mk := func(ix *plan.Index) *indexCodec {
 		p := make([]byte, 7)
 		p[0] = 0x03
@@ -57,6 +58,9 @@ func newCodec(t *plan.Table) *tableCodec {
 	for i, col := range t.Columns {
 		if !pk[i] || rowenc.KeyLossy(col.T) {
 			c.inValue = append(c.inValue, i)
+		}
+		if col.System {
+			c.writer = i
 		}
 	}
 	byID := func(s []int) []int {
@@ -109,6 +113,9 @@ func (c *tableCodec) appendRowValue(buf []byte, row []types.Datum) []byte {
 	prev := uint32(0)
 	for _, o := range c.inValue {
 		col := c.t.Columns[o]
+		if o == c.writer && (row[o].IsNull() || row[o].Int() == plan.FrozenXid) {
+			continue // so that a row from before there were writers is encoded as it was read
+		}
 		buf = rowenc.AppendColumn(buf, prev, col.ID, row[o], col.T)
 		prev = col.ID
 	}

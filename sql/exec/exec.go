@@ -26,6 +26,8 @@ type Env struct {
 	// RowID makes unique ids for rows of tables without a primary key. nil takes a generator made of the
 	// clock and a random part.
 	RowID func() int64
+	// Anonymous: rows do not keep who wrote them, as the cluster may have nodes that would lose it.
+	Anonymous bool
 	// MemLimit bounds the memory in bytes of one execution; past it the statement fails with 53200.
 	// 0 takes 256 MiB.
 	MemLimit int64

@@ -366,7 +366,7 @@ func (s *state) showXMax(cf *plan.Conflict, c *change) {
 		xmax = 1
 		if s.env.Builtin.Session != nil {
 			id, _ := s.env.Builtin.Session.TxnID(true)
-			xmax = max(uint32(id), 1)
+			xmax = max(uint32(id), plan.FrozenXid+1)
 		}
 	}
 	s.c.Frame[cf.XMax] = types.NewInt(int64(xmax))

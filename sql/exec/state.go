@@ -115,6 +115,15 @@ func (g *rowIDs) next() int64 {
 // defaultRowIDs serves executions whose Env has no generator.
 var defaultRowIDs = &rowIDs{tag: rand.Int64N(1 << rowIDTagBits)}
 
+// xid is what rows show in xmin that this transaction writes, NULL while the cluster has nodes that would not keep it. As
+// in PostgreSQL it is the low half of what pg_current_xact_id returns; the first three are not given to transactions.
+func (s *state) xid() types.Datum {
+	if s.env.Anonymous {
+		return types.Null
+	}
+	return types.NewInt(int64(max(uint32(s.env.Txn.Age()), plan.FrozenXid+1)))
+}
+
 // tick is called by operators that may loop for long without reading keys; it notices cancellation.
 func (s *state) tick(ctx context.Context) error {
 	if s.ticks++; s.ticks&1023 != 0 {

@@ -550,6 +550,9 @@ func (w *writer) failingRow(row []types.Datum) string {
 func (w *writer) complete() error {
 	f := w.s.c.Frame
 	t := w.t.Table
+	if w.codec.writer >= 0 && !w.foreign { // a mirrored row has the writer of the row itself
+		f[w.t.New[w.codec.writer]] = w.s.xid()
+	}
 	for _, g := range w.t.Generated {
 		d, err := g.E.Eval(&w.s.c)
 		if err != nil {

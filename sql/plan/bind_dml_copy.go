@@ -66,7 +66,7 @@ func prepareInsert(ctx context.Context, table *ast.RangeVar, columns []string, w
 		if err != nil {
 			return nil, err
 		}
-		if c.Hidden {
+		if c.Hidden && !c.System {
 			x = &RowID{}
 		}
 		n.Defaults = append(n.Defaults, OrdExpr{i, x})

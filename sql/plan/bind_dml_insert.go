@@ -254,7 +254,7 @@ func (s *scope) insert(st *ast.InsertStmt, v *viewTarget) (*bound, error) {
 		if err != nil {
 			return nil, err
 		}
-		if c.Hidden {
+		if c.Hidden && !c.System {
 			x = &RowID{}
 		}
 		n.Defaults = append(n.Defaults, OrdExpr{i, x})

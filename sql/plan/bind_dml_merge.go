@@ -8,6 +8,9 @@ import (
 	"github.com/meridian-db/meridian/sql/types"
 )
 
+// mergeWhen is the clause of conditions of MERGE's actions.
+const mergeWhen = "MERGE WHEN"
+
 func (s *scope) merge(st *ast.MergeStmt) (*bound, error) {
 	b := s.b
 	v, err := s.writable(st.Table, "merge into")
@@ -76,7 +79,7 @@ func (s *scope) merge(st *ast.MergeStmt) (*bound, error) {
 		if w.Match == ast.WhenNotMatchedBySource {
 			return nil, pgerr.New(pgerr.SyntaxError, "syntax error at or near \"by\"")
 		}
-		ws := s.in("MERGE WHEN", true, true, true)
+		ws := s.in(mergeWhen, true, true, true)
 		ws.items = both
 		if !m.Matched {
 			ws.items, ws.unseen = items, rl
@@ -148,7 +151,7 @@ func (s *scope) merge(st *ast.MergeStmt) (*bound, error) {
 				if err != nil {
 					return nil, err
 				}
-				if c.Hidden {
+				if c.Hidden && !c.System {
 					x = &RowID{}
 				}
 				m.Set = append(m.Set, OrdExpr{i, x})

@@ -345,6 +345,18 @@ func (c *groupCheck) rewrite(e Expr, pos int32) (Expr, error) {
 			return e, nil
 		}
 		return e, c.ungrouped(x, x.Pos)
+	case *CTID:
+		for _, k := range x.Keys {
+			col, ok := k.(*Col)
+			if !ok || !c.input.has(col.Slot) || c.ok.has(col.Slot) {
+				continue
+			}
+			if err := c.ungrouped(col, x.Pos); err != nil {
+				_, rel := c.colName(col.Slot)
+				return nil, errUngrouped(rel+".ctid", x.Pos)
+			}
+		}
+		return e, nil
 	case *Subquery:
 		var used slotSet
 		exprSlots(e, &used)
@@ -421,7 +433,11 @@ func (c *groupCheck) ungrouped(x *Col, pos int32) error {
 	if pos == -2 {
 		return errAt(-1, pgerr.GroupingError, "subquery uses ungrouped column %q from outer query", full)
 	}
-	return errAt(pos, pgerr.GroupingError, "column %q must appear in the GROUP BY clause or be used in an aggregate function", full)
+	return errUngrouped(full, pos)
+}
+
+func errUngrouped(column string, pos int32) error {
+	return errAt(pos, pgerr.GroupingError, "column %q must appear in the GROUP BY clause or be used in an aggregate function", column)
 }
 
 func (c *groupCheck) colName(sl Slot) (name, rel string) {

@@ -128,6 +128,15 @@ func (d *describer) expr(e Expr) string {
 		return "ROW(" + d.list(x.Elems) + ")"
 	case *ArrayCtor:
 		return "ARRAY[" + d.list(x.Elems) + "]"
+	case *CTID:
+		if c, ok := x.Keys[0].(*Col); ok {
+			k := *c
+			k.Name = "ctid"
+			return d.expr(&k)
+		}
+		return "ctid"
+	case *KeyOfTID:
+		return d.expr(x.Arg)
 	case *Field:
 		return "(" + d.expr(x.Arg) + ")." + x.Name
 	case *Subscript:

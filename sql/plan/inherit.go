@@ -41,9 +41,9 @@ func (t *Table) whole() *Table {
 // Inherited reports whether a table stands for others that inherit from it.
 func (t *Table) Inherited() bool { return t.Parts != nil && t.Parts.Set.Strategy == partition.Heirs }
 
-// visible finds a column that is not hidden.
+// visible finds a column that is not hidden, or that every table has.
 func (t *Table) visible(name string) int {
-	if i := t.Column(name); i >= 0 && !t.Columns[i].Hidden {
+	if i := t.Column(name); i >= 0 && (!t.Columns[i].Hidden || t.Columns[i].System) {
 		return i
 	}
 	return -1

@@ -132,6 +132,9 @@ func (o *optimizer) match(cond, key Expr, own *slotSet) (kind byte, vals []Expr,
 		return !u.intersects(own) && !isVolatile(e)
 	}
 	isKey := func(e Expr) bool { return sameExpr(stripCast(e), key) }
+	if kind, vals = matchTID(cond, key, free); kind != 0 {
+		return kind, vals, nil, nil, true
+	}
 	switch x := cond.(type) {
 	case *Func:
 		if len(x.Args) != 2 {

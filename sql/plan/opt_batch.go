@@ -184,14 +184,14 @@ func cloneTree(n Node) (Node, bool) {
 		if x.Lock != LockDefault || x.Target || x.Order != nil {
 			return nil, false
 		}
-		c := &Append{Table: x.Table, Alias: x.Alias, Slots: x.Slots, OID: x.OID, RowID: x.RowID, Levels: x.Levels, Wait: x.Wait, expanded: x.expanded}
+		c := &Append{Table: x.Table, Alias: x.Alias, Slots: x.Slots, OID: x.OID, RowID: x.RowID, TID: x.TID, Levels: x.Levels, Wait: x.Wait, expanded: x.expanded}
 		for _, k := range x.Kids {
 			in, ok := cloneTree(k.Input)
 			s, isScan := in.(*Scan)
 			if !ok || !isScan {
 				return nil, false
 			}
-			c.Kids = append(c.Kids, &AppendKid{Input: s, Scan: s, Exprs: list(k.Exprs), Oid: k.Oid, RowID: k.RowID, Level: k.Level, At: k.At})
+			c.Kids = append(c.Kids, &AppendKid{Input: s, Scan: s, Exprs: list(k.Exprs), Oid: k.Oid, RowID: k.RowID, TID: k.TID, Level: k.Level, At: k.At})
 		}
 		return c, true
 	case *Project:

@@ -393,6 +393,11 @@ func (o *optimizer) prune(n Node, need *slotSet) {
 			if need.has(x.RowID) {
 				exprSlots(k.RowID, &own)
 			}
+			if !need.has(x.TID) {
+				k.TID = nil
+			} else {
+				exprSlots(k.TID, &own)
+			}
 			for _, e := range k.Extra {
 				exprSlots(e, &own)
 			}

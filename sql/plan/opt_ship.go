@@ -127,7 +127,7 @@ func (s *Scan) wantedShare() float64 {
 		want += columnWidth(s.Table.Columns[c.Ord])
 	}
 	for i, c := range s.Table.Columns {
-		if s.IndexOnly && !s.Table.inIndex(s.Index, i) {
+		if c.System || s.IndexOnly && !s.Table.inIndex(s.Index, i) {
 			continue
 		}
 		all += columnWidth(c)

@@ -106,6 +106,7 @@ type Append struct {
 	// row that has a hidden one.
 	Slots      []Slot
 	OID, RowID Slot
+	TID        Slot // receives ctid
 	// Extra receives, of the rows of a table that inherits, the columns that Table does not have.
 	Extra []Slot
 	Kids  []*AppendKid
@@ -130,6 +131,7 @@ type AppendKid struct {
 	Exprs []Expr
 	Oid   Expr
 	RowID Expr
+	TID   Expr
 	Extra []Expr
 	Keys  []Expr // those of Append.Order over the kid's slots
 	// Level and At lead to the partition in Append.Levels.
@@ -168,6 +170,9 @@ func (n *Append) exprs(f func(*Expr)) {
 		if k.RowID != nil {
 			f(&k.RowID)
 		}
+		if k.TID != nil {
+			f(&k.TID)
+		}
 		kidSlice(k.Extra, f)
 		kidSlice(k.Keys, f)
 	}
@@ -190,18 +195,25 @@ func (n *Append) produces(f func(Slot)) {
 	eachSlot(n.Slots, f)
 	f(n.OID)
 	f(n.RowID)
+	f(n.TID)
 	eachSlot(n.Extra, f)
 }
 
 // appendOf makes the Append over a partitioned table's columns.
 func (b *binder) appendOf(t *Table) (*Append, *rel) {
 	b.useTree(t)
-	n := &Append{Table: t, Alias: t.Name, Slots: b.newSlots(len(t.Columns)), OID: b.newSlot(), RowID: b.newSlot()}
+	n := &Append{Table: t, Alias: t.Name, Slots: b.newSlots(len(t.Columns)), OID: b.newSlot(), RowID: b.newSlot(), TID: b.newSlot()}
 	n.Extra = b.newSlots(t.extras())
 	rl := rowRel(t, t.Name, n.Slots)
 	rl.app = n
-	rl.oid = &Col{Slot: n.OID, T: types.Oid, Name: "tableoid", Pos: -1}
+	rl.showAppend(n)
 	return n, rl
+}
+
+// showAppend makes the system columns of a rel those that an Append fills.
+func (r *rel) showAppend(n *Append) {
+	r.oid = &Col{Slot: n.OID, T: types.Oid, Name: "tableoid", Pos: -1}
+	r.ctid = &Col{Slot: n.TID, T: types.Tid, Name: "ctid", Pos: -1}
 }
 
 // levels collects the partitioned tables of a tree with the conditions on their keys.
@@ -258,7 +270,7 @@ func rootSlots(root, t *Table, slots []Slot) []Slot {
 	out := make([]Slot, len(t.Columns))
 	for i, c := range t.Columns {
 		out[i] = -1
-		if j := root.visible(c.Name); j >= 0 && !c.Hidden {
+		if j := root.visible(c.Name); j >= 0 && (!c.Hidden || c.System) {
 			out[i] = slots[j]
 		}
 	}
@@ -455,10 +467,11 @@ func (o *optimizer) kid(n *Append, t *Table, level, at int) *AppendKid {
 	o.findOrigins(sc)
 	k := &AppendKid{Input: sc, Scan: sc, Level: level, At: at, Exprs: make([]Expr, len(n.Slots)),
 		Oid: &Const{D: types.NewInt(int64(t.ID)), T: types.Oid}, RowID: &Const{T: types.Int8}}
+	k.TID, _ = rl.tid(-1)
 	for i, c := range rl.cols {
 		col := c.expr.(*Col)
 		col.Rel = sc.Alias
-		if t.Columns[i].Hidden {
+		if tc := t.Columns[i]; tc.Hidden && !tc.System {
 			k.RowID = col
 		} else if j := n.Table.visible(c.name); j >= 0 {
 			k.Exprs[j] = col
@@ -476,7 +489,7 @@ func (o *optimizer) pushKids(n *Append, conds []Expr) Node {
 	for _, c := range conds {
 		var used slotSet
 		exprSlots(c, &used)
-		ok := !used.has(n.OID) && !used.has(n.RowID)
+		ok := !used.has(n.OID) && !used.has(n.RowID) && !used.has(n.TID)
 		each := make([]Expr, len(n.Kids))
 		for i, k := range n.Kids {
 			if !ok {
@@ -497,7 +510,7 @@ func (o *optimizer) pushKids(n *Append, conds []Expr) Node {
 	}
 	if len(n.Kids) == 1 && n.Lock == LockDefault && !n.Target && n.Levels == nil {
 		k := n.Kids[0]
-		p := &Project{Input: k.Input, Exprs: append(append([]Expr(nil), k.Exprs...), k.Oid), Slots: append(append([]Slot(nil), n.Slots...), n.OID)}
+		p := &Project{Input: k.Input, Exprs: append(append([]Expr(nil), k.Exprs...), k.Oid, k.TID), Slots: append(append([]Slot(nil), n.Slots...), n.OID, n.TID)}
 		return filterOver(p, above)
 	}
 	return filterOver(n, above)

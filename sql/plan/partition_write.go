@@ -189,7 +189,7 @@ func (b *binder) partTarget(w *WriteTarget) error {
 		for j, c := range l.Columns {
 			lt.From[j] = t.visible(c.Name)
 			switch {
-			case c.Hidden:
+			case c.Hidden && !c.System:
 				lt.From[j], lt.Hidden = -1, j
 			case lt.From[j] < 0:
 				lt.From[j] = -2 - extra
@@ -258,7 +258,7 @@ func (s *scope) targetAppend(v *viewTarget) (Node, *rel, []Slot, error) {
 		return nil, nil, nil, err
 	}
 	rl.app = n
-	rl.oid = &Col{Slot: n.OID, T: types.Oid, Name: "tableoid", Pos: -1}
+	rl.showAppend(n)
 	node, err := v.barrier(n)
 	if err != nil {
 		return nil, nil, nil, err

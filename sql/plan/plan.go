@@ -28,6 +28,8 @@ type Env struct {
 	ParamValues func(ts []*types.T) []types.Datum
 	// Internal allows writes to materialized views: CREATE and REFRESH fill them by INSERT.
 	Internal bool
+	// Anonymous: rows do not tell yet who wrote them, so nothing may depend on xmin.
+	Anonymous bool
 	// Variables are names that stand for parameters, in the statements of functions. nil: none.
 	Variables Variables
 	// RemoteRows is how many entries a scan reads, by estimate, above which it runs its conditions and aggregates

@@ -18,6 +18,7 @@ type rel struct {
 	app           *Append // of a partitioned table
 	oid           Expr    // tableoid, when it differs by row
 	xmax          Expr    // xmax, where it can be other than 0
+	ctid          Expr    // ctid, when it is made differently by row
 	// nullable: an outer join may leave the relation's columns empty.
 	nullable bool
 	// aliased: the name is an alias, so that the table's own schema does not qualify it.
@@ -193,13 +194,37 @@ func (s *scope) tableColumn(r *ast.ColumnRef) (Expr, error) {
 			for i := range rl.cols {
 				if rl.cols[i].name == name {
 					s.b.reads(&rl.cols[i])
+					if err == nil {
+						err = s.knowsWriter(&rl.cols[i], r.Off)
+					}
 				}
+			}
+			if err == nil && name != "tableoid" && s.clause == mergeWhen && !slices.ContainsFunc(rl.cols, func(c relCol) bool { return c.name == name }) {
+				err = errMergeWhen(name, r.Off)
 			}
 			return s.captured(e, r.Off), err
 		}
 		return nil, s.noColumn(rl.alias, name, r.Off)
 	}
 	return nil, errAt(r.Off, pgerr.SyntaxError, "improper qualified name (too many dotted names): %s", strings.Join(f, "."))
+}
+
+// knowsWriter refuses xmin while the cluster has nodes that do not keep it: two updates could show the same.
+func (s *scope) knowsWriter(c *relCol, pos int32) error {
+	if !c.hidden || c.attnum != xminAttNum {
+		return nil
+	}
+	if s.clause == mergeWhen {
+		return errMergeWhen(c.name, pos)
+	}
+	if s.b.env.Anonymous {
+		return errAt(pos, pgerr.ObjectNotInPrerequisiteState, "xmin is not known before all nodes of the cluster run a build that keeps it")
+	}
+	return nil
+}
+
+func errMergeWhen(name string, pos int32) error {
+	return errAt(pos, pgerr.InvalidColumnReference, "cannot use system column %q in MERGE WHEN condition", name)
 }
 
 // captured stamps a column's position for later errors.
@@ -231,12 +256,15 @@ func (s *scope) bare(name string, pos int32) (Expr, *relCol, error) {
 		}
 		if found != nil {
 			s.b.reads(found)
-			return s.captured(found.expr, pos), found, nil
+			return s.captured(found.expr, pos), found, s.knowsWriter(found, pos)
 		}
 	}
 	for _, it := range s.items {
-		if e := it.rel.system(name); e != nil {
-			return e, nil, nil
+		if e, err := it.rel.system(name, pos); e != nil || err != nil {
+			if s.clause == mergeWhen && name != "tableoid" {
+				err = errMergeWhen(name, pos)
+			}
+			return e, nil, err
 		}
 	}
 	return nil, nil, nil
@@ -245,18 +273,23 @@ func (s *scope) bare(name string, pos int32) (Expr, *relCol, error) {
 // system is a system column of a table, nil for other names. Rows that a transaction can see have nobody who deleted
 // or locked them, but for those that ON CONFLICT DO UPDATE has just locked to change them: RETURNING xmax = 0, by which
 // programs tell what was inserted, is as in PostgreSQL.
-func (r *rel) system(name string) Expr {
+func (r *rel) system(name string, pos int32) (Expr, error) {
 	switch {
 	case r.table == nil:
 	case name == "tableoid":
-		return r.tableOID()
-	case name == "xmax" && r.table.Kind != View:
+		return r.tableOID(), nil
+	case r.table.Kind == View:
+	case name == "xmax":
 		if r.xmax != nil {
-			return r.xmax
+			return r.xmax, nil
 		}
-		return &Const{D: types.NewInt(0), T: types.Xid}
+		return &Const{D: types.NewInt(0), T: types.Xid}, nil
+	case name == "cmin" || name == "cmax":
+		return &Const{D: types.NewInt(0), T: types.Cid}, nil
+	case name == "ctid":
+		return r.tid(pos)
 	}
-	return nil
+	return nil, nil
 }
 
 func (r *rel) tableOID() Expr {
@@ -277,7 +310,7 @@ func (r *rel) column(name string, pos int32) (Expr, error) {
 		}
 	}
 	if found == nil {
-		found = r.system(name)
+		return r.system(name, pos)
 	}
 	return found, nil
 }
@@ -362,7 +395,7 @@ func (s *scope) noColumn(rel, name string, pos int32) error {
 				continue
 			}
 			for _, c := range it.rel.cols {
-				if closeName(c.name, name) {
+				if !c.hidden && closeName(c.name, name) {
 					return e.WithHint("Perhaps you meant to reference the column \"%s.%s\".", it.rel.alias, c.name)
 				}
 			}

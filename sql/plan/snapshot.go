@@ -183,8 +183,10 @@ func FromDescriptor(s *catalog.Snapshot, d *catalog.Table) (*Table, error) {
 		t.Kind = Sequence
 	case d.IsPartitioned():
 		t.Kind = Partitioned
+		t.addWriter()
 		t.NoUpdate, t.NoDelete = s.Unidentified(d)
 	case d.IsTable():
+		t.addWriter()
 		t.NoUpdate, t.NoDelete = s.Unidentified(d)
 		if d.Kind == catalog.RelMatView {
 			t.NotUpdatable = "cannot change materialized view \"" + d.Name + "\""

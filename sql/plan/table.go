@@ -92,11 +92,28 @@ type TableColumn struct {
 	Identity    byte     // 'a' always, 'd' by default, 0
 	Sequence    uint32   // behind an identity or serial column
 	Generated   ast.Expr // stored generated column
-	Hidden      bool     // the row id of a table without primary key: not in *, not assignable
+	Hidden      bool     // not in *, not assignable: the row id of a table without primary key, or System
+	// System: xmin, the transaction that wrote the row. It comes last. Rows from before cluster version 8 do not tell:
+	// Missing stands for it.
+	System bool
 	// Missing is the value in rows that were written before the column was added.
 	Missing types.Datum
 	// Stats is nil for a column that was never analysed.
 	Stats *ColumnStats
+}
+
+// writerColumn is the ID of xmin in stored rows: past those of all other columns, whose numbers have 16 bits.
+const writerColumn = 1 << 15
+
+// FrozenXid is the xmin of rows that do not tell who wrote them, and is not stored.
+const FrozenXid = 2
+
+// xminAttNum is xmin's number in PostgreSQL.
+const xminAttNum = -2
+
+// addWriter gives the table its column xmin.
+func (t *Table) addWriter() {
+	t.Columns = append(t.Columns, &TableColumn{ID: writerColumn, AttNum: xminAttNum, Name: "xmin", T: types.Xid, Hidden: true, System: true, Missing: types.NewInt(FrozenXid)})
 }
 
 // ColumnStats are a column's statistics with the meaning of pg_stats.

@@ -50,7 +50,7 @@ func appendBinary(buf []byte, d Datum, t *T, s *Settings) ([]byte, error) {
 		case OIDTSQuery:
 			return appendTSQueryBinary(buf, TSQueryOf(d)), nil
 		case OIDTid:
-			return appendTIDBinary(buf, d.Str()), nil
+			return appendTIDBinary(buf, d.Str())
 		case OIDChar:
 			return append(append(buf, d.Str()...), 0)[:len(buf)+1], nil // the empty one is a zero byte
 		}
@@ -324,7 +324,7 @@ func parseBinary(data []byte, t *T, s *Settings) (Datum, error) {
 			if err := fixed(6); err != nil {
 				return Null, err
 			}
-			return newTID(be.Uint32(data), be.Uint16(data[4:])), nil
+			return parseTIDBinary(data), nil
 		case OIDChar:
 			if err := fixed(1); err != nil {
 				return Null, err

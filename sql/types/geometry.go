@@ -2,7 +2,6 @@ package types
 
 import (
 	"math"
-	"strconv"
 	"strings"
 
 	"github.com/meridian-db/meridian/sql/pgerr"
@@ -339,28 +338,4 @@ func parseShapeBinary(data []byte, t *T) (Datum, error) {
 		return Null, pgerr.New(pgerr.InvalidBinaryRepresentation, "invalid line specification: A and B cannot both be zero")
 	}
 	return NewShape(s), nil
-}
-
-// parseTID reads (block,offset).
-func parseTID(text string, t *T) (Datum, error) {
-	inner, ok1 := strings.CutPrefix(trimSpace(text), "(")
-	inner, ok2 := strings.CutSuffix(inner, ")")
-	block, offset, ok3 := strings.Cut(inner, ",")
-	b, err1 := strconv.ParseInt(block, 10, 64)
-	o, err2 := strconv.ParseUint(offset, 10, 16)
-	if !ok1 || !ok2 || !ok3 || err1 != nil || err2 != nil || b < math.MinInt32 || b > math.MaxUint32 {
-		return Null, badInput(t, text)
-	}
-	return newTID(uint32(b), uint16(o)), nil
-}
-
-func newTID(block uint32, offset uint16) Datum {
-	return NewString("(" + strconv.FormatUint(uint64(block), 10) + "," + strconv.Itoa(int(offset)) + ")")
-}
-
-func appendTIDBinary(buf []byte, text string) []byte {
-	block, offset, _ := strings.Cut(strings.Trim(text, "()"), ",")
-	b, _ := strconv.ParseUint(block, 10, 32)
-	o, _ := strconv.ParseUint(offset, 10, 16)
-	return be.AppendUint16(be.AppendUint32(buf, uint32(b)), uint16(o))
 }

@@ -43,6 +43,9 @@ func appendText(buf []byte, d Datum, t *T, s *Settings) []byte {
 		if t.OID == OIDChar && s != "" && s[0] >= 0x80 {
 			return append(buf, '\\', '0'+s[0]>>6, '0'+s[0]>>3&7, '0'+s[0]&7)
 		}
+		if t.OID == OIDTid {
+			s = tidText(s)
+		}
 		if t.OID == OIDXML {
 			s = withoutPlainDeclaration(s)
 		}
