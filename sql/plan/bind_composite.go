@@ -75,9 +75,26 @@ func (s *scope) indirection(e *ast.Indirection) (Expr, error) {
 		st := e.Steps[i]
 		switch st.Kind {
 		case ast.FieldStep:
-			if x, err = s.field(x, st.Name, e.Off); err != nil {
-				return nil, err
+			y, err := s.field(x, st.Name, e.Off)
+			if err != nil {
+				arg := e.Arg
+				if i > 0 {
+					arg = &ast.Indirection{Arg: e.Arg, Steps: e.Steps[:i], Pos: e.Pos}
+				}
+				var err2 error
+				if y, err2 = s.attribute(arg, st.Name, e.Off); err2 != nil {
+					return nil, err2
+				}
+				if y == nil {
+					if r, ok := e.Arg.(*ast.ColumnRef); ok && i == 0 && len(r.Fields) == 1 && x.Type().OID == types.OIDRecord {
+						if rl, _ := s.findRel("", r.Fields[0], r.Off); rl != nil {
+							err = errAt(e.Off, pgerr.UndefinedColumn, "column %s.%s does not exist", rl.alias, st.Name)
+						}
+					}
+					return nil, err
+				}
 			}
+			x = y
 		case ast.StarStep:
 			return nil, errAt(e.Off, pgerr.SyntaxError, "row expansion via \"*\" is not supported here")
 		default:

@@ -120,7 +120,13 @@ func (s *scope) rowArgs(es []ast.Expr) ([]Expr, error) {
 		if r, ok := e.(*ast.ColumnRef); ok && r.Star {
 			cols, err := s.star(r)
 			if err != nil {
-				return nil, err
+				v, err2 := s.argument(r) // a variable's
+				if err2 != nil || v.Type().BaseType().Def == nil {
+					return nil, err
+				}
+				for i, f := range v.Type().BaseType().Def.Fields {
+					out = append(out, &Field{Arg: v, N: i, T: f.Type, Name: f.Name})
+				}
 			}
 			for _, c := range cols {
 				out = append(out, c.expr)

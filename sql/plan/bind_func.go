@@ -244,11 +244,26 @@ func (s *scope) argument(a ast.Expr) (Expr, error) {
 			return nil, err
 		}
 		if rl == nil {
+			if s.b.env.Variables != nil {
+				v := &ast.ColumnRef{Fields: r.Fields, Pos: r.Pos}
+				if x, err := s.column(v); err == nil && x.Type().Kind == types.KindTuple {
+					return x, nil
+				}
+			}
 			return nil, s.missingRel(r.Fields[len(r.Fields)-1], r.Off)
 		}
 		return s.wholeRow(rl), nil
 	}
 	return s.expr(a)
+}
+
+// attribute is x.name where x has no field of that name: a call of the function name with x. It is nil if there is none.
+func (s *scope) attribute(x ast.Expr, name string, pos int32) (Expr, error) {
+	call := &ast.FuncCall{Name: []string{name}, Args: []ast.Expr{x}, Pos: ast.Pos{Off: pos}}
+	if _, _, err := s.resolveCall(call); err != nil {
+		return nil, nil // casts are not written so
+	}
+	return s.funcCall(call)
 }
 
 func (s *scope) argTypes(e *ast.FuncCall) ([]*types.T, error) {

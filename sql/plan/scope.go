@@ -204,6 +204,10 @@ func (s *scope) tableColumn(r *ast.ColumnRef) (Expr, error) {
 			}
 			return s.captured(e, r.Off), err
 		}
+		row := &ast.ColumnRef{Fields: f[:len(f)-1], Pos: r.Pos}
+		if e, err := s.attribute(row, name, r.Off); e != nil || err != nil {
+			return e, err
+		}
 		return nil, s.noColumn(rl.alias, name, r.Off)
 	}
 	return nil, errAt(r.Off, pgerr.SyntaxError, "improper qualified name (too many dotted names): %s", strings.Join(f, "."))
