@@ -87,11 +87,12 @@ func write(t testing.TB, fs vfs.FS, path string, parts ...[]byte) {
 		t.Fatal(err)
 	}
 	for _, p := range parts {
-		before := bytes.Clone(p)
-		if n, err := f.Write(p); err != nil || n != len(p) {
+		given := bytes.Clone(p)
+		if n, err := f.Write(given); err != nil || n != len(p) {
 			t.Fatal(n, err)
 		}
-		if !bytes.Equal(p, before) {
+		// Pebble's own disk in memory does so on purpose when the race detector is built in.
+		if _, pebbles := fs.(*vfs.MemFS); !pebbles && !bytes.Equal(given, p) {
 			t.Fatal("Write has changed its argument")
 		}
 	}
