@@ -100,7 +100,11 @@ func (b *Batch) Commit(sync bool) error {
 		}
 		return b.SyncWait()
 	}
-	if err := b.l.check(b.b.Commit(pebble.NoSync)); err != nil {
+	m := &b.l.marks
+	m.turn <- struct{}{}
+	err := b.b.Commit(pebble.NoSync)
+	<-m.turn
+	if err := b.l.check(err); err != nil {
 		return err
 	}
 	return b.b.Close()
@@ -112,8 +116,8 @@ func (b *Batch) Discard() error { return b.b.Close() }
 // CommitNoWait writes the batch and starts making it durable; SyncWait waits for that.
 func (b *Batch) CommitNoWait() error {
 	m := &b.l.marks
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.turn <- struct{}{}
+	defer func() { <-m.turn }()
 	m.number++
 	b.number = m.number
 	must(b.b.Set(markKey, encodeMark(m.number, m.durable.Load()), nil))

@@ -63,6 +63,7 @@ var ErrFailed = errors.New("raftlog: the disk has failed")
 // disk refuses a write: the store must stop. No write succeeds after that.
 func Open(fs vfs.FS, dir string, logger *slog.Logger, fatal func(format string, args ...any)) (*Log, error) {
 	l := &Log{fatal: fatal}
+	l.marks.turn = make(chan struct{}, 1)
 	opts := &pebble.Options{
 		FS:                          fs,
 		FormatMajorVersion:          pebble.FormatNewest,

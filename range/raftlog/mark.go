@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -24,7 +23,10 @@ import (
 //
 // marks belong to a Log.
 type marks struct {
-	mu      sync.Mutex // held while a write is applied, so that numbers ascend along the file
+	// turn holds a token while a write is applied, so that numbers ascend along the file. It is no mutex, and all writes
+	// take it, those without a number, too: a write that begins a new file waits, inside of Pebble, for the old one to be
+	// synced, and in a simulation time stands still, and the disk with it, while anybody waits for a mutex.
+	turn    chan struct{}
 	number  uint64
 	durable atomic.Uint64
 }

@@ -6,10 +6,15 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	pb "go.etcd.io/raft/v3/raftpb"
 )
 
 // TestPrewriteKeepsLength shows that a file's length, which a sync would have to write, changes once in many writes.
@@ -146,4 +151,45 @@ func content(t *testing.T, fs vfs.FS, name string) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// Writes go on in a simulation while the disk is slow, also those that come while Pebble begins a new file: without that
+// this test never ends.
+func TestSlowDiskInBubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var slow atomic.Bool
+		l := open(t, errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+			switch op.Kind {
+			case errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo:
+				if slow.Load() {
+					time.Sleep(100 * time.Millisecond)
+				}
+			}
+			return nil
+		})))
+		slow.Store(true)
+		began := time.Now()
+		var wg sync.WaitGroup
+		for i := range 4 {
+			wg.Go(func() {
+				for n := range uint64(100) {
+					b := l.NewBatch()
+					b.SetHardState(uint64(i)*100+n, HardState{Term: 1})
+					b.Append(uint64(i)*100+n, []*pb.Entry{{Index: new(uint64(1)), Term: new(uint64(1)), Data: make([]byte, 4<<10)}}, 0)
+					if err := b.Commit(i%2 == 0); err != nil {
+						t.Error(err)
+					}
+					time.Sleep(time.Millisecond)
+				}
+			})
+		}
+		wg.Wait()
+		slow.Store(false)
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		if time.Since(began) < 100*100*time.Millisecond {
+			t.Error("the disk was not slow: this shows nothing")
+		}
+	})
 }
