@@ -304,6 +304,7 @@ func (n *Node) close(ctx context.Context) {
 
 // Restart starts a crashed node again on what its disk kept.
 func (n *Node) Restart() error {
+	time.Sleep(time.Millisecond) // a store that fails just now has told so then
 	n.ending.Wait()
 	if n.Core() != nil {
 		return nil

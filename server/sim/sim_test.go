@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -81,6 +82,27 @@ func report(t *testing.T, seed uint64, r Result) {
 // TestSimCalm has no faults but skewed clocks.
 func TestSimCalm(t *testing.T) {
 	report(t, 1, live(t, Life{Seed: 1, Length: 5 * time.Second}))
+}
+
+// A node that stops by itself at the moment of its restart is up afterwards.
+func TestRestartOfFailingNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := New(t.Context(), Config{Seed: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		n := c.Nodes()[0]
+		was := n.Core()
+		was.Store.Fail(errors.New("disk full"))
+		if err := n.Restart(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if core := n.Core(); core == nil || core == was {
+			t.Errorf("node %d is down", n.ID)
+		}
+	})
 }
 
 // TestSimFaults is the whole promise under crashes, partitions and loss.
