@@ -38,6 +38,10 @@ func (d *disk) MaybeError(op errorfs.Op) error {
 		return nil
 	}
 	if d.full.Load() {
+		if op.Kind == errorfs.OpCreate && !d.opening.Load() {
+			// The engine tries a flush that has failed again, at once and for ever: the node could wait for its end as long.
+			time.Sleep(10 * time.Millisecond)
+		}
 		return syscall.ENOSPC
 	}
 	return nil

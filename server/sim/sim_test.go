@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/meridian-db/meridian/mvcc"
 	ranges "github.com/meridian-db/meridian/range"
 	"github.com/meridian-db/meridian/server"
 	"github.com/meridian-db/meridian/txn/participant"
@@ -102,6 +106,28 @@ func TestRestartOfFailingNode(t *testing.T) {
 		if core := n.Core(); core == nil || core == was {
 			t.Errorf("node %d is down", n.ID)
 		}
+	})
+}
+
+// A full disk does not stop time: what a node that stops because of it waits for comes. Without that this test never ends.
+func TestTimePassesOnFullDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := new(disk)
+		e, err := mvcc.Open(mvcc.Config{FS: d.over(vfs.NewMem()), Dir: "engine", Logger: slog.New(slog.DiscardHandler), OnFailure: func(error) {}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := e.NewBatch()
+		b.Put([]byte("k"), 1, []byte("v"))
+		if err := errors.Join(b.Commit(false), b.Close()); err != nil {
+			t.Fatal(err)
+		}
+		d.full.Store(true)
+		if _, err := e.FlushAsync(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		_ = e.Close()
 	})
 }
 
