@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -25,7 +26,7 @@ func (v *catalogView) Execute(ctx context.Context, stmt ast.Stmt, env DDLEnv) (s
 	temp := s.tempSchemaName()
 	tag, err := ddl.Execute(ctx, stmt, &ddl.Env{
 		View:       v.txn,
-		User:       v.env().User,
+		User:       cmp.Or(env.User, v.env().User),
 		SearchPath: s.CurrentSchemas(false),
 		TempSchema: temp,
 		Text:       env.Text,
@@ -73,6 +74,12 @@ func (v *catalogView) Execute(ctx context.Context, stmt ast.Stmt, env DDLEnv) (s
 		HashPassword:      HashPassword,
 	})
 	v.refresh()
+	switch n := stmt.(type) {
+	case *ast.CreateTableStmt:
+		s.hasOnCommit = s.hasOnCommit || n.OnCommit > ast.OnCommitPreserve
+	case *ast.CreateTableAsStmt:
+		s.hasOnCommit = s.hasOnCommit || n.Into.OnCommit > ast.OnCommitPreserve
+	}
 	if err == nil && !s.hasTemp && v.snap.SchemaByName(temp) != nil {
 		s.hasTemp = true
 		s.searchPath = nil

@@ -85,4 +85,5 @@ type DDLEnv struct {
 	Session *Session
 	Text    string // the statement's text
 	Params  []types.Datum
+	User    uint32 // whose privileges count; 0: the session's
 }

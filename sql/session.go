@@ -81,6 +81,7 @@ type Session struct {
 	cursorNames    uint64 // numbers the cursors that functions open without a name
 	temporarySlots bool   // the session has made temporary replication slots
 	hasTemp        bool   // there are temporary tables, or were
+	hasOnCommit    bool   // there may be temporary tables that commits empty or drop
 	sequences      catalog.SequenceSession
 	advisory       map[advisoryKey]*advisoryLock // held now
 

@@ -182,6 +182,9 @@ func (s *Session) commitKV(ctx context.Context) error {
 	if err := s.checkAdvisory(ctx); err != nil {
 		return err
 	}
+	if err := s.runOnCommit(ctx); err != nil {
+		return err
+	}
 	if t.catalog != nil {
 		if err := t.catalog.BeforeCommit(ctx, t.kv); err != nil {
 			return err

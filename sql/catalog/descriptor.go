@@ -152,6 +152,12 @@ type Type struct {
 	t, arr *types.T // made when the snapshot is
 }
 
+// What becomes of a temporary table when a transaction of its session commits (Table.OnCommit).
+const (
+	OnCommitDelete = 'd' // its rows go
+	OnCommitDrop   = 'x'
+)
+
 // EnumLabel is one value of an enum. Labels are kept in their order.
 type EnumLabel struct {
 	OID   uint32 `json:"o"`
@@ -213,7 +219,7 @@ type Table struct {
 	Tablespace  uint32   `json:"ts,omitempty"`
 	RowType     uint32   `json:"rt,omitempty"`  // id of the row type
 	RowArray    uint32   `json:"rta,omitempty"` // and of the array over it
-	OnCommit    byte     `json:"oc,omitempty"`  // of temporary tables: 'd' delete rows, 'x' drop
+	OnCommit    byte     `json:"oc,omitempty"`  // of temporary tables: OnCommitDelete, OnCommitDrop or 0
 	ReplIdent   byte     `json:"ri,omitempty"`
 
 	// Partitioning is set for partitioned tables; PartOf and Bound for partitions, which may be partitioned too.

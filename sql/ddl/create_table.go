@@ -46,12 +46,8 @@ func (x *executor) createTable(ctx context.Context, s *ast.CreateTableStmt) erro
 	if t.Tablespace, err = x.tablespaceFor(s.Tablespace, t.Persistence == 't', s.PartitionBy != nil); err != nil {
 		return err
 	}
-	switch s.OnCommit {
-	case ast.OnCommitDrop, ast.OnCommitDelete:
-		if s.Table.Persistence != ast.Temporary {
-			return pgerr.New(pgerr.InvalidTableDefinition, "ON COMMIT can only be used on temporary tables")
-		}
-		return pgerr.Unsupported("ON COMMIT DROP and DELETE ROWS are not supported")
+	if err := setOnCommit(t, s.OnCommit); err != nil {
+		return err
 	}
 	columns, constraints, err := x.expandLikes(s)
 	if err != nil {

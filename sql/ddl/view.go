@@ -337,8 +337,8 @@ func (x *executor) createTableAs(ctx context.Context, s *ast.CreateTableAsStmt) 
 		}
 		return nil
 	}
-	if s.Into.OnCommit == ast.OnCommitDrop || s.Into.OnCommit == ast.OnCommitDelete {
-		return pgerr.Unsupported("ON COMMIT DROP and DELETE ROWS are not supported")
+	if err := setOnCommit(t, s.Into.OnCommit); err != nil {
+		return err
 	}
 	t.Options = relOptions(s.Into.Options)
 	if t.Columns, err = resultColumns(cols, s.Into.Columns, "table"); err != nil {
