@@ -3,6 +3,7 @@ package sql
 import (
 	"bytes"
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -275,8 +276,7 @@ func (s *Session) cursorAt(ctx context.Context, p *portal, pos int64) (bool, err
 		if p.cursor == nil {
 			return false, pgerr.New(pgerr.ObjectNotInPrerequisiteState, "portal \"%s\" cannot be run", p.name)
 		}
-		p.env.Builtin.Context = ctx
-		row, err := p.cursor.Next(ctx)
+		row, err := p.nextRow(ctx)
 		if err != nil {
 			return false, err
 		}
@@ -305,6 +305,37 @@ func (s *Session) cursorAt(ctx context.Context, p *portal, pos int64) (bool, err
 		c.rows = append(c.rows, kept)
 	}
 	return pos > c.dropped, nil
+}
+
+// settleCursors has open cursors read to their ends that a statement might write rows to, so that they show none of what
+// it writes: a cursor's result is that of the moment it was opened (all of PostgreSQL's are INSENSITIVE). Those that lock
+// their rows are left as they are, for the sake of the rows they have not come to.
+func (s *Session) settleCursors(ctx context.Context, write *plan.Plan) error {
+	settle := func(p *portal) error {
+		if p.cursor == nil || p.running || p.declared != nil && p.declared.locks || !p.st.plan.ReadOnly || !overlap(p.st.plan.Tables, write.Tables) {
+			return nil
+		}
+		p.env.Builtin.Context = ctx
+		return p.cursor.Settle(ctx)
+	}
+	for _, p := range s.portals {
+		if err := settle(p); err != nil {
+			return err
+		}
+	}
+	return settle(&s.unnamedP)
+}
+
+func overlap(a, b []uint32) bool {
+	return slices.ContainsFunc(a, func(id uint32) bool { return slices.Contains(b, id) })
+}
+
+// nextRow is the next row of an open portal.
+func (p *portal) nextRow(ctx context.Context) ([]types.Datum, error) {
+	p.env.Builtin.Context = ctx
+	p.running = true
+	defer func() { p.running = false }()
+	return p.cursor.Next(ctx)
 }
 
 // holdCursors reads the cursors declared WITH HOLD to their ends, before their transaction commits.

@@ -26,7 +26,9 @@ type portal struct {
 	env    exec.Env     // of cursor
 	cursor *exec.Cursor // open once rows have been asked for piecemeal
 	done   bool         // ran to its end
-	serial uint64       // Session.portalSerial when it was made
+	// running says that cursor is giving a row: functions of its query may write meanwhile.
+	running bool
+	serial  uint64 // Session.portalSerial when it was made
 
 	declared *cursorState // set for cursors (cursor.go)
 }
@@ -509,10 +511,9 @@ func (s *Session) executeSome(ctx context.Context, p *portal, maxRows int64) err
 	} else {
 		s.out.BeginRows(p.st.plan.Columns, p.formats, s.format, false)
 	}
-	p.env.Builtin.Context = ctx
 	var n int64
 	for maxRows <= 0 || n < maxRows {
-		row, err := p.cursor.Next(ctx)
+		row, err := p.nextRow(ctx)
 		if err != nil {
 			return err
 		}

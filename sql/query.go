@@ -511,6 +511,11 @@ func (s *Session) prepareEnv(ctx context.Context, env *exec.Env, p *plan.Plan, p
 	if err := t.catalog.Use(ctx, p.Tables); err != nil {
 		return err
 	}
+	if !p.ReadOnly {
+		if err := s.settleCursors(ctx, p); err != nil {
+			return err
+		}
+	}
 	tx, err := s.kvTxn(ctx)
 	if err != nil {
 		return err

@@ -298,6 +298,7 @@ type Cursor struct {
 	opened bool
 	done   bool
 	rows   [][]types.Datum // of a statement that was run at once (EXPLAIN)
+	ahead  *readAhead      // nil before Settle
 }
 
 func open(ctx context.Context, p *plan.Plan, env *Env) (*Cursor, error) {
@@ -330,7 +331,11 @@ func (c *Cursor) Next(ctx context.Context) ([]types.Datum, error) {
 		c.n++
 		return c.rows[c.n-1], nil
 	}
-	row, err := c.next(ctx)
+	next := c.next
+	if c.ahead != nil {
+		next = c.ahead.next
+	}
+	row, err := next(ctx)
 	if err != nil || row == nil {
 		c.done = true
 	}
@@ -425,6 +430,7 @@ func (c *Cursor) Close() {
 	if c.root != nil {
 		c.root.close()
 	}
+	c.ahead.close()
 	c.s.giveBack()
 	c.s.tell()
 	c.done = true
