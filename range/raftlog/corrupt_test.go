@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -82,8 +83,12 @@ func entryData(i uint64) []byte { return []byte(strings.Repeat(fmt.Sprintf("entr
 
 // readAll opens and reads the log, and returns how many entries are there. Wrong data fails the test.
 func readAll(t *testing.T, fs vfs.FS) (n int, err error) {
+	var mu sync.Mutex
+	var failed error // Pebble reports what it finds from goroutines of its own, too
 	l, err := Open(fs, "log", slog.New(slog.DiscardHandler), func(format string, args ...any) {
-		err = errors.Join(err, fmt.Errorf(format, args...))
+		mu.Lock()
+		defer mu.Unlock()
+		failed = errors.Join(failed, fmt.Errorf(format, args...))
 	})
 	if err != nil {
 		return 0, err
@@ -103,7 +108,9 @@ func readAll(t *testing.T, fs vfs.FS) (n int, err error) {
 	if serr == nil && (st.Hard.Term != 1 || st.Hard.Commit != uint64(n)) {
 		t.Errorf("%d entries and hard state %+v", n, st.Hard)
 	}
-	return n, errors.Join(err, serr)
+	mu.Lock()
+	defer mu.Unlock()
+	return n, errors.Join(failed, serr)
 }
 
 // A flipped bit in what is stored is an error, never other data and never a shorter log. Only in the last two synced
