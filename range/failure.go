@@ -13,10 +13,10 @@ import (
 // Fail does not wait and may be called with locks held, from inside the engines too. The first call counts: it
 // writes one line to the log and has Config.Failed called.
 func (s *Store) Fail(err error) {
+	err = fmt.Errorf("the store in %s has failed: %w", s.cfg.Dir, err)
 	if !s.failure.CompareAndSwap(nil, &err) || s.closing.Load() {
 		return
 	}
-	err = fmt.Errorf("the store in %s has failed: %w", s.cfg.Dir, err)
 	s.cfg.Logger.Error("the node stops: its store cannot be trusted any more", "err", err)
 	go func() {
 		for _, r := range s.replicaList() {

@@ -314,7 +314,7 @@ func (s *Session) filled(ctx context.Context, v *catalogView, d *catalog.Table) 
 		return nil, nil, err
 	}
 	s.bctx.Context = ctx
-	return t, &exec.Env{Txn: s.txn.kv, Isolation: kv.Serializable, Builtin: &s.bctx, Catalog: v, RowID: s.srv.cfg.RowID, Virtual: v.env()}, nil
+	return t, &exec.Env{Txn: s.txn.kv, Isolation: kv.Serializable, Builtin: &s.bctx, Catalog: v, RowID: s.srv.cfg.RowID, Anonymous: s.anonymous(), Virtual: v.env()}, nil
 }
 
 // dropUnfilled takes an index that was not finished off its table.

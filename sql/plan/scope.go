@@ -288,6 +288,8 @@ func (r *rel) system(name string, pos int32) (Expr, error) {
 			return r.xmax, nil
 		}
 		return &Const{D: types.NewInt(0), T: types.Xid}, nil
+	case name == "xmin":
+		return &Const{D: types.NewInt(FrozenXid), T: types.Xid}, nil // of relations whose rows are made up, or kept without it
 	case name == "cmin" || name == "cmax":
 		return &Const{D: types.NewInt(0), T: types.Cid}, nil
 	case name == "ctid":
