@@ -77,6 +77,8 @@ var functions = map[string]func(c *call) (types.Datum, error){
 		}
 		return types.Null, nil
 	},
+	"pg_function_is_visible": functionVisible,
+	"pg_operator_is_visible": operatorVisible,
 	"pg_type_is_visible": func(c *call) (types.Datum, error) {
 		t := c.snap.TypeByOID(types.OID(c.oid(0)))
 		if t == nil {
