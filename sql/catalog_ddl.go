@@ -48,6 +48,7 @@ func (v *catalogView) Execute(ctx context.Context, stmt ast.Stmt, env DDLEnv) (s
 		Constant:         s.constant(env),
 		OlderNodes:       s.olderNodes(),
 		OlderExclusions:  s.srv.cfg.Exclusions != nil && !s.srv.cfg.Exclusions(),
+		OlderOrders:      s.anonymous(),
 		OlderDefinitions: s.srv.cfg.Definitions != nil && !s.srv.cfg.Definitions(),
 		Exec: func(ctx context.Context, q ast.Stmt, as uint32) (int64, error) {
 			return s.runOwn(ctx, q, env.Params, plan.Security{User: as, Off: s.setting("row_security") == "off"}, nil)

@@ -36,3 +36,19 @@ func TestNewCatalogWaits(t *testing.T) {
 		s.run("ALTER TABLE t DROP COLUMN b")
 	}
 }
+
+// A key made of an enum's value means the same to all nodes: no value gets a place between others before all know where.
+func TestEnumOrderWaits(t *testing.T) {
+	srv := newTestServer(t, kvtest.New())
+	all := false
+	srv.cfg.Writers = func() bool { return all }
+	s := newTestSession(t, srv)
+	s.run("CREATE TYPE e AS ENUM ('a', 'c')")
+	s.run("CREATE TABLE t (v e PRIMARY KEY)")
+	s.run("INSERT INTO t VALUES ('c')")
+	for _, all = range []bool{false, true} {
+		if out := s.run("ALTER TYPE e ADD VALUE 'b' BEFORE 'c'"); strings.Contains(out, "55000") == all {
+			t.Errorf("when all nodes know it %v: %s", all, out)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/meridian-db/meridian/sql/types"
@@ -160,8 +161,22 @@ const (
 
 // EnumLabel is one value of an enum. Labels are kept in their order.
 type EnumLabel struct {
-	OID   uint32 `json:"o"`
-	Label string `json:"l"`
+	OID   uint32  `json:"o"`
+	Label string  `json:"l"`
+	Order float32 `json:"n,omitempty"` // see Type.LabelOrder
+}
+
+// LabelOrder returns the sort order of an enum's labels, which keys are made of; nil stands for 1, 2, 3, ... Labels that were put
+// between others while an index held the type have an order between theirs, and then all labels have their own.
+func (t *Type) LabelOrder() []float32 {
+	if !slices.ContainsFunc(t.Labels, func(l EnumLabel) bool { return l.Order != 0 }) {
+		return nil
+	}
+	out := make([]float32, len(t.Labels))
+	for i, l := range t.Labels {
+		out[i] = l.Order
+	}
+	return out
 }
 
 // CompositeField is an attribute of a composite type.

@@ -236,7 +236,7 @@ func (s *state) makeType(d *Type) {
 		t.Kind, t.Category, t.Fold = types.KindString, 'S', true
 	case 'e':
 		t.Kind, t.Size, t.Category = types.KindString, 4, 'E'
-		def := &types.Def{}
+		def := &types.Def{Order: d.LabelOrder()}
 		for _, l := range d.Labels {
 			def.Labels = append(def.Labels, l.Label)
 		}

@@ -56,6 +56,8 @@ type Env struct {
 	OlderExclusions bool
 	// OlderDefinitions says that it may have nodes that do not know aggregates, operators, casts and event triggers of users.
 	OlderDefinitions bool
+	// OlderOrders says that it may have nodes that take the labels of enums to be numbered from 1 on.
+	OlderOrders bool
 	// DefaultTablespace is the setting default_tablespace.
 	DefaultTablespace string
 	// Nodes lists where the cluster's nodes are; nil: what tablespaces ask for is not checked against it.

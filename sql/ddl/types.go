@@ -136,23 +136,69 @@ func (x *executor) alterEnum(ctx context.Context, s *ast.AlterEnumStmt) error {
 			at++
 		}
 	}
-	if at < len(n.Labels) {
-		for _, u := range x.tablesUsing(t) {
-			empty, err := x.isEmpty(ctx, u)
-			if err != nil {
-				return err
-			}
-			if !empty && usedInIndex(u, t) {
-				return pgerr.Unsupported("adding an enum value before others is not supported while an index of table %q holds the type", u.Name)
-			}
-		}
-	}
 	oid, err := x.View.NewID(ctx)
 	if err != nil {
 		return err
 	}
+	order, err := x.orderAt(ctx, t, at)
+	if err != nil {
+		return err
+	}
 	n.Labels = slices.Insert(n.Labels, at, catalog.EnumLabel{OID: oid, Label: s.New})
+	for i := range n.Labels {
+		n.Labels[i].Order = 0
+		if order != nil {
+			n.Labels[i].Order = order[i]
+		}
+	}
 	return x.View.Put(ctx, &n)
+}
+
+// orderAt returns the sort order of an enum's labels with another one at a place, nil for 1, 2, 3, ... Keys in indexes keep the
+// order that their labels have; while there are none, the labels are numbered anew.
+func (x *executor) orderAt(ctx context.Context, t *catalog.Type, at int) ([]float32, error) {
+	order := t.LabelOrder()
+	if order == nil && at == len(t.Labels) {
+		return nil, nil
+	}
+	var indexed *catalog.Table
+	for _, u := range x.tablesUsing(t) {
+		if !usedInIndex(u, t) {
+			continue
+		}
+		empty, err := x.isEmpty(ctx, u)
+		if err != nil {
+			return nil, err
+		}
+		if !empty {
+			indexed = u
+		}
+	}
+	if indexed == nil {
+		return nil, nil
+	}
+	if x.OlderOrders {
+		return nil, pgerr.New(pgerr.ObjectNotInPrerequisiteState, "an enum that an index of table %q holds cannot get a value before others while nodes of the cluster run an older build", indexed.Name)
+	}
+	if order == nil {
+		for i := range t.Labels {
+			order = append(order, float32(i+1))
+		}
+	}
+	var is float32
+	switch {
+	case at == len(order):
+		is = order[at-1] + 1
+	case at == 0:
+		is = order[0] - 1
+	default:
+		is = order[at-1] + (order[at]-order[at-1])/2
+		if is <= order[at-1] || is >= order[at] {
+			return nil, pgerr.New(pgerr.ProgramLimitExceeded, "there is no room for another enum value at this place while an index of table %q holds the type", indexed.Name).
+				WithHint("Drop the index, add the value, and make the index again.")
+		}
+	}
+	return slices.Insert(slices.Clone(order), at, is), nil
 }
 
 // tablesUsing lists the tables with a column of the type or of an array of it.

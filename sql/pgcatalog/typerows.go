@@ -133,8 +133,13 @@ func compositeRelation(t *catalog.Type) uint32 { return t.ID | 1<<30 }
 
 func pgEnum(g *gen) error {
 	for _, t := range g.snap.Types() {
+		order := t.LabelOrder()
 		for i, l := range t.Labels {
-			if err := g.row("oid", l.OID, "enumtypid", t.ID, "enumsortorder", float64(i+1), "enumlabel", l.Label); err != nil {
+			at := float32(i + 1)
+			if order != nil {
+				at = order[i]
+			}
+			if err := g.row("oid", l.OID, "enumtypid", t.ID, "enumsortorder", float64(at), "enumlabel", l.Label); err != nil {
 				return err
 			}
 		}
