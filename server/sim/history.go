@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/meridian-db/meridian/truetime"
@@ -36,6 +37,28 @@ func (o Op) String() string {
 		kind = "a read"
 	}
 	return fmt.Sprintf("%s of client %d at %s, begun at %s, answered at %s,", kind, o.Client, o.TS, truetime.FromTime(o.Begin), truetime.FromTime(o.End))
+}
+
+// usesOf lists the transactions around a time that have read a list or appended to it, a line each.
+func usesOf(key string, ops []Op, at time.Time) string {
+	var b strings.Builder
+	for _, o := range ops {
+		read, looked := o.Reads[key]
+		v, appended := o.Appends[key]
+		if !looked && !appended || o.End.Sub(at).Abs() > 3*time.Second {
+			continue
+		}
+		const clock = "04:05.000000"
+		fmt.Fprintf(&b, "\n  client %d, %s to %s, commit asked for at %s, read %v", o.Client, o.Begin.Format(clock), o.End.Format(clock), o.Commit.Format(clock), tail(read))
+		switch {
+		case !appended:
+		case o.Unknown:
+			fmt.Fprintf(&b, ", appended %d, outcome unknown", v)
+		default:
+			fmt.Fprintf(&b, ", appended %d at %s, with %d lists read and %d appended to", v, o.TS, len(o.Reads), len(o.Appends))
+		}
+	}
+	return b.String()
 }
 
 // Check holds a history against strict serializability with external consistency. final is every list as read
@@ -71,7 +94,8 @@ func Check(ops []Op, final map[string][]int) []error {
 		}
 		for key, v := range o.Appends {
 			if _, ok := place[v]; !ok {
-				fail("value %d was acknowledged by client %d at %s and is lost from %s", v, o.Client, o.TS, key)
+				fail("value %d was acknowledged by client %d at %s and is lost from %x, which ends in %v%s", v, o.Client, o.TS, key,
+					tail(final[key]), usesOf(key, ops, o.End))
 			}
 			committed[v] = o.TS
 		}

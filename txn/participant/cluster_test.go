@@ -58,6 +58,8 @@ type cluster struct {
 	mute   func(from ranges.NodeID, req *txnpb.BatchRequest) bool // loses the answer, silently
 	trace  func(from ranges.NodeID, req *txnpb.BatchRequest, resp *txnpb.BatchResponse)
 	commit uint64
+	// merging is called, if set, on the leader of a range that absorbs another, when it has its state and not its locks yet.
+	merging func(m *Machine)
 }
 
 type node struct {

@@ -536,18 +536,42 @@ func (m *Machine) dropStaged(l *leadership, id TxnID) {
 	m.srv.spawn(func() {
 		defer l.unclaim(l.dropping, id)
 		for {
-			c := command{kind: cmdDropStaged, txn: id}
-			res, err := m.logged(l.ctx, &c)
-			if a, _ := res.(applied); err != nil || !a.more {
+			if more, err := m.dropPiece(l, id); err != nil || !more {
 				return
 			}
 		}
 	})
 }
 
+// dropPiece drops a piece of what a transaction has staged, unless it is alive.
+//
+// Whether it is, is certain only while no merge is under way: that brings what the transaction has staged in the other
+// range before its locks, and a piece dropped behind it in the log would be one of both ranges.
+func (m *Machine) dropPiece(l *leadership, id TxnID) (more bool, err error) {
+	if err := l.pass(l.ctx, gatePrepares, &l.drops); err != nil {
+		return false, err
+	}
+	defer l.leave(&l.drops)
+	m.mu.RLock()
+	gone := m.state.staged[id] == nil || m.state.records[id] != nil
+	m.mu.RUnlock()
+	if x := l.table.Lookup(id); gone || x != nil && x.State() != locktable.Aborted {
+		return false, nil
+	}
+	c := command{kind: cmdDropStaged, txn: id}
+	res, err := m.loggedUnder(l.ctx, l.lease.Epoch, &c)
+	a, _ := res.(applied)
+	return a.more, err
+}
+
 // logged proposes an untimed command and waits for its result.
 func (m *Machine) logged(ctx context.Context, c *command) (any, error) {
-	pending, err := m.rep.Propose(ctx, ranges.Proposal{Encode: func(truetime.Timestamp) []byte { return c.encode(nil) }})
+	return m.loggedUnder(ctx, 0, c)
+}
+
+// loggedUnder is logged for a command that makes no sense but under the lease of an epoch.
+func (m *Machine) loggedUnder(ctx context.Context, epoch uint64, c *command) (any, error) {
+	pending, err := m.rep.Propose(ctx, ranges.Proposal{Epoch: epoch, Encode: func(truetime.Timestamp) []byte { return c.encode(nil) }})
 	if err != nil {
 		return nil, err
 	}

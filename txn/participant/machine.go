@@ -92,6 +92,7 @@ type leadership struct {
 	seen     seenCommits
 	// inflight counts the commits and prepares between their first look at the gate and their apply.
 	inflight int
+	drops    int // counts the drops of staged writes between theirs
 	blocked  gate
 	lifted   chan struct{} // closed when blocked changes
 	idle     chan struct{} // closed when inflight becomes 0 or a record goes, if somebody waits
@@ -464,6 +465,13 @@ func (m *Machine) notLeader() error {
 
 // enter passes the gate; exit must follow once the command has been applied or has failed.
 func (l *leadership) enter(ctx context.Context, closedBy gate) error {
+	return l.pass(ctx, closedBy, &l.inflight)
+}
+
+func (l *leadership) exit() { l.leave(&l.inflight) }
+
+// pass passes the gate and counts in n until leave.
+func (l *leadership) pass(ctx context.Context, closedBy gate, n *int) error {
 	for {
 		l.mu.Lock()
 		if l.ctx.Err() != nil {
@@ -471,7 +479,7 @@ func (l *leadership) enter(ctx context.Context, closedBy gate) error {
 			return locktable.ErrClosed
 		}
 		if l.blocked < closedBy {
-			l.inflight++
+			*n++
 			l.mu.Unlock()
 			return nil
 		}
@@ -487,9 +495,9 @@ func (l *leadership) enter(ctx context.Context, closedBy gate) error {
 	}
 }
 
-func (l *leadership) exit() {
+func (l *leadership) leave(n *int) {
 	l.mu.Lock()
-	l.inflight--
+	*n--
 	l.wakeLocked()
 	l.mu.Unlock()
 }

@@ -53,6 +53,9 @@ func (c *cluster) merge(ctx context.Context, left, right ranges.RangeID, handoff
 			c.t.Fatal(err)
 		}
 		b.Close()
+		if c.merging != nil && id == leader {
+			c.merging(r.m)
+		}
 		r.m.Merge(rg.replicas[id].m)
 	}
 	rg.mu.Lock()
@@ -124,6 +127,40 @@ func TestMergeRefusesStalePrepare(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+	})
+}
+
+// TestSweepWhileMerging: a merge brings what a transaction has staged in the right range before its locks. A sweep in
+// between does not take it for what nobody owns.
+func TestSweepWhileMerging(t *testing.T) {
+	inMerges(t, func(ctx context.Context, t *testing.T, c *cluster) {
+		cl := client{c, 1}
+		large := cl.begin(2)
+		large.put("q", "large")
+		if err := large.stage(ctx); err != nil {
+			t.Fatal(err)
+		}
+		swept := false
+		c.merging = func(m *Machine) {
+			m.sweep()
+			swept = m.lead.Load().table.Lookup(large.id) == nil
+		}
+		c.merge(ctx, 2, 3, true)
+		if !swept {
+			t.Fatal("the locks were there at the sweep: this shows nothing")
+		}
+		time.Sleep(100 * time.Millisecond)
+		large.epochs[2] = large.epochs[3]
+		delete(large.epochs, 3)
+		ts, err := large.commit(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, _, err := cl.snapshot(ctx, "q", ts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustEqual(t, "q", v, "large")
 	})
 }
 

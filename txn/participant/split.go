@@ -33,7 +33,8 @@ func (m *Machine) PrepareSplit(ctx context.Context, _ []byte) (release func(), e
 	return release, nil
 }
 
-// holdPrepares blocks new prepares until release, which is never nil, and waits until no transaction is prepared here.
+// holdPrepares blocks new prepares, and drops of staged writes, until release, which is never nil, and waits until no
+// transaction is prepared here, and nothing is being dropped.
 func (m *Machine) holdPrepares(ctx context.Context) (l *leadership, release func(), err error) {
 	l, err = m.leader()
 	if err != nil {
@@ -56,7 +57,7 @@ func (m *Machine) holdPrepares(ctx context.Context) (l *leadership, release func
 		defer m.mu.RUnlock()
 		return len(m.state.records)+len(m.leaving) == 0
 	}
-	return l, release, l.waitIdle(ctx, func() bool { return quiet() && l.table.Prepared() == 0 })
+	return l, release, l.waitIdle(ctx, func() bool { return quiet() && l.table.Prepared() == 0 && l.drops == 0 })
 }
 
 // SplitState gives the right-hand range what it starts with of the left: the GC threshold, the outcome horizon, and
