@@ -433,6 +433,34 @@ func TestSplitGivesUp(t *testing.T) {
 	})
 }
 
+// A split whose caller has gone may take place all the same: until its fate is known the machine holds transactions back. One
+// that it let pass, as the range is whole still, would follow the split in the log, and leave out what it had on the right.
+func TestSplitOutlivesItsCaller(t *testing.T) {
+	runSim(t, 34, 3, nil, func(c *sim) {
+		c.startAll(desc(1, "\x01", "\xff", 1, 2, 3))
+		r := c.leader("a", 5*time.Second)
+		m := r.machine.(*register)
+		isolate := func(is bool) {
+			for id := range c.nodes {
+				if id != r.NodeID() {
+					c.net.isolate(id, is)
+				}
+			}
+		}
+		isolate(true)
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		defer cancel()
+		if err := r.Split(ctx, []byte("m")); err == nil {
+			t.Fatal("split without a quorum")
+		}
+		if m.released.Load() > 0 {
+			t.Error("transactions may pass, and the split is in the log")
+		}
+		isolate(false)
+		c.until(10*time.Second, "its fate is known", func() bool { return m.released.Load() == 1 })
+	})
+}
+
 // A node that is away while a range is split gets a replica of each half, although the snapshot of the left one passes over
 // the split that would have made the right one. Without it the range has lost a replica for good, and nobody says so.
 func TestSplitMissedBySnapshot(t *testing.T) {

@@ -316,6 +316,7 @@ type register struct {
 	busy      atomic.Bool // a transaction stays prepared
 	// prepared is called when transactions have been held back for a split or a merge.
 	prepared atomic.Pointer[func()]
+	released atomic.Int32 // how many splits and merges hold nothing back any more
 }
 
 func newRegister(r *Replica) Machine { return &register{r: r, floor: truetime.MaxTimestamp} }
@@ -371,7 +372,7 @@ func (m *register) PrepareSplit(ctx context.Context, key []byte) (func(), error)
 	if f := m.prepared.Load(); f != nil {
 		(*f)()
 	}
-	return func() {}, nil
+	return func() { m.released.Add(1) }, nil
 }
 func (m *register) PrepareMerge(ctx context.Context, right Machine) (func(), error) {
 	return m.PrepareSplit(ctx, nil)

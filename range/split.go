@@ -60,50 +60,62 @@ func (r *Replica) split(ctx context.Context, key []byte, stays truetime.Timestam
 	if err != nil {
 		return fmt.Errorf("split of %s: %w", r.id, notReady(err))
 	}
-	defer release()
-	d := r.Desc()
+	// The machine holds back what a split would tear apart until the fate of the split is known, whoever waits for it or not:
+	// what it lets pass has been looked at against the undivided range, and would follow the split in the log.
+	p, d, c, err := r.proposeSplit(ctx, lease, key, stays)
+	if p == nil {
+		release()
+		return err
+	}
+	if _, err = p.Wait(ctx); err == nil {
+		release()
+		r.store.metrics.splitPause.Observe(time.Since(began).Seconds())
+		r.store.publish([]*Descriptor{d}, []*Descriptor{c.left, c.right})
+	} else {
+		r.liftFenceAfter(p, release)
+	}
+	return err
+}
+
+// proposeSplit proposes the split of the range that d describes. A nil Pending: nothing was proposed, or the range is divided
+// there already.
+func (r *Replica) proposeSplit(ctx context.Context, lease Lease, key []byte, stays truetime.Timestamp) (p *Pending, d *Descriptor, c splitCommand, err error) {
+	d = r.Desc()
 	switch {
 	case bytes.Equal(key, d.Start):
-		return nil // split there already
+		return nil, d, c, nil
 	case !d.Contains(key):
-		return ErrRangeKeyMismatch
+		return nil, d, c, ErrRangeKeyMismatch
 	case bytes.Compare(key, []byte{0x02}) < 0:
-		return fmt.Errorf("range: the meta records stay in one range: split at %x", key)
+		return nil, d, c, fmt.Errorf("range: the meta records stay in one range: split at %x", key)
 	case d.Joint():
-		return fmt.Errorf("%w: %s is between two configurations", ErrNotReady, r.id)
+		return nil, d, c, fmt.Errorf("%w: %s is between two configurations", ErrNotReady, r.id)
 	}
 	id, err := r.store.newRangeID()
 	if err != nil {
-		return err
+		return nil, d, c, err
 	}
-	var c splitCommand
 	c.left = d.clone()
 	c.left.End = bytes.Clone(key)
 	c.left.Generation++
 	c.right = d.clone()
 	c.right.ID, c.right.Start, c.right.Generation, c.right.Stays = id, bytes.Clone(key), c.left.Generation, stays
 	// Under another lease than that under which the machine was asked, it holds nothing back.
-	p, err := r.propose(ctx, Proposal{
+	p, err = r.propose(ctx, Proposal{
 		Epoch: lease.Epoch, Encode: func(truetime.Timestamp) []byte { return c.encode() },
 	}, entrySplit, nil)
 	if err != nil {
-		return err
+		return nil, d, c, err
 	}
-	_, err = p.Wait(ctx)
-	if err == nil {
-		r.store.metrics.splitPause.Observe(time.Since(began).Seconds())
-		r.store.publish([]*Descriptor{d}, []*Descriptor{c.left, c.right})
-	} else {
-		r.liftFenceAfter(p)
-	}
-	return err
+	return p, d, c, nil
 }
 
-// liftFenceAfter lets proposals pass once the fate of a split is known, whoever waits for it or not.
-func (r *Replica) liftFenceAfter(p *Pending) {
+// liftFenceAfter lets proposals pass, and calls release, once the fate of a split is known, whoever waits for it or not.
+func (r *Replica) liftFenceAfter(p *Pending, release func()) {
 	select {
 	case <-p.Done():
 		r.liftFence()
+		release()
 	default:
 		r.store.spawn(func() {
 			select {
@@ -111,6 +123,7 @@ func (r *Replica) liftFenceAfter(p *Pending) {
 			case <-r.store.stop:
 			}
 			r.liftFence()
+			release()
 		})
 	}
 }
