@@ -60,6 +60,18 @@ func (v *catalogView) Execute(ctx context.Context, stmt ast.Stmt, env DDLEnv) (s
 		BuildIndex: func(ctx context.Context, table, index uint32) error {
 			return v.buildIndex(ctx, table, index, env)
 		},
+		InUse: s.readsTable,
+		InSchema: func(schema string, f func() error) error {
+			path := s.path()
+			s.searchPath = append([]string{schema}, path...)
+			s.plannerEpoch++
+			defer func() {
+				s.searchPath = path
+				s.plannerEpoch++
+			}()
+			v.refresh()
+			return f()
+		},
 		LargeObjectOwner: s.largeOwner,
 		CheckRoutine: func(ctx context.Context, f *catalog.Function) error {
 			v.refresh()

@@ -422,3 +422,18 @@ func cloneDatums(in []types.Datum) []types.Datum {
 	}
 	return out
 }
+
+// readsTable says whether a cursor, or a portal that has not been read to its end, is over a table. A held cursor is not any more
+// once its transaction has committed: its rows have been collected.
+func (s *Session) readsTable(id uint32) bool {
+	for _, p := range s.portals {
+		open := p.cursor != nil
+		if p.declared != nil {
+			open = !p.declared.survives
+		}
+		if open && p.st != nil && p.st.plan != nil && slices.Contains(p.st.plan.Tables, id) {
+			return true
+		}
+	}
+	return false
+}

@@ -59,7 +59,7 @@ func (st *statement) source() string { return st.text[st.from:st.to] }
 func isPlanned(node ast.Stmt) bool {
 	switch n := node.(type) {
 	case *ast.SelectStmt:
-		return n.Into == nil
+		return intoOf(n) == nil
 	case *ast.InsertStmt, *ast.UpdateStmt, *ast.DeleteStmt, *ast.MergeStmt:
 		return true
 	case *ast.ExplainStmt:

@@ -549,7 +549,7 @@ func (s *Session) runRoutineUtility(ctx context.Context, volatility byte, st *ro
 	}
 	switch st.node.(type) {
 	case *ast.TransactionStmt:
-		return pgerr.New("2D000", "invalid transaction termination")
+		return pgerr.Unsupported("unsupported transaction command in PL/pgSQL")
 	case *ast.CopyStmt, *ast.PrepareStmt, *ast.ExecuteStmt, *ast.DeallocateStmt, *ast.DeclareCursorStmt, *ast.FetchStmt, *ast.CloseStmt,
 		*ast.DiscardStmt, *ast.VacuumStmt, *ast.ExplainStmt, *ast.CreateDatabaseStmt, *ast.DropDatabaseStmt:
 		return pgerr.Unsupported("%s is not supported in a function", st.node.Tag())

@@ -84,6 +84,12 @@ func (s *Session) runUtility(ctx context.Context, st *statement, params []types.
 			return pgerr.New(pgerr.ActiveSQLTransaction, "%s cannot run inside a transaction block", st.node.Tag())
 		}
 	}
+	if sel, ok := st.node.(*ast.SelectStmt); ok {
+		k := *st
+		if k.node = selectInto(sel); k.node != nil {
+			st = &k
+		}
+	}
 	if cta, ok := st.node.(*ast.CreateTableAsStmt); ok {
 		if ex, ok := cta.Query.(*ast.ExecuteStmt); ok {
 			// The prepared query takes EXECUTE's place, with the arguments as its parameters.
@@ -108,6 +114,32 @@ func (s *Session) runUtility(ctx context.Context, st *statement, params []types.
 		return err
 	}
 	return s.runDDL(ctx, st, params)
+}
+
+// selectInto is the CREATE TABLE AS that SELECT ... INTO means, nil for a query without INTO.
+func selectInto(q *ast.SelectStmt) ast.Stmt {
+	into := intoOf(q)
+	if into == nil {
+		return nil
+	}
+	var without func(q *ast.SelectStmt) *ast.SelectStmt
+	without = func(q *ast.SelectStmt) *ast.SelectStmt {
+		plain := *q
+		plain.Into = nil
+		if q.Left != nil {
+			plain.Left = without(q.Left)
+		}
+		return &plain
+	}
+	return &ast.CreateTableAsStmt{Object: ast.ObjTable, Into: into, Query: without(q)}
+}
+
+// intoOf is the INTO of a query, which the first of several SELECTs has.
+func intoOf(q *ast.SelectStmt) *ast.IntoClause {
+	for q.Left != nil {
+		q = q.Left
+	}
+	return q.Into
 }
 
 // utilityColumns are the result columns of a statement that the planner does not see; nil for none.

@@ -212,6 +212,9 @@ func (s *selection) detach(t *catalog.Table, to *target, o *outcome) error {
 	}
 	gone := func(id uint32) bool { return !s.members[id] }
 	t.Heirs = slices.DeleteFunc(t.Heirs, gone)
+	if t.OfType != 0 && gone(t.OfType) {
+		t.OfType = 0
+	}
 	if slices.ContainsFunc(t.Inherits, gone) {
 		t.Inherits = slices.DeleteFunc(t.Inherits, gone)
 		for _, c := range t.Columns {

@@ -247,6 +247,9 @@ type Table struct {
 	Inherits []uint32 `json:"inhs,omitempty"`
 	Heirs    []uint32 `json:"hrs,omitempty"`
 
+	// OfType is the composite type that the table was made from, which its columns follow; 0 if none.
+	OfType uint32 `json:"of,omitempty"`
+
 	Triggers []*Trigger `json:"tg,omitempty"`
 	Rules    []*Rule    `json:"rul,omitempty"` // by name, but for that of a view's query
 

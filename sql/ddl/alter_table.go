@@ -47,6 +47,15 @@ func (x *executor) alterTable(ctx context.Context, s *ast.AlterTableStmt) error 
 		return pgerr.New(pgerr.WrongObjectType, "%q is not a materialized view", t.Name)
 	}
 	x.only = s.Table.Only
+	below := x.snap().Tree(t)
+	if !x.only {
+		below = append(below, x.snap().AllHeirs(t)...)
+	}
+	for _, u := range below {
+		if err := x.notInUse("ALTER TABLE", u); err != nil {
+			return err
+		}
+	}
 	for i := 0; i < len(s.Cmds); {
 		cmd := s.Cmds[i]
 		// Columns added one after the other are one change: at most one rewrite.
@@ -81,7 +90,12 @@ func (x *executor) alterCmd(ctx context.Context, t *catalog.Table, cmds []*ast.A
 	if err := x.checkInherited(t, c); err != nil {
 		return err
 	}
+	if err := checkTyped(t, c.Kind); err != nil {
+		return err
+	}
 	switch c.Kind {
+	case ast.AddOf, ast.DropOf:
+		return x.setOfType(ctx, t, c)
 	case ast.AddInherit:
 		return x.addInherit(ctx, t, c)
 	case ast.DropInherit:

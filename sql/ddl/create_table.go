@@ -35,8 +35,6 @@ func (x *executor) createTable(ctx context.Context, s *ast.CreateTableStmt) erro
 		return pgerr.New(pgerr.InvalidObjectDefinition, "cannot create partitioned table as inheritance child")
 	case s.PartitionOf != nil:
 		return x.createPartition(ctx, s)
-	case s.OfType != nil:
-		return pgerr.Unsupported("typed tables are not supported")
 	}
 	t, schema, err := x.newTable(ctx, s.Table, s.IfNotExists)
 	if err != nil || t == nil {
@@ -52,6 +50,11 @@ func (x *executor) createTable(ctx context.Context, s *ast.CreateTableStmt) erro
 	columns, constraints, err := x.expandLikes(s)
 	if err != nil {
 		return err
+	}
+	if s.OfType != nil {
+		if columns, err = x.columnsOfType(t, s); err != nil {
+			return err
+		}
 	}
 	b := &tableBuilder{x: x, t: t, schema: schema}
 	if len(s.Inherits) > 0 {

@@ -62,6 +62,10 @@ type Env struct {
 	DefaultTablespace string
 	// Nodes lists where the cluster's nodes are; nil: what tablespaces ask for is not checked against it.
 	Nodes func(ctx context.Context) ([]Locality, error)
+	// InUse says whether a cursor of the session, or another query that has not ended, reads the table; nil: none does.
+	InUse func(table uint32) bool
+	// InSchema runs f with a new schema first in the session's search path, for the statements inside CREATE SCHEMA.
+	InSchema func(schema string, f func() error) error
 	// LargeObjectOwner gives a large object to another role.
 	LargeObjectOwner func(ctx context.Context, id, owner uint32) error
 	// CheckRoutine checks the body of a function that is stored; nil checks nothing.
@@ -100,6 +104,14 @@ type executor struct {
 	announced map[uint32]bool
 	// extension is the one whose objects are being made, 0 if none.
 	extension uint32
+}
+
+// notInUse refuses a statement that would take a table away from under a query of the own session.
+func (x *executor) notInUse(verb string, t *catalog.Table) error {
+	if x.InUse != nil && x.InUse(t.ID) {
+		return pgerr.New(pgerr.ObjectInUse, "cannot %s %q because it is being used by active queries in this session", verb, t.Name)
+	}
+	return nil
 }
 
 func (x *executor) run(ctx context.Context, stmt ast.Stmt) error {

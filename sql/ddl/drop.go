@@ -276,6 +276,9 @@ func (x *executor) dropRelationWith(ctx context.Context, t *catalog.Table, behav
 			WithDetail("%s", strings.Join(deps, "\n")).
 			WithHint("Use DROP ... CASCADE to drop the dependent objects too.")
 	}
+	if err := x.notInUse("DROP "+strings.ToUpper(kindWord(t)), t); err != nil {
+		return err
+	}
 	switch len(notices) {
 	case 0:
 	case 1:

@@ -27,6 +27,9 @@ func (x *executor) createIndex(ctx context.Context, s *ast.CreateIndexStmt) erro
 	if err := x.ownTable(t); err != nil {
 		return err
 	}
+	if err := x.notInUse("CREATE INDEX", t); err != nil {
+		return err
+	}
 	if t.IsPartitioned() && s.Concurrently {
 		return pgerr.New(pgerr.FeatureNotSupported, "cannot create index on partitioned table %q concurrently", t.Name)
 	}

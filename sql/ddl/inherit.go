@@ -470,7 +470,7 @@ func (x *executor) spreadToHeirs(ctx context.Context, t *catalog.Table, cmds []*
 				x.notice("00000", "merging definition of column %q for child %q", col.Name, h.Name)
 				continue
 			}
-			def, err := likeColumn(col, ast.LikeDefaults|ast.LikeGenerated)
+			def, err := x.likeColumn(col, ast.LikeDefaults|ast.LikeGenerated)
 			if err != nil {
 				return err
 			}

@@ -3,6 +3,7 @@ package ddl
 import (
 	"context"
 	"slices"
+	"strconv"
 
 	"github.com/meridian-db/meridian/sql/ast"
 	"github.com/meridian-db/meridian/sql/catalog"
@@ -25,7 +26,7 @@ func (x *executor) expandLikes(s *ast.CreateTableStmt) ([]*ast.ColumnDef, []*ast
 			if c.Dropped || c.Hidden {
 				continue
 			}
-			def, err := likeColumn(c, l.Including)
+			def, err := x.likeColumn(c, l.Including)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -45,7 +46,7 @@ func (x *executor) expandLikes(s *ast.CreateTableStmt) ([]*ast.ColumnDef, []*ast
 	return columns, constraints, nil
 }
 
-func likeColumn(c *catalog.Column, including uint32) (*ast.ColumnDef, error) {
+func (x *executor) likeColumn(c *catalog.Column, including uint32) (*ast.ColumnDef, error) {
 	name, err := typeNameOf(c.T)
 	if err != nil {
 		return nil, err
@@ -63,7 +64,7 @@ func likeColumn(c *catalog.Column, including uint32) (*ast.ColumnDef, error) {
 	}
 	switch {
 	case c.Identity != 0 && including&ast.LikeIdentity != 0:
-		add(&ast.Constraint{Kind: ast.ConstrIdentity, Always: c.Identity == 'a'})
+		add(&ast.Constraint{Kind: ast.ConstrIdentity, Always: c.Identity == 'a', Options: x.sequenceLike(c.Sequence)})
 	case c.Generated != "" && including&ast.LikeGenerated != 0:
 		e, err := parser.ParseExpr(c.Generated)
 		if err != nil {
@@ -184,4 +185,20 @@ func likeIndex(src *catalog.Table, ix *catalog.Index) (*ast.CreateIndexStmt, err
 		st.Where = e
 	}
 	return st, nil
+}
+
+// sequenceLike writes a sequence's properties as the options of one that is like it.
+func (x *executor) sequenceLike(id uint32) []*ast.DefElem {
+	t := x.snap().TableByID(id)
+	if t == nil || t.Sequence == nil {
+		return nil
+	}
+	q := t.Sequence
+	number := func(name string, n int64) *ast.DefElem {
+		return &ast.DefElem{Name: name, Arg: &ast.DefArg{Kind: ast.DefFloat, Str: strconv.FormatInt(n, 10)}, Pos: ast.Pos{Off: -1}}
+	}
+	return []*ast.DefElem{
+		number("increment", q.Increment), number("minvalue", q.Min), number("maxvalue", q.Max), number("start", q.Start), number("cache", q.Cache),
+		{Name: "cycle", Arg: &ast.DefArg{Kind: ast.DefBool, Bool: q.Cycle}, Pos: ast.Pos{Off: -1}},
+	}
 }

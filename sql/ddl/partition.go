@@ -685,6 +685,6 @@ func (x *executor) attachIndexPart(ctx context.Context, rel catalog.Relation, c 
 }
 
 // partitionsColumn makes the definition of a column that a partition gets from its parent.
-func partitionsColumn(c *catalog.Column) (*ast.ColumnDef, error) {
-	return likeColumn(c, ast.LikeDefaults|ast.LikeGenerated)
+func (x *executor) partitionsColumn(c *catalog.Column) (*ast.ColumnDef, error) {
+	return x.likeColumn(c, ast.LikeDefaults|ast.LikeGenerated)
 }

@@ -88,7 +88,7 @@ func (x *executor) spreadColumns(ctx context.Context, t *catalog.Table, cmds []*
 			if t.Column(c.Column.Name) != nil {
 				continue // IF NOT EXISTS
 			}
-			def, err := partitionsColumn(col)
+			def, err := x.partitionsColumn(col)
 			if err != nil {
 				return err
 			}

@@ -19,6 +19,8 @@ func (x *executor) rename(ctx context.Context, s *ast.RenameStmt) error {
 		return x.renameColumn(ctx, s)
 	case ast.ObjTableConstraint:
 		return x.renameConstraint(ctx, s)
+	case ast.ObjAttribute:
+		return x.renameAttribute(ctx, s)
 	case ast.ObjSchema:
 		sc := x.snap().SchemaByName(s.Sub)
 		if sc == nil {
@@ -243,6 +245,9 @@ func (x *executor) renameColumn(ctx context.Context, s *ast.RenameStmt) error {
 	}
 	if err := x.ownTable(t); err != nil {
 		return err
+	}
+	if t.OfType != 0 && !x.below {
+		return pgerr.New(pgerr.WrongObjectType, "cannot rename column of typed table")
 	}
 	if c := t.Column(s.Sub); c != nil && c.Inherited && !x.below {
 		return pgerr.New(pgerr.InvalidTableDefinition, "cannot rename inherited column %q", s.Sub)

@@ -2,6 +2,7 @@ package ddl
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/meridian-db/meridian/sql/ast"
@@ -59,13 +60,37 @@ func (x *executor) createSchema(ctx context.Context, s *ast.CreateSchemaStmt) er
 	env := *x.Env
 	env.SearchPath = append([]string{name}, path...)
 	x.Env, x.lookup = &env, append([]string{name}, lookup...)
-	for _, e := range s.Elements {
-		if err := x.run(ctx, e); err != nil {
+	elements := slices.Clone(s.Elements)
+	slices.SortStableFunc(elements, func(a, b ast.Stmt) int { return elementOrder(a) - elementOrder(b) })
+	for _, e := range elements {
+		run := func() error { return x.run(ctx, e) }
+		if x.InSchema != nil {
+			if err := x.InSchema(name, run); err != nil {
+				return err
+			}
+		} else if err := run(); err != nil {
 			return err
 		}
 	}
 	x.tag = ""
 	return nil
+}
+
+// elementOrder is the order in which the parts of CREATE SCHEMA are made, whatever order they are written in.
+func elementOrder(s ast.Stmt) int {
+	switch s.(type) {
+	case *ast.CreateSequenceStmt:
+		return 0
+	case *ast.CreateTableStmt:
+		return 1
+	case *ast.CreateViewStmt:
+		return 2
+	case *ast.CreateIndexStmt:
+		return 3
+	case *ast.CreateTriggerStmt:
+		return 4
+	}
+	return 5
 }
 
 func hasPriv(acl []catalog.ACL, x *executor, priv string) bool {

@@ -422,6 +422,9 @@ func (x *executor) typeDependents(t *catalog.Type) []string {
 			out = append(out, fmt.Sprintf("column %s of table %s depends on type %s", c.Name, tab.Name, name))
 		}
 	}
+	for _, tab := range x.typedTables(t.ID) {
+		out = append(out, fmt.Sprintf("table %s depends on type %s", x.displayName(tab), t.Name))
+	}
 	if m := x.snap().UserType(t.Multirange); m != nil {
 		out = append(out, x.typeDependents(m)...)
 	}
@@ -460,6 +463,11 @@ func (x *executor) eraseType(ctx context.Context, t *catalog.Type) error {
 	env := *x.Env
 	env.Notice = nil
 	silent.Env = &env
+	for _, tab := range x.typedTables(t.ID) {
+		if err := silent.dropRelation(ctx, tab, ast.Cascade); err != nil {
+			return err
+		}
+	}
 	for _, o := range x.operatorsOver(t) {
 		if err := silent.dropOperator(ctx, o, ast.Cascade); err != nil {
 			return err

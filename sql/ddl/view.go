@@ -501,6 +501,9 @@ func (x *executor) truncate(ctx context.Context, s *ast.TruncateStmt) error {
 		}
 		for _, t := range all {
 			if !seen[t.ID] {
+				if err := x.notInUse("TRUNCATE", t); err != nil {
+					return err
+				}
 				seen[t.ID] = true
 				list = append(list, t)
 			}

@@ -100,7 +100,7 @@ func pgClass(g *gen) error {
 		if t.Kind == catalog.RelSequence {
 			rowType = 0 // nobody sees the type of a sequence's row
 		}
-		if err := g.row("oid", t.ID, "relname", t.Name, "relnamespace", t.Schema, "reltype", rowType, "relowner", t.Owner,
+		if err := g.row("oid", t.ID, "relname", t.Name, "relnamespace", t.Schema, "reltype", rowType, "reloftype", t.OfType, "relowner", t.Owner,
 			"relam", am, "relfilenode", t.StorageID(), "reltablespace", t.Tablespace, "relpages", int64(max(0, tuples)/100),
 			"reltuples", tuples, "relhasindex", len(indexes) > 0, "relpersistence", persistence(t), "relkind", t.Kind,
 			"relnatts", max(lastShown(t), 0), "relchecks", len(t.Checks), "relhasrules", hasRules, "relhastriggers", len(t.FKs)+len(t.Inbound)+len(t.Triggers) > 0,

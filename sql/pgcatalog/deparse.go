@@ -2,6 +2,7 @@ package pgcatalog
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -340,6 +341,12 @@ func RegName(env *catalog.VirtualEnv, typ types.OID, oid uint32) (string, bool) 
 			}
 			return quoteIdent(snap.SchemaName(t.Schema)) + "." + quoteIdent(ix.Name), true
 		}
+		if t := compositeOf(snap, oid); t != nil {
+			if slices.Contains(env.SearchPath, snap.SchemaName(t.Schema)) {
+				return quoteIdent(t.Name), true
+			}
+			return quoteIdent(snap.SchemaName(t.Schema)) + "." + quoteIdent(t.Name), true
+		}
 	case types.OIDRegtype:
 		if t := snap.TypeByOID(types.OID(oid)); t != nil {
 			return typeText(env, t), true
@@ -391,6 +398,11 @@ func RegLookup(env *catalog.VirtualEnv, typ types.OID, text string) (uint32, err
 			return r.Index.OID, nil
 		case r.Table != nil:
 			return r.Table.ID, nil
+		}
+		for _, t := range snap.Types() {
+			if s := snap.SchemaName(t.Schema); t.Class == 'c' && t.Name == name && (s == schema || schema == "" && slices.Contains(env.SearchPath, s)) {
+				return compositeRelation(t), nil
+			}
 		}
 		return 0, pgerr.New(pgerr.UndefinedTable, "relation \"%s\" does not exist", unquoted(schema, name))
 	case types.OIDRegnamespace:

@@ -1,6 +1,7 @@
 package pgcatalog
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/meridian-db/meridian/sql/builtin"
@@ -74,6 +75,9 @@ var functions = map[string]func(c *call) (types.Datum, error){
 		if _, ix := c.snap.IndexByOID(c.oid(0)); ix != nil {
 			r := c.snap.ResolveRelation(c.env.SearchPath, "", ix.Name)
 			return boolean(r.Index != nil && r.Index.OID == ix.OID)
+		}
+		if t := compositeOf(c.snap, c.oid(0)); t != nil {
+			return boolean(slices.Contains(c.env.SearchPath, c.snap.SchemaName(t.Schema)))
 		}
 		return types.Null, nil
 	},

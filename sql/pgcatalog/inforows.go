@@ -64,8 +64,13 @@ func infoTables(g *gen) error {
 		case t.Persistence == 't':
 			kind = "LOCAL TEMPORARY"
 		}
+		var typedIn, typedSchema, typedName any
+		if u := g.snap.UserType(t.OfType); u != nil {
+			typedIn, typedSchema, typedName = g.database(), g.snap.SchemaName(u.Schema), u.Name
+		}
 		return g.row("table_catalog", g.database(), "table_schema", g.snap.SchemaName(t.Schema), "table_name", t.Name,
-			"table_type", kind, "is_insertable_into", insertable, "is_typed", false)
+			"table_type", kind, "is_insertable_into", insertable, "user_defined_type_catalog", typedIn, "user_defined_type_schema", typedSchema,
+			"user_defined_type_name", typedName, "is_typed", t.OfType != 0)
 	})
 }
 
@@ -163,6 +168,7 @@ func infoColumns(g *gen) error {
 				generated, generation = "ALWAYS", columnDefault(g.env, t, c)
 			}
 			var idGeneration, idStart, idIncrement, idMax, idMin any
+			cycle := false
 			if c.Identity != 0 {
 				idGeneration = "BY DEFAULT"
 				if c.Identity == 'a' {
@@ -171,6 +177,7 @@ func infoColumns(g *gen) error {
 				if st := g.snap.TableByID(c.Sequence); st != nil && st.Sequence != nil {
 					s := st.Sequence
 					idStart, idIncrement, idMax, idMin = itoa(s.Start), itoa(s.Increment), itoa(s.Max), itoa(s.Min)
+					cycle = s.Cycle
 				}
 			}
 			if err := g.row("table_catalog", g.database(), "table_schema", g.snap.SchemaName(t.Schema), "table_name", t.Name,
@@ -180,7 +187,7 @@ func infoColumns(g *gen) error {
 				"datetime_precision", dtPrecision, "domain_catalog", domainCatalog, "domain_schema", domainSchema, "domain_name", domainName,
 				"udt_catalog", g.database(), "udt_schema", udtSchema, "udt_name", udtName, "dtd_identifier", itoa(int64(position)),
 				"is_self_referencing", false, "is_identity", c.Identity != 0, "identity_generation", idGeneration, "identity_start", idStart,
-				"identity_increment", idIncrement, "identity_maximum", idMax, "identity_minimum", idMin, "identity_cycle", false,
+				"identity_increment", idIncrement, "identity_maximum", idMax, "identity_minimum", idMin, "identity_cycle", cycle,
 				"is_generated", generated, "generation_expression", generation, "is_updatable", t.Kind == catalog.RelTable && t.Virtual == nil); err != nil {
 				return err
 			}

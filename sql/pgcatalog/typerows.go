@@ -131,6 +131,17 @@ func pgType(g *gen) error {
 // them with the type, whose id is below 2^30.
 func compositeRelation(t *catalog.Type) uint32 { return t.ID | 1<<30 }
 
+// compositeOf is the composite type of such a relation, nil if oid is none.
+func compositeOf(snap *catalog.Snapshot, oid uint32) *catalog.Type {
+	if oid&(1<<30) == 0 {
+		return nil
+	}
+	if t := snap.UserType(oid &^ (1 << 30)); t != nil && t.Class == 'c' {
+		return t
+	}
+	return nil
+}
+
 func pgEnum(g *gen) error {
 	for _, t := range g.snap.Types() {
 		order := t.LabelOrder()

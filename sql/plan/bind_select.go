@@ -59,7 +59,7 @@ func (s *scope) selectStmt(st *ast.SelectStmt) (*bound, error) {
 func (s *scope) plainSelect(st *ast.SelectStmt) (*bound, error) {
 	b := s.b
 	if st.Into != nil && s.parent != nil {
-		return nil, pgerr.New(pgerr.SyntaxError, "SELECT ... INTO is not allowed here")
+		return nil, errAt(st.Into.Table.Position(), pgerr.SyntaxError, "SELECT ... INTO is not allowed here")
 	}
 	node, err := s.from(st.From)
 	if err != nil {

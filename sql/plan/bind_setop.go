@@ -71,6 +71,9 @@ func (s *scope) setOp(st *ast.SelectStmt) (*bound, error) {
 		c := &scope{b: b, parent: s.parent, ctes: s.ctes, q: &query{parent: s.q}, keepUnknown: true}
 		return c.selectStmt(x)
 	}
+	if into := st.Right.Into; into != nil {
+		return nil, errAt(into.Table.Position(), pgerr.SyntaxError, "INTO is only allowed on first SELECT of UNION/INTERSECT/EXCEPT")
+	}
 	l, err := branch(st.Left)
 	if err != nil {
 		return nil, err

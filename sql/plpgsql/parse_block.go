@@ -115,7 +115,7 @@ func (r *reader) declaration(b *Block) error {
 			return err
 		}
 	} else if vr.NotNull {
-		return pgerr.New(pgerr.SyntaxError, "variable %q must have a default value, since it's declared NOT NULL", name)
+		return pgerr.New(pgerr.NullValueNotAllowed, "variable %q must have a default value, since it's declared NOT NULL", name)
 	}
 	// Its own default does not see it.
 	r.in.names[name] = v

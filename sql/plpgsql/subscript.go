@@ -37,9 +37,41 @@ func (r *reader) subscript() (s subscript, err error) {
 	return s, r.wantSym("]")
 }
 
+// setJSON replaces what stands at a path in a jsonb value.
+func (m *Machine) setJSON(ctx context.Context, cur Value, index []subscript, x Value) (types.Datum, error) {
+	set := &plan.JSONSet{Base: &plan.Const{D: cur.D, T: types.JSONB}}
+	for _, s := range index {
+		if s.slice {
+			return types.Null, pgerr.New(pgerr.DatatypeMismatch, "jsonb subscript does not support slices")
+		}
+		v, err := m.Host.Eval(ctx, s.at, m.vars)
+		if err != nil {
+			return types.Null, err
+		}
+		to := types.Int4
+		if v.T == nil || v.T.OID == types.OIDUnknown || v.T.Category == 'S' {
+			to = types.Text
+		}
+		d, err := m.Host.Coerce(ctx, v, to)
+		if err != nil {
+			return types.Null, err
+		}
+		set.Path = append(set.Path, &plan.Const{D: d, T: to})
+	}
+	d, err := m.Host.Coerce(ctx, x, types.JSONB)
+	if err != nil {
+		return types.Null, err
+	}
+	set.Value = &plan.Const{D: types.Detach(d), T: types.JSONB}
+	return set.Eval(&plan.EvalCtx{})
+}
+
 // setElement replaces an element or a slice of an array. A one-dimensional array grows as far as needed.
 func (m *Machine) setElement(ctx context.Context, cur Value, index []subscript, x Value) (types.Datum, error) {
 	t := cur.T
+	if t != nil && t.BaseType().OID == types.OIDJSONB {
+		return m.setJSON(ctx, cur, index, x)
+	}
 	if t == nil || t.BaseType().Elem == nil {
 		return types.Null, pgerr.New(pgerr.DatatypeMismatch, "cannot subscript type %s because it does not support subscripting", types.TypeName(t))
 	}
