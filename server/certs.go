@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/meridian-db/meridian/server/rpc"
 )
 
 // Certs are the TLS configurations of a node.
@@ -73,12 +75,12 @@ func LoadCerts(dir string) (*Certs, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}, Certificates: []tls.Certificate{*cert},
+		return &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{rpc.ALPN}, Certificates: []tls.Certificate{*cert},
 			ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool,
 			// Only nodes may be both ends: a certificate for clients alone is not a node's.
 			VerifyConnection: func(st tls.ConnectionState) error { return verifyPeer(st, pool, "") }}, nil
 	}
-	client := &tls.Config{MinVersion: tls.VersionTLS13,
+	client := &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{rpc.ALPN},
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			cert, _, err := load()
 			return cert, err

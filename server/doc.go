@@ -1,7 +1,7 @@
 // Package server is one node: it makes a database of the layers below it, and gives it identity, neighbours,
 // sockets and a life from start to drain.
 //
-//	Server            a process's node: sockets, gRPC, HTTP, clock, signals' meaning
+//	Server            a process's node: sockets, RPC, HTTP, clock, signals' meaning
 //	  └─ Core         the node's database: store, participants, transactions, catalog, SQL; no sockets
 //	       over Network (server/rpc, or a simulation), vfs.FS, truetime.Clock
 //	Demo              several Servers and their time servers in one process

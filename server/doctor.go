@@ -17,6 +17,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/meridian-db/meridian/mvcc/encfs"
+	"github.com/meridian-db/meridian/server/rpc"
 	"github.com/meridian-db/meridian/truetime"
 )
 
@@ -341,27 +342,13 @@ func diagnoseMembers(ctx context.Context, cfg Config, client *tls.Config, say sa
 	for _, addr := range cfg.Join {
 		ctx, cancel := context.WithTimeout(ctx, doctorDial)
 		start := time.Now()
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+		err := rpc.Greet(ctx, addr, client)
 		took := time.Since(start)
-		if err == nil && client != nil {
-			host, _, _ := net.SplitHostPort(addr)
-			c := client.Clone()
-			c.ServerName, c.NextProtos = host, []string{"h2"}
-			secure := tls.Client(conn, c)
-			if err = secure.HandshakeContext(ctx); err == nil {
-				// TLS 1.3: whether it accepts us shows in what it says next, which HTTP/2 has it do at once.
-				secure.SetReadDeadline(time.Now().Add(doctorDial))
-				_, err = secure.Read(make([]byte, 1))
-			}
-		}
-		if conn != nil {
-			conn.Close()
-		}
 		cancel()
 		if err != nil {
-			say(Bad, "--join", "check that the node runs, that the network lets us through, and that both have certificates of one CA", "%s: %v", addr, err)
+			say(Bad, "--join", "check that the node runs, that the network lets us through, and that both have certificates of one CA", "%v", err)
 			continue
 		}
-		say(Good, "--join", "", "%s answers, %s away", addr, took.Round(time.Microsecond))
+		say(Good, "--join", "", "%s answers a greeting within %s", addr, took.Round(time.Microsecond))
 	}
 }

@@ -31,6 +31,11 @@ func commitLatency(ctx context.Context, o options, m *meridian, systems []system
 		return err
 	}
 	defer loop.close()
+	bare, err := newBareProbe(ctx, o.dir)
+	if err != nil {
+		return err
+	}
+	defer bare.close()
 	conns := make([]*pgx.Conn, len(systems))
 	for i, s := range systems {
 		if conns[i], err = pgx.Connect(ctx, s.target()[0]); err != nil {
@@ -43,7 +48,7 @@ func commitLatency(ctx context.Context, o options, m *meridian, systems []system
 		return err
 	}
 	commits := make([][]time.Duration, len(systems))
-	var fsyncs, trips []time.Duration
+	var fsyncs, trips, bares []time.Duration
 	for end := time.Now().Add(time.Duration(o.seconds) * time.Second); time.Now().Before(end); {
 		for i, conn := range conns {
 			d, err := timeCommit(ctx, conn, 1+len(fsyncs)%1000)
@@ -61,6 +66,10 @@ func commitLatency(ctx context.Context, o options, m *meridian, systems []system
 			return err
 		}
 		trips = append(trips, d)
+		if d, err = bare.probe(); err != nil {
+			return err
+		}
+		bares = append(bares, d)
 	}
 	waited1, waits1, err := m.commitWait(ctx)
 	if err != nil {
@@ -75,6 +84,8 @@ func commitLatency(ctx context.Context, o options, m *meridian, systems []system
 	us := func(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 	fmt.Fprintf(out, "\nsingle-client COMMIT, limit of %.0f us = %.1f x (fsync %.0f us + loopback round trip %.0f us) + commit wait left %.0f us\n",
 		us(limit), commitFactor, us(fsync), us(trip), us(wait))
+	fmt.Fprintf(out, "  replication alone, three processes that write, sync and answer: median of %d %.0f us (p99 %.0f us)\n",
+		len(bares), us(median(bares)), us(quantile(bares, 0.99)))
 	for i, s := range systems {
 		verdict := "within"
 		if median(commits[i]) > limit {

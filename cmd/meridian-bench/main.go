@@ -69,6 +69,13 @@ type options struct {
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == bareMode {
+		if err := bareReplica(os.Args[2:], os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "meridian-bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
 	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {

@@ -26,6 +26,7 @@ import (
 
 	"github.com/meridian-db/meridian/cmd/internal/proc"
 	"github.com/meridian-db/meridian/server"
+	"github.com/meridian-db/meridian/server/rpc"
 )
 
 // issue makes certificates as docs/OPERATIONS.md says, by `meridian cert`.
@@ -110,8 +111,8 @@ func TestSecureLogin(t *testing.T) {
 	t.Run("node port", func(t *testing.T) {
 		// TLS 1.3: the server's refusal of our certificate arrives with the first read.
 		for name, cfg := range map[string]*tls.Config{
-			"no certificate":   {InsecureSkipVerify: true, NextProtos: []string{"h2"}},
-			"a foreign node's": {InsecureSkipVerify: true, NextProtos: []string{"h2"}, Certificates: []tls.Certificate{keyPair(t, foreign)}},
+			"no certificate":   {InsecureSkipVerify: true, NextProtos: []string{rpc.ALPN}},
+			"a foreign node's": {InsecureSkipVerify: true, NextProtos: []string{rpc.ALPN}, Certificates: []tls.Certificate{keyPair(t, foreign)}},
 		} {
 			conn, err := tls.Dial("tcp", c.Nodes[0].RPCAddr, cfg)
 			if err == nil {
@@ -123,13 +124,8 @@ func TestSecureLogin(t *testing.T) {
 				t.Errorf("%s: %v, want a TLS alert", name, err)
 			}
 		}
-		conn, err := tls.Dial("tcp", c.Nodes[0].RPCAddr, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}, Certificates: []tls.Certificate{keyPair(t, certs)}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		conn.SetReadDeadline(time.Now().Add(10 * time.Second))
-		if _, err := conn.Read(make([]byte, 1)); err != nil {
+		own := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{rpc.ALPN}, Certificates: []tls.Certificate{keyPair(t, certs)}}
+		if err := rpc.Greet(ctx, c.Nodes[0].RPCAddr, own); err != nil {
 			t.Errorf("with the node's certificate: %v", err)
 		}
 	})

@@ -15,21 +15,23 @@
 //
 // # How
 //
-// Per peer there is one connection for each class (Raft, requests, bulk), so that a snapshot cannot hold up a
-// vote. Raft and requests run on one long-lived gRPC stream each, with our own ids, deadline, cancellation and
-// trace context in a small envelope (frame.go): a third of the CPU of unary calls. Many frames travel in one
-// gRPC message when there is a crowd. Unary gRPC serves the join request, which comes before membership.
+// Per peer there is one lasting connection for requests and one for Raft, so that neither holds up the other; a snapshot and
+// a request to join have a connection each (handshake.go). They are TCP's, with mutual TLS over them if there are
+// certificates, and carry frames with our own ids, deadline, cancellation and trace context (frame.go). A frame that comes alone is
+// written by whoever has it, frames in a crowd share a write (outbox.go), and nobody waits for a peer that does not read
+// (socket.go).
 //
-//	Call ─▶ peerLink.outbox ─▶ writer goroutine ══ gRPC stream ══▶ reader goroutine ─▶ worker ─▶ Handler
-//	  ▲                                                                                          │
-//	  └───────────── reader goroutine ◀══════════ gRPC stream ══════ writer goroutine ◀── outbox ┘
+//	Call ─▶ link.outbox ══▶ reader goroutine ─▶ worker ─▶ Handler
+//	  ▲                                                          │
+//	  └──────────── reader goroutine ◀══ outbox ◀────────────────┘
 //
 // A request about transactions whose peer cannot be reached goes through a third node that can (relay.go).
 //
 // # Goroutines
 //
 // A link (one peer, one class) owns a dialing loop and, while connected, a writer; the dialing goroutine reads.
-// The accepting side has a reader and a writer per stream, and idle workers that run handlers. All end in Close.
+// The accepting side has a reader and a writer per connection, and idle workers that run handlers. A bulk stream's dialing
+// end has a reader. All end in Close.
 //
 // Simulated latency (Config.Latency) holds frames back in the sender's outbox, in order. Bulk streams pay it once,
 // when they open.

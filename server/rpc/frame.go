@@ -14,13 +14,10 @@ import (
 // MaxPayload bounds the payload of one request, answer or Raft frame, in bytes.
 const MaxPayload = 80 << 20
 
-// maxMessage bounds a gRPC message: one frame of the largest size with its envelope.
-const maxMessage = MaxPayload + 1<<10
+// maxFrame bounds a frame with its envelope.
+const maxFrame = MaxPayload + 1<<10
 
-// batchBytes is how much the writer puts into one gRPC message when frames queue up.
-const batchBytes = 64 << 10
-
-// A message is a sequence of frames, each a length (uvarint) and that many bytes:
+// A connection carries frames, each a block (conn.go):
 //
 //	request   1  id  service  flags  [timeout µs]  [trace id 16B, span id 8B, flags 1B]  payload
 //	answer    2  id  payload
@@ -29,8 +26,12 @@ const batchBytes = 64 << 10
 //	ping      5  id
 //	pong      6  id  valid 1B  earliest 8B  latest 8B
 //	raft      7  payload
+//	chunk     8  payload
+//	end       9
+//	broken   10  text
 //
-// Kinds are one byte, ids, timeout and code uvarints. A payload reaches to the frame's end.
+// Kinds are one byte, ids, timeout and code uvarints. A payload reaches to the frame's end. The last three are those of a
+// bulk stream (bulk.go).
 type frameKind uint8
 
 const (
@@ -41,6 +42,9 @@ const (
 	framePing
 	framePong
 	frameRaft
+	frameChunk
+	frameEnd
+	frameBroken
 )
 
 const (
@@ -49,7 +53,7 @@ const (
 	flagsKnown = flagTimeout | flagTrace
 )
 
-// frame is a decoded frame. payload aliases the message.
+// frame is a decoded frame. payload aliases the block.
 type frame struct {
 	kind    frameKind
 	id      uint64
@@ -67,7 +71,7 @@ var errFrame = errors.New("rpc: malformed frame")
 // appendHead appends everything of f but the payload, without the length.
 func (f *frame) appendHead(b []byte) []byte {
 	b = append(b, byte(f.kind))
-	if f.kind == frameRaft {
+	if f.kind >= frameRaft {
 		return b
 	}
 	b = binary.AppendUvarint(b, f.id)
@@ -112,7 +116,10 @@ func decodeFrame(b []byte, f *frame) error {
 		return errFrame
 	}
 	f.kind, b = frameKind(b[0]), b[1:]
-	if f.kind == frameRaft {
+	switch {
+	case f.kind > frameBroken:
+		return fmt.Errorf("%w: kind %d", errFrame, f.kind)
+	case f.kind >= frameRaft:
 		f.payload = b
 		return nil
 	}
@@ -172,15 +179,6 @@ func decodeFrame(b []byte, f *frame) error {
 		return fmt.Errorf("%w: kind %d", errFrame, f.kind)
 	}
 	return nil
-}
-
-// nextFrame splits the first frame off a message.
-func nextFrame(msg []byte) (body, rest []byte, err error) {
-	n, b, ok := uvarint(msg)
-	if !ok || n > uint64(len(b)) {
-		return nil, nil, errFrame
-	}
-	return b[:n:n], b[n:], nil
 }
 
 func uvarint(b []byte) (uint64, []byte, bool) {

@@ -7,18 +7,11 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/metadata"
 
 	"github.com/meridian-db/meridian/truetime"
 )
@@ -32,9 +25,8 @@ type link struct {
 	stop    context.CancelFunc
 	session atomic.Pointer[session] // nil while down
 	retry   chan struct{}           // capacity 1: dial now
-	bulkCC  atomic.Pointer[grpc.ClientConn]
-	via     atomic.Uint32 // the node through which the last request was relayed, zero for none (relay.go)
-	noRelay atomic.Int64  // nobody could: not before this time, in nanoseconds
+	via     atomic.Uint32           // the node through which the last request was relayed, zero for none (relay.go)
+	noRelay atomic.Int64            // nobody could: not before this time, in nanoseconds
 	mu      struct {
 		sync.Mutex
 		changed chan struct{} // closed and replaced when session or failing changes
@@ -47,6 +39,7 @@ type link struct {
 // session is one life of a link.
 type session struct {
 	l     *link
+	ctx   context.Context // ends with it
 	out   *outbox
 	next  atomic.Uint64
 	rtt   atomic.Int64
@@ -93,10 +86,8 @@ func (l *link) nudge() {
 // While packets are lost without a trace an attempt ends by time only, and the kernel repeats its SYN ever more rarely. So
 // an attempt to connect is short, and the next one is soon: a second after the network is well again the link is up.
 const (
-	minBackoff   = 20 * time.Millisecond
-	maxBackoff   = 500 * time.Millisecond
-	dialTimeout  = time.Second     // of TCP's handshake
-	helloTimeout = 3 * time.Second // of that, TLS and ours
+	minBackoff = 20 * time.Millisecond
+	maxBackoff = 500 * time.Millisecond
 )
 
 func (l *link) run() {
@@ -181,91 +172,31 @@ func (l *link) ready(ctx context.Context) (*session, error) {
 	}
 }
 
-// dial makes a gRPC connection; it is established by its first use.
-func (n *Network) dial(addr string) (*grpc.ClientConn, error) {
-	creds := insecure.NewCredentials()
-	if n.cfg.ClientTLS != nil {
-		creds = credentials.NewTLS(n.cfg.ClientTLS)
-	}
-	opts := []grpc.DialOption{
-		grpc.WithTransportCredentials(creds),
-		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(rawCodec{}), grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
-		grpc.WithInitialWindowSize(4 << 20), grpc.WithInitialConnWindowSize(16 << 20),
-		grpc.WithWriteBufferSize(64 << 10), grpc.WithReadBufferSize(64 << 10),
-		grpc.WithMaxHeaderListSize(16 << 10), grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true}),
-		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: helloTimeout, Backoff: backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 2, MaxDelay: maxBackoff}}),
-		grpc.WithContextDialer(func(ctx context.Context, a string) (net.Conn, error) {
-			if n.cfg.Dial != nil {
-				return n.cfg.Dial(ctx, a)
-			}
-			return (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "tcp", a)
-		}),
-	}
-	return grpc.NewClient("passthrough:///"+addr, opts...)
-}
-
-// hello is the handshake's metadata.
-func (n *Network) hello(to NodeID, c class) metadata.MD {
-	return metadata.Pairs(
-		mdVersion, strconv.Itoa(ProtocolVersion), mdCluster, n.cfg.ClusterID, mdClass, c.String(),
-		mdFrom, strconv.FormatUint(uint64(n.cfg.NodeID), 10), mdTo, strconv.FormatUint(uint64(to), 10))
-}
-
-// connect dials, shakes hands and serves one session until it breaks.
+// connect dials and serves one session until it breaks.
 func (l *link) connect() error {
 	addr, ok := l.n.cfg.Resolve(l.peer)
 	if !ok {
 		return errors.New("no address is known for it")
 	}
-	cc, err := l.n.dial(addr)
+	c, err := l.n.dial(l.ctx, addr, l.peer, l.class)
 	if err != nil {
 		return err
 	}
-	defer cc.Close()
-	ctx, cancel := context.WithCancel(metadata.NewOutgoingContext(l.ctx, l.n.hello(l.peer, l.class)))
+	ctx, cancel := context.WithCancel(l.ctx)
 	defer cancel()
-	// Opening a stream waits for nothing; its header is the peer's half of the handshake.
-	guard := time.AfterFunc(helloTimeout, cancel)
-	stream, err := cc.NewStream(ctx, &serviceDesc.Streams[streamIndex(l.class)], streamName(l.class))
-	if err != nil {
-		return statusError(err)
-	}
-	md, err := stream.Header()
-	if err == nil && len(md.Get(mdFrom)) == 0 {
-		// A refused stream has no header but a status.
-		err = stream.RecvMsg(&message{})
-	}
-	if !guard.Stop() && err == nil {
-		err = context.DeadlineExceeded
-	}
-	if err != nil {
-		return statusError(err)
-	}
-	if got := md.Get(mdFrom); len(got) != 1 || got[0] != strconv.FormatUint(uint64(l.peer), 10) {
-		return fmt.Errorf("the node at %s is node %v, not %s", addr, got, l.peer)
-	}
-	if l.class == classBulk {
-		// The stream only proved the handshake; snapshots open their own on the same connection.
-		l.bulkCC.Store(cc)
-		defer l.bulkCC.Store(nil)
-	}
-	s := &session{l: l}
-	var latency func() time.Duration
-	if l.n.cfg.Latency != nil {
-		latency = func() time.Duration { return l.n.cfg.Latency(l.peer) }
-	}
-	s.out = newOutbox(latency, func(m *message) error { return stream.SendMsg(m) })
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	defer c.Close()
+	s := &session{l: l, ctx: ctx}
+	s.out = newOutbox(l.n.latency(l.peer), c)
 	s.mu.calls = map[uint64]*call{}
 	s.mu.pings = map[uint64]sentPing{}
 	l.setUp(s)
 	var wg sync.WaitGroup
 	wg.Add(1)
-	var writeErr error
 	go func() {
 		defer wg.Done()
 		defer cancel()
-		writeErr = s.out.run(ctx)
+		s.out.run(ctx)
 	}()
 	s.ping()
 	s.heard.restless = l.class == classRequest
@@ -278,58 +209,51 @@ func (l *link) connect() error {
 			s.ping()
 		}
 	})
-	err = s.read(stream)
+	err = s.read(c)
 	leave()
 	l.session.Store(nil)
 	cancel()
 	s.out.close()
 	wg.Wait()
-	if errors.Is(err, context.Canceled) && l.ctx.Err() == nil && writeErr != nil {
-		err = writeErr
-	}
-	err = statusError(err)
-	if errors.Is(err, io.EOF) || errors.Is(err, context.Canceled) {
+	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
 		err = errors.New("connection lost")
 	}
 	s.fail(err)
 	return err
 }
 
-// read handles what the peer sends until the stream ends.
-func (s *session) read(stream grpc.ClientStream) error {
+// latency returns the simulated one-way latency to a peer, nil for none.
+func (n *Network) latency(peer NodeID) func() time.Duration {
+	if n.cfg.Latency == nil {
+		return nil
+	}
+	return func() time.Duration { return n.cfg.Latency(peer) }
+}
+
+// read handles what the peer sends until the connection ends.
+func (s *session) read(c *conn) error {
 	var f frame
 	for {
-		var m message
-		if err := stream.RecvMsg(&m); err != nil {
+		if err := c.readFrame(&f, maxFrame); err != nil {
 			return err
 		}
 		s.heard.note()
-		for rest := m.in; len(rest) > 0; {
-			var body []byte
-			var err error
-			if body, rest, err = nextFrame(rest); err != nil {
-				return err
+		switch f.kind {
+		case frameAnswer, frameFailure:
+			c := s.take(f.id)
+			if c == nil {
+				continue // Its caller has given up.
 			}
-			if err := decodeFrame(body, &f); err != nil {
-				return err
+			if f.kind == frameAnswer {
+				c.resp = f.payload
+			} else {
+				c.err = &RemoteError{Peer: s.l.peer, Code: f.code, Text: string(f.payload)}
 			}
-			switch f.kind {
-			case frameAnswer, frameFailure:
-				c := s.take(f.id)
-				if c == nil {
-					continue // Its caller has given up.
-				}
-				if f.kind == frameAnswer {
-					c.resp = f.payload
-				} else {
-					c.err = &RemoteError{Peer: s.l.peer, Code: f.code, Text: string(f.payload)}
-				}
-				c.done <- struct{}{}
-			case framePong:
-				s.pong(&f)
-			default:
-				return fmt.Errorf("%w: kind %d from an accepting node", errFrame, f.kind)
-			}
+			c.done <- struct{}{}
+		case framePong:
+			s.pong(&f)
+		default:
+			return fmt.Errorf("%w: kind %d from an accepting node", errFrame, f.kind)
 		}
 	}
 }

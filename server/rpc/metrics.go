@@ -5,7 +5,7 @@ import (
 )
 
 type metrics struct {
-	calls, raftSent, raftDropped, badFrames, panics, relayed prometheus.Counter
+	calls, raftSent, raftDropped, badFrames, turnedAway, panics, relayed prometheus.Counter
 }
 
 func (m *metrics) init() {
@@ -16,6 +16,7 @@ func (m *metrics) init() {
 	m.raftSent = counter("raft_frames_sent_total", "Raft frames queued for other nodes.")
 	m.raftDropped = counter("raft_frames_dropped_total", "Raft frames dropped because the peer was not connected or too slow.")
 	m.badFrames = counter("bad_frames_total", "Malformed frames received; each ended its connection.")
+	m.turnedAway = counter("connections_turned_away_total", "Connections closed at once because too many others had not said yet who they are.")
 	m.relayed = counter("requests_relayed_total", "Requests that went through a third node because their peer could not be reached.")
 	m.panics = counter("handler_panics_total", "Requests whose handler panicked.")
 }
@@ -50,5 +51,5 @@ func (n *Network) Collect(ch chan<- prometheus.Metric) {
 }
 
 func (n *Network) counters() []prometheus.Counter {
-	return []prometheus.Counter{n.m.calls, n.m.raftSent, n.m.raftDropped, n.m.badFrames, n.m.panics, n.m.relayed}
+	return []prometheus.Counter{n.m.calls, n.m.raftSent, n.m.raftDropped, n.m.badFrames, n.m.turnedAway, n.m.panics, n.m.relayed}
 }

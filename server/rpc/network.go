@@ -10,21 +10,15 @@ import (
 	"net"
 	"sort"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/mem"
-	"google.golang.org/grpc/status"
 
 	ranges "github.com/meridian-db/meridian/range"
 	"github.com/meridian-db/meridian/truetime"
 )
 
 // ProtocolVersion is what both ends of a connection must speak.
-const ProtocolVersion = 1
+const ProtocolVersion = 2
 
 // NodeID names a node.
 type NodeID = ranges.NodeID
@@ -113,7 +107,6 @@ type Config struct {
 // Network is this node's end of the cluster's network. It implements ranges.Transport.
 type Network struct {
 	cfg      Config
-	srv      *grpc.Server
 	handlers [256]Handler // fixed before Start
 	ctx      context.Context
 	stop     context.CancelFunc
@@ -125,10 +118,12 @@ type Network struct {
 	mu       struct {
 		sync.Mutex
 		links   map[linkKey]*link
+		conns   map[net.Conn]struct{} // accepted
 		closed  bool
 		started bool
 	}
-	reqLinks sync.Map // NodeID -> *link: the request links again, for reading without the lock
+	shaking  atomic.Int64 // connections of strangers
+	reqLinks sync.Map     // NodeID -> *link: the request links again, for reading without the lock
 }
 
 type linkKey struct {
@@ -142,10 +137,12 @@ type class uint8
 const (
 	classRequest class = iota
 	classRaft
-	classBulk
+	classBulk // one for each stream
+	classJoin // one for each request to join
 )
 
-func (c class) String() string { return [...]string{"request", "raft", "bulk"}[c] }
+// linkClasses are those with one lasting connection to each peer.
+var linkClasses = [...]class{classRequest, classRaft}
 
 // New makes a Network. Register handlers, then Start.
 func New(cfg Config) (*Network, error) {
@@ -159,7 +156,7 @@ func New(cfg Config) (*Network, error) {
 	}
 	n := &Network{cfg: cfg}
 	n.ctx, n.stop = context.WithCancel(context.Background())
-	n.mu.links = map[linkKey]*link{}
+	n.mu.links, n.mu.conns = map[linkKey]*link{}, map[net.Conn]struct{}{}
 	n.handlers[ServiceRelay] = n.handleRelay
 	n.m.init()
 	return n, nil
@@ -189,20 +186,6 @@ func (n *Network) Start() error {
 	if n.cfg.NodeID == 0 || n.cfg.ClusterID == "" {
 		return errors.New("rpc: node id and cluster id are required")
 	}
-	opts := []grpc.ServerOption{
-		grpc.ForceServerCodecV2(rawCodec{}),
-		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage),
-		grpc.InitialWindowSize(4 << 20), grpc.InitialConnWindowSize(16 << 20),
-		grpc.WriteBufferSize(64 << 10), grpc.ReadBufferSize(64 << 10),
-		grpc.MaxConcurrentStreams(256), grpc.WaitForHandlers(true), grpc.ConnectionTimeout(10 * time.Second), grpc.MaxHeaderListSize(16 << 10),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
-	}
-	if n.cfg.ServerTLS != nil {
-		opts = append(opts, grpc.Creds(credentials.NewTLS(n.cfg.ServerTLS)))
-	}
-	n.srv = grpc.NewServer(opts...)
-	n.srv.RegisterService(&serviceDesc, n)
 	n.mu.Lock()
 	n.mu.started = true
 	n.mu.Unlock()
@@ -216,24 +199,66 @@ func (n *Network) Start() error {
 	}()
 	go func() {
 		defer n.wg.Done()
-		if err := n.srv.Serve(n.cfg.Listener); err != nil && n.ctx.Err() == nil {
-			n.cfg.Logger.Error("node-to-node listener failed", "err", err)
-		}
+		n.accept()
 	}()
 	return nil
 }
 
+// maxAcceptPause bounds the time without accepting connections while the process has no file descriptors to spare.
+const maxAcceptPause = time.Second
+
+// accept serves connections until the listener is closed.
+func (n *Network) accept() {
+	pause := time.Millisecond
+	for {
+		nc, err := n.cfg.Listener.Accept()
+		if err != nil {
+			if n.ctx.Err() != nil {
+				return
+			}
+			n.cfg.Logger.Error("node-to-node listener", "err", err)
+			if sleepUntil(n.ctx, time.Now().Add(pause)) != nil {
+				return
+			}
+			pause = min(2*pause, maxAcceptPause)
+			continue
+		}
+		pause = time.Millisecond
+		n.wg.Add(1)
+		go func() {
+			defer n.wg.Done()
+			n.serve(nc)
+		}()
+	}
+}
+
+// track remembers an accepted connection for Close; false after it.
+func (n *Network) track(nc net.Conn) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.mu.closed {
+		return false
+	}
+	n.mu.conns[nc] = struct{}{}
+	return true
+}
+
+func (n *Network) untrack(nc net.Conn) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.mu.conns, nc)
+}
+
 // Close ends every connection and waits for all goroutines. Calls in flight fail.
 func (n *Network) Close() {
+	n.stop()
+	n.cfg.Listener.Close()
 	n.mu.Lock()
 	n.mu.closed = true
-	n.mu.Unlock()
-	n.stop()
-	if n.srv != nil {
-		n.srv.Stop()
-	} else {
-		n.cfg.Listener.Close()
+	for nc := range n.mu.conns {
+		nc.Close()
 	}
+	n.mu.Unlock()
 	n.wg.Wait()
 	n.work.wait()
 }
@@ -242,7 +267,7 @@ func (n *Network) Close() {
 func (n *Network) nudge(peer NodeID) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for c := classRequest; c <= classBulk; c++ {
+	for _, c := range linkClasses {
 		if l := n.mu.links[linkKey{peer, c}]; l != nil && l.session.Load() == nil {
 			l.nudge()
 		}
@@ -290,7 +315,7 @@ func (n *Network) Connect(peer NodeID) {
 func (n *Network) Disconnect(peer NodeID) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, c := range []class{classRequest, classRaft, classBulk} {
+	for _, c := range linkClasses {
 		if l := n.mu.links[linkKey{peer, c}]; l != nil {
 			l.stop()
 			delete(n.mu.links, linkKey{peer, c})
@@ -390,35 +415,4 @@ func (n *Network) RTT(peer NodeID) time.Duration {
 		}
 	}
 	return 0
-}
-
-// Join asks the node at addr to let this one into its cluster; it needs no identity. The answer is what that
-// node's Config.Join returned.
-func (n *Network) Join(ctx context.Context, addr string, req []byte) ([]byte, error) {
-	cc, err := n.dial(addr)
-	if err != nil {
-		return nil, err
-	}
-	defer cc.Close()
-	var resp message
-	if err := cc.Invoke(ctx, methodJoin, &message{out: mem.SliceBuffer(req)}, &resp); err != nil {
-		return nil, fmt.Errorf("%s: %w", addr, statusError(err))
-	}
-	return resp.in, nil
-}
-
-// statusError strips gRPC's decoration from an error.
-func statusError(err error) error {
-	if s, ok := status.FromError(err); ok && s.Code() != codes.OK {
-		switch s.Code() {
-		case codes.Unavailable:
-			return fmt.Errorf("%w: %s", ErrUnavailable, s.Message())
-		case codes.Canceled:
-			return context.Canceled
-		case codes.DeadlineExceeded:
-			return context.DeadlineExceeded
-		}
-		return errors.New(s.Message())
-	}
-	return err
 }

@@ -4,40 +4,54 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
-
-	"google.golang.org/grpc/mem"
 )
 
-// outbox queues frames for one stream. Producers never block: a full outbox refuses. One writer goroutine
-// drains it, so that frames which pile up while a message is being sent share the next one. A frame that finds
-// everything idle is sent by its producer, which spares the way over the writer.
+// wire is what an outbox writes to. It is used by one goroutine at a time.
+type wire interface {
+	// try writes without waiting if the wire is eager, and otherwise does wait. It may keep a part of b.
+	try(b []byte) error
+	// write returns when all that was kept and b have been written.
+	write(b []byte) error
+	behind() bool // try has kept something, which waits for write
+	eager() bool
+}
+
+// outbox queues frames for one connection. Producers never wait: a full outbox refuses. A frame that comes alone is written
+// by its producer; the rest is for the writer goroutine, in which frames that came meanwhile share a write.
 type outbox struct {
 	latency func() time.Duration // nil: none
-	send    func(*message) error // may block while gRPC holds bytes of this stream that it cannot get rid of
-	wake    chan struct{}        // capacity 1
-	// inGRPC counts the messages that gRPC has not written to the connection yet.
-	inGRPC atomic.Int32
-	mu     struct {
+	to      wire
+	wake    chan struct{} // capacity 1
+	buf     []byte        // of whoever is sending
+	mu      struct {
 		sync.Mutex
 		q       []outFrame
 		bytes   int
 		puts    uint64 // frames taken
 		closed  bool
-		sending bool  // someone calls send: the writer, or a producer
-		err     error // of a producer's send
+		sending bool      // someone writes: the writer, or a producer
+		last    time.Time // when a frame was taken
+		behind  bool      // a producer's frame has not been written to its end
+		err     error     // of a producer
 		idle    sync.Cond
 	}
 }
 
-// inlineBytes is the largest frame that its producer sends: far less than what gRPC takes from a stream without blocking,
-// when it holds nothing else.
+// inlineBytes is the largest frame that its producer writes: encrypting a larger one would keep it too long.
 const inlineBytes = 16 << 10
 
 // outboxBytes bounds what waits in one outbox: past it Raft frames are dropped and requests refused.
 const outboxBytes = 2 * MaxPayload
+
+// batchBytes is how much goes into one write when frames queue up. A larger frame goes alone.
+const batchBytes = 64 << 10
+
+// crowdGap is the time between two frames below which the second one goes to the writer: others will be there before
+// it is, and a write for several costs the CPU of a write for one. With 16 callers that is half of all CPU time.
+const crowdGap = 50 * time.Microsecond
 
 type outFrame struct {
 	due  time.Time // zero: at once
@@ -48,14 +62,14 @@ type outFrame struct {
 
 var errOutboxFull = errors.New("rpc: too many bytes queued for the peer")
 
-func newOutbox(latency func() time.Duration, send func(*message) error) *outbox {
-	o := &outbox{latency: latency, send: send, wake: make(chan struct{}, 1)}
+func newOutbox(latency func() time.Duration, to wire) *outbox {
+	o := &outbox{latency: latency, to: to, wake: make(chan struct{}, 1)}
 	o.mu.idle.L = &o.mu
 	return o
 }
 
-// put queues or sends f; it keeps f.payload until it is written. What became of a frame that was sent is as unknown as of one
-// in the queue.
+// put queues or writes f; it keeps f.payload until it is written. What became of a frame that was written is as unknown as
+// of one in the queue.
 func (o *outbox) put(f *frame) error {
 	var of outFrame
 	of.n = uint8(len(f.appendHead(of.head[:0])))
@@ -75,16 +89,21 @@ func (o *outbox) put(f *frame) error {
 		return errOutboxFull
 	}
 	o.mu.puts++
-	if len(o.mu.q) == 0 && !o.mu.sending && of.due.IsZero() && len(of.body) <= inlineBytes && o.inGRPC.Load() == 0 {
+	now := time.Now()
+	crowd := now.Sub(o.mu.last) < crowdGap
+	o.mu.last = now
+	if !crowd && len(o.mu.q) == 0 && !o.mu.sending && !o.mu.behind && of.due.IsZero() && len(of.body) <= inlineBytes && o.to.eager() {
 		o.mu.sending = true
 		o.mu.Unlock()
-		err := o.send(o.message([]outFrame{of}, of.size()))
+		o.buf = of.appendTo(o.buf[:0])
+		err := o.to.try(o.buf)
+		behind := o.to.behind()
 		o.mu.Lock()
-		o.mu.sending = false
+		o.mu.sending, o.mu.behind = false, behind
 		if o.mu.err == nil {
 			o.mu.err = err
 		}
-		wake := len(o.mu.q) > 0 || err != nil
+		wake := behind || len(o.mu.q) > 0 || err != nil
 		if o.mu.closed {
 			o.mu.idle.Broadcast()
 		}
@@ -118,7 +137,7 @@ func (o *outbox) wakeWriter() {
 	}
 }
 
-// close returns when no producer is sending any more.
+// close returns when no producer is writing any more.
 func (o *outbox) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -129,7 +148,7 @@ func (o *outbox) close() {
 	}
 }
 
-// run writes what is queued until ctx ends or send fails.
+// run writes what is queued until ctx ends or the wire fails.
 func (o *outbox) run(ctx context.Context) error {
 	var spare []outFrame
 	for {
@@ -139,14 +158,16 @@ func (o *outbox) run(ctx context.Context) error {
 			return err
 		}
 		var batch []outFrame
-		if len(o.mu.q) > 0 && !o.mu.sending {
+		mine := (len(o.mu.q) > 0 || o.mu.behind) && !o.mu.sending
+		if mine {
 			batch = o.mu.q
-			o.mu.q, o.mu.bytes, o.mu.sending = spare[:0], 0, true
+			o.mu.q, o.mu.bytes, o.mu.sending, o.mu.behind = spare[:0], 0, true, false
 		}
 		o.mu.Unlock()
-		if len(batch) == 0 {
+		if !mine {
 			select {
 			case <-o.wake:
+				runtime.Gosched() // to who is about to bring more
 				continue
 			case <-ctx.Done():
 				return ctx.Err()
@@ -162,67 +183,46 @@ func (o *outbox) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		clear(batch)
 		if spare = batch; cap(batch) > 4096 {
 			spare = nil
 		}
 	}
 }
 
-// write sends a batch, in as few messages as its delays permit.
+// write writes what the wire has kept and then a batch, in as few pieces as its delays permit.
 func (o *outbox) write(ctx context.Context, batch []outFrame) error {
-	for i := 0; i < len(batch); {
-		if d := batch[i].due; !d.IsZero() {
+	buf := o.buf[:0]
+	for i := range batch {
+		if d := batch[i].due; !d.IsZero() && time.Until(d) > 0 {
+			if err := o.to.write(buf); err != nil {
+				return err
+			}
+			buf = buf[:0]
 			if err := sleepUntil(ctx, d); err != nil {
 				return err
 			}
 		}
-		size, j := 0, i
-		for ; j < len(batch) && (j == i || size < batchBytes); j++ {
-			of := &batch[j]
-			if j > i && (of.due.After(batch[i].due) || size+len(of.body) > maxMessage/2) {
-				break
+		if len(buf) > 0 && len(buf)+len(batch[i].body) > batchBytes {
+			if err := o.to.write(buf); err != nil {
+				return err
 			}
-			size += of.size()
+			buf = buf[:0]
 		}
-		m := o.message(batch[i:j], size)
-		clear(batch[i:j])
-		if err := o.send(m); err != nil {
-			return err
-		}
-		i = j
+		buf = batch[i].appendTo(buf)
 	}
-	return nil
+	err := o.to.write(buf)
+	if o.buf = buf[:0]; cap(buf) > 2*batchBytes {
+		o.buf = nil
+	}
+	return err
 }
 
-// size is what the frame takes of a message, at most.
-func (of *outFrame) size() int { return len(of.body) + int(of.n) + 5 }
-
-// message puts frames of a size into one message.
-func (o *outbox) message(frames []outFrame, size int) *message {
-	// gRPC tells when it is done with a buffer only of those that are worth pooling.
-	buf := mem.DefaultBufferPool().Get(max(size, pooledBytes))
-	*buf = (*buf)[:0]
-	for i := range frames {
-		of := &frames[i]
-		*buf = binary.AppendUvarint(*buf, uint64(int(of.n)+len(of.body)))
-		*buf = append(*buf, of.head[:of.n]...)
-		*buf = append(*buf, of.body...)
-	}
-	o.inGRPC.Add(1)
-	return &message{out: mem.NewBuffer(buf, (*written)(o))}
-}
-
-// pooledBytes is the size from which on mem.NewBuffer pools.
-const pooledBytes = 2 << 10
-
-// written is the pool that the buffers of messages go back to.
-type written outbox
-
-func (w *written) Get(n int) *[]byte { return mem.DefaultBufferPool().Get(n) }
-
-func (w *written) Put(b *[]byte) {
-	w.inGRPC.Add(-1)
-	mem.DefaultBufferPool().Put(b)
+// appendTo appends the frame as a block.
+func (of *outFrame) appendTo(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(int(of.n)+len(of.body)))
+	b = append(b, of.head[:of.n]...)
+	return append(b, of.body...)
 }
 
 func sleepUntil(ctx context.Context, due time.Time) error {

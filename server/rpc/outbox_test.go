@@ -1,6 +1,8 @@
 package rpc
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -10,102 +12,139 @@ import (
 	"time"
 )
 
-// sentFrames are the payloads of a message's frames.
-func sentFrames(t *testing.T, m *message) (out []string) {
-	t.Helper()
-	for rest := m.out.ReadOnlyData(); len(rest) > 0; {
-		body, more, err := nextFrame(rest)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out, rest = append(out, string(body[1:])), more
-	}
-	return out
+// fakeWire remembers what is written. What is tried it keeps while full is set.
+type fakeWire struct {
+	mu   sync.Mutex
+	full bool
+	kept []byte
+	sent [][]string // the payloads of each write
+	do   func() error
 }
+
+func (w *fakeWire) take(b []byte) error {
+	c := &conn{r: bufio.NewReader(bytes.NewReader(b))}
+	var payloads []string
+	for {
+		var f frame
+		if err := c.readFrame(&f, maxFrame); err != nil {
+			break
+		}
+		payloads = append(payloads, string(f.payload))
+	}
+	w.mu.Lock()
+	w.sent = append(w.sent, payloads)
+	w.mu.Unlock()
+	if w.do != nil {
+		return w.do()
+	}
+	return nil
+}
+
+func (w *fakeWire) try(b []byte) error {
+	w.mu.Lock()
+	full := w.full
+	if full {
+		w.kept = bytes.Clone(b)
+	}
+	w.mu.Unlock()
+	if full {
+		return nil
+	}
+	return w.take(b)
+}
+
+func (w *fakeWire) write(b []byte) error {
+	w.mu.Lock()
+	kept := w.kept
+	w.kept = nil
+	w.mu.Unlock()
+	if len(kept) > 0 {
+		if err := w.take(kept); err != nil {
+			return err
+		}
+	}
+	if len(b) == 0 {
+		return nil
+	}
+	return w.take(b)
+}
+
+func (w *fakeWire) behind() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.kept) > 0
+}
+
+func (w *fakeWire) eager() bool { return true }
 
 func raftFrame(s string) *frame { return &frame{kind: frameRaft, payload: []byte(s)} }
 
-// TestOutbox: a frame is sent by whoever brings it while nothing else is under way; what comes meanwhile shares a message,
-// in order, and its producers do not wait, however long gRPC keeps what it has.
+// TestOutbox: a frame is written by whoever brings it, if none came just before and nothing else is under way. When the peer
+// does not take all of it, the writer does the rest; what comes meanwhile shares a write, in order, and its producers do not
+// wait.
 func TestOutbox(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
-		var mu sync.Mutex
-		var sent [][]string
-		var held []*message
-		var block chan struct{}
-		o := newOutbox(nil, func(m *message) error {
-			mu.Lock()
-			sent, held = append(sent, sentFrames(t, m)), append(held, m)
-			b := block
-			mu.Unlock()
-			if b != nil {
-				<-b
-			}
-			return nil
-		})
+		w := &fakeWire{}
+		o := newOutbox(nil, w)
 		ended := make(chan error, 1)
 		go func() { ended <- o.run(ctx) }()
 		synctest.Wait()
-		free := func() {
-			mu.Lock()
-			defer mu.Unlock()
-			for _, m := range held {
-				m.out.Free()
-			}
-			held = nil
-		}
-		put := func(s string) {
+		put := func(s string, gap time.Duration) {
 			t.Helper()
+			time.Sleep(gap)
 			if err := o.put(raftFrame(s)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		put("a")
-		if len(sent) != 1 {
-			t.Fatal("an idle outbox has not sent at once")
+		put("a", crowdGap)
+		if len(w.sent) != 1 {
+			t.Fatal("an idle outbox has not written at once")
 		}
-		// gRPC still holds a: the writer, which may block, takes over.
-		mu.Lock()
-		block = make(chan struct{})
-		mu.Unlock()
-		put("b")
+		w.full = true
+		block := make(chan struct{})
+		w.do = func() error { <-block; return nil }
+		put("b", crowdGap)
+		put("c", 0)
+		synctest.Wait() // The writer waits for the peer to take b.
+		put("d", 0)
+		put("e", 0)
 		synctest.Wait()
-		put("c")
-		put("d")
-		synctest.Wait()
-		mu.Lock()
+		w.full = false
 		close(block)
-		block = nil
-		mu.Unlock()
 		synctest.Wait()
-		free()
-		put("e")
-		want := [][]string{{"a"}, {"b"}, {"c", "d"}, {"e"}}
-		if !slices.EqualFunc(sent, want, slices.Equal) {
-			t.Errorf("sent %q, want %q", sent, want)
+		put("f", crowdGap)
+		put("g", 0)
+		put("h", 0)
+		if len(w.sent) != 5 {
+			t.Error("one of a crowd was written by its producer")
 		}
-		free()
+		synctest.Wait()
+		put("i", crowdGap)
+		want := [][]string{{"a"}, {"b"}, {"c"}, {"d", "e"}, {"f"}, {"g", "h"}, {"i"}}
+		if !slices.EqualFunc(w.sent, want, slices.Equal) {
+			t.Errorf("sent %q, want %q", w.sent, want)
+		}
 		cancel()
 		<-ended
 		o.close()
-		if err := o.put(raftFrame("f")); !errors.Is(err, ErrUnavailable) {
+		if err := o.put(raftFrame("j")); !errors.Is(err, ErrUnavailable) {
 			t.Errorf("put after close: %v", err)
 		}
 	})
 }
 
-// TestOutboxFails: when a producer cannot send, the writer ends with its error, and close waits for producers.
+// TestOutboxFails: when a producer cannot write, the writer ends with its error, and close waits for producers.
 func TestOutboxFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broken := errors.New("broken")
 		entered, leave := make(chan struct{}), make(chan struct{})
-		o := newOutbox(nil, func(m *message) error {
+		o := newOutbox(nil, &fakeWire{do: func() error {
 			close(entered)
 			<-leave
 			return broken
-		})
+		}})
 		ended := make(chan error, 1)
 		go func() { ended <- o.run(context.Background()) }()
 		synctest.Wait()
@@ -116,7 +155,7 @@ func TestOutboxFails(t *testing.T) {
 		synctest.Wait()
 		select {
 		case <-closed:
-			t.Error("close did not wait for a producer that sends")
+			t.Error("close did not wait for a producer that writes")
 		default:
 		}
 		close(leave)
