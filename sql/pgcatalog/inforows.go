@@ -1,6 +1,7 @@
 package pgcatalog
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/meridian-db/meridian/sql/catalog"
@@ -60,7 +61,7 @@ func infoTables(g *gen) error {
 		kind, insertable := "BASE TABLE", t.Virtual == nil
 		switch {
 		case t.Kind == catalog.RelView:
-			kind, insertable = "VIEW", false
+			kind, insertable = "VIEW", g.updatableView(t)
 		case t.Persistence == 't':
 			kind = "LOCAL TEMPORARY"
 		}
@@ -86,9 +87,15 @@ func infoViews(g *gen) error {
 			}
 		}
 		return g.row("table_catalog", g.database(), "table_schema", g.snap.SchemaName(t.Schema), "table_name", t.Name,
-			"view_definition", viewDef(t), "check_option", check, "is_updatable", false, "is_insertable_into", false,
-			"is_trigger_updatable", false, "is_trigger_deletable", false, "is_trigger_insertable_into", false)
+			"view_definition", viewDef(t), "check_option", check, "is_updatable", g.updatableView(t), "is_insertable_into", g.updatableView(t),
+			"is_trigger_updatable", insteadOf(t, catalog.TriggerUpdate), "is_trigger_deletable", insteadOf(t, catalog.TriggerDelete),
+			"is_trigger_insertable_into", insteadOf(t, catalog.TriggerInsert))
 	})
+}
+
+// insteadOf says whether a view has a trigger that takes the place of an event.
+func insteadOf(t *catalog.Table, event uint8) bool {
+	return slices.ContainsFunc(t.Triggers, func(tr *catalog.Trigger) bool { return tr.Timing == 'I' && tr.Events&event != 0 })
 }
 
 // charOctets is the largest length of a string in bytes that PostgreSQL states for types without a limit.
@@ -210,17 +217,18 @@ type constraint struct {
 	deferrable, init bool
 	fk               *catalog.ForeignKey
 	check            string
+	distinct         any // of a unique constraint: whether NULLs are told apart; else nil
 }
 
 func constraintsOf(t *catalog.Table) []constraint {
 	var out []constraint
 	for _, ix := range t.AllIndexes() {
 		if ix.Constraint != 0 && ix.Exclude == nil {
-			kind := "UNIQUE"
+			kind, distinct := "UNIQUE", any(!ix.NullsNotDistinct)
 			if ix.Primary {
-				kind = "PRIMARY KEY"
+				kind, distinct = "PRIMARY KEY", nil
 			}
-			out = append(out, constraint{name: ix.Name, kind: kind, columns: keyColumns(ix), deferrable: ix.Deferrable, init: ix.InitDeferred})
+			out = append(out, constraint{name: ix.Name, kind: kind, columns: keyColumns(ix), deferrable: ix.Deferrable, init: ix.InitDeferred, distinct: distinct})
 		}
 	}
 	for _, fk := range t.FKs {
@@ -247,7 +255,7 @@ func infoTableConstraints(g *gen) error {
 	err := g.eachConstraint(func(t *catalog.Table, schema string, c constraint) error {
 		return g.row("constraint_catalog", g.database(), "constraint_schema", schema, "constraint_name", c.name, "table_catalog", g.database(),
 			"table_schema", schema, "table_name", t.Name, "constraint_type", c.kind, "is_deferrable", c.deferrable, "initially_deferred", c.init,
-			"enforced", true)
+			"enforced", true, "nulls_distinct", c.distinct)
 	})
 	if err != nil {
 		return err
@@ -389,7 +397,19 @@ func infoCheckConstraints(g *gen) error {
 		if c.kind != "CHECK" {
 			return nil
 		}
-		return g.row("constraint_catalog", g.database(), "constraint_schema", schema, "constraint_name", c.name, "check_clause", ruleText(g.env, c.check, tableColumns(t), nil, false))
+		return g.row("constraint_catalog", g.database(), "constraint_schema", schema, "constraint_name", c.name, "check_clause", "("+ruleText(g.env, c.check, tableColumns(t), nil, false)+")")
+	})
+	if err != nil {
+		return err
+	}
+	err = g.typesOfClass('d', func(t *catalog.Type, schema string) error {
+		for _, c := range t.Checks {
+			text := ruleText(g.env, c.Expr, domainValue(g.snap.TypeByRef(t.Base)), nil, false)
+			if err := g.row("constraint_catalog", g.database(), "constraint_schema", schema, "constraint_name", c.Name, "check_clause", "("+text+")"); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return err
@@ -431,14 +451,11 @@ func infoTablePrivileges(g *gen) error {
 			acl = []catalog.ACL{{Role: t.Owner, Privs: "arwdDxt", Grantable: "arwdDxt", Grantor: t.Owner}}
 		}
 		for _, a := range acl {
-			grantee := "PUBLIC"
-			if a.Role != 0 {
-				grantee = g.snap.RoleName(a.Role)
-			}
+			grantee := g.granteeName(a.Role)
 			for _, p := range a.Privs {
 				if err := g.row("grantor", g.snap.RoleName(a.Grantor), "grantee", grantee, "table_catalog", g.database(),
 					"table_schema", g.snap.SchemaName(t.Schema), "table_name", t.Name, "privilege_type", privilegeNames[p],
-					"is_grantable", strings.ContainsRune(a.Grantable, p), "with_hierarchy", p == 'r'); err != nil {
+					"is_grantable", g.grantable(a, p, t.Owner), "with_hierarchy", p == 'r'); err != nil {
 					return err
 				}
 			}

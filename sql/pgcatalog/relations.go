@@ -20,7 +20,7 @@ type generator func(g *gen) error
 
 // generators are the relations that have rows; the rest are empty. Filled by the init of no file: each file
 // has a map, and generatorFor looks through them.
-var generatorMaps = []map[string]generator{classRows, partitionRows, triggerRows, policyRows, typeRows, roleRows, infoRows, statRows, counterRows, meridianRows}
+var generatorMaps = []map[string]generator{classRows, partitionRows, triggerRows, policyRows, typeRows, roleRows, infoRows, infoObjectRows, statRows, counterRows, meridianRows}
 
 func generatorFor(name string) generator {
 	for _, m := range generatorMaps {

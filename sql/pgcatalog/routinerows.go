@@ -92,11 +92,11 @@ func pgUserProc(g *gen) error {
 	return nil
 }
 
-// userArguments prints the parameters of a users' function; full: with OUT ones and defaults.
+// userArguments prints the parameters of a users' function; full: with defaults.
 func userArguments(env *catalog.VirtualEnv, f *catalog.Function, full bool) string {
 	var out []string
 	for _, a := range f.Args {
-		if a.Mode == 't' || !full && a.Mode == 'o' && !f.Procedure {
+		if a.Mode == 't' {
 			continue
 		}
 		s := map[byte]string{'o': "OUT ", 'b': "INOUT ", 'v': "VARIADIC "}[a.Mode]
@@ -108,11 +108,16 @@ func userArguments(env *catalog.VirtualEnv, f *catalog.Function, full bool) stri
 		}
 		s += userType(env, a.Type)
 		if full && a.Default != "" {
-			s += " DEFAULT " + exprText(env, a.Default)
+			s += " DEFAULT " + argumentDefault(env, a)
 		}
 		out = append(out, s)
 	}
 	return strings.Join(out, ", ")
+}
+
+// argumentDefault prints a parameter's default.
+func argumentDefault(env *catalog.VirtualEnv, a catalog.FunctionArg) string {
+	return ruleText(env, a.Default, nil, env.Snapshot.TypeOf(a.Type), false)
 }
 
 // userType prints a type, with its schema where the search path does not find it.
