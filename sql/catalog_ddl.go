@@ -37,7 +37,7 @@ func (v *catalogView) Execute(ctx context.Context, stmt ast.Stmt, env DDLEnv) (s
 			}
 			cols := make([]ddl.Column, len(p.Columns))
 			for i, c := range p.Columns {
-				cols[i] = ddl.Column{Name: c.Name, Type: c.Type}
+				cols[i] = ddl.Column{Name: c.Name, Type: c.Type, Mutable: p.Mutable}
 			}
 			return cols, nil
 		},

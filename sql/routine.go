@@ -56,6 +56,8 @@ type routineState struct {
 	code  map[uint32]*routineCode
 	casts map[coercionKey]coercion
 	depth int
+	// triggers is how many of them are triggers' functions.
+	triggers int
 	// client is set while a CALL or DO is the whole of an implicit transaction, and transactional passes that on to the
 	// procedure that is entered next, which may then end transactions. committed says that one did.
 	client, transactional, committed bool
@@ -83,6 +85,9 @@ func (s *Session) callRoutine(call *builtin.Call, args []types.Datum) ([][]types
 		t := call.Func.Types[i]
 		if i < len(call.Args) && (t.Class == 'p' || t.OID == types.OIDRecord) {
 			t = call.Args[i]
+			if call.Gathered > 0 && i == len(call.Func.Types)-1 {
+				t = types.ArrayOf(t)
+			}
 		}
 		vals[i] = plpgsql.Value{D: types.Detach(d), T: t}
 	}

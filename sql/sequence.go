@@ -107,6 +107,9 @@ var sequenceFunctions = map[string]builtin.EvalFunc{
 		}
 		return types.NewInt(v), nil
 	}),
+	"pg_trigger_depth": onSession(func(s *Session, _ context.Context, _ []types.Datum) (types.Datum, error) {
+		return types.NewInt(int64(s.routines.triggers)), nil
+	}),
 	"lastval": onSession(func(s *Session, _ context.Context, _ []types.Datum) (types.Datum, error) {
 		id, v, ok := s.sequences.LastVal()
 		if ok {

@@ -35,6 +35,8 @@ func (s *Session) Fire(ctx context.Context, t *plan.Table, tr *plan.Trigger, eve
 		return nil, err
 	}
 	defer leave()
+	s.routines.triggers++
+	defer func() { s.routines.triggers-- }()
 	if rows != nil {
 		s.routines.trans = newTransitionTables(s, tr.Desc, rows)
 	}

@@ -482,6 +482,9 @@ func (s *Session) runSetConstraints(ctx context.Context, n *ast.ConstraintsSetSt
 	s.txn.replay.stop()
 	var names []string
 	for _, rv := range n.Names {
+		if err := s.deferrableNamed(ctx, rv); err != nil {
+			return err
+		}
 		names = append(names, rv.Name)
 	}
 	s.txn.deferred.Set(names, n.Deferred)
@@ -492,6 +495,50 @@ func (s *Session) runSetConstraints(ctx context.Context, n *ast.ConstraintsSetSt
 	}
 	s.out.Complete(n.Tag())
 	return nil
+}
+
+// deferrableNamed looks for a constraint that SET CONSTRAINTS names, which must be deferrable.
+func (s *Session) deferrableNamed(ctx context.Context, rv *ast.RangeVar) error {
+	if _, err := s.pinCatalog(ctx); err != nil {
+		return err
+	}
+	v, ok := s.txn.catalog.(*catalogView)
+	if !ok {
+		return nil
+	}
+	schemas := s.path()
+	if rv.Schema != "" {
+		schemas = []string{rv.Schema}
+	}
+	found := false
+	for _, t := range v.snap.Tables() {
+		if !slices.Contains(schemas, v.snap.SchemaName(t.Schema)) {
+			continue
+		}
+		deferrable := func(name string, is bool) bool {
+			found = found || name == rv.Name
+			return name == rv.Name && is
+		}
+		for _, fk := range t.FKs {
+			if deferrable(fk.Name, fk.Deferrable) {
+				return nil
+			}
+		}
+		for _, ix := range t.AllIndexes() {
+			if ix.Constraint != 0 && deferrable(ix.Name, ix.Deferrable) {
+				return nil
+			}
+		}
+		for _, tr := range t.Triggers {
+			if tr.Constraint != 0 && deferrable(tr.Name, tr.Deferrable) {
+				return nil
+			}
+		}
+	}
+	if found {
+		return pgerr.New(pgerr.WrongObjectType, "constraint %q is not deferrable", rv.Name)
+	}
+	return pgerr.New(pgerr.UndefinedObject, "constraint %q does not exist", rv.Name)
 }
 
 // runDeferred checks the constraints that were put off, before the commit or when they become immediate.

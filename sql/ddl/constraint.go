@@ -219,6 +219,9 @@ func (x *executor) addForeignKey(ctx context.Context, stored *catalog.Table, k *
 	if stored.Persistence != 't' && ref.Persistence == 't' {
 		return nil, pgerr.New(pgerr.InvalidTableDefinition, "constraints on permanent tables may reference only permanent tables")
 	}
+	if stored.Persistence == 't' && ref.Persistence != 't' {
+		return nil, pgerr.New(pgerr.InvalidTableDefinition, "constraints on temporary tables may reference only temporary tables")
+	}
 	fk := &catalog.ForeignKey{
 		RefTable: ref.ID, MatchFull: k.Match == ast.FKMatchFull, Deferrable: k.Deferrable, InitDeferred: k.InitiallyDeferred,
 		NotValid: k.NotValid, OnDelete: fkAction(k.OnDelete), OnUpdate: fkAction(k.OnUpdate),

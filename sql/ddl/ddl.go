@@ -14,6 +14,8 @@ import (
 type Column struct {
 	Name string
 	Type *types.T
+	// Mutable says that the query calls a function that is not immutable.
+	Mutable bool
 }
 
 // Env is what a statement runs in.

@@ -40,6 +40,18 @@ func (x *executor) typeOf(ctx context.Context, t *catalog.Table, e ast.Expr) (*t
 	return cols[0].Type, nil
 }
 
+// wantImmutable refuses an expression over a table's columns whose value may change while the row does not.
+func (x *executor) wantImmutable(ctx context.Context, t *catalog.Table, e ast.Expr, message string) error {
+	cols, err := x.Describe(ctx, x.selectOf(t, e))
+	if err != nil {
+		return err
+	}
+	if cols[0].Mutable {
+		return pgerr.New(pgerr.InvalidObjectDefinition, "%s", message)
+	}
+	return nil
+}
+
 // normalize drops the table's name from column references, so that the stored text survives a rename.
 func normalize(e ast.Expr) ast.Expr {
 	ast.WalkAll(e, func(e ast.Expr) bool {
@@ -129,6 +141,9 @@ func (x *executor) setGenerated(ctx context.Context, t *catalog.Table, k *ast.Co
 	if got.OID != types.OIDUnknown && !builtin.CanCoerce(got, c.T, builtin.CastAssignment) {
 		return pgerr.New(pgerr.DatatypeMismatch, "column %q is of type %s but default expression is of type %s", c.Name, types.TypeName(c.T), types.TypeName(got)).
 			WithHint("You will need to rewrite or cast the expression.")
+	}
+	if err := x.wantImmutable(ctx, t, k.Expr, "generation expression is not immutable"); err != nil {
+		return err
 	}
 	c.Generated = parser.DeparseExpr(normalize(k.Expr))
 	return nil

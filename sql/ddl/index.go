@@ -2,6 +2,8 @@ package ddl
 
 import (
 	"context"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/meridian-db/meridian/sql/ast"
@@ -9,6 +11,7 @@ import (
 	"github.com/meridian-db/meridian/sql/inverted"
 	"github.com/meridian-db/meridian/sql/parser"
 	"github.com/meridian-db/meridian/sql/pgerr"
+	"github.com/meridian-db/meridian/sql/plan"
 	"github.com/meridian-db/meridian/sql/types"
 )
 
@@ -65,6 +68,9 @@ func (x *executor) createIndex(ctx context.Context, s *ast.CreateIndexStmt) erro
 			return err
 		}
 		ix.Keys = append(ix.Keys, k)
+		for i, base := 1, word; slices.Contains(words, word); i++ {
+			word = base + strconv.Itoa(i)
+		}
 		words = append(words, word)
 	}
 	for _, e := range s.Include {
@@ -83,6 +89,9 @@ func (x *executor) createIndex(ctx context.Context, s *ast.CreateIndexStmt) erro
 			return err
 		}
 		if err := x.wantBool(ctx, t, s.Where, "WHERE"); err != nil {
+			return err
+		}
+		if err := x.wantImmutable(ctx, t, s.Where, "functions in index predicate must be marked IMMUTABLE"); err != nil {
 			return err
 		}
 		ix.Where = parser.DeparseExpr(normalize(s.Where))
@@ -149,6 +158,9 @@ func (x *executor) indexKey(ctx context.Context, t *catalog.Table, e *ast.IndexE
 		if err != nil {
 			return k, "", err
 		}
+		if err := x.wantImmutable(ctx, t, e.Expr, "functions in index expression must be marked IMMUTABLE"); err != nil {
+			return k, "", err
+		}
 		k.T, k.Type = typ, typeRef(typ)
 		if c, ok := e.Expr.(*ast.ColumnRef); ok && len(c.Fields) > 0 && !c.Star {
 			if col := t.Column(c.Fields[len(c.Fields)-1]); col != nil {
@@ -158,10 +170,7 @@ func (x *executor) indexKey(ctx context.Context, t *catalog.Table, e *ast.IndexE
 		}
 		if k.Column == 0 {
 			k.Expr = parser.DeparseExpr(normalize(e.Expr))
-			word = "expr"
-			if f, ok := e.Expr.(*ast.FuncCall); ok {
-				word = f.Name[len(f.Name)-1]
-			}
+			word = plan.NameOf(e.Expr, "expr")
 		}
 	}
 	if len(e.Collation) > 0 {

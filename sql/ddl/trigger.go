@@ -69,6 +69,9 @@ func (x *executor) createTrigger(ctx context.Context, s *ast.CreateTriggerStmt) 
 		if c == nil {
 			return pgerr.New(pgerr.UndefinedColumn, "column %q of relation %q does not exist", n, t.Name)
 		}
+		if slices.Contains(tr.Columns, c.Num) {
+			return pgerr.New(pgerr.DuplicateColumn, "column %q specified more than once", n)
+		}
 		tr.Columns = append(tr.Columns, c.Num)
 	}
 	if s.When != nil {
@@ -213,6 +216,8 @@ func (x *executor) triggerWhen(ctx context.Context, t *catalog.Table, s *ast.Cre
 				err = pgerr.New("42P17", "INSERT trigger's WHEN condition cannot reference OLD values").WithPosition(at)
 			case r == "new" && s.Events&ast.OnDelete != 0:
 				err = pgerr.New("42P17", "DELETE trigger's WHEN condition cannot reference NEW values").WithPosition(at)
+			case r == "new" && s.Timing == ast.TriggerBefore && len(e.Fields) == 2 && systemColumns[e.Fields[1]]:
+				err = pgerr.New(pgerr.FeatureNotSupported, "BEFORE trigger's WHEN condition cannot reference NEW system columns").WithPosition(at)
 			case r == "new" && s.Timing == ast.TriggerBefore && len(e.Fields) == 2:
 				if c := t.Column(e.Fields[1]); c != nil && c.Generated != "" {
 					err = pgerr.New("42P17", "BEFORE trigger's WHEN condition cannot reference NEW generated columns").

@@ -303,6 +303,19 @@ func hasPrivilege(c *call) (types.Datum, error) {
 		if t == nil {
 			return types.Null, nil
 		}
+		known := "SELECT INSERT UPDATE DELETE TRUNCATE REFERENCES TRIGGER"
+		switch c.fn.Name {
+		case "has_any_column_privilege", "has_column_privilege":
+			known = "SELECT INSERT UPDATE REFERENCES"
+		case "has_sequence_privilege":
+			known = "USAGE SELECT UPDATE"
+			if t.Sequence == nil {
+				return types.Null, pgerr.New(pgerr.WrongObjectType, "%q is not a sequence", t.Name)
+			}
+		}
+		if err := knownPrivileges(args[len(args)-1].Str(), known); err != nil {
+			return types.Null, err
+		}
 		if role != nil && role.Super {
 			return boolean(true)
 		}
@@ -314,6 +327,11 @@ func hasPrivilege(c *call) (types.Datum, error) {
 		return boolean(false)
 	}
 	priv := strings.ToUpper(args[len(args)-1].Str())
+	if known := privilegesOf[c.fn.Name]; known != "" {
+		if err := knownPrivileges(args[len(args)-1].Str(), known); err != nil {
+			return types.Null, err
+		}
+	}
 	id := uint32(0)
 	if role != nil {
 		id = role.ID
@@ -372,6 +390,22 @@ func hasPrivilege(c *call) (types.Datum, error) {
 	}
 	// Databases, types and languages: everyone may use them.
 	return boolean(role.Super || !strings.Contains(priv, "CREATE"))
+}
+
+// privilegesOf are the privileges that the functions about other objects than relations know.
+var privilegesOf = map[string]string{"has_schema_privilege": "CREATE USAGE", "has_database_privilege": "CREATE CONNECT TEMPORARY TEMP", "has_function_privilege": "EXECUTE",
+	"has_language_privilege": "USAGE", "has_type_privilege": "USAGE", "has_tablespace_privilege": "CREATE"}
+
+// knownPrivileges refuses a list of privileges with one that the kind of object does not have.
+func knownPrivileges(list, known string) error {
+	for p := range strings.SplitSeq(list, ",") {
+		p = strings.TrimSpace(p)
+		name, _ := strings.CutSuffix(strings.ToUpper(p), " WITH GRANT OPTION")
+		if !slices.Contains(strings.Fields(known), name) {
+			return pgerr.New(pgerr.InvalidParameterValue, "unrecognized privilege type: \"%s\"", p)
+		}
+	}
+	return nil
 }
 
 func (c *call) argOID(d types.Datum, byName func(string) uint32) uint32 {

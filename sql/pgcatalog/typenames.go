@@ -12,7 +12,7 @@ func typeText(env *catalog.VirtualEnv, t *types.T) string {
 
 func typeNameText(env *catalog.VirtualEnv, t *types.T, format func(*types.T) string) string {
 	elem, dims := t, ""
-	for elem.IsArray() {
+	for elem.IsArray() && elem.Class != 'd' {
 		elem, dims = elem.Elem, "[]"
 	}
 	text := format(elem) + dims

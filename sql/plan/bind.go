@@ -27,21 +27,22 @@ type binder struct {
 	viewDepth int
 	// writes: the statement modifies something; calls: functions that may, and refuse to themselves where they must not;
 	// volatile: it calls a volatile function.
-	writes, calls, volatile bool
-	noFold                  bool
-	caseSlots               []Slot
-	hiddenRels              []string
-	nodeIDs                 int
-	hints                   []types.Datum // values of the parameters, for estimates
-	needs                   map[needKey]map[int16]bool
-	unchecked               bool                             // privileges were noted already
-	ruleSources             []func() (Node, []nsItem, error) // what stands for the rows of statements that are rewritten by rules
-	ruling                  []ruleKey                        // rules that are being applied
-	targets                 map[uint32]bool                  // relations that are written to
-	role                    uint32                           // owner of the view that is being bound
-	policing                []uint32                         // tables whose policies are being bound
-	secure                  bool                             // the plan depends on Env.Security
-	stored                  int                              // depth of stored expressions and views, which see no Variables
+	// mutable: a function or cast in it is not immutable.
+	writes, calls, volatile, mutable bool
+	noFold                           bool
+	caseSlots                        []Slot
+	hiddenRels                       []string
+	nodeIDs                          int
+	hints                            []types.Datum // values of the parameters, for estimates
+	needs                            map[needKey]map[int16]bool
+	unchecked                        bool                             // privileges were noted already
+	ruleSources                      []func() (Node, []nsItem, error) // what stands for the rows of statements that are rewritten by rules
+	ruling                           []ruleKey                        // rules that are being applied
+	targets                          map[uint32]bool                  // relations that are written to
+	role                             uint32                           // owner of the view that is being bound
+	policing                         []uint32                         // tables whose policies are being bound
+	secure                           bool                             // the plan depends on Env.Security
+	stored                           int                              // depth of stored expressions and views, which see no Variables
 }
 
 func newBinder(ctx context.Context, env *Env) *binder {
@@ -146,7 +147,7 @@ func (b *binder) finish(p *Plan, q *bound) (*Plan, error) {
 		p.Tables = append(p.Tables, id)
 	}
 	sort.Slice(p.Tables, func(i, j int) bool { return p.Tables[i] < p.Tables[j] })
-	p.Volatile = b.volatile
+	p.Volatile, p.Mutable = b.volatile, b.mutable
 	p.NumNodes = b.nodeIDs
 	p.Needs = b.listNeeds()
 	b.secureFor(p)

@@ -186,6 +186,9 @@ func (b *binder) param(e *ast.Param) (Expr, error) {
 	if n < 0 || n >= 1<<17 {
 		return nil, errAt(e.Off, pgerr.UndefinedParameter, "there is no parameter $%d", e.Number)
 	}
+	if b.env.Variables != nil && n >= b.env.NumParams {
+		return nil, errAt(e.Off, pgerr.UndefinedParameter, "there is no parameter $%d", e.Number)
+	}
 	for len(b.params) <= n {
 		t := types.Unknown
 		if k := len(b.params); k < len(b.env.ParamTypes) && b.env.ParamTypes[k] != nil {

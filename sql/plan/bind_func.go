@@ -105,6 +105,9 @@ func (s *scope) funcCall(e *ast.FuncCall) (Expr, error) {
 	if len(call.Columns) > 1 && t.OID == types.OIDRecord {
 		t = recordOf(call.Columns)
 	}
+	if r, ok := call.Func.User.(*Routine); call.Volatility != 'i' && !(ok && r.Desc.Lang == "sql") {
+		b.mutable = true // a function in SQL counts as what it calls once inlined, which is not looked into
+	}
 	if call.Volatility == 'v' {
 		b.volatile = true
 	}
@@ -582,6 +585,18 @@ func (b *binder) sortable(t *types.T, pos int32, what string) error {
 	return nil
 }
 
+// windowIn finds a window function call in an expression, outside of its subqueries.
+func windowIn(e ast.Expr) *ast.FuncCall {
+	var found *ast.FuncCall
+	ast.Walk(e, func(e ast.Expr) bool {
+		if f, ok := e.(*ast.FuncCall); ok && f.Over != nil && found == nil {
+			found = f
+		}
+		return found == nil
+	})
+	return found
+}
+
 // windowCall binds a window function call.
 func (s *scope) windowCall(e *ast.FuncCall, name string, call *builtin.Call, args []Expr) (Expr, error) {
 	switch {
@@ -604,6 +619,14 @@ func (s *scope) windowCall(e *ast.FuncCall, name string, call *builtin.Call, arg
 	}
 	if len(args) == 0 && !e.Star && call.Func.Kind == 'a' {
 		return nil, errAt(e.Off, pgerr.WrongObjectType, "%s(*) must be used to call a parameterless aggregate function", name)
+	}
+	if call.Func.Agg != nil && call.Func.Agg.Kind != 'n' {
+		return nil, errAt(e.Off, pgerr.WrongObjectType, "WITHIN GROUP is required for ordered-set aggregate %s", name)
+	}
+	for _, a := range e.Args {
+		if in := windowIn(a); in != nil {
+			return nil, errAt(in.Off, pgerr.WindowingError, "window function calls cannot be nested")
+		}
 	}
 	in := *s
 	in.inWindow = true

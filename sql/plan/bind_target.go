@@ -191,3 +191,11 @@ func figure(e ast.Expr) (string, int) {
 	}
 	return "", 0
 }
+
+// NameOf is the name that an expression gets as a column without AS, or other if it has none.
+func NameOf(e ast.Expr, other string) string {
+	if n, _ := figure(e); n != "" {
+		return n
+	}
+	return other
+}

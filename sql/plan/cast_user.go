@@ -90,6 +90,7 @@ func (b *binder) userCast(e Expr, u *builtin.UserCast, to *types.T, cc builtin.C
 			b.calls = true
 		}
 	}
+	b.mutable = b.mutable || call.Volatility != 'i'
 	if call.Volatility == 'v' {
 		b.volatile = true
 	}

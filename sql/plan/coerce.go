@@ -147,6 +147,7 @@ func (b *binder) cast(e Expr, to *types.T, cc builtin.CastContext, pos int32) (E
 	if cc == builtin.CastExplicit {
 		form = FormExplicit
 	}
+	b.mutable = b.mutable || mutableCast(e, c)
 	x := &Cast{Arg: e, C: c, T: to, Form: form}
 	if k, ok := e.(*Const); ok && (c.NoOp || c.Volatility == 'i') {
 		if k.D.IsNull() || c.NoOp {
@@ -276,3 +277,18 @@ func (b *binder) foldFunc(f *Func) Expr {
 	}
 	return &Const{D: d, T: f.T}
 }
+
+// mutableCast says whether a cast's function is not immutable. A cast by way of text is what the types' input and output functions are.
+func mutableCast(e Expr, c *builtin.Cast) bool {
+	if _, literal := e.(*Const); literal || c.NoOp || c.Volatility == 'i' {
+		return false
+	}
+	from, to := c.From.BaseType(), c.To.BaseType()
+	return !(fixedText[from.OID] && fixedText[to.OID])
+}
+
+// fixedText are the types whose input and output functions are immutable.
+var fixedText = map[types.OID]bool{types.OIDBool: true, types.OIDBytea: true, types.OIDChar: true, types.OIDName: true, types.OIDInt8: true, types.OIDInt2: true,
+	types.OIDInt4: true, types.OIDText: true, types.OIDOid: true, types.OIDFloat4: true, types.OIDFloat8: true, types.OIDVarchar: true,
+	types.OIDBPChar: true, types.OIDNumeric: true, types.OIDBit: true, types.OIDVarBit: true, types.OIDUUID: true, types.OIDJSON: true,
+	types.OIDJSONB: true, types.OIDInet: true, types.OIDCidr: true, types.OIDTSVector: true, types.OIDTSQuery: true, types.OIDPoint: true}

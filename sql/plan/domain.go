@@ -17,6 +17,7 @@ type DomainCheck struct {
 	NotNull bool
 	Slot    Slot // where the checks find VALUE
 	Checks  []NamedExpr
+	For     *types.T // the domain that messages name: one over T, or T
 }
 
 func (e *DomainCheck) Type() *types.T { return e.T }
@@ -26,7 +27,7 @@ func (e *DomainCheck) Eval(c *EvalCtx) (types.Datum, error) {
 		return types.Null, err
 	}
 	if d.IsNull() && e.NotNull {
-		return types.Null, pgerr.New(pgerr.NotNullViolation, "domain %s does not allow null values", types.TypeName(e.T)).WithDataType(e.T.Name)
+		return types.Null, pgerr.New(pgerr.NotNullViolation, "domain %s does not allow null values", types.TypeName(e.For)).WithDataType(e.For.Name).WithSchema(e.For.Schema)
 	}
 	c.Frame[e.Slot] = d
 	for _, k := range e.Checks {
@@ -35,8 +36,8 @@ func (e *DomainCheck) Eval(c *EvalCtx) (types.Datum, error) {
 			return types.Null, err
 		}
 		if !v.IsNull() && !v.Bool() {
-			return types.Null, pgerr.New(pgerr.CheckViolation, "value for domain %s violates check constraint %q", types.TypeName(e.T), k.Name).
-				WithDataType(e.T.Name).WithConstraint(k.Name)
+			return types.Null, pgerr.New(pgerr.CheckViolation, "value for domain %s violates check constraint %q", types.TypeName(e.For), k.Name).
+				WithDataType(e.For.Name).WithSchema(e.For.Schema).WithConstraint(k.Name)
 		}
 	}
 	return d, nil
@@ -46,14 +47,16 @@ func (e *DomainCheck) copy() Expr         { c := *e; return &c }
 
 // domainChecks wraps a value that becomes a domain's in the domain's constraints, those of the domains
 // below it first.
-func (b *binder) domainChecks(e Expr, to *types.T) (Expr, error) {
+func (b *binder) domainChecks(e Expr, to *types.T) (Expr, error) { return b.domainChecksFor(e, to, to) }
+
+func (b *binder) domainChecksFor(e Expr, to, named *types.T) (Expr, error) {
 	if to.Def.Base != nil && to.Def.Base.Class == 'd' {
 		var err error
-		if e, err = b.domainChecks(e, to.Def.Base); err != nil {
+		if e, err = b.domainChecksFor(e, to.Def.Base, named); err != nil {
 			return nil, err
 		}
 	}
-	x := &DomainCheck{Arg: e, T: to, NotNull: to.Def.NotNull, Slot: b.newSlot()}
+	x := &DomainCheck{Arg: e, T: to, For: named, NotNull: to.Def.NotNull, Slot: b.newSlot()}
 	if dc, ok := b.env.Catalog.(DomainCatalog); ok {
 		checks, err := dc.DomainChecks(to)
 		if err != nil {

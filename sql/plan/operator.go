@@ -93,6 +93,7 @@ func (b *binder) usesOperator(call *builtin.Call) {
 			b.calls = true
 		}
 	}
+	b.mutable = b.mutable || call.Volatility != 'i'
 	if call.Volatility == 'v' {
 		b.volatile = true
 	}

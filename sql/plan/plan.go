@@ -78,6 +78,8 @@ type Plan struct {
 	Calls bool
 	// Volatile says that it calls a volatile function.
 	Volatile bool
+	// Mutable says that some function or cast in it is not immutable. Literals count as the values that they are.
+	Mutable bool
 	// Tables are the ids of the relations the plan depends on.
 	Tables []uint32
 	// Needs are the privileges that it takes.

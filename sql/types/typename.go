@@ -44,7 +44,7 @@ func TypeNameOID(oid OID) string {
 }
 
 func formatType(t *T, withMod bool) string {
-	if t.IsArray() {
+	if t.IsArray() && t.Class != 'd' {
 		return formatType(t.Elem, withMod) + "[]"
 	}
 	if t.Schema != "" {
