@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -358,46 +359,78 @@ func FuzzDecodeDescriptor(f *testing.F) {
 	})
 }
 
+// spanCounter is a database whose transactions count the spans they delete.
+type spanCounter struct {
+	*kvtest.DB
+	spans atomic.Int32
+}
+
+func (db *spanCounter) Begin(ctx context.Context, opts kv.TxnOptions) (kv.Txn, error) {
+	tx, err := db.DB.Begin(ctx, opts)
+	return countedTxn{tx, db}, err
+}
+
+type countedTxn struct {
+	kv.Txn
+	db *spanCounter
+}
+
+func (tx countedTxn) DeleteSpan(ctx context.Context, span kv.Span) error {
+	tx.db.spans.Add(1)
+	return tx.Txn.DeleteSpan(ctx, span)
+}
+
+// TestGarbageOfDroppedTableIsCollected: a small table key by key, a large one as a span, and nothing else.
 func TestGarbageOfDroppedTableIsCollected(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		db := kvtest.New()
-		_, ms := newNodes(t, db, 1)
-		defer stopAll(ms)
-		s := begin(t, db, ms[0])
-		id, keep := s.createTable("t"), s.createTable("keep")
-		for _, storage := range []uint32{id, keep} {
-			for i := range 2500 {
-				must(t, s.kv.Put(append(TableSpan(storage).Start, 0, 1, byte(i>>8), byte(i)), []byte("row")))
+	for _, tc := range []struct{ rows, spans int }{{garbageKeys, 0}, {garbageKeys + 1, 1}} {
+		synctest.Test(t, func(t *testing.T) {
+			db := &spanCounter{DB: kvtest.New()}
+			_, ms := newNodes(t, db, 1)
+			defer stopAll(ms)
+			s := begin(t, db, ms[0])
+			id, keep := s.createTable("t"), s.createTable("keep")
+			for _, storage := range []uint32{id, keep} {
+				for i := range tc.rows {
+					must(t, s.kv.Put(append(TableSpan(storage).Start, 0, 1, byte(i>>8), byte(i)), []byte("row")))
+				}
 			}
-		}
-		must(t, s.commit())
-		d := begin(t, db, ms[0])
-		must(t, d.cat.Delete(t.Context(), d.table("t")))
-		must(t, d.commit())
-		time.Sleep(time.Minute) // of the bubble's time
-		synctest.Wait()
-		count := func(storage uint32) (n int) {
-			tx, err := db.Begin(t.Context(), kv.TxnOptions{ReadOnly: true})
-			must(t, err)
-			defer tx.Rollback(t.Context())
-			sc, err := tx.Scan(t.Context(), TableSpan(storage), kv.ScanOptions{})
-			must(t, err)
-			defer sc.Close()
-			for sc.Next(t.Context()) {
-				n++
+			must(t, s.commit())
+			d := begin(t, db, ms[0])
+			must(t, d.cat.Delete(t.Context(), d.table("t")))
+			must(t, d.commit())
+			time.Sleep(time.Minute) // of the bubble's time
+			synctest.Wait()
+			count := func(storage uint32) (n int) {
+				tx, err := db.Begin(t.Context(), kv.TxnOptions{ReadOnly: true})
+				must(t, err)
+				defer tx.Rollback(t.Context())
+				sc, err := tx.Scan(t.Context(), TableSpan(storage), kv.ScanOptions{})
+				must(t, err)
+				defer sc.Close()
+				for sc.Next(t.Context()) {
+					n++
+				}
+				return n
 			}
-			return n
-		}
-		if n := count(id); n != 0 {
-			t.Errorf("%d rows of the dropped table are left", n)
-		}
-		if n := count(keep); n != 2500 {
-			t.Errorf("%d rows of the other table are left", n)
-		}
-		if left, err := ms[0].garbage(t.Context()); err != nil || len(left) != 0 {
-			t.Errorf("garbage left: %d, %v", len(left), err)
-		}
-	})
+			if n := count(id); n != 0 {
+				t.Errorf("%d rows of the dropped table are left", n)
+			}
+			if n := count(keep); n != tc.rows {
+				t.Errorf("%d rows of the other table are left", n)
+			}
+			if left, err := ms[0].garbage(t.Context()); err != nil || len(left) != 0 {
+				t.Errorf("garbage left: %d, %v", len(left), err)
+			}
+			if n := int(db.spans.Load()); n != tc.spans {
+				t.Errorf("%d rows: %d spans deleted, want %d", tc.rows, n, tc.spans)
+			}
+			// Whoever comes late, another node for instance, deletes nothing.
+			must(t, ms[0].collect(t.Context(), garbageKey(id)))
+			if n := int(db.spans.Load()); n != tc.spans {
+				t.Errorf("%d spans deleted after the end", n-tc.spans)
+			}
+		})
+	}
 }
 
 // A transaction costs no allocation in the catalog once its view is pooled.

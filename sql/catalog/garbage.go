@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"time"
 
 	"github.com/meridian-db/meridian/truetime"
 	"github.com/meridian-db/meridian/txn/kv"
@@ -49,7 +48,15 @@ func (m *Manager) garbage(ctx context.Context) ([][]byte, error) {
 	return keys, sc.Err()
 }
 
-// collect removes one piece of garbage, a batch of keys at a time: a dropped table may be large.
+// garbageKeys is how many keys of a piece of garbage are deleted one by one. That leaves nothing behind but their
+// tombstones. More are deleted as spans, for which each range keeps a record until its rows may go (txn/participant, layers): it
+// costs a log entry for each range, however many rows there are, and one range deletion in the store at the end.
+const garbageKeys = 1000
+
+// garbageRanges is over how many ranges one transaction deletes a span.
+const garbageRanges = 16
+
+// collect removes one piece of garbage.
 func (m *Manager) collect(ctx context.Context, key []byte) error {
 	var span kv.Span
 	switch id := key[3:]; len(id) {
@@ -60,58 +67,73 @@ func (m *Manager) collect(ctx context.Context, key []byte) error {
 	default:
 		return errors.New("catalog: malformed garbage key")
 	}
-	for {
-		began := time.Now()
-		last, err := m.collectBatch(ctx, span, key)
-		if err != nil || last == nil {
+	large := false
+	err := m.collectIn(ctx, key, func(tx kv.Txn) (last bool, err error) {
+		keys, err := firstKeys(ctx, tx, span, garbageKeys+1)
+		if large = len(keys) > garbageKeys; large || err != nil {
+			return false, err
+		}
+		for _, k := range keys {
+			if err := tx.Delete(k); err != nil {
+				return false, err
+			}
+		}
+		return true, nil
+	})
+	if err != nil || !large {
+		return err
+	}
+	parts := []kv.Span{span}
+	if p, ok := m.cfg.DB.(kv.Partitioner); ok {
+		if parts, err = p.Partition(ctx, span); err != nil {
 			return err
 		}
-		span.Start = append(last, 0)
-		// Nobody waits for this: it takes a quarter of the time, so that those who do are served.
-		rest := time.NewTimer(min(3*time.Since(began), 200*time.Millisecond))
-		select {
-		case <-rest.C:
-		case <-ctx.Done():
-			rest.Stop()
-			return ctx.Err()
+	}
+	for len(parts) > 0 {
+		n := min(len(parts), garbageRanges)
+		some := kv.Span{Start: parts[0].Start, End: parts[n-1].End}
+		parts = parts[n:]
+		err := m.collectIn(ctx, key, func(tx kv.Txn) (last bool, err error) {
+			return len(parts) == 0, tx.DeleteSpan(ctx, some)
+		})
+		if err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
-// collectBatch removes the first keys of a span and returns the last of them. When the span is empty it removes
-// the garbage key and returns nil.
-func (m *Manager) collectBatch(ctx context.Context, span kv.Span, key []byte) ([]byte, error) {
-	const batch = 1000
+// collectIn runs f in a transaction that gives way to everybody, unless the garbage behind key has gone meanwhile. With the
+// last of the garbage the key goes.
+func (m *Manager) collectIn(ctx context.Context, key []byte, f func(kv.Txn) (last bool, err error)) error {
 	tx, err := m.cfg.DB.Begin(ctx, kv.TxnOptions{Name: "catalog garbage", Age: truetime.MaxTimestamp})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer tx.Rollback(ctx)
-	sc, err := tx.Scan(ctx, span, kv.ScanOptions{Lock: kv.LockExclusive, Limit: batch})
+	if v, err := tx.Get(ctx, key, kv.LockExclusive, kv.WaitBlock); err != nil || v == nil {
+		return err
+	}
+	last, err := f(tx)
+	if err == nil && last {
+		err = tx.Delete(key)
+	}
+	if err == nil {
+		_, err = tx.Commit(ctx)
+	}
+	return err
+}
+
+// firstKeys returns the first keys of a span, locked.
+func firstKeys(ctx context.Context, tx kv.Txn, span kv.Span, limit int64) ([][]byte, error) {
+	sc, err := tx.Scan(ctx, span, kv.ScanOptions{Lock: kv.LockExclusive, Limit: limit})
 	if err != nil {
 		return nil, err
 	}
+	defer sc.Close()
 	var keys [][]byte
-	for len(keys) < batch && sc.Next(ctx) {
+	for int64(len(keys)) < limit && sc.Next(ctx) {
 		keys = append(keys, append([]byte(nil), sc.Pair().Key...))
 	}
-	err = sc.Err()
-	sc.Close()
-	if err != nil {
-		return nil, err
-	}
-	var last []byte
-	for _, k := range keys {
-		if err := tx.Delete(k); err != nil {
-			return nil, err
-		}
-		last = k
-	}
-	if last == nil {
-		if err := tx.Delete(key); err != nil {
-			return nil, err
-		}
-	}
-	_, err = tx.Commit(ctx)
-	return last, err
+	return keys, sc.Err()
 }
