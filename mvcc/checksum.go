@@ -63,7 +63,7 @@ func Checksum(r Reader, data RangeData, local func(suffix []byte) bool, pace fun
 	if err != nil {
 		return sum, bytes, err
 	}
-	if _, _, err := sift(r, data.Span, threshold, 0, func([]byte, int) {}, add); err != nil {
+	if _, _, err := sift(r, data.Span, threshold, sweep{}, func([]byte, int) {}, add); err != nil {
 		return sum, bytes, err
 	}
 	h.Sum(sum[:0])

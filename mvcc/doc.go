@@ -35,8 +35,8 @@
 //
 // # Goroutines
 //
-// The package starts none of its own; Pebble's flushes and compactions end in Engine.Close. Engine and
-// Snapshot are safe for concurrent use, every other type belongs to one goroutine at a time.
+// The package starts none of its own; Pebble's flushes and compactions, which Background holds back while nobody waits
+// for them, end in Engine.Close. Engine and Snapshot are safe for concurrent use, every other type belongs to one goroutine at a time.
 //
 // What it leaves to others: which timestamps may be read (leases, safe time) and written (transactions),
 // and when to collect garbage. Paper: Corbett et al., OSDI 2012, §2.1 (versioned tablets).

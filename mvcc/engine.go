@@ -49,6 +49,8 @@ type Engine struct {
 	opts    *pebble.Options
 	cfg     Config
 	failure *failure
+	// background holds flushes and compactions back; who waits for them has them hasten.
+	background *Background
 }
 
 // failure is whether and why an engine has failed. Pebble reports an error of the background, tries again at
@@ -102,8 +104,9 @@ func Open(cfg Config) (*Engine, error) {
 		cache = pebble.NewCache(cfg.CacheBytes)
 		defer cache.Unref()
 	}
+	background := &Background{}
 	opts := &pebble.Options{
-		FS:                          cfg.FS,
+		FS:                          background.FS(cfg.FS),
 		Cache:                       cache,
 		Comparer:                    &cockroachkvs.Comparer,
 		KeySchema:                   cockroachkvs.KeySchema.Name,
@@ -162,15 +165,20 @@ func Open(cfg Config) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mvcc: open %s: %w", cfg.Dir, err)
 	}
-	return &Engine{db: db, opts: opts, cfg: cfg, failure: failed}, nil
+	background.Watch(db)
+	return &Engine{db: db, opts: opts, cfg: cfg, failure: failed, background: background}, nil
 }
 
 // Close flushes nothing: what is not flushed is in the raft log. All iterators, snapshots and batches
 // must have been closed.
-func (e *Engine) Close() error { return e.db.Close() }
+func (e *Engine) Close() error {
+	defer e.background.Hasten()()
+	return e.db.Close()
+}
 
 // Flush makes everything committed so far durable.
 func (e *Engine) Flush() error {
+	defer e.background.Hasten()()
 	done, err := e.db.AsyncFlush()
 	if err != nil {
 		return e.failure.check(err)
@@ -197,11 +205,13 @@ func (e *Engine) FlushAsync() (<-chan struct{}, error) { return e.db.AsyncFlush(
 
 // Compact compacts the engine's keys of span, for tests and after large deletions.
 func (e *Engine) Compact(ctx context.Context, span Span) error {
+	defer e.background.Hasten()()
 	return e.db.Compact(ctx, appendVersionKey(nil, span.Start, 0), appendVersionKey(nil, span.End, 0), false)
 }
 
 // Checkpoint writes a consistent copy of the engine to dir, which must not exist, by hard links.
 func (e *Engine) Checkpoint(dir string) error {
+	defer e.background.Hasten()()
 	// With no WAL to copy, what is in memory must reach a file first.
 	if err := e.db.Flush(); err != nil {
 		return fmt.Errorf("mvcc: checkpoint %s: %w", dir, err)

@@ -6,8 +6,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/cockroachkvs"
 )
 
 // ErrBelowGC reports a read below the range's GC threshold: the versions it would need may be gone (I3).
@@ -79,7 +81,7 @@ type GCStats struct {
 // it at the same index make the same batch. No layer of span may have committed at or below threshold and not been
 // moved (MoveLayer).
 func (b *Batch) GC(span Span, threshold Timestamp, maxBytes int64) (resume []byte, stats GCStats, err error) {
-	resume, stats, err = collect(b, span, threshold, maxBytes, func(k []byte, valueLen int) { b.remove(k, valueLen) })
+	resume, stats, err = collect(b, span, threshold, sweep{bytes: maxBytes}, func(k []byte, valueLen int) { b.remove(k, valueLen) })
 	b.grown -= stats.Bytes
 	return resume, stats, err
 }
@@ -87,14 +89,18 @@ func (b *Batch) GC(span Span, threshold Timestamp, maxBytes int64) (resume []byt
 // GC does the same in small batches of its own, for a store that collects on its own time once the raised
 // threshold has been applied: what it removes is invisible to every permitted read, so replicas need not
 // collect in step. It ends early with ctx's error.
+//
+// Nobody waits for it, and it begins on all replicas of a range at about the same time: it works for a few milliseconds at a
+// time and rests as flushes do (Background).
 func (e *Engine) GC(ctx context.Context, span Span, threshold Timestamp) (stats GCStats, err error) {
-	const batchBytes = 1 << 20
+	batch := sweep{bytes: 1 << 20, versions: 4096}
 	for start := span.Start; start != nil; {
 		if err := ctx.Err(); err != nil {
 			return stats, err
 		}
+		began := time.Now()
 		b := e.NewBatch()
-		resume, s, err := collect(e, Span{start, span.End}, threshold, batchBytes, func(k []byte, valueLen int) { b.remove(k, valueLen) })
+		resume, s, err := collect(e, Span{start, span.End}, threshold, batch, func(k []byte, valueLen int) { b.remove(k, valueLen) })
 		if err == nil && !b.Empty() {
 			err = b.Commit(false)
 		}
@@ -105,26 +111,43 @@ func (e *Engine) GC(ctx context.Context, span Span, threshold Timestamp) (stats 
 		if err != nil {
 			return stats, err
 		}
-		start = resume
+		if start = resume; start != nil {
+			time.Sleep(e.background.rest(gcCategory, time.Since(began)))
+		}
 	}
 	return stats, nil
 }
 
-func collect(r Reader, span Span, threshold Timestamp, maxBytes int64, remove func(engineKey []byte, valueLen int)) (resume []byte, stats GCStats, err error) {
-	return sift(r, span, threshold, maxBytes, remove, nil)
+// sweep bounds how far one goes through a span: at the next key after that much it ends. 0: no bound.
+type sweep struct {
+	bytes    int64 // removed
+	versions int   // looked at
+}
+
+func (l sweep) over(done GCStats) bool {
+	return l.bytes > 0 && done.Bytes >= l.bytes || l.versions > 0 && done.Scanned >= l.versions
+}
+
+func collect(r Reader, span Span, threshold Timestamp, limit sweep, remove func(engineKey []byte, valueLen int)) (resume []byte, stats GCStats, err error) {
+	return sift(r, span, threshold, limit, remove, nil)
 }
 
 // sift tells what garbage is from what is not: it calls remove for each version of the one kind, and keep, unless it is nil,
 // for each of the other.
-func sift(r Reader, span Span, threshold Timestamp, maxBytes int64, remove func(engineKey []byte, valueLen int),
+func sift(r Reader, span Span, threshold Timestamp, limit sweep, remove func(engineKey []byte, valueLen int),
 	keep func(engineKey, value []byte) error) (resume []byte, stats GCStats, err error) {
 	if span.Empty() {
 		return nil, stats, nil
 	}
-	it, err := r.newIter(&pebble.IterOptions{
+	opts := pebble.IterOptions{
 		LowerBound: appendVersionKey(nil, span.Start, 0),
 		UpperBound: appendVersionKey(nil, span.End, 0),
-	})
+	}
+	if keep == nil {
+		// Newer versions neither are garbage nor make any: where there are only such ones there is nothing to do.
+		opts.PointKeyFilters = []pebble.BlockPropertyFilter{cockroachkvs.NewMVCCTimeIntervalFilter(1, uint64(max(threshold, 1)))}
+	}
+	it, err := r.newIter(&opts)
 	if err != nil {
 		return nil, stats, err
 	}
@@ -140,7 +163,7 @@ func sift(r Reader, span Span, threshold Timestamp, maxBytes int64, remove func(
 			break
 		}
 		if last == nil || !bytes.Equal(key, last) {
-			if maxBytes > 0 && stats.Bytes >= maxBytes {
+			if limit.over(stats) {
 				resume = bytes.Clone(key)
 				break
 			}

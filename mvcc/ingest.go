@@ -137,6 +137,8 @@ func (g *Ingester) Finish(ctx context.Context) error {
 	}
 	g.ended = true
 	span := g.parts[len(g.parts)-1]
+	// A memtable with keys of the span is flushed first, and compactions of the span are ended.
+	defer g.e.background.Hasten()()
 	_, err := g.e.db.IngestAndExcise(ctx, g.paths, nil, nil, pebble.KeyRange{Start: span.Start, End: span.End})
 	if err = g.e.failure.check(err); err != nil {
 		return fmt.Errorf("mvcc: ingest: %w", err)

@@ -7,19 +7,29 @@ import (
 	"github.com/meridian-db/meridian/sql/pgcatalog"
 )
 
-// Chunks of a backfill have between minChunk rows and Config.BackfillRows. A chunk's locks keep writers of its rows waiting, so while
-// clients are at work it is a small one; else it grows, as each costs commits and round trips of its own, for as long as
-// it takes no more than chunkTime: who comes meanwhile waits no longer than that, and rows that are large make it small.
+// Chunks of a backfill have between minChunk rows and Config.BackfillRows. A chunk's locks keep writers of its rows
+// waiting, and what it does at once keeps everybody waiting, so while clients are at work it is a small one; else it
+// grows, as each costs commits and round trips of its own, for as long as it takes no more than chunkTime: who comes
+// meanwhile waits no longer than that, and rows that are large make it small.
 const (
 	minChunk  = 512
 	chunkTime = 100 * time.Millisecond
 )
 
-// maxRest bounds a rest: a chunk that was held up by something else says nothing about load.
-const maxRest = 500 * time.Millisecond
+// While clients are at work a chunk is followed by busyRest times as much rest as it took. What it took grows with all that
+// goes on, so the share of the processors that is left to clients does not depend on how many there are. What its rows
+// cost afterwards, on all replicas, when storage flushes and compacts them, is as much again.
+const (
+	busyRest = 3
+	maxRest  = 500 * time.Millisecond // a chunk that was held up by something else says nothing about load
+)
 
 // lookEvery is how often a job asks all nodes whether clients are at work.
 const lookEvery = 250 * time.Millisecond
+
+// recently is how long after the begin of its last statement a client counts as being at work: between any two statements of
+// those who work there is a moment in which none is executed.
+const recently = time.Second
 
 // pacer leaves the larger part of the time to those who use the cluster. How long chunks take would not tell whether
 // somebody does: they differ by more than a factor of three on an idle cluster, while storage flushes and compacts.
@@ -31,11 +41,11 @@ type pacer struct {
 	busy   bool // as of then
 }
 
-// next says what follows a chunk that took d: a rest, twice as long where others are at work, and a chunk of so many rows.
+// next says what follows a chunk that took d: a rest, if others are at work, and a chunk of so many rows.
 func (p *pacer) next(d time.Duration) (rest time.Duration, rows int) {
 	switch {
 	case p.busy:
-		return min(2*d, maxRest), minChunk
+		return min(busyRest*d, maxRest), minChunk
 	case d > chunkTime:
 		return 0, max(p.rows/2, minChunk)
 	case d < chunkTime/2:
@@ -63,15 +73,16 @@ func (p *pacer) pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// clientsActive reports whether a client of any node has a statement executed that does not only wait for a job. What
-// cannot be known, because nodes do not answer, counts as no.
+// clientsActive reports whether a client of any node has a statement executed that does not only wait for a job, or has
+// begun one recently. What cannot be known, because nodes do not answer, counts as no.
 func (s *Session) clientsActive(ctx context.Context) bool {
 	list, err := s.CatalogProviders().Activity(ctx)
 	if err != nil {
 		list = s.srv.Activity()
 	}
+	since := s.now().Add(-recently)
 	for _, a := range list {
-		if a.State == "active" && a.ClientAddr != "" && a.WaitEvent != pgcatalog.WaitJob {
+		if a.ClientAddr != "" && a.WaitEvent != pgcatalog.WaitJob && (a.State == "active" || a.QueryStart.After(since)) {
 			return true
 		}
 	}

@@ -29,7 +29,7 @@ func TestPacer(t *testing.T) {
 		{40 * ms, false, 0, 8192},
 		{40 * ms, false, 0, 8192}, // as many as there may be
 		{130 * ms, false, 0, 4096},
-		{130 * ms, true, 260 * ms, 512}, // clients: a third of the time, and short locks
+		{130 * ms, true, 390 * ms, 512}, // clients: a quarter of the time, and short locks
 		{900 * ms, true, 500 * ms, 512}, // bounded
 		{900 * ms, false, 0, 512},       // not below the least
 	} {
@@ -60,6 +60,11 @@ func TestClientsActive(t *testing.T) {
 	check("nothing goes on", false)
 	client.info.State = "active"
 	check("a statement goes on", true)
+	client.info.State, client.info.StmtStarted = "idle", srv.cfg.Now().Add(-recently/2)
+	check("between two statements", true)
+	client.info.StmtStarted = srv.cfg.Now().Add(-2 * recently)
+	check("it has nothing more to do", false)
+	client.info.State = "active"
 	client.showAwaiting(true)
 	check("it waits for a job", false)
 	if out := job.run("SELECT wait_event_type, wait_event FROM pg_stat_activity WHERE pid = " + strconv.Itoa(int(client.pid))); !strings.Contains(out, "JobEnd") {

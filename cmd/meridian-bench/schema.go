@@ -7,8 +7,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,8 +18,9 @@ import (
 )
 
 const (
-	indexWarm  = 10 * time.Second // TPC-B before and after the index is made
-	indexLeast = 0.5              // of the throughput before, in any slice
+	indexWarm  = 10 * time.Second // TPC-B before an index is made
+	indexRest  = 2 * time.Second
+	indexLeast = 0.5 // of the throughput before, in any slice
 
 	ddlRuns   = 30
 	ddlMedian = 50 * time.Millisecond
@@ -30,8 +31,61 @@ const (
 // indexSlice is long enough for a rate: what a second's figure leaves to chance is a few percent.
 const indexSlice = time.Second
 
+// indexRun is TPC-B under way, and what it shares the machine with.
+type indexRun struct {
+	*tpcb
+	out     io.Writer
+	machine *machine
+}
+
+// stretch is a part of the run, in slices.
+type stretch struct{ from, to int }
+
+// during waits for so long and returns the whole slices of that time.
+func (r *indexRun) during(ctx context.Context, d time.Duration) (stretch, error) {
+	from := len(r.rates())
+	select {
+	case <-time.After(d):
+		return stretch{from, len(r.rates())}, nil
+	case <-ctx.Done():
+		return stretch{}, ctx.Err()
+	}
+}
+
+// least returns the slice with the fewest transactions.
+func (r *indexRun) least(s stretch) int {
+	rates, at := r.rates(), s.from
+	for i := s.from; i < s.to; i++ {
+		if rates[i] < rates[at] {
+			at = i
+		}
+	}
+	return at
+}
+
+func (r *indexRun) mean(s stretch) float64 { return perSecond(r.rates()[s.from:s.to]) }
+
+// share is the rate of the least slice in that of a whole stretch.
+func (r *indexRun) share(least, of stretch) float64 {
+	return perSecond(r.rates()[r.least(least):][:1]) / r.mean(of)
+}
+
+// low prints the slices below a share of a rate, with the processor time that others had in them: what they took from the
+// servers says nothing about an index.
+func (r *indexRun) low(what string, s stretch, rate float64) {
+	for i, rates := s.from, r.rates(); i < s.to; i++ {
+		if float64(rates[i]) < lowShare*rate*indexSlice.Seconds() {
+			fmt.Fprintf(r.out, "%s: second %d: %d transactions, %.0f%%; %s\n", what, i-s.from+1, rates[i], 100*float64(rates[i])/(rate*indexSlice.Seconds()), r.machine.in(i))
+		}
+	}
+}
+
+// lowShare is from where on a slice is worth a line.
+const lowShare = 0.65
+
 // runIndex makes two indexes over a million accounts and more while clients run TPC-B: one over a column that nobody
-// changes, one over the balances that every transaction changes.
+// changes, one over the balances that every transaction changes. After each the clients go on for as long again, so that
+// what they lose to an index can be told from what they lose to the machine.
 func runIndex(ctx context.Context, o options, clients int, out io.Writer) error {
 	dir := filepath.Join(o.dir, "meridian")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -55,52 +109,60 @@ func runIndex(ctx context.Context, o options, clients int, out io.Writer) error 
 	}
 	defer conn.Close(ctx)
 	t := &tpcb{urls: m.target(), clients: clients, scale: o.scale, slice: indexSlice}
+	r := &indexRun{tpcb: t, out: out, machine: &machine{servers: m.cpu}}
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer stop()
+	began := t.start()
 	wg.Go(func() { t.run(running) })
-	pause := func(d time.Duration) error {
-		select {
-		case <-time.After(d):
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	if err := pause(2*time.Second + indexWarm); err != nil { // two seconds for connections and plans
+	wg.Go(func() { r.machine.watch(running, began, indexSlice) })
+	if _, err := r.during(ctx, indexRest); err != nil { // connections and plans
 		return err
 	}
+	profile := func(what string) {
+		if o.profile != "" {
+			go m.saveProfile(ctx, filepath.Join(o.profile, what+"-n%d.pprof"), o.seconds)
+		}
+	}
 	var broken error
-	fmt.Fprintf(out, "| index | took s | tps before | tps meanwhile | least in %s | after |\n|---|---|---|---|---|---|\n", indexSlice)
-	for _, columns := range []string{"bid, aid", "abalance"} {
-		from := len(t.rates())
-		before := t.rates()[from-int(indexWarm/indexSlice):]
+	var table strings.Builder
+	fmt.Fprintf(&table, "| index | took s | tps before | tps meanwhile | least in %s | alone afterwards | least in %[1]s |\n|---|---|---|---|---|---|---|\n", indexSlice)
+	for i, columns := range []string{"bid, aid", "abalance"} {
+		before, err := r.during(ctx, indexWarm)
+		if err != nil {
+			return err
+		}
+		build := stretch{from: before.to}
 		began := time.Now()
+		profile(fmt.Sprintf("index%d-build", i+1))
 		if _, err := conn.Exec(ctx, fmt.Sprintf(`create index on pgbench_accounts (%s)`, columns)); err != nil {
 			return fmt.Errorf("create index on (%s): %w", columns, err)
 		}
 		took := time.Since(began)
-		// Whole slices only: the last one may have seen little of it.
-		if err := pause(indexSlice); err != nil {
+		rest, err := r.during(ctx, indexRest)
+		if err != nil {
 			return err
 		}
-		during := t.rates()[from:]
-		if err := pause(2*time.Second + indexWarm); err != nil {
+		build.to = rest.from + 1 // the slice in which it ended
+		profile(fmt.Sprintf("index%d-alone", i+1))
+		alone, err := r.during(ctx, took)
+		if err != nil {
 			return err
 		}
-		all := t.rates()
-		after := all[len(all)-int(indexWarm/indexSlice):]
-		least := slices.Min(during)
-		fmt.Fprintf(out, "| (%s) | %.1f | %.0f | %.0f | %.0f | %.0f |\n", columns, took.Seconds(), perSecond(before), perSecond(during),
-			float64(least)/indexSlice.Seconds(), perSecond(after))
-		if float64(least)/indexSlice.Seconds() < indexLeast*perSecond(before) {
-			broken = errors.Join(broken, fmt.Errorf("index on (%s): %d transactions in a second, below %.0f%% of %.0f", columns, least, 100*indexLeast, perSecond(before)))
+		rate := r.mean(before)
+		fmt.Fprintf(&table, "| (%s) | %.1f | %.0f | %.0f (%.0f%%) | %.0f%% | %.0f | %.0f%% |\n", columns, took.Seconds(), rate, r.mean(build),
+			100*r.mean(build)/rate, 100*r.share(build, before), r.mean(alone), 100*r.share(alone, alone))
+		r.low(fmt.Sprintf("index on (%s)", columns), build, rate)
+		r.low("alone afterwards", alone, r.mean(alone))
+		if s := r.share(build, before); s < indexLeast && s < r.share(alone, alone) {
+			broken = errors.Join(broken, fmt.Errorf("index on (%s): in one second %.0f%% of the transactions before; alone never less than %.0f%%", columns, 100*s, 100*r.share(alone, alone)))
 		}
 	}
 	stop()
 	wg.Wait()
+	fmt.Fprint(out, table.String())
 	fmt.Fprintf(out, "%d transactions, %d failed, %d asked to be tried again; rates %v\n", len(t.acked), t.failed+t.unknown, t.retries, t.counts)
 	if t.failed+t.unknown > 0 {
 		broken = errors.Join(broken, fmt.Errorf("%d transactions failed, the first with: %w", t.failed+t.unknown, t.first))

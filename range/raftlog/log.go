@@ -49,10 +49,11 @@ var ErrCorrupt = errors.New("raftlog: corrupt record")
 
 // Log is the log engine of a store.
 type Log struct {
-	db     *pebble.DB
-	failed atomic.Bool
-	marks  marks
-	fatal  func(format string, args ...any)
+	db         *pebble.DB
+	background mvcc.Background
+	failed     atomic.Bool
+	marks      marks
+	fatal      func(format string, args ...any)
 }
 
 // ErrFailed reports a write after the disk has refused one. Nothing is durable any more; the log can only be
@@ -65,7 +66,7 @@ func Open(fs vfs.FS, dir string, logger *slog.Logger, fatal func(format string, 
 	l := &Log{fatal: fatal}
 	l.marks.turn = make(chan struct{}, 1)
 	opts := &pebble.Options{
-		FS:                          fs,
+		FS:                          l.background.FS(fs),
 		FormatMajorVersion:          pebble.FormatNewest,
 		MemTableSize:                32 << 20,
 		MemTableStopWritesThreshold: 4,
@@ -102,6 +103,7 @@ func Open(fs vfs.FS, dir string, logger *slog.Logger, fatal func(format string, 
 		return nil, fmt.Errorf("raftlog: open %s: %w", dir, err)
 	}
 	l.db = db
+	l.background.Watch(db)
 	if err := l.checkMarks(durable); err != nil {
 		return nil, errors.Join(fmt.Errorf("raftlog: open %s: %w", dir, err), db.Close())
 	}
@@ -109,7 +111,10 @@ func Open(fs vfs.FS, dir string, logger *slog.Logger, fatal func(format string, 
 }
 
 // Close closes the engine.
-func (l *Log) Close() error { return l.db.Close() }
+func (l *Log) Close() error {
+	defer l.background.Hasten()()
+	return l.db.Close()
+}
 
 // Metrics returns Pebble's own.
 func (l *Log) Metrics() *pebble.Metrics { return l.db.Metrics() }

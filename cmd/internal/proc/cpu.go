@@ -36,6 +36,30 @@ func TreeCPU(pid int) (time.Duration, error) {
 	return time.Duration(ticks) * time.Second / userHz, nil
 }
 
+// MachineCPU returns the time that everything on this machine has used so far, what its hypervisor took away included.
+func MachineCPU() (time.Duration, error) {
+	stat, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, err
+	}
+	line, _, _ := strings.Cut(string(stat), "\n")
+	f := strings.Fields(line)
+	if len(f) < 9 || f[0] != "cpu" {
+		return 0, fmt.Errorf("/proc/stat: unexpected line %q", line)
+	}
+	ticks := int64(0)
+	for i, text := range f[1:9] {
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		if i != 3 && i != 4 { // idle, and waiting for disks
+			ticks += n
+		}
+	}
+	return time.Duration(ticks) * time.Second / userHz, nil
+}
+
 type procStat struct {
 	parent      int
 	own, reaped int64 // ticks
