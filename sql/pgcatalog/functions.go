@@ -42,6 +42,9 @@ func Function(fn *builtin.Func, env func() *catalog.VirtualEnv) builtin.EvalFunc
 		f = sizeFunctions[fn.Name]
 	}
 	if f == nil {
+		f = addressFunctions[fn.Name]
+	}
+	if f == nil {
 		switch {
 		case strings.HasPrefix(fn.Name, "has_") && strings.HasSuffix(fn.Name, "_privilege"), fn.Name == "pg_has_role":
 			f = hasPrivilege
