@@ -185,6 +185,29 @@ func (s *Session) runOwn(ctx context.Context, node ast.Stmt, params []types.Datu
 // tempSchemaName is the name of the session's schema for temporary tables, which is made with the first.
 func (s *Session) tempSchemaName() string { return "pg_temp_" + itoa(int(s.pid)) }
 
+// discardTemp drops the session's temporary tables.
+func (s *Session) discardTemp(ctx context.Context) error {
+	if !s.hasTemp {
+		return nil
+	}
+	inBlock := s.txn.phase == phaseBlock
+	out := s.out
+	s.out = discardOutput{out}
+	err := s.runDDL(ctx, &statement{node: s.dropTempSchema()}, nil)
+	s.out = out
+	if err == nil && !inBlock {
+		s.hasTemp = false
+	}
+	s.searchPath = nil
+	s.plannerEpoch++
+	return err
+}
+
+// dropTempSchema is the statement that drops the schema of the session's temporary tables.
+func (s *Session) dropTempSchema() *ast.DropStmt {
+	return &ast.DropStmt{Object: ast.ObjSchema, Objects: []*ast.ObjectName{{Names: []string{s.tempSchemaName()}}}, IfExists: true, Behavior: ast.Cascade}
+}
+
 // dropTemp drops what temporary tables the session leaves behind.
 func (s *Session) dropTemp() {
 	if !s.hasTemp {
@@ -192,8 +215,7 @@ func (s *Session) dropTemp() {
 	}
 	ctx := context.WithoutCancel(s.stmtCtx.base)
 	s.out = discardOutput{s.out}
-	drop := &ast.DropStmt{Object: ast.ObjSchema, Objects: []*ast.ObjectName{{Names: []string{s.tempSchemaName()}}}, IfExists: true, Behavior: ast.Cascade}
-	if err := s.runDDL(ctx, &statement{node: drop}, nil); err != nil {
+	if err := s.runDDL(ctx, &statement{node: s.dropTempSchema()}, nil); err != nil {
 		s.Abort(ctx)
 		s.srv.cfg.Log.Warn("temporary tables not dropped", "session", s.pid, "error", err)
 	}

@@ -56,6 +56,10 @@ func (s *Session) Parse(_ context.Context, name, text string, oids []uint32) err
 }
 
 func (s *Session) parse(ctx context.Context, name, text string, oids []uint32) error {
+	text, err := s.standardStrings(text)
+	if err != nil {
+		return err
+	}
 	if name == "" {
 		s.unnamed = nil
 	} else if s.statements[name] != nil {

@@ -114,6 +114,10 @@ func (s *Session) guarded(text string, f func() error) (err error) {
 }
 
 func (s *Session) simpleQuery(ctx context.Context, text string) error {
+	text, err := s.standardStrings(text)
+	if err != nil {
+		return err
+	}
 	s.unnamed = nil
 	s.dropPortal("")
 	if s.statementRate > 0 {
@@ -634,4 +638,30 @@ func (s *Session) endStatement(ctx context.Context, span statementSpan, text str
 	s.info.State, s.info.StateSince = state, s.info.StmtStarted
 	s.info.Unlock()
 	return err
+}
+
+// standardStrings rewrites a text that a session without standard_conforming_strings sends. Positions in messages count the letters
+// that this adds.
+func (s *Session) standardStrings(text string) (string, error) {
+	if strings.IndexByte(text, '\\') < 0 || s.setting("standard_conforming_strings") != "off" {
+		return text, nil
+	}
+	out, nonstandard, unicode := parser.EscapedStrings(text)
+	if unicode >= 0 {
+		return "", pgerr.Unsupported("unsafe use of string constant with Unicode escapes").
+			WithDetail("String constants with Unicode escapes cannot be used when standard_conforming_strings is off.").WithPosition(unicode + 1)
+	}
+	if nonstandard != "" && s.setting("escape_string_warning") == "on" {
+		w := pgerr.New(pgerr.NonstandardUseOfEscapeCharacter, "nonstandard use of %s in a string literal", nonstandard).WithSeverity(pgerr.SeverityWarning)
+		switch nonstandard {
+		case `\\`:
+			w = w.WithHint("%s", `Use the escape string syntax for backslashes, e.g., E'\\'.`)
+		case `\'`:
+			w = w.WithHint("%s", `Use '' to write quotes in strings, or use the escape string syntax (E'...').`)
+		default:
+			w = w.WithHint("%s", `Use the escape string syntax for escapes, e.g., E'\r\n'.`)
+		}
+		s.notice(w)
+	}
+	return out, nil
 }

@@ -483,13 +483,6 @@ func checkAccessMethod(_ *Session, v string) (string, error) {
 	return v, nil
 }
 
-func checkConformingStrings(_ *Session, v string) (string, error) {
-	if v != "on" {
-		return "", pgerr.Unsupported("standard_conforming_strings cannot be turned off")
-	}
-	return v, nil
-}
-
 func checkTextConfig(_ *Session, v string) (string, error) {
 	c := textsearch.ByName(strings.TrimPrefix(v, "pg_catalog."))
 	if c == nil {

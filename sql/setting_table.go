@@ -189,7 +189,7 @@ var settingTable = []setting{
 	{name: "shared_buffers", kind: kindInt, context: ctxInternal, def: "16384", unit: "8kB"},
 	{name: "shared_preload_libraries", kind: kindString, context: ctxInternal, def: "", list: true},
 	{name: "ssl", kind: kindBool, context: ctxInternal, def: "off"},
-	{name: "standard_conforming_strings", kind: kindBool, def: "on", report: true, check: checkConformingStrings},
+	{name: "standard_conforming_strings", kind: kindBool, def: "on", report: true},
 	{name: "statement_timeout", kind: kindInt, def: "0", unit: "ms", min: 0, max: maxInt32, desc: "Sets the maximum allowed duration of any statement.", assign: assignTimeouts},
 	{name: "synchronize_seqscans", kind: kindBool, def: "on"},
 	{name: "synchronous_commit", kind: kindEnum, def: "on", enum: []string{"on", "off", "local", "remote_write", "remote_apply"}},

@@ -410,6 +410,11 @@ func (s *Session) runDiscard(ctx context.Context, n *ast.DiscardStmt) error {
 	if n.Kind == ast.DiscardAll || n.Kind == ast.DiscardPlans {
 		s.plannerEpoch++
 	}
+	if n.Kind == ast.DiscardAll || n.Kind == ast.DiscardTemp {
+		if err := s.discardTemp(ctx); err != nil {
+			return err
+		}
+	}
 	s.endSettingsStatement()
 	s.out.Complete(n.Tag())
 	return nil

@@ -249,6 +249,7 @@ const (
 	DropInherit     // Parent
 	AddOf           // Type
 	DropOf          //
+	DropOids        //
 	AlterOwner      // Owner
 	EnableTrigger   // Name; empty: ALL; Str: "", "ALWAYS", "REPLICA", "USER"
 	DisableTrigger  // Name; empty: ALL

@@ -84,6 +84,9 @@ func (x *executor) alterCmd(ctx context.Context, t *catalog.Table, cmds []*ast.A
 	case ast.EnableRule, ast.DisableRule:
 		return x.enableRule(ctx, t, c)
 	}
+	if t.Kind == catalog.RelView && (c.Kind == ast.SetRelOptions || c.Kind == ast.ResetRelOptions) {
+		return x.setViewOptions(ctx, t, c)
+	}
 	if !t.IsTable() {
 		return cannotAlter(t, c.Kind)
 	}
@@ -159,7 +162,7 @@ func (x *executor) alterCmd(ctx context.Context, t *catalog.Table, cmds []*ast.A
 			nt.Options = append(nt.Options, relOptions(c.Options)...)
 		}
 		return x.View.Put(ctx, nt)
-	case ast.SetLogged, ast.SetUnlogged, ast.DropCluster:
+	case ast.SetLogged, ast.SetUnlogged, ast.DropCluster, ast.DropOids:
 		return nil // nothing here works differently for them
 	case ast.EnableRowSecurity, ast.DisableRowSecurity, ast.ForceRowSecurity, ast.NoForceRowSecurity:
 		return x.rowSecurity(ctx, t, c.Kind)

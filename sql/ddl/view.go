@@ -578,3 +578,25 @@ func (x *executor) fireTruncate(ctx context.Context, list []*catalog.Table, timi
 	}
 	return nil
 }
+
+// setViewOptions is ALTER VIEW ... SET and RESET.
+func (x *executor) setViewOptions(ctx context.Context, t *catalog.Table, c *ast.AlterTableCmd) error {
+	nt := t.Clone()
+	for _, o := range c.Options {
+		switch o.Name {
+		case "check_option":
+			if v := strings.ToLower(argText(o.Arg)); c.Kind == ast.SetRelOptions && v != "local" && v != "cascaded" {
+				return pgerr.New(pgerr.InvalidParameterValue, "invalid value for enum option \"check_option\": %s", argText(o.Arg)).
+					WithDetail("Valid values are \"local\" and \"cascaded\".")
+			}
+		case "security_barrier", "security_invoker":
+		default:
+			return pgerr.New(pgerr.InvalidParameterValue, "unrecognized parameter %q", o.Name)
+		}
+		nt.Options = slices.DeleteFunc(nt.Options, func(s string) bool { return strings.HasPrefix(s, o.Name+"=") })
+	}
+	if c.Kind == ast.SetRelOptions {
+		nt.Options = append(nt.Options, relOptions(c.Options)...)
+	}
+	return x.View.Put(ctx, nt)
+}

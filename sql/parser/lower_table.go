@@ -280,6 +280,7 @@ var plainAlterCmds = map[pg.AlterTableType]ast.AlterCmd{
 	pg.AlterTableType_AT_SetTableSpace:      ast.SetTablespace,
 	pg.AlterTableType_AT_SetAccessMethod:    ast.SetAccessMethod,
 	pg.AlterTableType_AT_DropOf:             ast.DropOf,
+	pg.AlterTableType_AT_DropOids:           ast.DropOids,
 	pg.AlterTableType_AT_EnableTrig:         ast.EnableTrigger,
 	pg.AlterTableType_AT_EnableTrigAll:      ast.EnableTrigger,
 	pg.AlterTableType_AT_DisableTrig:        ast.DisableTrigger,

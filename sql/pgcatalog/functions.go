@@ -145,6 +145,8 @@ var functions = map[string]func(c *call) (types.Datum, error){
 		}
 		return str(viewDef(t))
 	},
+	"pg_relation_is_updatable":           relationUpdatable,
+	"pg_column_is_updatable":             columnUpdatable,
 	"pg_get_ruledef":                     ruleDef,
 	"row_security_active":                rowSecurityActive,
 	"row_security_active_name":           rowSecurityActive,

@@ -482,7 +482,9 @@ func infoRoutinePrivileges(g *gen) error {
 
 // updatableView says whether rows of a view can be changed as rows of a table: its query takes them from one relation that can, and
 // neither merges nor makes any. Which of its columns can be changed is another matter; at least one must.
-func (g *gen) updatableView(t *catalog.Table) bool {
+func (g *gen) updatableView(t *catalog.Table) bool { return updatableView(g.snap, t) }
+
+func updatableView(snap *catalog.Snapshot, t *catalog.Table) bool {
 	st, err := parser.ParseOne(t.Query)
 	if err != nil {
 		return false
@@ -493,15 +495,15 @@ func (g *gen) updatableView(t *catalog.Table) bool {
 	}
 	var r catalog.Relation
 	if from.Schema != "" {
-		r = g.snap.ResolveRelation(nil, from.Schema, from.Name)
+		r = snap.ResolveRelation(nil, from.Schema, from.Name)
 	} else {
-		r = g.snap.ResolveRelation(t.Path, "", from.Name)
+		r = snap.ResolveRelation(t.Path, "", from.Name)
 	}
 	switch {
 	case r.Table == nil || r.Index != nil || r.Table.Virtual != nil:
 		return false
 	case r.Table.Kind == catalog.RelView:
-		return g.updatableView(r.Table)
+		return updatableView(snap, r.Table)
 	}
 	return r.Table.Kind == catalog.RelTable || r.Table.Kind == catalog.RelPartitioned
 }
@@ -530,4 +532,63 @@ func plainSource(st ast.Stmt) (*ast.RangeVar, bool) {
 		}, nil)
 	}
 	return from, one && column
+}
+
+// Bits of pg_relation_is_updatable: 1 << CmdType in PostgreSQL.
+const (
+	updatableInsert = 1 << 3
+	updatableUpdate = 1 << 2
+	updatableDelete = 1 << 4
+)
+
+// relationUpdatable is pg_relation_is_updatable: by itself, by unconditional rules, and if asked by INSTEAD OF triggers.
+func relationUpdatable(c *call) (types.Datum, error) {
+	t := c.snap.TableByID(c.oid(0))
+	if t == nil {
+		return types.NewInt(0), nil
+	}
+	events := 0
+	switch {
+	case t.Virtual != nil:
+	case t.Kind == catalog.RelTable, t.Kind == catalog.RelPartitioned, t.Kind == catalog.RelView && updatableView(c.snap, t):
+		events = updatableInsert | updatableUpdate | updatableDelete
+	}
+	for _, r := range t.Rules {
+		if r.Instead && r.Where == "" {
+			events |= map[string]int{"INSERT": updatableInsert, "UPDATE": updatableUpdate, "DELETE": updatableDelete}[r.Event]
+		}
+	}
+	if c.flag(1) {
+		for bit, event := range map[uint8]int{catalog.TriggerInsert: updatableInsert, catalog.TriggerUpdate: updatableUpdate, catalog.TriggerDelete: updatableDelete} {
+			if insteadOf(t, bit) {
+				events |= event
+			}
+		}
+	}
+	return types.NewInt(int64(events)), nil
+}
+
+// columnUpdatable is pg_column_is_updatable. A column of a view can be changed if it is one of the relation below.
+func columnUpdatable(c *call) (types.Datum, error) {
+	t := c.snap.TableByID(c.oid(0))
+	if t == nil {
+		return boolean(false)
+	}
+	all, err := relationUpdatable(&call{ctx: c.ctx, env: c.env, snap: c.snap, fn: c.fn, args: []types.Datum{c.args[0], c.args[2]}})
+	if err != nil || all.Int()&(updatableUpdate|updatableDelete) != updatableUpdate|updatableDelete || c.args[1].Int() <= 0 {
+		return types.NewBool(false), err
+	}
+	if t.Kind != catalog.RelView {
+		return boolean(true)
+	}
+	st, err := parser.ParseOne(t.Query)
+	if err != nil {
+		return types.Null, err
+	}
+	q, ok := st.Stmt.(*ast.SelectStmt)
+	if n := int(c.args[1].Int()); ok && n <= len(q.Targets) {
+		_, plain := q.Targets[n-1].Expr.(*ast.ColumnRef)
+		return boolean(plain)
+	}
+	return boolean(true)
 }
