@@ -71,6 +71,7 @@ type CoreConfig struct {
 	TuneRanges        func(*ranges.Config)      // Tests: last word on the store's configuration.
 	TuneParticipant   func(*participant.Config) // Tests.
 	TuneTxn           func(*txn.Config)         // Tests.
+	TuneCatalog       func(*catalog.Config)     // Tests.
 	TuneSQL           func(*sql.Config)         // Tests.
 	TuneBackup        func(*backup.Config)      // Tests.
 	Providers         *pgcatalog.Providers      // What system views show of the node. Default: nothing.

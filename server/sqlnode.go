@@ -23,9 +23,12 @@ import (
 // openSQL makes the catalog and the SQL layer of the core; StartSQL brings them up.
 func (c *Core) openSQL() (err error) {
 	cfg := &c.cfg
-	c.Catalog, err = catalog.NewManager(catalog.Config{DB: c.DB, Clock: cfg.Clock, Node: uint64(cfg.NodeID),
-		Peers: catalogPeers{cfg.Network}, Virtual: pgcatalog.Relations(), Log: cfg.Logger})
-	if err != nil {
+	cc := catalog.Config{DB: c.DB, Clock: cfg.Clock, Node: uint64(cfg.NodeID), Peers: catalogPeers{cfg.Network},
+		Virtual: pgcatalog.Relations(), Log: cfg.Logger}
+	if cfg.TuneCatalog != nil {
+		cfg.TuneCatalog(&cc)
+	}
+	if c.Catalog, err = catalog.NewManager(cc); err != nil {
 		return err
 	}
 	cfg.Network.Register(rpc.ServiceCatalog, func(ctx context.Context, from ranges.NodeID, payload []byte) ([]byte, error) {

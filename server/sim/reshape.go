@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/meridian-db/meridian/server"
+	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/txn"
 	"github.com/meridian-db/meridian/txn/participant"
 )
@@ -58,7 +59,8 @@ func (l *Life) stage() {
 	}
 }
 
-// Hurry has a life of this length see what a cluster does over hours: garbage is collected, and what was staged is moved.
+// Hurry has a life of this length see what a cluster does over hours: garbage is collected, what was staged is moved, and
+// what small tables leave is dealt with as if they were large.
 func (l *Life) Hurry() {
 	tune, length := l.Tune, l.Length
 	l.Tune = func(cfg *server.CoreConfig) {
@@ -72,6 +74,9 @@ func (l *Life) Hurry() {
 			if p != nil {
 				p(c)
 			}
+		}
+		cfg.TuneCatalog = func(c *catalog.Config) {
+			c.GarbageEvery, c.GarbageKeys = max(2*time.Second, length/40), 10
 		}
 	}
 }

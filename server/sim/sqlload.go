@@ -19,6 +19,7 @@ import (
 //   - rooms: a booking is made if a scan finds none; there is never more than one (phantoms);
 //   - names: concurrent inserts of the same name, by unique index, of which one wins;
 //   - parents and children: deletes of parents against inserts of children, which a foreign key keeps apart;
+//   - leaves: whole trees come, all trees go by TRUNCATE, and an index on them comes and goes; no reader sees a part of a tree;
 //   - counter: what was acknowledged is seen by whoever begins later, on any node (external consistency).
 type sqlLoad struct {
 	c *Cluster
@@ -33,6 +34,7 @@ const (
 	sqlAccounts = 8
 	sqlSum      = sqlAccounts * 100
 	sqlParents  = 6
+	sqlLeaves   = 12
 )
 
 const sqlSchema = `
@@ -45,7 +47,8 @@ create table children (id bigint generated always as identity primary key, paren
 create index on children (parent);
 create table counter (id int primary key, n int not null);
 insert into counter values (1, 0);
-create table rooms (room int, who bigint, primary key (room, who))`
+create table rooms (room int, who bigint, primary key (room, who));
+create table leaves (tree bigint, leaf int, primary key (tree, leaf))`
 
 func newSQLLoad(ctx context.Context, c *Cluster) (*sqlLoad, error) {
 	l := &sqlLoad{c: c}
@@ -117,7 +120,7 @@ func (l *sqlLoad) client(ctx context.Context, rng *rand.Rand, think time.Duratio
 
 // once runs one transaction. Its error may be anything that a fault makes of it; violations go to fail.
 func (l *sqlLoad) once(ctx context.Context, conn *pgx.Conn, rng *rand.Rand) error {
-	switch rng.IntN(7) {
+	switch rng.IntN(8) {
 	case 0:
 		return l.transfer(ctx, conn, rng)
 	case 1:
@@ -134,6 +137,8 @@ func (l *sqlLoad) once(ctx context.Context, conn *pgx.Conn, rng *rand.Rand) erro
 		return l.family(ctx, conn, rng)
 	case 5:
 		return l.book(ctx, conn, rng)
+	case 6:
+		return l.forest(ctx, conn, rng)
 	}
 	return l.count(ctx, conn)
 }
@@ -231,6 +236,27 @@ func (l *sqlLoad) family(ctx context.Context, conn *pgx.Conn, rng *rand.Rand) (e
 	return err
 }
 
+// forest plants a tree, looks at all of them, or changes their table.
+func (l *sqlLoad) forest(ctx context.Context, conn *pgx.Conn, rng *rand.Rand) (err error) {
+	switch k := rng.IntN(40); {
+	case k == 0:
+		_, err = conn.Exec(ctx, "truncate leaves")
+	case k == 1:
+		_, err = conn.Exec(ctx, "create index if not exists leaves_by_leaf on leaves (leaf)")
+	case k == 2:
+		_, err = conn.Exec(ctx, "drop index if exists leaves_by_leaf")
+	case k < 20:
+		_, err = conn.Exec(ctx, "insert into leaves select $1, g from generate_series(1, $2) g", rng.Int64(), sqlLeaves)
+	default:
+		var trees, leaves, first int
+		err = conn.QueryRow(ctx, "select count(distinct tree), count(*), (select count(*) from leaves where leaf = 1) from leaves").Scan(&trees, &leaves, &first)
+		if err == nil && (leaves != trees*sqlLeaves || first != trees) {
+			l.fail("%d trees have %d leaves, %d of them first ones", trees, leaves, first)
+		}
+	}
+	return err
+}
+
 // count adds one to the counter, and looks whether it had missed anything that was acknowledged before it began.
 func (l *sqlLoad) count(ctx context.Context, conn *pgx.Conn) error {
 	l.mu.Lock()
@@ -261,14 +287,16 @@ func (l *sqlLoad) check(ctx context.Context) []error {
 			break
 		}
 		for {
-			var sum, twice, orphans, counter int
+			var sum, twice, orphans, counter, torn int
 			err = conn.QueryRow(ctx, `select (select sum(balance) from accounts),
 				(select count(*) from (select name from names group by name having count(*) > 1) x),
 				(select count(*) from children c where not exists (select from parents p where p.id = c.parent)),
-				(select n from counter)`).Scan(&sum, &twice, &orphans, &counter)
+				(select n from counter),
+				(select count(*) from (select tree from leaves group by tree having count(*) <> 12) x)
+				+ (select count(*) from leaves where leaf = 1) - (select count(distinct tree) from leaves)`).Scan(&sum, &twice, &orphans, &counter, &torn)
 			if err == nil {
-				if sum != sqlSum || twice != 0 || orphans != 0 || counter < l.counter {
-					l.fail("node %d: sum %d, %d names twice, %d orphans, counter %d after %d was acknowledged", n.ID, sum, twice, orphans, counter, l.counter)
+				if sum != sqlSum || twice != 0 || orphans != 0 || torn != 0 || counter < l.counter {
+					l.fail("node %d: sum %d, %d names twice, %d orphans, %d trees in part, counter %d after %d was acknowledged", n.ID, sum, twice, orphans, torn, counter, l.counter)
 				}
 				break
 			}

@@ -48,15 +48,12 @@ func (m *Manager) garbage(ctx context.Context) ([][]byte, error) {
 	return keys, sc.Err()
 }
 
-// garbageKeys is how many keys of a piece of garbage are deleted one by one. That leaves nothing behind but their
-// tombstones. More are deleted as spans, for which each range keeps a record until its rows may go (txn/participant, layers): it
-// costs a log entry for each range, however many rows there are, and one range deletion in the store at the end.
-const garbageKeys = 1000
-
 // garbageRanges is over how many ranges one transaction deletes a span.
 const garbageRanges = 16
 
-// collect removes one piece of garbage.
+// collect removes one piece of garbage. A few keys are deleted one by one, which leaves nothing behind but their tombstones.
+// More are deleted as spans, for which each range keeps a record until its rows may go (txn/participant, layers): it costs
+// a log entry for each range, however many rows there are, and one range deletion in the store at the end.
 func (m *Manager) collect(ctx context.Context, key []byte) error {
 	var span kv.Span
 	switch id := key[3:]; len(id) {
@@ -69,8 +66,8 @@ func (m *Manager) collect(ctx context.Context, key []byte) error {
 	}
 	large := false
 	err := m.collectIn(ctx, key, func(tx kv.Txn) (last bool, err error) {
-		keys, err := firstKeys(ctx, tx, span, garbageKeys+1)
-		if large = len(keys) > garbageKeys; large || err != nil {
+		keys, err := firstKeys(ctx, tx, span, m.cfg.GarbageKeys+1)
+		if large = len(keys) > m.cfg.GarbageKeys; large || err != nil {
 			return false, err
 		}
 		for _, k := range keys {
@@ -125,14 +122,14 @@ func (m *Manager) collectIn(ctx context.Context, key []byte, f func(kv.Txn) (las
 }
 
 // firstKeys returns the first keys of a span, locked.
-func firstKeys(ctx context.Context, tx kv.Txn, span kv.Span, limit int64) ([][]byte, error) {
-	sc, err := tx.Scan(ctx, span, kv.ScanOptions{Lock: kv.LockExclusive, Limit: limit})
+func firstKeys(ctx context.Context, tx kv.Txn, span kv.Span, limit int) ([][]byte, error) {
+	sc, err := tx.Scan(ctx, span, kv.ScanOptions{Lock: kv.LockExclusive, Limit: int64(limit)})
 	if err != nil {
 		return nil, err
 	}
 	defer sc.Close()
 	var keys [][]byte
-	for int64(len(keys)) < limit && sc.Next(ctx) {
+	for len(keys) < limit && sc.Next(ctx) {
 		keys = append(keys, append([]byte(nil), sc.Pair().Key...))
 	}
 	return keys, sc.Err()

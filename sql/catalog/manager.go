@@ -40,7 +40,9 @@ type Config struct {
 	Grace time.Duration
 	// GarbageEvery is how often the storage of dropped objects is removed. Default 30s.
 	GarbageEvery time.Duration
-	Log          *slog.Logger // Default: discards.
+	// GarbageKeys is how many keys of a dropped object are deleted one by one; more are deleted as spans. Default 1000.
+	GarbageKeys int
+	Log         *slog.Logger // Default: discards.
 }
 
 // Manager keeps a node's current snapshot of the catalog and the node's lease on it. It is safe for
@@ -107,6 +109,7 @@ func NewManager(cfg Config) (*Manager, error) {
 	cfg.Lease = cmp.Or(cfg.Lease, 10*time.Second)
 	cfg.Grace = cmp.Or(cfg.Grace, 3*time.Second)
 	cfg.GarbageEvery = cmp.Or(cfg.GarbageEvery, 30*time.Second)
+	cfg.GarbageKeys = cmp.Or(cfg.GarbageKeys, 1000)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
