@@ -94,6 +94,9 @@ func (s *Session) builtinHook(fn *builtin.Func) builtin.EvalFunc {
 	if f := sessionFunctions[fn.Name]; f != nil {
 		return f
 	}
+	if f := eventFunctions[fn.Name]; f != nil {
+		return f
+	}
 	if f := channelFunctions[fn.Name]; f != nil {
 		return f
 	}

@@ -63,6 +63,8 @@ type routineState struct {
 	client, transactional, committed bool
 	// trans are the transition tables of the trigger function that is running.
 	trans *transitionTables
+	// event is set while an event trigger's function runs.
+	event *eventContext
 	// caught counts the blocks with exception handlers that are running.
 	caught int
 }
@@ -73,7 +75,7 @@ func (s *Session) callRoutine(call *builtin.Call, args []types.Datum) ([][]types
 	if s.audit.on {
 		s.auditCall(r.Desc)
 	}
-	if r.Desc.Ret.OID == types.OIDTrigger {
+	if r.Desc.Ret.OID == types.OIDTrigger || r.Desc.Ret.OID == types.OIDEventTrigger {
 		return nil, pgerr.Unsupported("trigger functions can only be called as triggers")
 	}
 	fields := call.Columns
@@ -200,7 +202,7 @@ func (s *Session) compile(f *catalog.Function, args []plpgsql.Value, trigger boo
 		}
 		return c, nil
 	}
-	sig := plpgsql.Signature{Name: f.Name, Trigger: trigger || f.Ret.OID == types.OIDTrigger}
+	sig := plpgsql.Signature{Name: f.Name, Trigger: trigger || f.Ret.OID == types.OIDTrigger, EventTrigger: f.Ret.OID == types.OIDEventTrigger}
 	in := 0
 	for _, a := range f.Args {
 		p := plpgsql.Param{Name: a.Name, Type: s.resolveType(a.Type.OID), Mode: a.Mode}

@@ -248,7 +248,9 @@ func (s *Session) executeDDL(ctx context.Context, st *statement, params []types.
 	case *ast.CallStmt:
 		return "CALL", s.runCall(ctx, st, n, params)
 	}
-	return s.txn.catalog.Execute(ctx, st.node, DDLEnv{Txn: tx, Session: s, Text: st.source(), Params: params})
+	return s.executeWithEvents(ctx, st, func() (string, error) {
+		return s.txn.catalog.Execute(ctx, st.node, DDLEnv{Txn: tx, Session: s, Text: st.source(), Params: params})
+	})
 }
 
 // sendText answers with rows of text columns.

@@ -170,7 +170,7 @@ func registerSeries(l library) {
 		}), nil
 	}
 	// The catalog's implementation returns an array of records.
-	for _, name := range []string{"pg_partition_tree", "pg_partition_ancestors", "pg_get_publication_tables",
+	for _, name := range []string{"pg_partition_tree", "pg_partition_ancestors", "pg_get_publication_tables", "pg_event_trigger_ddl_commands", "pg_event_trigger_dropped_objects",
 		"pg_logical_slot_get_changes", "pg_logical_slot_peek_changes", "pg_logical_slot_get_binary_changes", "pg_logical_slot_peek_binary_changes"} {
 		l.rows(name, func(c *Ctx, a []types.Datum) (RowIter, error) {
 			var eval EvalFunc

@@ -31,6 +31,14 @@ func (x *executor) comment(ctx context.Context, s *ast.CommentStmt) error {
 		nt := t.Clone()
 		nt.Comment = text
 		return x.View.Put(ctx, nt)
+	case ast.ObjEventTrigger:
+		e, err := x.eventTrigger(names[0])
+		if err != nil {
+			return err
+		}
+		n := e.Clone()
+		n.Comment = text
+		return x.View.Put(ctx, n)
 	case ast.ObjColumn:
 		if len(names) < 2 {
 			return pgerr.New(pgerr.SyntaxError, "column name must be qualified")

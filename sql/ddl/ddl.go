@@ -130,6 +130,10 @@ func (x *executor) run(ctx context.Context, stmt ast.Stmt) error {
 		return x.createFunction(ctx, s)
 	case *ast.DefineStmt:
 		return x.define(ctx, s)
+	case *ast.CreateEventTriggerStmt:
+		return x.createEventTrigger(ctx, s)
+	case *ast.AlterEventTriggerStmt:
+		return x.enableEventTrigger(ctx, s)
 	case *ast.CreateCastStmt:
 		return x.createCast(ctx, s)
 	case *ast.AlterOperatorStmt:

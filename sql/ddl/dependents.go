@@ -84,6 +84,11 @@ func (x *executor) dependentsOfFunction(ctx context.Context, f *catalog.Function
 			}
 		}
 	}
+	for _, e := range x.snap().EventTriggers() {
+		if e.Function == f.ID {
+			add("event trigger "+e.Name, func() error { return x.View.Delete(ctx, e) })
+		}
+	}
 	for _, d := range x.dependentsOf(ctx, func(text string, statements bool) bool { return x.callsIn(text, f, statements) }) {
 		if d.what != x.describeRoutine(f) {
 			out = append(out, d)

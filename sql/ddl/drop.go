@@ -41,6 +41,8 @@ func (x *executor) drop(ctx context.Context, s *ast.DropStmt) error {
 		return x.dropOperators(ctx, s)
 	case ast.ObjCast:
 		return x.dropCasts(ctx, s)
+	case ast.ObjEventTrigger:
+		return x.dropEventTriggers(ctx, s)
 	case ast.ObjPublication:
 		return x.dropPublications(ctx, s)
 	case ast.ObjTrigger:

@@ -225,6 +225,12 @@ func (x *executor) functionParams(ctx context.Context, f *catalog.Function, s *a
 			return pgerr.New(invalidFunction, "trigger functions cannot have declared arguments").
 				WithHint("The arguments of the trigger can be accessed through TG_NARGS and TG_ARGV instead.")
 		}
+		if t.OID == types.OIDEventTrigger && (f.Lang == "sql" || len(f.Args) > 0) {
+			if f.Lang == "sql" {
+				return pgerr.New(invalidFunction, "SQL functions cannot return type event_trigger")
+			}
+			return pgerr.New(invalidFunction, "event trigger functions cannot have declared arguments")
+		}
 	case outs == 0:
 		return pgerr.New(invalidFunction, "function result type must be specified")
 	case outs == 1:

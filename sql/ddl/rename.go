@@ -58,6 +58,8 @@ func (x *executor) rename(ctx context.Context, s *ast.RenameStmt) error {
 		n := *d
 		n.Name = s.New
 		return x.View.Put(ctx, &n)
+	case ast.ObjEventTrigger:
+		return x.renameEventTrigger(ctx, s)
 	case ast.ObjPublication:
 		return x.renamePublication(ctx, s)
 	case ast.ObjTablespace:
@@ -496,6 +498,8 @@ func (x *executor) ownRelation(ctx context.Context, t *catalog.Table, r *ast.Rol
 
 func (x *executor) alterOwner(ctx context.Context, s *ast.AlterOwnerStmt) error {
 	switch s.Object {
+	case ast.ObjEventTrigger:
+		return x.eventTriggerOwner(ctx, s)
 	case ast.ObjPublication:
 		return x.publicationOwner(ctx, s)
 	case ast.ObjLargeObject:

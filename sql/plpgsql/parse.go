@@ -31,6 +31,8 @@ type Signature struct {
 	Name    string
 	Params  []Param
 	Trigger bool
+	// EventTrigger functions have TG_EVENT and TG_TAG.
+	EventTrigger bool
 }
 
 // maxDepth bounds the nesting of blocks.
@@ -80,6 +82,13 @@ func Parse(src string, sig Signature, ts Types) (*Function, error) {
 			"tg_relid": types.Oid, "tg_relname": types.Name, "tg_table_name": types.Name, "tg_table_schema": types.Name,
 			"tg_nargs": types.Int4, "tg_argv": types.ArrayOf(types.Text)} {
 			v := r.add(name, t)
+			r.in.names[name], r.fn.TG[name] = v, v
+		}
+	}
+	if sig.EventTrigger {
+		r.fn.TG = map[string]int{}
+		for _, name := range []string{"tg_event", "tg_tag"} {
+			v := r.add(name, types.Text)
 			r.in.names[name], r.fn.TG[name] = v, v
 		}
 	}
