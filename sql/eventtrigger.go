@@ -71,7 +71,7 @@ func (s *Session) executeWithEvents(ctx context.Context, st *statement, run func
 		old, had := was[of(o)]
 		switch {
 		case o.Part:
-			if !had && o.Kind == "index" {
+			if !had && o.Kind == "index" && tag != "ALTER TABLE" {
 				commands = append(commands, eventCommand{"CREATE INDEX", o})
 			}
 		case !had:

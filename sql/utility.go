@@ -131,7 +131,7 @@ func selectInto(q *ast.SelectStmt) ast.Stmt {
 		}
 		return &plain
 	}
-	return &ast.CreateTableAsStmt{Object: ast.ObjTable, Into: into, Query: without(q)}
+	return &ast.CreateTableAsStmt{Object: ast.ObjTable, Into: into, Query: without(q), SelectInto: true}
 }
 
 // intoOf is the INTO of a query, which the first of several SELECTs has.

@@ -292,6 +292,7 @@ type CreateTableAsStmt struct {
 	Into        *IntoClause
 	Query       Stmt // SelectStmt or ExecuteStmt
 	IfNotExists bool
+	SelectInto  bool // written as SELECT ... INTO
 }
 
 // RefreshStmt is REFRESH MATERIALIZED VIEW.
@@ -337,6 +338,9 @@ func (s *AlterTableStmt) Tag() string { return "ALTER " + string(s.Object) }
 func (s *CreateTableAsStmt) Tag() string {
 	if s.Object == ObjMatView {
 		return "CREATE MATERIALIZED VIEW"
+	}
+	if s.SelectInto {
+		return "SELECT INTO"
 	}
 	return "CREATE TABLE AS"
 }

@@ -55,11 +55,17 @@ func (x *executor) partitionSpec(ctx context.Context, t *catalog.Table, spec *as
 			if err := checkExprShape(e.Expr, "partition key expression", true); err != nil {
 				return nil, err
 			}
+			got, err := x.typeOf(ctx, t, e.Expr)
+			if err != nil {
+				return nil, err
+			}
+			if got.OID == types.OIDRecord || got.OID == types.OIDUnknown || got.Class == 'p' {
+				return nil, pgerr.New(pgerr.InvalidTableDefinition, "partition key column %d has pseudo-type %s", len(p.Keys)+1, types.TypeName(got))
+			}
 			if len(columnsIn(t, e.Expr)) == 0 {
 				return nil, pgerr.New(pgerr.InvalidObjectDefinition, "cannot use constant expression as partition key")
 			}
-			got, err := x.typeOf(ctx, t, e.Expr)
-			if err != nil {
+			if err := x.wantImmutable(ctx, t, e.Expr, "functions in partition key expression must be marked IMMUTABLE"); err != nil {
 				return nil, err
 			}
 			k.Expr, k.Type, typ = parser.DeparseExpr(normalize(e.Expr)), typeRef(got), got

@@ -1,6 +1,10 @@
 package pgcatalog
 
-import "github.com/meridian-db/meridian/sql/catalog"
+import (
+	"strings"
+
+	"github.com/meridian-db/meridian/sql/catalog"
+)
 
 func init() {
 	generatorMaps = append(generatorMaps, map[string]generator{"pg_catalog.pg_event_trigger": pgEventTrigger})
@@ -48,10 +52,20 @@ func Identities(env *catalog.VirtualEnv) []Identity {
 		if err != nil || !ok {
 			return
 		}
+		if temp && strings.HasPrefix(n.schema, "pg_temp_") {
+			n.identity = strings.Replace(n.identity, n.schema+".", "pg_temp.", 1)
+			n.schema = "pg_temp"
+			if len(n.names) > 1 {
+				n.names[0] = n.schema
+			}
+		}
 		out = append(out, Identity{Class: class, ID: id, Column: column, Kind: n.kind, Schema: n.schema, Name: n.name, Identity: n.identity, Names: n.names, Args: n.args,
 			Temporary: temp, Part: part, Version: version})
 	}
 	for _, s := range c.snap.Schemas() {
+		if strings.HasPrefix(s.Name, "pg_temp_") {
+			continue // comes and goes with the tables in it
+		}
 		add(classNamespace, s.ID, 0, false, false, s)
 	}
 	for _, t := range c.snap.Types() {

@@ -404,10 +404,9 @@ func (a *intervalAcc) decodeISO(s string) dtErr {
 			val = v
 		}
 		if n > intEnd+1 {
-			frac, _ = strconv.ParseFloat("0"+s[intEnd:n], 64)
-		}
-		if s[0] == '-' {
-			frac = -frac
+			// PostgreSQL takes the fraction of the number as a float, which has fewer digits the larger the number is.
+			whole, _ := strconv.ParseFloat(s[:n], 64)
+			_, frac = math.Modf(whole)
 		}
 		s = s[n:]
 		return val, frac, width, dtOK
