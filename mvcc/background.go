@@ -44,19 +44,16 @@ const (
 	mostSublevels = 8
 )
 
-// rests returns how many times as long as it works something rests: the more there is to be done, the less.
+// rests returns how many times as long as it works something rests. Whoever loads rows must not wait for flushes, and soon
+// would with another memtable; compactions that lag by some sublevels get half of the time first.
 func (l backlog) rests(category vfs.DiskWriteCategory) time.Duration {
-	over := l.memtables - mostMemtables
-	if category != flushCategory {
-		over = max(over, int64(l.sublevels/mostSublevels))
-	}
 	switch {
-	case over <= 0:
-		return backgroundRest
-	case over == 1:
+	case l.memtables > mostMemtables, category != flushCategory && l.sublevels >= 2*mostSublevels:
+		return 0
+	case category != flushCategory && l.sublevels >= mostSublevels:
 		return 1
 	}
-	return 0
+	return backgroundRest
 }
 
 // Pebble's names of what writes a file.
