@@ -55,7 +55,7 @@ func (r *Replica) Lease() Lease {
 		v.lease = Lease{Epoch: r.termNow.Load(), Holder: r.LeaderHint()}
 	} else {
 		v.lease = Lease{Epoch: l.term, Holder: r.store.cfg.NodeID}
-		if l.ready && !l.frozen && !l.held && (r.Desc().Frozen == nil || r.store.cfg.TestNoFreeze) {
+		if l.ready && !l.frozen && !l.held && !r.store.leasesOver.Load() && (r.Desc().Frozen == nil || r.store.cfg.TestNoFreeze) {
 			v.lease.Until = r.store.votes.leaseUntil(l.incoming, l.outgoing, l.acks)
 			l.published = max(l.published, v.lease.Until)
 		}

@@ -523,12 +523,12 @@ func (c *sim) stop(x *simNode) {
 	if x.store == nil {
 		return
 	}
+	if err := x.store.Close(); err != nil { // whose last words the others are to hear
+		c.t.Error(err)
+	}
 	c.net.mu.Lock()
 	delete(c.net.stores, x.id)
 	c.net.mu.Unlock()
-	if err := x.store.Close(); err != nil {
-		c.t.Error(err)
-	}
 	c.net.emptied(x.store)
 	if err := x.eng.Close(); err != nil {
 		c.t.Error(err)

@@ -47,12 +47,14 @@ const logDir = "raftlog"
 //
 // As long as the workers and the appender have nothing to do, their work is done by the goroutine that brings it.
 type Store struct {
-	cfg     Config
-	log     *raftlog.Log
-	boot    uint64             // how many times this store has been opened
-	ended   truetime.Timestamp // when the leases of all earlier lives end; zero when they did not end in order
-	votes   *votes
-	metrics *metrics
+	cfg  Config
+	log  *raftlog.Log
+	boot uint64 // how many times this store has been opened
+	// leasesOver is set once this node uses no lease any more that Close has not seen.
+	leasesOver atomic.Bool
+	ended      truetime.Timestamp // when the leases of all earlier lives end; zero when they did not end in order
+	votes      *votes
+	metrics    *metrics
 
 	awake       awake
 	fresh       []*Replica                 // leaders that are written to now and then (publishClosed); tickLoop's
@@ -457,8 +459,10 @@ func (s *Store) Close() error {
 	}
 	if s.started.Load() && !s.failed() {
 		s.late.fire() // the others learn now what they would have learned in a moment
-		if err := s.endLeases(); err != nil {
+		if end, err := s.endLeases(); err != nil {
 			s.cfg.Logger.Warn("give up leases", "err", err)
+		} else {
+			s.farewell(end)
 		}
 	}
 	s.bgMu.Lock()
@@ -527,9 +531,10 @@ func (g *gate) close() {
 	}
 }
 
-// endLeases gives up the leases of this node for good, and records when the last of them ends, for the
-// node's next life to tell the others.
-func (s *Store) endLeases() error {
+// endLeases gives up the leases of this node for good, and returns and records when the last of them ends: farewell tells
+// the others, or the node's next life does.
+func (s *Store) endLeases() (truetime.Timestamp, error) {
+	s.leasesOver.Store(true) // so none is used that the loop does not see, that of a range just split off for instance
 	end := s.votes.ownBarrier()
 	for _, r := range s.replicaList() {
 		end = max(end, r.endLease())
@@ -540,15 +545,15 @@ func (s *Store) endLeases() error {
 	select {
 	case s.ceilings <- struct{}{}: // and keep it: nothing is persisted after this
 	case <-time.After(time.Second):
-		return errors.New("a ceiling is still being written")
+		return 0, errors.New("a ceiling is still being written")
 	}
 	for peer, until := range promised {
 		if err := s.log.SetStore(ceilingName(peer), binary.AppendUvarint(nil, uint64(until))); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	b := binary.AppendUvarint(nil, s.boot)
-	return s.log.SetStore("ended", binary.AppendUvarint(b, uint64(end)))
+	return end, s.log.SetStore("ended", binary.AppendUvarint(b, uint64(end)))
 }
 
 // endLease gives up the replica's lease, if it has one, and returns when the last lease it had ends.

@@ -99,3 +99,57 @@ func TestCleanRestart(t *testing.T) {
 		}
 	})
 }
+
+// TestFarewell: a leader that is closed without having handed over says that its leases are over, and the others elect
+// another one at once. What it has promised beyond its end they wait for.
+func TestFarewell(t *testing.T) {
+	runSim(t, 5, 3, nil, func(c *sim) {
+		c.startAll(desc(1, "\x01", "\xff", 1, 2, 3))
+		r := c.leader("a", 5*time.Second)
+		ts := c.mustPut(r, "a", "1")
+		successor := func() time.Duration {
+			gone := c.nodes[r.NodeID()]
+			c.stop(gone)
+			start := time.Now()
+			r = c.leader("a", 10*time.Second)
+			took := time.Since(start)
+			c.restart(gone)
+			return took
+		}
+		window := c.nodes[1].store.cfg.SupportWindow
+		if d := successor(); d > window/2 {
+			t.Errorf("a successor after %s", d)
+		}
+		if got := c.mustPut(r, "a", "2"); got <= ts {
+			t.Error("timestamps go backwards")
+		}
+		for _, x := range c.nodes {
+			r, _ := x.store.Replica(1)
+			r.machine.(*register).unsettled = true
+		}
+		until := r.Lease().Until
+		successor()
+		if got := c.mustPut(r, "a", "3"); got <= until {
+			t.Error("wrote below the end of an earlier lease")
+		}
+	})
+}
+
+// TestNoLeaseAfterTheEnd: once a store has said when its last lease ends, none is used that it had not known of.
+func TestNoLeaseAfterTheEnd(t *testing.T) {
+	runSim(t, 5, 3, nil, func(c *sim) {
+		c.startAll(desc(1, "\x01", "\xff", 1, 2, 3))
+		r := c.leader("a", 5*time.Second)
+		end, err := r.store.endLeases()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.lease.mu.Lock()
+		r.lease.frozen = false // as in a range that it has come to lead since
+		r.lease.changed()
+		r.lease.mu.Unlock()
+		if until := r.Lease().Until; until > end {
+			t.Errorf("a lease until %s after the end, %s", until, end)
+		}
+	})
+}

@@ -3,6 +3,7 @@ package ranges
 import (
 	"context"
 	"encoding/binary"
+	"sync"
 	"time"
 
 	"github.com/meridian-db/meridian/truetime"
@@ -78,9 +79,7 @@ func (s *Store) supportRound() {
 	}
 	now := s.cfg.Clock.Now()
 	want := now.Latest.Add(s.cfg.SupportWindow)
-	payload := binary.AppendUvarint(nil, s.boot)
-	payload = binary.AppendUvarint(payload, uint64(want))
-	payload = binary.AppendUvarint(payload, uint64(s.ended))
+	payload := supportRequest(s.boot, want, s.ended)
 	if g, err := s.support(s.cfg.NodeID, s.boot, want); err == nil {
 		s.takeSupport(s.cfg.NodeID, g, now)
 	}
@@ -103,6 +102,41 @@ func (s *Store) supportRound() {
 			}
 		})
 	}
+}
+
+// supportRequest is what a life of this node asks for, and when the leases of all earlier ones end (zero: not known).
+func supportRequest(boot uint64, want, ended truetime.Timestamp) []byte {
+	b := binary.AppendUvarint(nil, boot)
+	b = binary.AppendUvarint(b, uint64(want))
+	return binary.AppendUvarint(b, uint64(ended))
+}
+
+// farewellTime bounds how long a store that closes waits for the others to hear of it.
+const farewellTime = 500 * time.Millisecond
+
+// farewell tells the others, in the name of the node's next life, which asks for nothing yet, that the leases of this one
+// end at end. Those that it has handed over have other holders already. But a range may have been split off a moment
+// before, and would wait for a leader until the promises run out.
+func (s *Store) farewell(end truetime.Timestamp) {
+	peers := make(map[NodeID]bool)
+	for _, r := range s.replicaList() {
+		for _, rd := range r.Desc().Replicas {
+			if rd.Node != s.cfg.NodeID {
+				peers[rd.Node] = true
+			}
+		}
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, farewellTime)
+	defer cancel()
+	payload := supportRequest(s.boot+1, 0, end)
+	var wg sync.WaitGroup
+	for peer := range peers {
+		wg.Go(func() {
+			// Who does not hear it waits, as after a crash.
+			_, _ = s.cfg.Transport.Call(ctx, peer, methodSupport, payload)
+		})
+	}
+	wg.Wait()
 }
 
 // support promises a peer support, durably.

@@ -28,8 +28,8 @@ import (
 // when A voted, and C, which had A's vote, has a later clock: the leases do not overlap.
 //
 // Epochs are (boot, counter). A restart forgets whom A followed where, so it starts new epochs, and votes
-// nowhere before TT.after(the largest ceiling it had persisted): the barrier. A store that was closed in
-// order remembers when the last of its leases ended, and tells so in its next life; supporters then need
+// nowhere before TT.after(the largest ceiling it had persisted): the barrier. A store that is closed in
+// order tells when the last of its leases ends, before it is gone and again in its next life; supporters then need
 // not wait for more.
 type votes struct {
 	self   NodeID
