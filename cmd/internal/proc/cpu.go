@@ -15,25 +15,30 @@ const userHz = 100
 // TreeCPU returns the user and system time used so far by a process, its children that live, and those
 // it has waited for. Grandchildren do not count: neither system under test has any.
 func TreeCPU(pid int) (time.Duration, error) {
-	root, err := readStat(pid)
-	if err != nil {
-		return 0, err
-	}
-	ticks := root.own + root.reaped
-	all, err := filepath.Glob("/proc/[0-9]*/stat")
-	if err != nil {
-		return 0, err
-	}
-	for _, path := range all {
-		child, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+	for {
+		root, err := readStat(pid)
 		if err != nil {
-			continue
+			return 0, err
 		}
-		if st, err := readStat(child); err == nil && st.parent == pid { // it may have ended meanwhile
-			ticks += st.own
+		ticks := root.own + root.reaped
+		all, err := filepath.Glob("/proc/[0-9]*/stat")
+		if err != nil {
+			return 0, err
+		}
+		for _, path := range all {
+			child, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+			if err != nil {
+				continue
+			}
+			if st, err := readStat(child); err == nil && st.parent == pid { // it may have ended meanwhile
+				ticks += st.own
+			}
+		}
+		// A child that was reaped in between, as those of connections that have just ended are, is in neither sum.
+		if again, err := readStat(pid); err != nil || again.reaped == root.reaped {
+			return time.Duration(ticks) * time.Second / userHz, err
 		}
 	}
-	return time.Duration(ticks) * time.Second / userHz, nil
 }
 
 // MachineCPU returns the time that everything on this machine has used so far, what its hypervisor took away included.
