@@ -109,62 +109,14 @@ func infoColumns(g *gen) error {
 				continue
 			}
 			position++
-			udtSchema := catalog.PgCatalog
-			dataType := "USER-DEFINED"
 			var domainName, domainSchema, domainCatalog any
-			base := c.T
-			if d := g.snap.UserType(uint32(c.Type.OID)); d != nil {
-				udtSchema = g.snap.SchemaName(d.Schema)
-				if d.Class == 'd' {
-					domainCatalog, domainSchema, domainName = g.database(), udtSchema, d.Name
-					if b := g.snap.TypeByOID(d.Base.OID); b != nil {
-						base, udtSchema = b, catalog.PgCatalog
-					}
-				}
+			if d := g.snap.UserType(uint32(c.Type.OID)); d != nil && d.Class == 'd' {
+				domainCatalog, domainSchema, domainName = g.database(), g.snap.SchemaName(d.Schema), d.Name
 			}
-			switch {
-			case base == nil:
-			case base.Elem != nil && base.Category == 'A':
-				dataType = "ARRAY"
-			case types.ByOID(base.OID) != nil:
-				dataType = types.FormatType(base.WithTypmod(-1))
-			}
-			udtName := ""
+			base, typmod := g.underDomain(c.Type)
+			udtName, udtSchema := "", catalog.PgCatalog
 			if base != nil {
-				udtName = base.Name
-			}
-			var length, octets, precision, radix, scale, dtPrecision any
-			typmod := c.Type.Typmod
-			switch oidOf(base) {
-			case types.OIDVarchar, types.OIDBPChar:
-				octets = charOctets
-				if typmod >= 4 {
-					length, octets = typmod-4, (typmod-4)*4
-				}
-			case types.OIDText:
-				octets = charOctets
-			case types.OIDInt2:
-				precision, radix, scale = 16, 2, 0
-			case types.OIDInt4:
-				precision, radix, scale = 32, 2, 0
-			case types.OIDInt8:
-				precision, radix, scale = 64, 2, 0
-			case types.OIDFloat4:
-				precision, radix = 24, 2
-			case types.OIDFloat8:
-				precision, radix = 53, 2
-			case types.OIDNumeric:
-				radix = 10
-				if typmod >= 4 {
-					precision, scale = (typmod-4)>>16, (typmod-4)&0x7ff
-				}
-			case types.OIDDate:
-				dtPrecision = 0
-			case types.OIDTime, types.OIDTimeTZ, types.OIDTimestamp, types.OIDTimestampTZ, types.OIDInterval:
-				dtPrecision = 6
-				if typmod >= 0 && typmod <= 6 {
-					dtPrecision = typmod
-				}
+				udtName, udtSchema = base.Name, g.typeSchema(base)
 			}
 			var def, generation any
 			if c.Default != "" {
@@ -187,15 +139,14 @@ func infoColumns(g *gen) error {
 					cycle = s.Cycle
 				}
 			}
-			if err := g.row("table_catalog", g.database(), "table_schema", g.snap.SchemaName(t.Schema), "table_name", t.Name,
+			row := []any{"table_catalog", g.database(), "table_schema", g.snap.SchemaName(t.Schema), "table_name", t.Name,
 				"column_name", c.Name, "ordinal_position", position, "column_default", def, "is_nullable", !c.NotNull,
-				"data_type", dataType, "character_maximum_length", length, "character_octet_length", octets,
-				"numeric_precision", precision, "numeric_precision_radix", radix, "numeric_scale", scale,
-				"datetime_precision", dtPrecision, "domain_catalog", domainCatalog, "domain_schema", domainSchema, "domain_name", domainName,
+				"domain_catalog", domainCatalog, "domain_schema", domainSchema, "domain_name", domainName,
 				"udt_catalog", g.database(), "udt_schema", udtSchema, "udt_name", udtName, "dtd_identifier", itoa(int64(position)),
 				"is_self_referencing", false, "is_identity", c.Identity != 0, "identity_generation", idGeneration, "identity_start", idStart,
 				"identity_increment", idIncrement, "identity_maximum", idMax, "identity_minimum", idMin, "identity_cycle", cycle,
-				"is_generated", generated, "generation_expression", generation, "is_updatable", t.Kind == catalog.RelTable && t.Virtual == nil); err != nil {
+				"is_generated", generated, "generation_expression", generation, "is_updatable", t.Kind == catalog.RelTable && t.Virtual == nil}
+			if err := g.row(append(row, facets(base, typmod)...)...); err != nil {
 				return err
 			}
 		}
