@@ -360,9 +360,10 @@ func (s *Session) ensurePlan(ctx context.Context, st *statement) (*plan.Plan, er
 	pctx, span := s.span(ctx, "plan")
 	env := s.planEnv(c, st)
 	p, err := plan.Prepare(pctx, st.node, env)
-	if err == nil && st.plan != nil && !sameTypes(st.plan.ParamTypes, p.ParamTypes) {
+	if err == nil && st.plan != nil && (st.fixed || st.template != nil) && !sameTypes(st.plan.ParamTypes, p.ParamTypes) {
 		// A column has another type now. The values are of the old ones: a literal can be read again, and what a client
-		// sends has the types that it was told.
+		// sends has the types that it was told. (A client that is just preparing the statement has not been told any: the
+		// plan is another session's, or its own of before.)
 		if st.template != nil {
 			err = s.readAgain(st, p.ParamTypes)
 		} else {
