@@ -41,7 +41,7 @@ func standardType(t *types.T) string {
 	case t.Elem != nil && t.Category == 'A':
 		return "ARRAY"
 	case types.ByOID(t.OID) != nil:
-		return types.FormatType(t.WithTypmod(-1))
+		return types.TypeName(t)
 	}
 	return "USER-DEFINED"
 }
