@@ -3,7 +3,6 @@ package sql
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -291,7 +290,7 @@ func (s *Session) BackendPID() int32 { return s.pid }
 
 // ServerVersion implements builtin.Session.
 func (s *Session) ServerVersion() string {
-	return fmt.Sprintf("PostgreSQL %s (Meridian %s)", serverVersion, s.srv.cfg.Version)
+	return builtin.VersionString("Meridian " + s.srv.cfg.Version)
 }
 
 // CurrentSchemas implements builtin.Session.

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,9 +16,10 @@ import (
 // Version is the PostgreSQL version whose dialect and catalogs this is.
 const Version = "15.0"
 
-// VersionString is what version() returns unless the session knows better.
-func VersionString() string {
-	return "PostgreSQL " + Version + " (Meridian) on " + runtime.GOARCH + "-unknown-" + runtime.GOOS + ", compiled by " + runtime.Version() + ", 64-bit"
+// VersionString is what version() returns. Clients cut it apart: first PostgreSQL and its version, then " on " and the
+// platform, then the compiler and the size of a word.
+func VersionString(product string) string {
+	return fmt.Sprintf("PostgreSQL %s (%s) on %s-unknown-%s, compiled by %s, %d-bit", Version, product, runtime.GOARCH, runtime.GOOS, runtime.Version(), strconv.IntSize)
 }
 
 // testSession answers for a Ctx without a session.
@@ -33,7 +35,7 @@ func (testSession) CurrentSchemas(implicit bool) []string {
 	return []string{"public"}
 }
 func (testSession) BackendPID() int32                                  { return 1 }
-func (testSession) ServerVersion() string                              { return VersionString() }
+func (testSession) ServerVersion() string                              { return VersionString("Meridian") }
 func (testSession) Setting(string) (string, bool)                      { return "", false }
 func (testSession) SetSetting(_, value string, _ bool) (string, error) { return value, nil }
 func (testSession) ListeningChannels() []string                        { return nil }
