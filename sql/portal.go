@@ -42,8 +42,34 @@ type BindArgs struct {
 	ResultFormats []int16
 }
 
-// maxPrepared bounds what one session may hold, and with it the memory that a client can pin.
-const maxPrepared = 10000
+// maxPrepared bounds what one session may hold, and with it the memory that a client can pin, as maxLongTexts does for
+// the bytes of statements of more than longText.
+const (
+	maxPrepared  = 10000
+	longText     = 1 << 20
+	maxLongTexts = 64 << 20
+)
+
+// mayPrepare reports an error if the session holds too much to prepare another statement.
+func (s *Session) mayPrepare(text string) error {
+	if len(s.statements) >= maxPrepared {
+		return pgerr.New(pgerr.ProgramLimitExceeded, "too many prepared statements")
+	}
+	if len(text) <= longText {
+		return nil
+	}
+	held := len(text)
+	for _, st := range s.statements {
+		if len(st.text) > longText {
+			held += len(st.text)
+		}
+	}
+	if held > maxLongTexts {
+		return pgerr.New(pgerr.ProgramLimitExceeded, "prepared statements of more than %d bytes in a session", maxLongTexts).
+			WithHint("Send large data as parameters, or close statements that are no longer used.")
+	}
+	return nil
+}
 
 // Parse prepares a statement. The empty name is the unnamed statement, which a new one replaces.
 func (s *Session) Parse(_ context.Context, name, text string, oids []uint32) error {
@@ -64,8 +90,8 @@ func (s *Session) parse(ctx context.Context, name, text string, oids []uint32) e
 		s.unnamed = nil
 	} else if s.statements[name] != nil {
 		return pgerr.New(pgerr.DuplicatePstatement, "prepared statement \"%s\" already exists", name)
-	} else if len(s.statements) >= maxPrepared {
-		return pgerr.New(pgerr.ProgramLimitExceeded, "too many prepared statements")
+	} else if err := s.mayPrepare(text); err != nil {
+		return err
 	}
 	if s.txn.phase != phaseFailed {
 		if st := s.lookupParsed(text, oids); st != nil {

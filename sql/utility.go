@@ -273,8 +273,8 @@ func (s *Session) runPrepare(ctx context.Context, src *statement, n *ast.Prepare
 	if s.statements[n.Name] != nil {
 		return pgerr.New(pgerr.DuplicatePstatement, "prepared statement \"%s\" already exists", n.Name)
 	}
-	if len(s.statements) >= maxPrepared {
-		return pgerr.New(pgerr.ProgramLimitExceeded, "too many prepared statements")
+	if err := s.mayPrepare(src.text); err != nil {
+		return err
 	}
 	st := &statement{name: n.Name, fromSQL: true, created: s.now(), text: src.text, node: n.Query, from: src.from, to: src.to, numParams: src.numParams}
 	own := s.txn.pristine()

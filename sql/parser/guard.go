@@ -1,6 +1,7 @@
 package parser
 
 import (
+	"cmp"
 	"strings"
 	"unicode/utf8"
 
@@ -19,10 +20,7 @@ const (
 // guard checks what must not reach the grammar. It knows SQL's quoting, and nothing of its grammar: it may
 // count too much, never too little.
 func guard(text string, lim Limits) error {
-	maxSize := lim.MaxSizeBytes
-	if maxSize == 0 {
-		maxSize = DefaultMaxSize
-	}
+	maxSize := cmp.Or(lim.MaxSizeBytes, DefaultMaxSize)
 	if len(text) > maxSize {
 		return pgerr.New(pgerr.ProgramLimitExceeded, "statement of %d bytes exceeds the limit of %d bytes", len(text), maxSize).
 			WithHint("Send large data as parameters or by COPY.")
@@ -30,11 +28,11 @@ func guard(text string, lim Limits) error {
 	if i := invalidUTF8(text); i >= 0 {
 		return invalidEncoding(text, i)
 	}
-	maxNesting := lim.MaxNesting
-	if maxNesting == 0 {
-		maxNesting = defaultMaxNesting
-	}
-	return (&guardScan{text: text, maxNesting: maxNesting}).run()
+	return (&guardScan{
+		text:       text,
+		maxTokens:  cmp.Or(lim.MaxTokens, DefaultMaxTokens),
+		maxNesting: cmp.Or(lim.MaxNesting, defaultMaxNesting),
+	}).run()
 }
 
 // invalidUTF8 returns the offset of the first byte that is not UTF-8, -1 if there is none. NUL counts:
@@ -77,7 +75,9 @@ func invalidEncoding(text string, i int) error {
 // guardScan walks over the tokens of a text.
 type guardScan struct {
 	text       string
+	maxTokens  int
 	maxNesting int
+	tokens     int
 	depth      int // parentheses and brackets
 	cases      int // open CASEs
 	prefixes   int // prefix operators since the last token that ends their nesting
@@ -104,6 +104,12 @@ func (g *guardScan) run() error {
 		case c == '/' && strings.HasPrefix(s[i:], "/*"):
 			i += skipBlockComment(s[i:])
 			continue
+		}
+		if g.tokens++; g.tokens > g.maxTokens {
+			return pgerr.New(pgerr.ProgramLimitExceeded, "statement of more than %d words and signs", g.maxTokens).
+				WithHint("Send large data as parameters or by COPY.")
+		}
+		switch {
 		case c == '\'':
 			i = skipQuoted(s, i, '\'')
 			g.operand = true

@@ -12,12 +12,19 @@ import (
 	"github.com/meridian-db/meridian/sql/pgerr"
 )
 
-// DefaultMaxSize is the largest statement text accepted unless configured otherwise, in bytes.
-const DefaultMaxSize = 1 << 20
+// DefaultMaxSize is the largest query string accepted unless configured otherwise, in bytes, and DefaultMaxTokens the
+// most tokens in it. A token's part of the tree takes up to a kilobyte while it is made, a long literal some times its
+// own length: so a statement may be long by what its literals hold, as INSERTs of documents and pictures are, and is
+// not by that as costly as one that is long by its lists.
+const (
+	DefaultMaxSize   = 16 << 20
+	DefaultMaxTokens = 1 << 20
+)
 
 // Limits bound what Parse accepts. A zero field takes the default named in its comment.
 type Limits struct {
-	MaxSizeBytes int // Size of the whole query string. Default 1 MiB.
+	MaxSizeBytes int // Size of the whole query string. Default DefaultMaxSize.
+	MaxTokens    int // Words, literals, signs and runs of operators in it. Default DefaultMaxTokens.
 	MaxNesting   int // Depth of parentheses, brackets and CASE. Default 200.
 }
 

@@ -44,6 +44,18 @@ func TestParseAccepted(t *testing.T) {
 	}
 }
 
+// A literal may be long: it is no more than its bytes.
+func TestLongLiteral(t *testing.T) {
+	long := strings.Repeat("x", DefaultMaxSize-10)
+	st, err := ParseOne("select '" + long + "'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := st.Stmt.(*ast.SelectStmt).Targets[0].Expr.(*ast.Const).Str; got != long {
+		t.Errorf("a literal of %d bytes has been read as one of %d", len(long), len(got))
+	}
+}
+
 func TestParseErrors(t *testing.T) {
 	nest := func(open, mid, close string, n int) string {
 		return "SELECT " + strings.Repeat(open, n) + mid + strings.Repeat(close, n)
@@ -60,6 +72,7 @@ func TestParseErrors(t *testing.T) {
 		{"select 1 \xff", "22021", `invalid byte sequence for encoding "UTF8": 0xff`, 0},
 		{"select 'a\x00b'", "22021", `invalid byte sequence for encoding "UTF8": 0x00`, 0},
 		{"select '" + strings.Repeat("x", DefaultMaxSize) + "'", "54000", "", 0},
+		{"select 1" + strings.Repeat(",1", DefaultMaxTokens/2), "54000", "statement of more than 1048576 words and signs", 0},
 		{nest("(", "1", ")", 201), "54001", "stack depth limit exceeded", 208},
 		{nest("ARRAY[", "1", "]", 300), "54001", "stack depth limit exceeded", 0},
 		{nest("CASE WHEN true THEN ", "1", " END", 300), "54001", "stack depth limit exceeded", 0},
