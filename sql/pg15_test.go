@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/datadriven"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/meridian-db/meridian/sql/pgerr"
 	"github.com/meridian-db/meridian/txn/kv/kvtest"
 )
 
@@ -26,7 +27,8 @@ var namesThenError = regexp.MustCompile(`(?m)^columns .*\n(ERROR )`)
 type answerer func(statement string) string
 
 // TestPostgres15 compares answers with those of PostgreSQL 15. A file is one session on an empty database.
-// Each line of its input is a statement; a line that starts with a space continues the one before.
+// Each line of its input is a statement; a line that starts with a space continues the one before. The command context prints
+// the contexts of errors, too.
 func TestPostgres15(t *testing.T) {
 	datadriven.Walk(t, "testdata/pg15", func(t *testing.T, path string) {
 		ask := askMeridian(t)
@@ -34,7 +36,12 @@ func TestPostgres15(t *testing.T) {
 			ask = askPostgres(t)
 		}
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
-			if d.Cmd != "sql" {
+			keep := ""
+			switch d.Cmd {
+			case "sql":
+			case "context":
+				keep = "$0"
+			default:
 				t.Fatalf("unknown command %s", d.Cmd)
 			}
 			var b strings.Builder
@@ -44,7 +51,7 @@ func TestPostgres15(t *testing.T) {
 				// Whether the column names leave before an error depends on when constants are folded.
 				fmt.Fprintf(&b, "> %s\n%s", statement, namesThenError.ReplaceAllString(ask(statement), "$1"))
 			}
-			return b.String()
+			return strings.ReplaceAll(contextText.ReplaceAllString(b.String(), keep), contextMark, "")
 		})
 	})
 }
@@ -130,21 +137,33 @@ func askPostgres(t *testing.T) answerer {
 }
 
 func postgresProblem(e *pgconn.PgError) string {
-	return problemText(e.Severity, e.Code, e.Message, e.Detail, e.Hint, int(e.Position))
+	return problemText(&pgerr.Error{Severity: e.Severity, Code: e.Code, Message: e.Message, Detail: e.Detail, Hint: e.Hint, Position: int(e.Position),
+		Where: e.Where, InternalQuery: e.InternalQuery, InternalPos: int(e.InternalPosition)})
 }
 
-// problemText prints an error or notice with all that a user sees of it.
-func problemText(severity, code, message, detail, hint string, position int) string {
-	s := fmt.Sprintf("%s %s: %s", severity, code, message)
-	if position > 0 {
-		s += fmt.Sprintf(" at %d", position)
+// problemText prints an error or notice with all that a user sees of it, but for its context.
+func problemText(e *pgerr.Error) string {
+	s := fmt.Sprintf("%s %s: %s", e.SeverityOrDefault(), e.Code, e.Message)
+	if e.Position > 0 {
+		s += fmt.Sprintf(" at %d", e.Position)
 	}
 	s += "\n"
-	if detail != "" {
-		s += "  detail: " + detail + "\n"
+	for _, f := range [][2]string{{"detail", e.Detail}, {"hint", e.Hint}} {
+		if f[1] != "" {
+			s += "  " + f[0] + ": " + f[1] + "\n"
+		}
 	}
-	if hint != "" {
-		s += "  hint: " + hint + "\n"
+	if e.Where != "" || e.InternalQuery != "" {
+		s += contextMark
+		if e.InternalPos > 0 {
+			s += fmt.Sprintf("  query: %s at %d\n", e.InternalQuery, e.InternalPos)
+		}
+		s += "  context: " + strings.ReplaceAll(e.Where, "\n", "\n    ") + "\n" + contextMark
 	}
 	return s
 }
+
+// contextMark is around the context of a problem, which only tests about contexts keep.
+const contextMark = "\x00"
+
+var contextText = regexp.MustCompile(contextMark + "[^" + contextMark + "]*" + contextMark)

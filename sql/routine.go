@@ -36,6 +36,8 @@ type routineCode struct {
 // routineStmt is a statement of a function with its plan.
 type routineStmt struct {
 	node    ast.Stmt
+	text    string // that errors show; shift is what a position in node's text is more than one in it
+	shift   int
 	plan    *plan.Plan
 	version uint64
 	epoch   uint64
@@ -67,6 +69,8 @@ type routineState struct {
 	event *eventContext
 	// caught counts the blocks with exception handlers that are running.
 	caught int
+	// frames are the calls and queries that are running, the innermost last.
+	frames []frame
 }
 
 // callRoutine implements builtin.Ctx.Routine.
@@ -112,6 +116,7 @@ func (s *Session) runRoutine(f *catalog.Function, args []plpgsql.Value, ret plpg
 	}
 	if code.pl != nil {
 		m := &plpgsql.Machine{Host: &routineHost{s: s, code: code, transactional: transactional}, Fn: code.pl, Ret: ret}
+		defer s.enterFrame(m, &err)()
 		if err := m.Start(ctx, args); err != nil {
 			return nil, err
 		}
@@ -198,11 +203,11 @@ func (s *Session) compile(f *catalog.Function, args []plpgsql.Value, trigger boo
 			return nil, unplaced(err)
 		}
 		for _, st := range sts {
-			c.sql = append(c.sql, &routineStmt{node: st.Stmt})
+			c.sql = append(c.sql, &routineStmt{node: st.Stmt, text: f.Body})
 		}
 		return c, nil
 	}
-	sig := plpgsql.Signature{Name: f.Name, Trigger: trigger || f.Ret.OID == types.OIDTrigger, EventTrigger: f.Ret.OID == types.OIDEventTrigger}
+	sig := plpgsql.Signature{Name: f.Name, Display: s.routineSignature(f), Trigger: trigger || f.Ret.OID == types.OIDTrigger, EventTrigger: f.Ret.OID == types.OIDEventTrigger}
 	in := 0
 	for _, a := range f.Args {
 		p := plpgsql.Param{Name: a.Name, Type: s.resolveType(a.Type.OID), Mode: a.Mode}
@@ -343,10 +348,25 @@ func varsOf(f *catalog.Function) sqlVars {
 }
 
 // runSQLRoutine runs the statements of a function in SQL; the last one's rows are the result.
-func (s *Session) runSQLRoutine(ctx context.Context, f *catalog.Function, code *routineCode, args []plpgsql.Value, ret plpgsql.Return) ([][]types.Datum, error) {
+func (s *Session) runSQLRoutine(ctx context.Context, f *catalog.Function, code *routineCode, args []plpgsql.Value, ret plpgsql.Return) (out [][]types.Datum, err error) {
 	vars := varsOf(f)
-	var out [][]types.Datum
+	fr := &sqlFrame{name: f.Name, inline: inlined(f, code, ret)}
+	defer s.enterFrame(fr, &err)()
 	for i, st := range code.sql {
+		fr.stmt = 0
+		if isPlanned(st.node) {
+			p, err := s.planRoutine(ctx, st, vars, paramTypes(args))
+			if err != nil {
+				return nil, err
+			}
+			// What columns the caller expects of a record is known only now.
+			if i == len(code.sql)-1 && f.Ret.OID == types.OIDRecord && len(f.Outputs()) == 0 && ret.Fields != nil {
+				if err := checkResultColumns(types.Record, p.Columns, ret.Fields); err != nil {
+					return nil, err
+				}
+			}
+		}
+		fr.stmt = i + 1
 		last := i == len(code.sql)-1 && !ret.Void
 		emit := func(cols []plpgsql.Column, row []types.Datum) error {
 			if !last {
@@ -462,7 +482,7 @@ func (s *Session) planRoutine(ctx context.Context, st *routineStmt, vars plan.Va
 	p, err := plan.Prepare(ctx, st.node, plan.Env{Catalog: c, SearchPath: s.path(), Builtin: &s.bctx, Anonymous: s.anonymous(), NumParams: len(params), ParamTypes: params, Variables: vars,
 		Security: s.security(), Relations: s.routines.trans.visible()})
 	if err != nil {
-		return nil, unplaced(err)
+		return nil, placedIn(err, st.text, st.shift)
 	}
 	st.plan, st.version, st.epoch, st.params, st.trans = p, version, s.plannerEpoch, params, s.routines.trans.keyOf()
 	return p, nil
@@ -594,6 +614,9 @@ func (s *Session) checkRoutine(ctx context.Context, f *catalog.Function) error {
 	if err != nil || code.pl != nil || poly {
 		return err
 	}
+	for _, st := range code.sql {
+		st.text = "" // what the client sent has the body in it
+	}
 	return s.checkSQLRoutine(ctx, f, code, args)
 }
 
@@ -647,18 +670,23 @@ func (s *Session) checkSQLRoutine(ctx context.Context, f *catalog.Function, code
 		}
 		return nil
 	}
-	if len(last.Columns) == 1 && last.Columns[0].Type.Kind == types.KindTuple && len(fields) != 1 {
+	return checkResultColumns(ret, last.Columns, fields)
+}
+
+// checkResultColumns compares the columns of a function's last statement with those of its result.
+func checkResultColumns(ret *types.T, cols []plan.Column, fields []types.Field) error {
+	if len(cols) == 1 && cols[0].Type.Kind == types.KindTuple && len(fields) != 1 {
 		return nil
 	}
-	if len(last.Columns) < len(fields) {
-		return mismatch("Final statement returns too few columns.")
+	if len(cols) < len(fields) {
+		return resultMismatch(ret).WithDetail("Final statement returns too few columns.")
 	}
-	if len(last.Columns) > len(fields) {
-		return mismatch("Final statement returns too many columns.")
+	if len(cols) > len(fields) {
+		return resultMismatch(ret).WithDetail("Final statement returns too many columns.")
 	}
-	for i, c := range last.Columns {
+	for i, c := range cols {
 		if c.Type.OID != types.OIDUnknown && !builtin.CanCoerce(c.Type, fields[i].Type, builtin.CastAssignment) {
-			return mismatch("Final statement returns %s instead of %s at column %d.", types.TypeName(c.Type), types.TypeName(fields[i].Type), i+1)
+			return resultMismatch(ret).WithDetail("Final statement returns %s instead of %s at column %d.", types.TypeName(c.Type), types.TypeName(fields[i].Type), i+1)
 		}
 	}
 	return nil

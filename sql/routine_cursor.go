@@ -14,7 +14,7 @@ import (
 
 // OpenCursor implements plpgsql.Cursors. A function's cursor is a portal like any other: the client may fetch from it by
 // name until its transaction ends.
-func (h *routineHost) OpenCursor(ctx context.Context, name string, q *plpgsql.Query, text string, vars []plpgsql.Value, scroll plpgsql.Scroll) (string, error) {
+func (h *routineHost) OpenCursor(ctx context.Context, name string, q *plpgsql.Query, text string, vars []plpgsql.Value, scroll plpgsql.Scroll) (_ string, err error) {
 	s := h.s
 	for name == "" {
 		s.cursorNames++
@@ -33,11 +33,15 @@ func (h *routineHost) OpenCursor(ctx context.Context, name string, q *plpgsql.Qu
 	var names plan.Variables
 	if q != nil {
 		st.node, text, names = q.Node, q.Text, q
+		st.text, st.shift = q.Source, q.Shift
+		defer s.enterFrame(queryFrame{q}, &err)()
 	} else {
+		st.text = text
+		defer s.enterFrame(queryFrame{&plpgsql.Query{Source: text}}, &err)()
 		sts, err := parser.Parse(text)
 		switch {
 		case err != nil:
-			return "", unplaced(err)
+			return "", placedIn(err, text, 0)
 		case len(sts) != 1:
 			return "", pgerr.New(pgerr.InvalidCursorDefinition, "cannot open multi-query plan as cursor")
 		}

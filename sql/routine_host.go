@@ -25,25 +25,28 @@ type routineHost struct {
 func (h *routineHost) stmt(q *plpgsql.Query) *routineStmt {
 	st := h.code.plans[q]
 	if st == nil {
-		st = &routineStmt{node: q.Node}
+		st = &routineStmt{node: q.Node, text: q.Source, shift: q.Shift}
 		h.code.plans[q] = st
 	}
 	return st
 }
 
-func (h *routineHost) Run(ctx context.Context, q *plpgsql.Query, vars []plpgsql.Value, emit func([]plpgsql.Column, []types.Datum) error) (plpgsql.Result, error) {
+func (h *routineHost) Run(ctx context.Context, q *plpgsql.Query, vars []plpgsql.Value, emit func([]plpgsql.Column, []types.Datum) error) (_ plpgsql.Result, err error) {
+	defer h.s.enterFrame(queryFrame{q}, &err)()
 	if call, ok := q.Node.(*ast.CallStmt); ok {
 		_, err := h.s.call(ctx, call, q, vars, h.transactional)
-		return plpgsql.Result{}, err
+		return plpgsql.Result{}, placedIn(err, q.Source, q.Shift)
 	}
 	return h.s.runRoutineStmt(ctx, h.code.desc.Volatility, h.stmt(q), q, vars, emit)
 }
 
-func (h *routineHost) Eval(ctx context.Context, q *plpgsql.Query, vars []plpgsql.Value) (plpgsql.Value, error) {
+func (h *routineHost) Eval(ctx context.Context, q *plpgsql.Query, vars []plpgsql.Value) (_ plpgsql.Value, err error) {
 	s := h.s
 	st := h.stmt(q)
+	leave := s.enterFrame(queryFrame{q}, &err)
 	p, err := s.planRoutine(ctx, st, q, paramTypes(vars))
 	if err != nil {
+		leave()
 		return plpgsql.Value{}, err
 	}
 	if len(p.Columns) != 1 {
@@ -51,6 +54,7 @@ func (h *routineHost) Eval(ctx context.Context, q *plpgsql.Query, vars []plpgsql
 	}
 	out := plpgsql.Value{T: p.Columns[0].Type}
 	if _, simple := p.Root.(*plan.OneRow); simple && len(p.Subqueries) == 0 {
+		leave() // an expression by itself is no query
 		if err := s.checkNeeds(p.Needs); err != nil {
 			return out, err
 		}
@@ -61,6 +65,7 @@ func (h *routineHost) Eval(ctx context.Context, q *plpgsql.Query, vars []plpgsql
 		out.D = types.Detach(d)
 		return out, err
 	}
+	defer leave()
 	n := 0
 	_, err = s.runRoutineStmt(ctx, h.code.desc.Volatility, st, q, vars, func(_ []plpgsql.Column, row []types.Datum) error {
 		if n++; n > 1 {
@@ -72,14 +77,14 @@ func (h *routineHost) Eval(ctx context.Context, q *plpgsql.Query, vars []plpgsql
 	return out, err
 }
 
-func (h *routineHost) Dynamic(ctx context.Context, text string, args []plpgsql.Value, emit func([]plpgsql.Column, []types.Datum) error) (plpgsql.Result, error) {
+func (h *routineHost) Dynamic(ctx context.Context, text string, args []plpgsql.Value, emit func([]plpgsql.Column, []types.Datum) error) (res plpgsql.Result, err error) {
+	defer h.s.enterFrame(queryFrame{&plpgsql.Query{Source: text}}, &err)()
 	sts, err := parser.Parse(text)
 	if err != nil {
-		return plpgsql.Result{}, unplaced(err)
+		return res, placedIn(err, text, 0)
 	}
-	var res plpgsql.Result
 	for i := range sts {
-		st := &routineStmt{node: sts[i].Stmt}
+		st := &routineStmt{node: sts[i].Stmt, text: text}
 		if _, ok := st.node.(*ast.TransactionStmt); ok {
 			return res, pgerr.Unsupported("EXECUTE of transaction commands is not implemented")
 		}
@@ -138,7 +143,10 @@ func (h *routineHost) Text(v plpgsql.Value) string {
 	return string(types.AppendText(nil, v.D, v.T, h.s.format))
 }
 
-func (h *routineHost) Notice(n *pgerr.Error) { h.s.notice(n) }
+func (h *routineHost) Notice(n *pgerr.Error) { h.s.notice(n.Within(h.Context)) }
+
+// Context implements plpgsql.Host.
+func (h *routineHost) Context() string { return h.s.callContext(nil) }
 
 // Atomic implements plpgsql.Host: f's changes are undone when it fails. A conflict cannot be caught, as it aborts the
 // transaction.
@@ -150,7 +158,7 @@ func (h *routineHost) Atomic(ctx context.Context, f func() error) (bool, error) 
 		return false, err
 	}
 	sp, mark, deferred, settings, depth := tx.Savepoint(), t.catalog.Mark(), t.deferred.Mark(), len(s.vars.undo), s.routines.depth
-	portals, caught := s.portalSerial, s.routines.caught
+	portals, caught, frames := s.portalSerial, s.routines.caught, len(s.routines.frames)
 	user, super := s.user, s.superuser
 	s.routines.caught++
 	err = f()
@@ -158,11 +166,12 @@ func (h *routineHost) Atomic(ctx context.Context, f func() error) (bool, error) 
 	if err == nil {
 		return false, nil
 	}
+	s.routines.frames = s.routines.frames[:frames]
 	s.routines.depth, s.bctx.Context, s.user, s.superuser = depth, ctx, user, super
 	if retryable(err) || errors.Is(err, catalog.ErrChanged) || ctx.Err() != nil {
 		return false, err
 	}
-	e := WireError(err)
+	e := s.inContext(WireError(err))
 	if e.Code == pgerr.TRSerializationFailure || e.Code == pgerr.TRDeadlockDetected {
 		return false, err
 	}

@@ -73,7 +73,7 @@ func (o *memOutput) EmptyQuery()                       { o.line("empty") }
 func (o *memOutput) Suspended()                        { o.line("suspended") }
 func (o *memOutput) Notice(n *pgerr.Error) {
 	if o.details {
-		o.b.WriteString(problemText(n.Severity, n.Code, n.Message, n.Detail, n.Hint, int(n.Position)))
+		o.b.WriteString(problemText(n))
 		return
 	}
 	o.line("%s %s: %s", n.Severity, n.Code, n.Message)
@@ -86,7 +86,7 @@ func (o *memOutput) problem(err error) {
 		o.line("error %v", err)
 		return
 	}
-	o.b.WriteString(problemText(e.SeverityOrDefault(), e.Code, e.Message, e.Detail, e.Hint, int(e.Position)))
+	o.b.WriteString(problemText(e))
 }
 func (o *memOutput) Parameter(name, value string) { o.line("parameter %s = %s", name, value) }
 func (o *memOutput) Notify(_ int32, channel, payload string) {

@@ -17,7 +17,7 @@ var triggerWords = map[byte]string{plan.Before: "BEFORE", plan.After: "AFTER", p
 var eventWords = map[uint8]string{catalog.TriggerInsert: "INSERT", catalog.TriggerUpdate: "UPDATE", catalog.TriggerDelete: "DELETE", catalog.TriggerTruncate: "TRUNCATE"}
 
 // Fire implements exec.TriggerRunner.
-func (s *Session) Fire(ctx context.Context, t *plan.Table, tr *plan.Trigger, event uint8, old, new []types.Datum, rows *exec.Transition) ([]types.Datum, error) {
+func (s *Session) Fire(ctx context.Context, t *plan.Table, tr *plan.Trigger, event uint8, old, new []types.Datum, rows *exec.Transition) (_ []types.Datum, err error) {
 	v, ok := s.txn.catalog.(*catalogView)
 	if !ok {
 		return nil, pgerr.Unsupported("trigger %q cannot fire here", tr.Desc.Name)
@@ -64,6 +64,7 @@ func (s *Session) Fire(ctx context.Context, t *plan.Table, tr *plan.Trigger, eve
 	if tr.Desc.Row && tr.Desc.Timing != plan.After {
 		m.Ret.Fields = fields
 	}
+	defer s.enterFrame(m, &err)()
 	if err := m.Start(ctx, nil); err != nil {
 		return nil, err
 	}

@@ -36,6 +36,7 @@ type Error struct {
 	DataType      string
 	Constraint    string
 	Routine       string
+	located       bool // Where is complete
 	wrapped       error
 }
 
@@ -121,3 +122,18 @@ func (e *Error) WithColumn(s string) *Error        { e.Column = s; return e }
 func (e *Error) WithDataType(s string) *Error      { e.DataType = s; return e }
 func (e *Error) WithConstraint(s string) *Error    { e.Constraint = s; return e }
 func (e *Error) WithCause(err error) *Error        { e.wrapped = err; return e }
+
+// Within returns the error with what it happened in, once: what is called further out has been told of by then.
+func (e *Error) Within(context func() string) *Error {
+	if e.located {
+		return e
+	}
+	k := *e
+	k.located = true
+	if c := context(); k.Where == "" {
+		k.Where = c
+	} else if c != "" {
+		k.Where += "\n" + c
+	}
+	return &k
+}

@@ -436,7 +436,7 @@ func (s *scope) functionRef(r *ast.FunctionRef, left []nsItem) (Node, []nsItem, 
 				item.Slots = append(item.Slots, addCol(d.Name, dt))
 			}
 			call := item.Call
-			if fn, ok := item.Expr.(*Func); ok && call == nil && fn.Call.Func.User == nil {
+			if fn, ok := item.Expr.(*Func); ok && call == nil {
 				call = fn.Call
 			}
 			if call != nil {

@@ -44,7 +44,7 @@ type (
 		label string
 		v     int // the loop's record
 		open  *openStmt
-		body  []stmt
+		body  []step
 	}
 )
 
@@ -314,7 +314,7 @@ func (r *reader) directionCount() bool {
 }
 
 // loopCursor reads the rest of FOR x IN cursor [(args)] when a bound cursor stands next.
-func (r *reader) loopCursor(label, name string, body func() ([]stmt, error)) (stmt, bool, error) {
+func (r *reader) loopCursor(label, name string, body func() ([]step, error)) (stmt, bool, error) {
 	t := r.peek()
 	if !t.ident() || !r.at(1).is("loop") && !r.at(1).sym("(") {
 		return nil, false, nil

@@ -8,7 +8,7 @@ import (
 )
 
 // iterate runs a loop's body once. more is false when the loop ends, with c for what is around it.
-func (m *Machine) iterate(ctx context.Context, body []stmt, label string) (c control, more bool, err error) {
+func (m *Machine) iterate(ctx context.Context, body []step, label string) (c control, more bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return c, false, context.Cause(ctx)
 	}

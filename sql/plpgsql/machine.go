@@ -48,6 +48,8 @@ type Host interface {
 	Cursors
 	// Notice sends a message.
 	Notice(n *pgerr.Error)
+	// Context tells where the innermost call is, and what has called it: a line for each.
+	Context() string
 }
 
 // Return says what a function returns.
@@ -77,6 +79,9 @@ type Machine struct {
 	rows int64 // ROW_COUNT
 	errs []*pgerr.Error
 	mem  int
+	// at is the statement that runs, and during what the machine does besides, or else "": see Where.
+	at     *step
+	during string
 }
 
 // Field implements plan.Variables.
@@ -121,10 +126,12 @@ const maxResultBytes = 256 << 20
 
 // Start makes the variables; args are the values of the parameters.
 func (m *Machine) Start(ctx context.Context, args []Value) error {
+	m.during = "during initialization of execution state"
 	m.vars = make([]Value, len(m.Fn.Vars))
 	for i, v := range m.Fn.Vars {
 		m.vars[i].T = v.Type
 	}
+	m.during = "while storing call arguments into local variables"
 	for i, p := range m.Fn.Params {
 		if i >= len(args) {
 			break
@@ -134,6 +141,7 @@ func (m *Machine) Start(ctx context.Context, args []Value) error {
 		}
 	}
 	m.vars[m.Fn.Found].D = types.NewBool(false)
+	m.during = "during function entry"
 	return nil
 }
 
@@ -144,10 +152,13 @@ func (m *Machine) Get(v int) Value { return m.vars[v] }
 
 // Run runs the body.
 func (m *Machine) Run(ctx context.Context) error {
+	m.during = ""
+	m.at = &step{m.Fn.Body, m.Fn.Body.line}
 	c, err := m.block(ctx, m.Fn.Body)
 	if err != nil {
 		return err
 	}
+	m.at = nil
 	switch {
 	case c.kind == returned:
 	case c.kind == leave && c.label != "" && c.label != m.Fn.Body.Label, c.kind == again:
@@ -192,8 +203,10 @@ func (m *Machine) found(f bool) { m.vars[m.Fn.Found].D = types.NewBool(f) }
 
 // block runs a block, with its handlers.
 func (m *Machine) block(ctx context.Context, b *Block) (control, error) {
+	block := m.at
 	for _, i := range b.Vars {
 		v := m.Fn.Vars[i]
+		m.at, m.during = &step{b, v.line}, "during statement block local variable initialization"
 		m.vars[i] = Value{T: v.Type}
 		x := Value{T: types.Unknown}
 		if v.Default != nil {
@@ -211,6 +224,7 @@ func (m *Machine) block(ctx context.Context, b *Block) (control, error) {
 			return control{}, err
 		}
 	}
+	m.at, m.during = block, ""
 	var c control
 	if !b.Except {
 		var err error
@@ -238,6 +252,7 @@ func (m *Machine) block(ctx context.Context, b *Block) (control, error) {
 		m.vars[b.SQLState] = Value{types.NewString(e.Code), types.Text}
 		m.vars[b.SQLErrm] = Value{types.NewString(e.Message), types.Text}
 		m.errs = append(m.errs, e)
+		m.at, m.during = block, ""
 		c, err := m.run(ctx, h.body)
 		m.errs = m.errs[:len(m.errs)-1]
 		if err != nil {
@@ -266,16 +281,23 @@ func (h *handler) matches(code string) bool {
 	return h.others && code != pgerr.QueryCanceled && code != "P0004"
 }
 
-func (m *Machine) run(ctx context.Context, list []stmt) (control, error) {
-	for _, s := range list {
+func (m *Machine) run(ctx context.Context, list []step) (control, error) {
+	around := m.at
+	for i := range list {
 		if err := ctx.Err(); err != nil {
 			return control{}, context.Cause(ctx)
 		}
-		c, err := m.stmt(ctx, s)
-		if err != nil || c.kind != goOn {
-			return c, err
+		m.at = &list[i]
+		c, err := m.stmt(ctx, list[i].stmt)
+		if err != nil {
+			return c, err // at stays, for Where
+		}
+		if c.kind != goOn {
+			m.at = around
+			return c, nil
 		}
 	}
+	m.at = around
 	return control{}, nil
 }
 

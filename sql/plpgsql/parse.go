@@ -28,7 +28,9 @@ type Param struct {
 
 // Signature says what a body belongs to.
 type Signature struct {
-	Name    string
+	Name string
+	// Display is the name with the types of its parameters, for the contexts of errors.
+	Display string
 	Params  []Param
 	Trigger bool
 	// EventTrigger functions have TG_EVENT and TG_TAG.
@@ -48,6 +50,8 @@ type reader struct {
 	depth int
 	loops []string // labels of the loops around, "" without one
 	catch int      // nesting of exception handlers
+
+	lineFrom, lineNo int // where line has counted to
 }
 
 // Parse reads a body.
@@ -56,7 +60,7 @@ func Parse(src string, sig Signature, ts Types) (*Function, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{src: src, toks: toks, types: ts, fn: &Function{Name: sig.Name, Old: -1, New: -1}}
+	r := &reader{src: src, toks: toks, types: ts, fn: &Function{Name: sig.Name, Signature: sig.Display, Old: -1, New: -1}}
 	r.in = &scope{label: sig.Name, names: map[string]int{}}
 	for i, p := range sig.Params {
 		v := r.add(p.Name, p.Type)
@@ -142,6 +146,16 @@ func (r *reader) add(name string, t *types.T) int {
 	}
 	r.fn.Vars = append(r.fn.Vars, v)
 	return len(r.fn.Vars) - 1
+}
+
+// line is the number of the line that an offset into the body is in.
+func (r *reader) line(off int) int {
+	if off < r.lineFrom {
+		r.lineFrom, r.lineNo = 0, 0
+	}
+	r.lineNo += strings.Count(r.src[r.lineFrom:off], "\n")
+	r.lineFrom = off
+	return r.lineNo + 1
 }
 
 func (r *reader) peek() token { return r.toks[r.pos] }
@@ -279,7 +293,7 @@ func (r *reader) exprOf(s string) (*Query, error) {
 	if !ok {
 		return nil, pgerr.New(pgerr.SyntaxError, "%q is not an expression", s)
 	}
-	return &Query{Text: s, Node: sel, Expr: true, fn: r.fn, in: r.in}, nil
+	return &Query{Text: s, Node: sel, Expr: true, Source: s, Shift: len("SELECT "), fn: r.fn, in: r.in}, nil
 }
 
 // query reads a statement in SQL.
@@ -288,7 +302,7 @@ func (r *reader) queryOf(s string) (*Query, error) {
 	if err != nil {
 		return nil, unplaced(err)
 	}
-	return &Query{Text: s, Node: st.Stmt, fn: r.fn, in: r.in}, nil
+	return &Query{Text: s, Node: st.Stmt, Source: strings.TrimRight(s, " \t\r\n"), fn: r.fn, in: r.in}, nil
 }
 
 // unplaced drops an error's position, which is not one in the statement that the client sent.
@@ -302,12 +316,12 @@ func unplaced(err error) error {
 }
 
 // stmts reads statements up to one of the words.
-func (r *reader) stmts(stop ...string) ([]stmt, error) {
+func (r *reader) stmts(stop ...string) ([]step, error) {
 	if r.depth++; r.depth > maxDepth {
 		return nil, pgerr.New(pgerr.StatementTooComplex, "stack depth limit exceeded")
 	}
 	defer func() { r.depth-- }()
-	var out []stmt
+	var out []step
 	for {
 		t := r.peek()
 		for _, w := range stop {
@@ -318,11 +332,21 @@ func (r *reader) stmts(stop ...string) ([]stmt, error) {
 		if t.kind == end {
 			return nil, r.unexpected()
 		}
+		for i := r.pos; r.at(0).sym("<<") && i+2 < len(r.toks); i++ {
+			if r.toks[i].sym(">>") {
+				t = r.toks[i+1] // a label is before the statement
+				break
+			}
+		}
 		s, err := r.stmt()
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, s)
+		st := step{s, r.line(t.from)}
+		if b, ok := s.(*Block); ok {
+			st.line = b.line
+		}
+		out = append(out, st)
 	}
 }
 
@@ -452,10 +476,12 @@ func (r *reader) assignment() (stmt, bool, error) {
 		return nil, true, pgerr.New("22005", "variable %q is declared CONSTANT", r.fn.Vars[to.Var].Name)
 	}
 	r.pos++
+	from, at := r.toks[start].from, r.peek().from
 	q, err := r.expr(";")
 	if err != nil {
 		return nil, true, err
 	}
+	q.Source, q.Assign, q.Shift = r.src[from:r.toks[r.pos-1].to], true, len("SELECT ")-(at-from)
 	r.pos++
 	return &assign{to: to, from: q}, true, nil
 }
@@ -635,6 +661,7 @@ func (r *reader) sql() (stmt, error) {
 				return nil, err
 			}
 			last = r.toks[r.pos-1].to
+			text.WriteString(strings.Repeat(" ", last-t.from)) // positions stay
 			continue
 		}
 		if t.sym(";") && depth <= 0 {

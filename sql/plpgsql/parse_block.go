@@ -30,6 +30,7 @@ func (r *reader) blockLabelled(label string) (*Block, error) {
 			}
 		}
 	}
+	b.line = r.line(r.peek().from)
 	if err := r.want("begin"); err != nil {
 		return nil, err
 	}
@@ -63,6 +64,7 @@ func (r *reader) endLabel(label string) error {
 
 // declaration reads one variable.
 func (r *reader) declaration(b *Block) error {
+	line := r.line(r.peek().from)
 	name, err := r.name()
 	if err != nil {
 		return err
@@ -103,7 +105,7 @@ func (r *reader) declaration(b *Block) error {
 	}
 	v := r.add(name, t)
 	vr := r.fn.Vars[v]
-	vr.Constant = constant
+	vr.Constant, vr.line = constant, line
 	if r.take("not") {
 		if err := r.want("null"); err != nil {
 			return err

@@ -10,7 +10,7 @@ func (r *reader) loop(label string) (stmt, error) {
 	defer func() { r.loops = r.loops[:len(r.loops)-1] }()
 	outer := r.in
 	defer func() { r.in = outer }()
-	body := func() ([]stmt, error) {
+	body := func() ([]step, error) {
 		if err := r.want("loop"); err != nil {
 			return nil, err
 		}
@@ -70,7 +70,7 @@ func (r *reader) loop(label string) (stmt, error) {
 }
 
 // forLoop reads FOR after the word: over integers, a query or EXECUTE.
-func (r *reader) forLoop(label string, body func() ([]stmt, error)) (stmt, error) {
+func (r *reader) forLoop(label string, body func() ([]step, error)) (stmt, error) {
 	start := r.pos
 	name, err := r.name()
 	if err != nil {

@@ -119,7 +119,7 @@ func (m *Machine) diagnostics(ctx context.Context, s *diagnostics) error {
 		case "row_count":
 			x = Value{types.NewInt(m.rows), types.Int8}
 		case "pg_context":
-			x.D = types.NewString("PL/pgSQL function " + m.Fn.Name)
+			x.D = types.NewString(m.Host.Context())
 		case "returned_sqlstate":
 			x.D = types.NewString(e.Code)
 		case "message_text":

@@ -71,9 +71,21 @@ func (m *Machine) returnValue(ctx context.Context, q *Query) error {
 	}
 	d, err := m.Host.Coerce(ctx, x, m.Ret.Type)
 	if err != nil {
+		m.leaving()
 		return err
 	}
 	return m.emit([]types.Datum{types.Detach(d)})
+}
+
+// leaving is where an error is that RETURN's value is not of the result's type: behind the last statement.
+func (m *Machine) leaving() {
+	switch {
+	case m.Ret.Set:
+	case m.Ret.Trigger:
+		m.at, m.during = nil, "during function exit"
+	default:
+		m.at, m.during = nil, "while casting return value to function's return type"
+	}
 }
 
 // returnRow returns a composite value as a row.
@@ -93,6 +105,7 @@ func (m *Machine) returnRow(ctx context.Context, q *Query) error {
 	}
 	row, err := m.shape(ctx, fieldsOf(x), x.D.Tuple().Elems)
 	if err != nil {
+		m.leaving()
 		return err
 	}
 	return m.emit(row)
@@ -115,6 +128,10 @@ func (m *Machine) shape(ctx context.Context, cols []Column, row []types.Datum) (
 			WithDetail("Number of returned columns (%d) does not match expected column count (%d).", len(row), len(m.Ret.Fields))
 	}
 	for i, f := range m.Ret.Fields {
+		if t := cols[i].Type; !m.Ret.Set && !m.Ret.Trigger && t != nil && t.OID != f.Type.OID && t.OID != types.OIDUnknown {
+			return nil, pgerr.New(pgerr.DatatypeMismatch, "returned record type does not match expected record type").
+				WithDetail("Returned type %s does not match expected type %s in column %d.", types.TypeName(t), types.TypeName(f.Type), i+1)
+		}
 		d, err := m.Host.Coerce(ctx, Value{row[i], cols[i].Type}, f.Type)
 		if err != nil {
 			return nil, err

@@ -9,6 +9,8 @@ import (
 // Function is a parsed body.
 type Function struct {
 	Name string
+	// Signature names the function in the contexts of errors.
+	Signature string
 	// Vars are all variables, of every block; a variable's number is its place here and its parameter in queries.
 	Vars []*Var
 	Body *Block
@@ -30,6 +32,7 @@ type Var struct {
 	Constant bool
 	NotNull  bool
 	Default  *Query
+	line     int          // of its declaration
 	cursor   *boundCursor // of a bound cursor variable
 }
 
@@ -63,8 +66,13 @@ type Query struct {
 	Text string
 	Node ast.Stmt // SELECT expr for an expression
 	Expr bool
-	fn   *Function
-	in   *scope
+	// Source is the text that errors show: of an expression that is assigned the whole assignment. Shift is what a position
+	// in Node's text is more than one in Source.
+	Source string
+	Assign bool
+	Shift  int
+	fn     *Function
+	in     *scope
 }
 
 // Variable implements plan.Variables: x, block.x or function.x.
@@ -93,14 +101,21 @@ type Target struct {
 	Index  []subscript // of an array, after the fields
 }
 
-// stmt is a statement. line counts from 1.
+// stmt is a statement.
 type stmt interface{}
+
+// step is a statement of a list with the line that it begins in, counted from 1.
+type step struct {
+	stmt
+	line int
+}
 
 // Block is DECLARE ... BEGIN ... EXCEPTION ... END.
 type Block struct {
 	Label    string
+	line     int   // of its BEGIN
 	Vars     []int // declared here, in order
-	Body     []stmt
+	Body     []step
 	Handlers []handler
 	Except   bool
 	// SQLState and SQLErrm are the variables of the handlers.
@@ -110,7 +125,7 @@ type Block struct {
 type handler struct {
 	codes  []string // SQLSTATEs; a class ends with 000
 	others bool
-	body   []stmt
+	body   []step
 }
 
 type (
@@ -120,23 +135,23 @@ type (
 	}
 	ifStmt struct {
 		conds []*Query
-		then  [][]stmt // one more than conds when there is an ELSE
+		then  [][]step // one more than conds when there is an ELSE
 	}
 	caseStmt struct {
 		arg   *Query
 		argV  int // variable that holds the argument
 		whens []caseWhen
-		other []stmt
+		other []step
 		has   bool // ELSE
 	}
 	caseWhen struct {
 		conds []*Query
-		body  []stmt
+		body  []step
 	}
 	loop struct {
 		label string
 		while *Query // nil: LOOP
-		body  []stmt
+		body  []step
 	}
 	forInt struct {
 		label    string
@@ -144,7 +159,7 @@ type (
 		from, to *Query
 		by       *Query
 		reverse  bool
-		body     []stmt
+		body     []step
 	}
 	forQuery struct {
 		label string
@@ -152,14 +167,14 @@ type (
 		query *Query // or dyn with using
 		dyn   *Query
 		using []*Query
-		body  []stmt
+		body  []step
 	}
 	foreach struct {
 		label string
 		to    Target
 		slice int
 		in    *Query
-		body  []stmt
+		body  []step
 	}
 	exit struct {
 		label string
