@@ -226,7 +226,8 @@ func (r *Replica) tick(flags inFlags, out *outbox) {
 	if r.store.cfg.Clock.Health() != nil {
 		return
 	}
-	if r.store.draining.Load() && len(d.Replicas) > 1 {
+	heir := r.inheritsLease()
+	if r.store.draining.Load() && len(d.Replicas) > 1 && !heir {
 		// The others first; but when all nodes drain, someone must serve to the end.
 		if r.mu.drainWait++; r.mu.drainWait < drainTicks {
 			return
@@ -241,12 +242,16 @@ func (r *Replica) tick(flags inFlags, out *outbox) {
 		return
 	}
 	r.mu.campaignAt = r.mu.ticks + retryTicks + r.retryJitter()
-	if !r.store.votes.mayVote(r.mu.follow, r.store.cfg.NodeID, true, now) {
+	if !heir && !r.store.votes.mayVote(r.mu.follow, r.store.cfg.NodeID, true, now) {
 		return
 	}
 	r.idle.Store(false)
 	r.store.metrics.campaigns.Inc()
-	_ = r.mu.rn.Campaign()
+	if heir {
+		r.campaignAsHeir()
+	} else {
+		_ = r.mu.rn.Campaign()
+	}
 }
 
 // turn returns after how many ticks this replica may campaign first. The voters that are left take turns, in

@@ -48,6 +48,7 @@ type Replica struct {
 		strangers  map[ReplicaID]bool   // on a leader: replicas that are not where they should be (orphans.go)
 		handoff    *handoff             // volatile state received from, or kept by, a leader that hands over
 		transfer   *transfer            // on a leader: a hand-over under way
+		heir       bool                 // held the lease of the range that this one was split from, and nobody has led since
 		installing int                  // snapshots accepted by Raft and not yet installed
 		held       heldCommits          // on a leader: messages that wait for company
 		logged     raftlog.HardState    // as last given to the appender

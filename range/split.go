@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"time"
 
+	"go.etcd.io/raft/v3"
+	pb "go.etcd.io/raft/v3/raftpb"
+
 	"github.com/meridian-db/meridian/mvcc"
 	"github.com/meridian-db/meridian/truetime"
 )
@@ -201,6 +204,7 @@ func (r *Replica) applySplit(a *applier, payload []byte) (err error) {
 	r.load.forget()
 	inherit := r.mu.follow
 	leads := r.leading.Load()
+	held, until := r.holdsLease()
 	r.mu.Unlock()
 	var rr *Replica
 	if makeRight {
@@ -214,6 +218,7 @@ func (r *Replica) applySplit(a *applier, payload []byte) (err error) {
 				r.seq.Unlock()
 				// The locks have moved with their epochs: the first lease here continues.
 				x.mu.handoff = &handoff{term: initialTerm, floor: x.seq.floor, state: []byte{}}
+				x.mu.heir, x.lease.last.until = held, until
 			}
 		})
 		if err != nil {
@@ -232,6 +237,49 @@ func (r *Replica) applySplit(a *applier, payload []byte) (err error) {
 		rr.poke(flagCampaign)
 	}
 	return nil
+}
+
+// The leader of the undivided range hands its lease on the right half over to itself. As in any planned transfer, the votes
+// for that wait for no promise: neither for what it has promised itself, which it keeps, nor for what it took over from the
+// leader before it, which may have gone with its promises still running (follow.past).
+//
+// The leases on the right half's keys do not overlap by that (I4). Let B hold the lease of the undivided range in term t when
+// it applies the split there. A lease of an earlier term has ended, or was handed over on the way to B. A leader of a later
+// term has the split in its log and applies it before it has a lease, so that never covers the right half. And nobody has had
+// a lease on the right half by itself: that takes an entry of its own which a quorum has stored, and one of them would have to
+// vote for B, whose log is empty.
+
+// holdsLease reports whether the replica has acquired a lease in the term it leads, and has not given it up; and until
+// when that may have been used. The caller holds r.mu.
+func (r *Replica) holdsLease() (held bool, until truetime.Timestamp) {
+	l := &r.lease
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return r.mu.role == raft.StateLeader && l.term == r.mu.term && l.ready && !l.frozen && !l.held, l.published
+}
+
+// inheritsLease reports whether this replica is to take the lease of a range split off. The caller holds r.mu.
+func (r *Replica) inheritsLease() bool {
+	if r.mu.heir && (r.mu.lead != 0 || r.mu.view.last.Index != initialIndex) {
+		r.mu.heir = false
+	}
+	return r.mu.heir
+}
+
+// awaitsLease reports whether this replica is about to lead a range split off, with what was promised under the lease of the
+// undivided one: a node that goes must see that through, to hand it over.
+func (r *Replica) awaitsLease() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.mu.rn != nil && r.inheritsLease()
+}
+
+// campaignAsHeir has Raft hold the election of a planned transfer.
+func (r *Replica) campaignAsHeir() {
+	if r.mu.rn.BasicStatus().RaftState != raft.StateFollower {
+		r.stepDown() // the votes of the last time were lost
+	}
+	_ = r.mu.rn.Step(&pb.Message{Type: pb.MsgTimeoutNow.Enum(), From: new(uint64(r.replicaID)), To: new(uint64(r.replicaID)), Term: new(r.mu.rn.BasicStatus().HardState.GetTerm())})
 }
 
 // destroyData removes what a store holds of a range, of which it has no replica any more.

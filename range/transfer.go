@@ -347,8 +347,12 @@ func (s *Store) giveAwayAll(ctx context.Context) int64 {
 	var left atomic.Int64
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, drainParallel)
+	layout := s.layout.Load()
 	for _, r := range s.replicaList() {
 		if !r.leading.Load() {
+			if r.awaitsLease() {
+				left.Add(1)
+			}
 			continue
 		}
 		slots <- struct{}{}
@@ -362,6 +366,9 @@ func (s *Store) giveAwayAll(ctx context.Context) int64 {
 		}()
 	}
 	wg.Wait()
+	if s.layout.Load() != layout {
+		left.Add(1) // a split may have been applied meanwhile, and its right half is still to be handed over
+	}
 	return left.Load()
 }
 

@@ -20,13 +20,19 @@ import (
 // crashes, orderly restarts, planned transfers, other ranges of the same nodes that raise epochs, and clocks
 // that differ by one unit. What it checks is I4: no lease begins before those of earlier terms are over.
 //
+// The range may be split once. From then on the model is about the keys of the right half: of a node that has applied the
+// split it has the replica of the right half, of one that has not that of the undivided range, and messages pass between
+// replicas of one range only. Terms of the right half count on from that in which the split was made, whatever those of the
+// undivided range do. A leader that is elected there later has the split in its log and applies it before it has a lease, so
+// its lease is none on these keys.
+//
 // The model is bounded (modelTime, modelTerm, one restart, one vote in another range): it shows the absence of short counterexamples. Each
 // mechanism it is about can be taken away, and then a violation is found; see TestLeaseModelFindsFaults.
 
 const (
 	modelNodes  = 3
 	modelTime   = 5 // units of true time
-	modelTerm   = 3 // at most: see modelState.terms
+	modelTerm   = 4 // at most: see modelState.terms
 	modelWindow = 1
 )
 
@@ -39,6 +45,8 @@ type modelFaults struct {
 	lateFreeze  bool // the leader goes on serving after it has handed over
 	badClock    bool // clocks are wrong by more than their bound (I1)
 	forgetPast  bool // who follows the target of a transfer forgets what it promised before
+	anyHeir     bool // who held the lease of the undivided range is elected like the target of a transfer after others have led
+	heirOnDisk  bool // it is even after a restart
 }
 
 // modelMsg is a message under way; the zero one stands for none. There is one of each kind for each pair of nodes.
@@ -62,7 +70,11 @@ type modelNode struct {
 	acks      [modelNodes]uint64
 	published truetime.Timestamp
 	handoff   uint64 // of which term it holds the handed-over state
-	transfers bool   // campaigns by order of the leader
+	transfers bool   // campaigns by order of the leader, or as heir
+
+	right bool   // has applied the split
+	heir  bool   // Replica.mu.heir
+	wrote uint64 // term of the last entry of the right half's log, zero when it is empty
 }
 
 type modelState struct {
@@ -71,6 +83,7 @@ type modelState struct {
 	// Under way, from the first to the second.
 	grants, acks, orders, notes [modelNodes][modelNodes]modelMsg
 	restarts, others            int
+	split                       uint64 // the term in which the split was made, zero: none
 
 	// History: by term, when its lease began, until when it was published, when it was frozen, and of which term it
 	// took over the state.
@@ -78,7 +91,9 @@ type modelState struct {
 
 	leader [modelTerm + 1][2]int // who led it, in which life
 
+	splits     bool   // whether the range may be split
 	forgetPast bool   // modelFaults.forgetPast
+	anyHeir    bool   // modelFaults.anyHeir
 	terms      uint64 // the last term; with three a target of a transfer can be lost, and there are many more states
 
 	parent *modelState
@@ -104,6 +119,57 @@ func newModel() *modelState {
 	s.hearAck(0, 1, &modelFaults{})
 	if !s.nodes[0].acquired {
 		panic("model: no first lease")
+	}
+	return s
+}
+
+// handedOver is a range whose lease n1 has just handed over to n2, which n3 supports and follows; n1 has promised itself,
+// and n2 and n3 have promised n1, more than has passed.
+func handedOver() *modelState {
+	s, f := newModel(), &modelFaults{}
+	s.nodes[0].frozen, s.froze[1] = true, s.now
+	s.nodes[0].handoff, s.nodes[1].handoff = 1, 1
+	s.ask(0, 2) // n3 supports n1, too, and has followed it
+	s.hearGrant(0, 2, f)
+	s.follow(2, 0)
+	s.acks[2][0] = modelMsg{}
+	s.campaign(1)
+	s.leave(2, 2)
+	s.nodes[2].voted = true
+	s.elect(1)
+	for _, j := range []int{1, 2} {
+		s.ask(1, j)
+		s.hearGrant(1, j, f)
+	}
+	s.follow(2, 1)
+	s.hearAck(1, 2, f)
+	if !s.nodes[1].acquired || s.heir[2] != 1 || s.nodes[2].follow.past == 0 {
+		panic("model: no lease handed over")
+	}
+	return s
+}
+
+// othersLead is the right half of a range whose heir, n1, was not elected before the promises it had were over; n2 leads.
+func othersLead() *modelState {
+	s := newModel()
+	s.splits, s.terms = true, 3
+	return s.walk("n1 applies the split", "n2 applies the split", "n3 applies the split", "time passes", "time passes", "time passes",
+		"n2 campaigns in term 2", "n3 votes for n2 in term 2", "n2 asks n2 for support", "n2 asks n3 for support", "n3 follows n2 in term 2")
+}
+
+// walk takes steps by their names.
+func (s *modelState) walk(steps ...string) *modelState {
+	for _, want := range steps {
+		var found *modelState
+		s.successors(&modelFaults{}, func(c *modelState) {
+			if strings.HasSuffix(c.String(), ": "+want) {
+				found = c
+			}
+		})
+		if found == nil {
+			panic("model: no step " + want)
+		}
+		s = found
 	}
 	return s
 }
@@ -154,11 +220,12 @@ func (s *modelState) appendKey(b []byte) []byte {
 			}
 		}
 	}
-	put(uint64(s.now), uint64(s.restarts), uint64(s.others))
+	put(uint64(s.now), uint64(s.restarts), uint64(s.others), s.split)
 	for i := range s.nodes {
 		n := &s.nodes[i]
 		put(n.votes.boot, uint64(n.votes.barrier))
-		bit(n.votes.retired, n.voted, n.campaigns, n.acquired, n.frozen, n.transfers, n.follow.released)
+		bit(n.votes.retired, n.voted, n.campaigns, n.acquired, n.frozen, n.transfers, n.follow.released, n.right, n.heir)
+		put(n.wrote)
 		for j := range s.nodes {
 			p := n.votes.given[nid(j)]
 			if p == nil {
@@ -217,11 +284,22 @@ func (s *modelState) elect(i int) {
 	n.lease = n.term
 	n.acks[i] = e
 	n.follow = s.turn(i, follow{leader: nid(i), term: n.term, epoch: e})
+	if s.elsewhere(n.right, n.term) {
+		return
+	}
+	if n.right {
+		n.wrote = n.term
+	}
 	t := int(n.term)
 	s.began[t], s.leader[t] = s.now, [2]int{i, int(n.votes.boot)}
 	if h := int(n.handoff); h > 0 && h < t && !slices.ContainsFunc(s.began[h+1:t], func(x int) bool { return x > 0 }) {
 		s.heir[t] = h
 	}
+}
+
+// elsewhere reports whether a term is one in which the undivided range is led without the right half.
+func (s *modelState) elsewhere(right bool, term uint64) bool {
+	return s.split != 0 && !right && term > s.split
 }
 
 // turn is votes.followed.
@@ -254,6 +332,9 @@ func (s *modelState) follow(j, i int) {
 		s.leave(j, term)
 	}
 	p.campaigns = false
+	if p.right {
+		p.wrote, p.heir = term, p.heir && s.anyHeir
+	}
 	e := p.votes.epochFor(nid(i))
 	p.follow = s.turn(j, follow{leader: nid(i), term: term, epoch: e})
 	s.acks[j][i] = modelMsg{term: term, epoch: e}
@@ -280,7 +361,7 @@ func (s *modelState) hearAck(i, j int, f *modelFaults) {
 // look publishes what the node's lease is now.
 func (s *modelState) look(i int, f *modelFaults) {
 	n := &s.nodes[i]
-	if n.lease == 0 || n.frozen && !f.lateFreeze {
+	if n.lease == 0 || n.frozen && !f.lateFreeze || s.elsewhere(n.right, n.lease) {
 		return
 	}
 	acks := map[NodeID]uint64{}
@@ -342,6 +423,7 @@ func (s *modelState) successors(f *modelFaults, yield func(*modelState)) {
 	for i := range s.nodes {
 		s.leaderSteps(f, i, yield)
 		s.voterSteps(f, i, yield)
+		s.splitSteps(i, yield)
 		s.otherRanges(f, i, yield)
 		if s.restarts == 0 {
 			s.restart(f, i, false, yield)
@@ -374,7 +456,7 @@ func (s *modelState) leaderSteps(f *modelFaults, i int, yield func(*modelState))
 			c.hearGrant(i, j, f)
 			yield(c)
 		}
-		if m := s.acks[j][i]; m.term == 0 && j != i && s.nodes[j].term <= n.lease {
+		if m := s.acks[j][i]; m.term == 0 && j != i && s.nodes[j].term <= n.lease && s.nodes[j].right == n.right {
 			c := s.next(j, "n%d follows n%d in term %d; the answer is late", peer, me, n.lease)
 			c.follow(j, i)
 			yield(c)
@@ -387,7 +469,7 @@ func (s *modelState) leaderSteps(f *modelFaults, i int, yield func(*modelState))
 			c.hearAck(i, j, f)
 			yield(c)
 		}
-		if j != i && n.acquired && !n.frozen {
+		if j != i && n.acquired && !n.frozen && s.nodes[j].right == n.right {
 			c := s.next(-1, "n%d freezes term %d and hands it to n%d", me, n.lease, peer)
 			c.nodes[i].frozen = true
 			c.froze[n.lease] = s.now
@@ -402,6 +484,40 @@ func (s *modelState) leaderSteps(f *modelFaults, i int, yield func(*modelState))
 		c.look(i, f)
 		yield(c)
 	}
+}
+
+// splitSteps are those by which a node gets its replica of the right half. The first is that of the leader.
+func (s *modelState) splitSteps(i int, yield func(*modelState)) {
+	n, me := &s.nodes[i], uint64(i+1)
+	switch {
+	case !s.splits || n.right:
+		return
+	case s.split == 0:
+		// A hand-over waits until a split has been applied, and none begins after it.
+		if n.lease == 0 || n.frozen || n.lease >= s.terms || slices.ContainsFunc(s.began[n.lease+1:], func(x int) bool { return x > 0 }) {
+			return
+		}
+	}
+	c := s.next(-1, "n%d applies the split", me)
+	p := &c.nodes[i]
+	if c.split == 0 {
+		c.split = n.lease
+		p.heir, p.handoff = n.acquired, 0
+		if n.acquired {
+			c.froze[n.lease], p.handoff = c.now, n.lease
+		}
+	} else {
+		p.handoff = 0
+	}
+	// What it leads it leads without the right half; whom it follows, itself included, holds for that, too.
+	p.right, p.lease, p.acquired, p.frozen, p.acks, p.campaigns, p.transfers = true, 0, false, false, [modelNodes]uint64{}, false, false
+	p.term, p.voted = c.split, false
+	for j := range c.nodes { // those were for the replica of the undivided range
+		for _, q := range []*[modelNodes][modelNodes]modelMsg{&c.acks, &c.orders, &c.notes} {
+			q[i][j], q[j][i] = modelMsg{}, modelMsg{}
+		}
+	}
+	yield(c)
 }
 
 // mayVote is votes.mayVote without what f takes away.
@@ -429,6 +545,12 @@ func (s *modelState) voterSteps(f *modelFaults, i int, yield func(*modelState)) 
 			c.campaign(i)
 			yield(c)
 		}
+		if n.heir && (n.wrote == 0 || f.anyHeir) {
+			c := s.next(-1, "n%d campaigns in term %d as heir", me, n.term+1)
+			c.campaign(i)
+			c.nodes[i].transfers = true
+			yield(c)
+		}
 	}
 	for j := range s.nodes {
 		o, peer := &s.nodes[j], uint64(j+1)
@@ -445,7 +567,7 @@ func (s *modelState) voterSteps(f *modelFaults, i int, yield func(*modelState)) 
 			c.nodes[i].follow.released, c.nodes[i].follow.until = true, m.until
 			yield(c)
 		}
-		if j != i && o.campaigns && (n.term < o.term || n.term == o.term && !n.voted) {
+		if j != i && o.campaigns && n.right == o.right && (o.wrote >= n.wrote || f.anyHeir) && (n.term < o.term || n.term == o.term && !n.voted) {
 			c := s.next(i, "n%d votes for n%d in term %d", me, peer, o.term)
 			if o.transfers || c.mayVote(f, i, n.follow, nid(j)) {
 				if n.term < o.term {
@@ -480,7 +602,7 @@ func (s *modelState) restart(f *modelFaults, i int, orderly bool, yield func(*mo
 			v.bar(peer, t)
 		}
 	}
-	*p = modelNode{votes: v, ceiling: p.ceiling, ended: ended, term: p.term, voted: p.voted || p.lease != 0}
+	*p = modelNode{votes: v, ceiling: p.ceiling, ended: ended, term: p.term, voted: p.voted || p.lease != 0, right: p.right, heir: p.heir && f.heirOnDisk, wrote: p.wrote}
 	yield(c)
 }
 
@@ -501,9 +623,8 @@ func (s *modelState) otherRanges(f *modelFaults, i int, yield func(*modelState))
 }
 
 // explore visits up to limit states. It returns a shortest way to a violation.
-func explore(f modelFaults, terms uint64, limit int) (states int, trace []string, err error) {
-	first := newModel()
-	first.forgetPast, first.terms = f.forgetPast, terms
+func explore(first *modelState, f modelFaults, terms uint64, limit int) (states int, trace []string, err error) {
+	first.forgetPast, first.anyHeir, first.terms = f.forgetPast, f.anyHeir, terms
 	seed := maphash.MakeSeed()
 	var buf []byte
 	seen := map[uint64]struct{}{}
@@ -542,11 +663,42 @@ func modelStates(n int) int {
 
 func TestLeaseModel(t *testing.T) {
 	for terms := uint64(2); terms <= modelTerm; terms++ {
-		n, trace, err := explore(modelFaults{}, terms, modelStates(150_000))
+		n, trace, err := explore(newModel(), modelFaults{}, terms, modelStates(150_000))
 		if err != nil {
 			t.Fatalf("%v\n%s", err, strings.Join(trace, "\n"))
 		}
 		t.Logf("%d terms: %d states", terms, n)
+	}
+}
+
+// A range that is split, also just after a hand-over.
+func TestLeaseModelOfSplits(t *testing.T) {
+	for name, first := range map[string]func() *modelState{"split": newModel, "split after a hand-over": handedOver, "right half led by another": othersLead} {
+		t.Run(name, func(t *testing.T) {
+			s := first()
+			s.splits = true
+			n, trace, err := explore(s, modelFaults{}, s.nodes[1].term+2, modelStates(100_000))
+			if err != nil {
+				t.Fatalf("%v\n%s", err, strings.Join(trace, "\n"))
+			}
+			t.Logf("%d states", n)
+		})
+	}
+}
+
+// The leader elected after a hand-over leads the right half at once, whatever was promised to the one before.
+func TestLeaseModelHeirLeadsAtOnce(t *testing.T) {
+	s := handedOver()
+	s.splits = true
+	began := s.now
+	s.terms = 4
+	s = s.walk("n2 applies the split", "n3 applies the split", "n2 campaigns in term 3 as heir", "n3 votes for n2 in term 3",
+		"n3 follows n2 in term 3")
+	if s.until[3] == 0 || s.now != began || s.check() != nil {
+		t.Errorf("the lease of the right half lasts until %d at %d", s.until[3], s.now)
+	}
+	if now := s.reading(); s.nodes[2].votes.mayVote(s.nodes[2].follow, 3, false, now) {
+		t.Error("what was promised to n1 is forgotten with the split")
 	}
 }
 
@@ -560,13 +712,21 @@ func TestLeaseModelFindsFaults(t *testing.T) {
 		"serving after a transfer": {lateFreeze: true},
 		"clocks out of bounds":     {badClock: true},
 		"past promises forgotten":  {forgetPast: true},
+		"heir after others":        {anyHeir: true},
+		"heir after a restart":     {heirOnDisk: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			terms := uint64(2)
+			first, terms := newModel(), uint64(2)
 			if f.forgetPast {
 				terms = 3
 			}
-			n, trace, err := explore(f, terms, modelStates(1_000_000))
+			if f.anyHeir {
+				first, terms = othersLead(), 3
+			}
+			if f.heirOnDisk {
+				first.splits = true
+			}
+			n, trace, err := explore(first, f, terms, modelStates(1_000_000))
 			if err == nil {
 				t.Fatalf("no violation in %d states", n)
 			}
