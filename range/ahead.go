@@ -28,8 +28,8 @@ import (
 const (
 	// aheadMargin is kept between what is closed and the lease's end: proposals need room.
 	aheadMargin = 400 * time.Millisecond
-	// maxLead bounds what writers may have to wait.
-	maxLead = 800 * time.Millisecond
+	// MaxLead bounds how far ahead of now a leader assigns timestamps and closes time, and so what writers may have to wait.
+	MaxLead = 800 * time.Millisecond
 	// aheadSlack is for what is not measured: goroutines that run late, pings that were lucky.
 	aheadSlack = 5 * time.Millisecond
 )
@@ -37,9 +37,15 @@ const (
 // lead is how far ahead of now.latest the leader closes time. now gives the width of the interval.
 func (r *Replica) lead(now truetime.Interval) time.Duration {
 	cfg := &r.store.cfg
+	replication, farthest := r.roundTrips()
+	width := time.Duration(now.Latest - now.Earliest)
+	return min(MaxLead, replication+farthest/2+cfg.CommitDelay+2*cfg.AheadInterval+width+aheadSlack)
+}
+
+// roundTrips returns those measured to the last voter that a quorum needs, and to the farthest replica.
+func (r *Replica) roundTrips() (quorum, farthest time.Duration) {
+	cfg := &r.store.cfg
 	var voters []time.Duration
-	var farthest time.Duration
-	quorum := 0
 	for _, d := range r.Desc().Replicas {
 		rtt := time.Duration(0)
 		if d.Node != cfg.NodeID && cfg.RoundTrip != nil {
@@ -47,17 +53,14 @@ func (r *Replica) lead(now truetime.Interval) time.Duration {
 		}
 		farthest = max(farthest, rtt)
 		if d.Type == Voter {
-			quorum++
 			voters = append(voters, rtt)
 		}
 	}
-	replication := time.Duration(0)
-	if quorum = quorum/2 + 1; len(voters) >= quorum {
+	if len(voters) > 0 {
 		slices.Sort(voters) // the leader itself is the first
-		replication = voters[quorum-1]
+		quorum = voters[len(voters)/2]
 	}
-	width := time.Duration(now.Latest - now.Earliest)
-	return min(maxLead, replication+farthest/2+cfg.CommitDelay+2*cfg.AheadInterval+width+aheadSlack)
+	return quorum, farthest
 }
 
 // closeAhead closes time ahead on the leader.

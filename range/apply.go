@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"syscall"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -322,7 +323,9 @@ func (a *applier) tell() {
 
 func (r *Replica) tell(outcomes []outcome) {
 	for _, o := range outcomes {
-		r.pend.resolve(o.id, o.result, o.err)
+		if began := r.pend.resolve(o.id, o.result, o.err); !began.IsZero() {
+			r.replication.observe(time.Since(began))
+		}
 	}
 }
 

@@ -5,16 +5,30 @@ import (
 	"errors"
 	"sync"
 
+	"go.etcd.io/raft/v3"
+	pb "go.etcd.io/raft/v3/raftpb"
+
 	"github.com/meridian-db/meridian/truetime"
 )
 
-// sideClosed holds a closed timestamp that came beside the log and waits for its index to be applied.
+// sideClosed holds, on a follower, closed timestamps that wait for an index to be applied: one that came beside the log, and
+// those that the entries imply which are in the log and not applied yet.
 type sideClosed struct {
 	mu     sync.Mutex
 	index  uint64
 	closed truetime.Timestamp
-	behind int // updates in a row that found this replica behind
+	behind int         // updates in a row that found this replica behind
+	next   []entryTime // ascending, at most maxNext
 }
+
+// entryTime is an entry with its timestamp.
+type entryTime struct {
+	index uint64
+	ts    truetime.Timestamp
+}
+
+// maxNext bounds what a follower that is far behind remembers of the entries it has yet to apply.
+const maxNext = 1024
 
 // logEnd knows the last index that the proposals made so far can take.
 type logEnd struct {
@@ -61,6 +75,47 @@ func (r *Replica) closedApplied(index uint64) {
 	if s.closed != 0 && s.index <= index {
 		r.raiseClosed(s.closed)
 		s.closed, s.behind = 0, 0
+	}
+	r.nextClosed(index)
+}
+
+// entriesReceived notes the timestamps of entries that a follower has been sent. What has been applied up to the entry
+// before one with timestamp t is all there will be below t, whether or not that entry is ever committed: timestamps ascend
+// along the log of a leader, and it got t under a lease. So its leader had committed an entry of its own term before; every
+// log that can win an election holds that one, hence nothing older after it, and what later leaders write lies above the end
+// of that lease (I4). A follower that has applied all it knows is so as fresh as the entry that it has just received.
+func (r *Replica) entriesReceived(ents []*pb.Entry) {
+	s := &r.side
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first := ents[0].GetIndex()
+	for len(s.next) > 0 && s.next[len(s.next)-1].index >= first { // replaced
+		s.next = s.next[:len(s.next)-1]
+	}
+	for _, e := range ents {
+		if len(s.next) == maxNext {
+			break
+		}
+		if e.GetType() != pb.EntryNormal || len(e.Data) == 0 {
+			continue // it has no timestamp, or is not worth looking for it
+		}
+		if h, err := decodeEntryHeader(e.Data); err == nil {
+			s.next = append(s.next, entryTime{e.GetIndex(), h.closed})
+		}
+	}
+	r.nextClosed(r.applied.Load())
+}
+
+// nextClosed publishes what the entry after index implies. The caller holds r.side.mu.
+func (r *Replica) nextClosed(index uint64) {
+	s := &r.side
+	n := 0
+	for n < len(s.next) && s.next[n].index <= index {
+		n++
+	}
+	s.next = append(s.next[:0], s.next[n:]...)
+	if len(s.next) > 0 && s.next[0].index == index+1 {
+		r.raiseClosed(s.next[0].ts.Prev())
 	}
 }
 
@@ -135,17 +190,41 @@ func (s *Store) publishClosed(all bool) {
 		}
 		if !r.quiesced.Load() {
 			r.quietRounds.Store(0)
+			r.measureTrip()
 		} else if r.quietRounds.Load() <= quietAfter {
 			r.quietRounds.Add(1)
 		}
 		if r.pend.len() > 0 {
 			continue // entries under way carry it
 		}
-		if u, err := r.closeUpTo(0, now.Earliest, now); err == nil {
+		if u, err := r.closeNow(now); err == nil {
 			frames.add(r, u)
 		}
 	}
 	frames.send()
+}
+
+// closeNow closes, on the leader, all that costs nothing: what lies below the least timestamp that a proposal could get
+// from now on.
+func (r *Replica) closeNow(now truetime.Interval) (closedUpdate, error) {
+	return r.closeUpTo(0, r.soonest(now).Prev(), now)
+}
+
+// closeBehind closes time when followers are told that all there is has been committed: until the next entry comes they
+// would hear nothing newer. The caller holds r.mu.
+func (r *Replica) closeBehind(out *outbox) {
+	if r.mu.role != raft.StateLeader || r.global.Load() || r.committed.Load() < r.pos.bound() {
+		return
+	}
+	u, err := r.closeNow(r.store.cfg.Clock.Now())
+	if err != nil {
+		return
+	}
+	for _, rd := range r.Desc().Replicas {
+		if rd.Node != r.store.cfg.NodeID {
+			out.last(rd.Node, appendClosed([]byte{frameClosed}, u))
+		}
+	}
 }
 
 const (
@@ -169,10 +248,10 @@ func (r *Replica) written() bool {
 // followers that time goes on.
 func (s *Store) addFresh(frames *closedFrames, now truetime.Interval) {
 	for _, r := range s.fresh {
-		if !r.leading.Load() || r.global.Load() || r.pend.len() > 0 || r.toldSince(now.Earliest.Add(-s.cfg.AheadInterval/2)) {
+		if !r.leading.Load() || r.global.Load() || r.pend.len() > 0 || r.toldSince(r.soonest(now).Add(-s.cfg.AheadInterval/2)) {
 			continue
 		}
-		if u, err := r.closeUpTo(0, now.Earliest, now); err == nil {
+		if u, err := r.closeNow(now); err == nil {
 			frames.add(r, u)
 		}
 	}

@@ -11,7 +11,8 @@ import (
 // When a leader learns that an entry is committed it tells its followers, who have nothing to do but apply it and
 // to answer. In a stream of commits the next entries carry the news as well, so it waits for them a moment: a commit
 // then costs one message to and one from each follower instead of two. The followers' safe time lags by as much;
-// one that is asked for reads asks the leader (WaitSafe), which makes it tell at once for a while.
+// one that is asked for reads asks the leader (WaitSafe), which makes it tell at once for a while. Where proposals follow
+// each other less closely nothing would come to go along with, and the news leaves at once, too.
 
 // eagerCommits is how many commits a follower that has asked is told of at once.
 const eagerCommits = 64
@@ -20,7 +21,16 @@ const eagerCommits = 64
 // whoever holds Replica.mu.
 type heldCommits struct {
 	msgs   []heldCommit
-	queued bool // in Store.late: flagCommits will come
+	queued bool          // in Store.late: flagCommits will come
+	last   time.Time     // when something was proposed
+	gap    time.Duration // the time between proposals, on average
+	told   bool          // news have left in this pass without entries
+}
+
+// proposed notes when proposals come. A gap counts as twice delay at most: a stream that goes on after a pause is soon one.
+func (h *heldCommits) proposed(now time.Time, delay time.Duration) {
+	h.gap += (min(now.Sub(h.last), 2*delay) - h.gap) / 4
+	h.last = now
 }
 
 type heldCommit struct {
@@ -41,7 +51,7 @@ func (r *Replica) hold(node NodeID, m *pb.Message, out *outbox) bool {
 		}
 	}
 	if len(m.Entries) > 0 || r.mu.role != raft.StateLeader || m.GetTerm() != r.mu.term ||
-		m.GetIndex() != r.mu.view.last.Index || r.mu.transfer != nil || r.eager.Load() > 0 {
+		m.GetIndex() != r.mu.view.last.Index || r.mu.transfer != nil || r.eager.Load() > 0 || h.gap > r.store.cfg.CommitDelay {
 		r.eager.Store(max(0, r.eager.Load()-1))
 		if old >= 0 {
 			if held := h.msgs[old].m; m.GetTerm() == held.GetTerm() && m.GetCommit() < held.GetCommit() {
@@ -49,6 +59,7 @@ func (r *Replica) hold(node NodeID, m *pb.Message, out *outbox) bool {
 			}
 			h.msgs = append(h.msgs[:old], h.msgs[old+1:]...)
 		}
+		h.told = h.told || len(m.Entries) == 0
 		return false
 	}
 	if old >= 0 {
@@ -69,6 +80,7 @@ func (r *Replica) flushCommits(out *outbox) {
 	for i, x := range h.msgs {
 		if r.mu.role == raft.StateLeader && x.m.GetTerm() == r.mu.term {
 			out.add(x.node, raftMsg{rng: r.id, m: x.m})
+			h.told = true
 		}
 		h.msgs[i] = heldCommit{}
 	}

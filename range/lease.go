@@ -75,6 +75,7 @@ func (r *Replica) leadTerm(term uint64) {
 	self := r.store.cfg.NodeID
 	l.term, l.started, l.ready, l.frozen, l.held, l.published = term, false, false, false, false, 0
 	l.inherited = 0
+	r.replication.forget()
 	l.acks = map[NodeID]uint64{self: r.store.votes.epochFor(self)}
 	l.incoming, l.outgoing = r.Desc().voterNodes()
 	l.changed()

@@ -1,6 +1,7 @@
 package ranges
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"time"
@@ -106,21 +107,36 @@ func newMetrics(s *Store, reg prometheus.Registerer) (*metrics, error) {
 			}
 			return now.Sub(least).Seconds()
 		})),
-		reg.Register(gauge("follower_safe_time_lag_median_seconds", "Median over the replicas here that follow a leader and have applied something in the last second or two of how far safe time is behind now; 0 without any.", func() float64 {
-			now := s.cfg.Clock.Now().Earliest
-			var lags []truetime.Timestamp
-			for _, r := range s.replicaList() {
-				if !r.leading.Load() && r.used.Load() {
-					lags = append(lags, max(0, now-r.SafeTime()))
-				}
-			}
-			if len(lags) == 0 {
-				return 0
-			}
-			slices.Sort(lags)
-			return time.Duration(lags[len(lags)/2]).Seconds()
+		reg.Register(gauge("follower_safe_time_lag_median_seconds", "How far safe time is behind now at the replicas here that follow a leader: the median, in which each counts as often as it has applied an entry in the last second or two; 0 if none has.", func() float64 {
+			return s.followerLag().Seconds()
 		})),
 	)
+}
+
+// followerLag returns how far the safe time of followers is behind now, in the median over what they have lately applied: half
+// of it went to replicas that are no older. Replicas that are hardly written to, and told of time less often, count for little.
+func (s *Store) followerLag() time.Duration {
+	type weighted struct {
+		lag    truetime.Timestamp
+		weight uint64
+	}
+	now := s.cfg.Clock.Now().Earliest
+	var lags []weighted
+	total := uint64(0)
+	for _, r := range s.replicaList() {
+		if n := r.used.Load(); n > 0 && !r.leading.Load() {
+			lags = append(lags, weighted{max(0, now-r.SafeTime()), n})
+			total += n
+		}
+	}
+	slices.SortFunc(lags, func(a, b weighted) int { return cmp.Compare(a.lag, b.lag) })
+	half := uint64(0)
+	for _, x := range lags {
+		if half += x.weight; 2*half >= total {
+			return time.Duration(x.lag)
+		}
+	}
+	return 0
 }
 
 // Fsyncs returns how many synced writes of the raft log this store has made for replicas.

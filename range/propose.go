@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -17,8 +18,8 @@ import (
 type Proposal struct {
 	// MinTS is the least timestamp a timed proposal may get.
 	MinTS truetime.Timestamp
-	// Timed asks for a timestamp above every one promised so far: max(MinTS, floor+1, now.latest), below
-	// the lease's end. The entry's closed timestamp is that timestamp. An untimed proposal gets the
+	// Timed asks for a timestamp above every one promised so far: max(MinTS, floor+1, now.latest), or later by what
+	// replication takes anyway (replication.go), below the lease's end. The entry's closed timestamp is that timestamp. An untimed proposal gets the
 	// floor, and closes it.
 	Timed bool
 	// Start and End, when Start is set, bound the keys of the command: [Start, End) or, with an empty
@@ -40,6 +41,7 @@ type Pending struct {
 	typ      pb.EntryType
 	data     []byte
 	proposed bool // handed to Raft; guarded by Replica.mu
+	began    time.Time
 	done     chan struct{}
 	result   any
 	err      error
@@ -90,8 +92,8 @@ func (t *pending) add(p *Pending, limit int, limitBytes int64) bool {
 	return true
 }
 
-// resolve tells the proposer of id, once.
-func (t *pending) resolve(id uint64, result any, err error) {
+// resolve tells the proposer of id, once. It returns when that was made, if it is known.
+func (t *pending) resolve(id uint64, result any, err error) (began time.Time) {
 	t.mu.Lock()
 	p, ok := t.m[id]
 	if ok {
@@ -100,8 +102,10 @@ func (t *pending) resolve(id uint64, result any, err error) {
 	}
 	t.mu.Unlock()
 	if ok {
+		began = p.began
 		p.finish(result, err)
 	}
+	return began
 }
 
 func (p *Pending) finish(result any, err error) {
@@ -202,7 +206,7 @@ func (r *Replica) sequence(ctx context.Context, prop Proposal, kind byte, wrap f
 	}
 	ts := r.seq.floor
 	if prop.Timed {
-		ts = max(prop.MinTS, ts.Next(), r.store.cfg.Clock.Now().Latest)
+		ts = max(prop.MinTS, ts.Next(), r.soonest(r.store.cfg.Clock.Now()))
 		if ts >= lease.Until {
 			return nil, false, ErrLeaseExpired
 		}
@@ -221,7 +225,7 @@ func (r *Replica) sequence(ctx context.Context, prop Proposal, kind byte, wrap f
 		kind: kind, proposer: r.store.cfg.NodeID, id: r.store.boot<<40 | r.seq.nextID,
 		closed: ts, span: sc, payload: cmd,
 	}
-	p = &Pending{id: h.id, epoch: lease.Epoch, ts: ts, done: make(chan struct{}), span: span}
+	p = &Pending{id: h.id, epoch: lease.Epoch, ts: ts, began: time.Now(), done: make(chan struct{}), span: span}
 	p.data = h.encode()
 	if wrap != nil {
 		p.typ, p.data = pb.EntryConfChangeV2, wrap(p.data)

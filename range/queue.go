@@ -186,10 +186,10 @@ func (s *Store) workOn(l *queueLine, list []*Replica, all bool) {
 	}
 }
 
-// lookAtUse notes whether anything has been applied since the last look.
+// lookAtUse notes how much has been applied since the last look.
 func (r *Replica) lookAtUse() {
 	applied := r.applied.Load()
-	r.used.Store(applied != r.usedAt)
+	r.used.Store(applied - r.usedAt)
 	r.usedAt = applied
 }
 

@@ -80,6 +80,10 @@ func (r *Replica) process(out *outbox) {
 	}
 	r.handleReady(out)
 	r.pos.logged(r.mu.view.last.Index, len(props))
+	if r.mu.held.told {
+		r.mu.held.told = false
+		r.closeBehind(out)
+	}
 	if r.mu.role == raft.StateLeader {
 		r.followSelf()
 		r.lookAtLease()
@@ -155,6 +159,7 @@ func (r *Replica) wakeUp() {
 
 // stepProposals appends proposals to the log, in the order in which they got their timestamps.
 func (r *Replica) stepProposals(props []*Pending) {
+	r.mu.held.proposed(time.Now(), r.store.cfg.CommitDelay)
 	r.mu.idleTicks = 0
 	r.quiesced.Store(false)
 	ents := make([]*pb.Entry, 0, min(len(props), maxProposeBatch))
@@ -357,6 +362,8 @@ func (r *Replica) handleReady(out *outbox) {
 					r.logBytes.Store(r.mu.view.logBytes)
 					if r.mu.role == raft.StateLeader {
 						r.entriesAppended(m.Entries)
+					} else {
+						r.entriesReceived(m.Entries)
 					}
 				}
 				if m.Snapshot != nil {

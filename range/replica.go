@@ -98,6 +98,7 @@ type Replica struct {
 	closed      atomic.Int64
 	side        sideClosed
 	pos         logEnd
+	replication replicationTime
 	hint        atomic.Uint32 // node of the leader
 	leading     atomic.Bool
 	quiesced    atomic.Bool
@@ -114,8 +115,8 @@ type Replica struct {
 	// freshAt is where the log ended in the last round of publishClosed, freshness how often it has grown lately (written).
 	freshAt   uint64
 	freshness int
-	usedAt    uint64      // applied when the queue last looked; its own
-	used      atomic.Bool // entries have been applied between its last two looks
+	usedAt    uint64        // applied when the queue last looked; its own
+	used      atomic.Uint64 // entries applied between its last two looks
 
 	// splitAfter is when the queue may split the range again; its own, and its task's.
 	splitAfter truetime.Timestamp

@@ -142,6 +142,7 @@ type outbox struct {
 	frames   map[NodeID][]byte
 	order    []NodeID
 	others   []rawFrame
+	after    []rawFrame // sent when all else has been
 	appended bool       // something was added to Store.appends
 	wake     []*Replica // to be stepped; their inbox.queued is set
 }
@@ -153,6 +154,9 @@ type rawFrame struct {
 
 // raw adds a whole frame.
 func (o *outbox) raw(to NodeID, b []byte) { o.others = append(o.others, rawFrame{to, b}) }
+
+// last adds a frame that makes sense to who has got the others.
+func (o *outbox) last(to NodeID, b []byte) { o.after = append(o.after, rawFrame{to, b}) }
 
 func newOutbox(s *Store) *outbox { return &outbox{s: s, frames: make(map[NodeID][]byte)} }
 
@@ -193,6 +197,13 @@ func (o *outbox) flush() {
 		delete(o.frames, to)
 	}
 	o.order = o.order[:0]
+	for i, f := range o.after {
+		if !silent {
+			o.s.cfg.Transport.SendRaft(f.to, f.b)
+		}
+		o.after[i].b = nil
+	}
+	o.after = o.after[:0]
 	if o.appended {
 		o.appended = false
 		o.s.seeToAppends()

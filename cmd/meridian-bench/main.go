@@ -17,6 +17,11 @@
 // changes; with -participants commits over many ranges; with -connections memory of connections; with -overhead what
 // tracing and metrics cost; with -failover throughput over time while a region is killed.
 //
+// With -lag it measures how far followers are behind under TPC-B, beside what they should be: on one site, with clocks as in
+// the paper, and in three regions:
+//
+//	make bench ARGS='-lag -clients 8'
+//
 // With -geo it runs three regions in this process, 80 to 220 ms apart, and prints what each kind of transaction takes
 // beside the formula of its protocol:
 //
@@ -117,6 +122,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	participants := fs.Bool("participants", false, "instead of pgbench, measure commits over 1 to 200 ranges, as in Table 4 of the Spanner paper")
 	connections := fs.Int("connections", 0, "instead of pgbench, open so many idle connections to one node, and 200 active ones beside them")
 	overhead := fs.Int("overhead", 0, "instead of pgbench, compare CPU with tracing, with metrics and with neither, in so many turns")
+	lag := fs.Bool("lag", false, "instead of pgbench, measure how far the safe time of followers is behind while the first number of -clients run TPC-B")
 	geo := fs.Bool("geo", false, "instead of pgbench, measure transactions between three regions far apart, beside what they should take")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -142,6 +148,13 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			return fmt.Errorf("-clients: %w", err)
 		}
 		return runIndex(ctx, o, n, out)
+	}
+	if *lag {
+		n, err := strconv.Atoi(o.clients[0])
+		if err != nil {
+			return fmt.Errorf("-clients: %w", err)
+		}
+		return runLag(ctx, o, n, out)
 	}
 	if *failover {
 		return runFailover(ctx, o, *plot, out)

@@ -198,9 +198,10 @@ func (m *Machine) Reset() {
 	m.state = state
 	m.publishLayersLocked()
 	m.threshold.Store(int64(state.threshold))
-	// What the state holds was committed by clocks at most as far ahead of this one as it is uncertain.
+	// What the state holds was committed by clocks at most as far ahead of this one as it is uncertain, and ahead of those by
+	// what leaders add for replication, or for readers in other regions.
 	now := m.srv.cfg.Clock.Now()
-	m.newest.Store(int64(now.Latest + (now.Latest - now.Earliest)))
+	m.newest.Store(int64((now.Latest + (now.Latest - now.Earliest)).Add(ranges.MaxLead)))
 	m.refloorLocked()
 }
 
