@@ -203,7 +203,26 @@ func (t *Txn) commitOne(ctx context.Context, p piece, id [16]byte) (truetime.Tim
 	req.MaxTs = int64(t.bound)
 	resp, s, err := t.db.send(ctx, p.rt, req)
 	t.account(s, req, resp)
-	return t.outcome(ctx, p.rt, id, req, resp, s, err)
+	ts, err := t.outcome(ctx, p.rt, id, req, resp, s, err)
+	if err != nil && !errors.Is(err, errReroute) {
+		_ = t.noteLocks(p, resp)
+	}
+	return ts, err
+}
+
+// noteLocks has a rollback reach the range of a piece, whatever it has answered: it may have locked what it was asked to
+// commit before it refused, or after it was given up on. Locks that nobody releases make the next transaction wait until
+// they expire, and if that has no time for it, leave its own behind.
+func (t *Txn) noteLocks(p piece, resp *txnpb.BatchResponse) error {
+	var epoch int64
+	if resp != nil {
+		epoch = resp.LockEpoch
+	}
+	lo, hi := p.rt.desc.Start, p.rt.desc.Start
+	if n := len(p.writes); n > 0 {
+		lo, hi = p.writes[0].key, p.writes[n-1].key
+	}
+	return t.touched(p.rt, epoch, lo, hi, false, false)
 }
 
 // outcome turns the answer to a deciding request (COMMIT_ONE, DECIDE) into the commit's fate. When an attempt
@@ -400,17 +419,8 @@ func (c *twoPhase) prepare(ctx context.Context, pieces []piece) error {
 		req.CoordinatorRange, req.CoordinatorKey = int64(c.coord.desc.ID), c.coord.desc.Start
 		resp, s, err := c.t.db.send(ctx, p.rt, req)
 		c.t.account(s, req, resp)
-		// A rollback has to reach it, whatever it has answered.
-		var epoch int64
-		if resp != nil {
-			epoch = resp.LockEpoch
-		}
 		if !errors.Is(err, errReroute) {
-			lo, hi := p.rt.desc.Start, p.rt.desc.Start
-			if n := len(p.writes); n > 0 {
-				lo, hi = p.writes[0].key, p.writes[n-1].key
-			}
-			if terr := c.t.touched(p.rt, epoch, lo, hi, false, false); err == nil {
+			if terr := c.t.noteLocks(p, resp); err == nil {
 				err = terr
 			}
 		}
@@ -474,6 +484,9 @@ func (c *twoPhase) decide(ctx context.Context, pieces []piece) (truetime.Timesta
 	resp, s, err := c.t.db.send(ctx, own.rt, req)
 	c.t.account(s, req, resp)
 	ts, err := c.t.outcome(ctx, c.coord, c.id, req, resp, s, err)
+	if err != nil && !errors.Is(err, errReroute) {
+		_ = c.t.noteLocks(own, resp)
+	}
 	if errors.Is(err, errReroute) && s.maybe {
 		// Settled as aborted: this commit id is used up, and the participants' promises with it.
 		return 0, &reasonError{kv.ErrRetry, ErrAborted, "coordinator range split"}

@@ -760,6 +760,41 @@ func TestCommitBefore(t *testing.T) {
 	})
 }
 
+// TestRefusedCommitReleases: a commit that is refused after it has waited for the lock of its only write there, which no
+// read had taken, leaves no lock behind, in the range that decides least of all.
+func TestRefusedCommitReleases(t *testing.T) {
+	for _, test := range []struct{ name, read string }{{"one range", ""}, {"two ranges", "a"}} {
+		inCluster(t, 2, nil, []string{"m"}, func(ctx context.Context, c *testCluster) {
+			c.put(1, "a", "1", "z", "1")
+			holder := c.begin(1, kv.TxnOptions{})
+			if _, err := holder.Get(ctx, []byte("z"), kv.LockExclusive, kv.WaitBlock); err != nil {
+				t.Fatal(err)
+			}
+			tx := c.begin(2, kv.TxnOptions{})
+			if test.read != "" {
+				c.get(tx, test.read)
+			}
+			put(tx, "z")
+			tx.CommitBefore(c.clock.Now().Latest.Add(time.Second))
+			refused := make(chan error)
+			go func() {
+				_, err := tx.Commit(ctx)
+				refused <- err
+			}()
+			time.Sleep(2 * time.Second)
+			holder.Rollback(ctx)
+			if err := <-refused; !errors.Is(err, ErrTooLate) {
+				t.Fatalf("%s: %v", test.name, err)
+			}
+			began := time.Now()
+			c.put(1, "z", "2")
+			if d := time.Since(began); d > 100*time.Millisecond {
+				t.Errorf("%s: the next writer waited %s", test.name, d)
+			}
+		})
+	}
+}
+
 // TestRefusals: bad input gets its error and leaves the transaction usable.
 func TestRefusals(t *testing.T) {
 	inCluster(t, 1, nil, nil, func(ctx context.Context, c *testCluster) {
