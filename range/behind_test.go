@@ -142,6 +142,38 @@ func TestSnapshotBeforeLease(t *testing.T) {
 	})
 }
 
+// Raft takes the entries that follow a snapshot as soon as it has taken the snapshot, which may be long before it is
+// installed. They are there when it is.
+func TestEntriesBeforeSnapshotIsInstalled(t *testing.T) {
+	runSim(t, 93, 3, shortLogs, func(c *sim) {
+		c.startAll(desc(1, "\x02", "\xff", 1, 2, 3))
+		c.lead("a", 1)
+		c.net.isolate(3, true)
+		time.Sleep(3 * time.Second)
+		c.fill("a")
+		lag, _ := c.nodes[3].store.Replica(1)
+		install := make(chan struct{})
+		lag.queue.push(applyWork{r: lag, fn: func() { <-install }})
+		c.net.isolate(3, false)
+		c.until(10*time.Second, "a snapshot has been taken", func() bool {
+			lag.mu.Lock()
+			defer lag.mu.Unlock()
+			return lag.mu.installing > 0
+		})
+		c.lead("a", 2) // who asks what node 3 has, and sends what follows
+		c.mustPut(c.leader("a", 5*time.Second), "a", "1")
+		time.Sleep(time.Second)
+		lag.mu.Lock()
+		early := lag.mu.view.last.Index
+		lag.mu.Unlock()
+		close(install)
+		c.until(5*time.Second, "it has caught up", c.same(c.nodes[3], "a"))
+		if first := lag.truncated.Load(); early <= first {
+			t.Fatalf("nothing has come after %d before it was installed: this shows nothing", first)
+		}
+	})
+}
+
 // The same while a change of the range waits for its entry to be committed, on a leader that has its lease.
 func TestSnapshotBesideChange(t *testing.T) {
 	runSim(t, 93, 3, shortLogs, func(c *sim) {

@@ -202,7 +202,8 @@ func (v *logView) truncate(at raftlog.Position) {
 	v.logBytes = v.bytes
 }
 
-// reset empties the log after a snapshot at the position.
+// reset empties the log on the way of a snapshot at the position to the appender. Entries that follow the snapshot may
+// enter before it has been installed: Raft takes them as soon as it has taken that.
 func (v *logView) reset(at raftlog.Position) {
 	v.evict(len(v.entries))
 	v.truncated, v.last, v.before, v.logBytes = at, at, raftlog.Position{}, 0

@@ -357,6 +357,11 @@ func (r *Replica) handleReady(out *outbox) {
 		for _, m := range rd.Messages {
 			switch m.GetTo() {
 			case raft.LocalAppendThread:
+				if m.Snapshot != nil {
+					r.mu.installing++
+					r.mu.view.reset(positionOf(m.Snapshot))
+					r.logBytes.Store(0)
+				}
 				if n := len(m.Entries); n > 0 {
 					r.mu.view.append(m.Entries)
 					r.logBytes.Store(r.mu.view.logBytes)
@@ -365,9 +370,6 @@ func (r *Replica) handleReady(out *outbox) {
 					} else {
 						r.entriesReceived(m.Entries)
 					}
-				}
-				if m.Snapshot != nil {
-					r.mu.installing++
 				}
 				if !r.mustLog(m) && !settles {
 					continue
@@ -402,6 +404,11 @@ func (r *Replica) handleReady(out *outbox) {
 		}
 	}
 	r.mu.view.trim(min(r.applied.Load(), r.committed.Load()))
+}
+
+// positionOf returns where a log goes on that begins with a snapshot.
+func positionOf(s *pb.Snapshot) raftlog.Position {
+	return raftlog.Position{Index: s.GetMetadata().GetIndex(), Term: s.GetMetadata().GetTerm()}
 }
 
 // settlesChange reports whether the messages have a change of the configuration applied.

@@ -596,12 +596,10 @@ func (r *Replica) replaceState(st *stagedSnapshot) error {
 	}
 	r.disk.last, r.disk.hard, r.disk.written = a.index, hs, hs
 	r.mu.Lock()
-	r.mu.view.reset(st.h.at)
 	r.mu.installing--
 	r.desc.Store(d)
 	r.mu.Unlock()
 	r.truncated.Store(a.index)
-	r.logBytes.Store(0)
 	r.apply.term, r.apply.closed, r.apply.size = a.term, max(r.apply.closed, a.closed), a.size
 	r.size.Store(a.size)
 	r.lease.reconfigure(d)
