@@ -282,6 +282,50 @@ func TestReplicaLostWithItsSplit(t *testing.T) {
 	}
 }
 
+// A node comes back and applies a split again, which takes its time. A snapshot of the right half that arrives meanwhile,
+// for a replica that seems to be missing, must not make that replica a second time.
+func TestSnapshotWhileSplitIsApplied(t *testing.T) {
+	var right atomic.Uint64 // the range whose replica on node 3 is made slowly
+	var made atomic.Int32
+	runSim(t, 94, 3, func(c *Config) {
+		shortLogs(c)
+		c.NewMachine = func(r *Replica) Machine {
+			if r.NodeID() == 3 && uint64(r.ID()) == right.Load() && made.Add(1) == 1 {
+				time.Sleep(8 * time.Second)
+			}
+			return newRegister(r)
+		}
+	}, func(c *sim) {
+		c.startAll(desc(1, "\x02", "\xff", 1, 2, 3))
+		r := c.lead("a", 1)
+		lag := c.nodes[3]
+		if err := lag.eng.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Split(context.Background(), []byte("m")); err != nil {
+			t.Fatal(err)
+		}
+		half := c.lead("m", 1)
+		c.mustPut(half, "m", "1")
+		c.until(time.Second, "all have it", c.same(lag, "m"))
+		c.crash(lag)
+		right.Store(uint64(half.ID()))
+		c.restart(lag)
+		if _, ok := lag.store.Replica(half.ID()); ok {
+			t.Fatal("the split is still there: this shows nothing")
+		}
+		c.mustPut(half, "m", "2")
+		time.Sleep(10 * time.Second)
+		if made.Load() == 0 {
+			t.Fatal("the split has not been applied: this shows nothing")
+		}
+		c.until(5*time.Second, "it has caught up", c.same(lag, "m"))
+		if n := made.Load(); n != 1 {
+			t.Errorf("the replica was made %d times", n)
+		}
+	})
+}
+
 // A range is frozen for a merge that never comes, and the range that would have absorbed it is absorbed itself before it
 // can be asked. The range serves again all the same.
 func TestFateOfAbsorbedRange(t *testing.T) {

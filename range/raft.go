@@ -642,9 +642,12 @@ func (l raftLogger) Fatalf(format string, v ...any) { l.fatal(fmt.Sprintf(format
 func (l raftLogger) Panic(v ...any)                 { l.fatal(fmt.Sprint(v...)) }
 func (l raftLogger) Panicf(format string, v ...any) { l.fatal(fmt.Sprintf(format, v...)) }
 
-// fatal stops the store, and the worker with it: Raft says so when a log lacks what it has acknowledged.
+// fatal stops the store, and the worker with it: Raft says so when a log lacks what it has acknowledged. Whoever drives Raft
+// holds r.mu.
 func (l raftLogger) fatal(msg string) {
-	l.r.store.fatal("%s: %w: %s", l.r.id, ErrForgotten, msg)
+	v := l.r.mu.view
+	l.r.store.fatal("%s: %w: %s (replica %s, log (%d, %d], applied %d, snapshots to install %d)", l.r.id, ErrForgotten, msg,
+		l.r.replicaID, v.truncated.Index, v.last.Index, l.r.applied.Load(), l.r.mu.installing)
 	panic(fmt.Sprintf("range: %s: %s", l.r.id, msg))
 }
 

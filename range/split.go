@@ -199,6 +199,11 @@ func (r *Replica) applySplit(a *applier, payload []byte) (err error) {
 	if err := a.commit(); err != nil {
 		return err
 	}
+	if makeRight {
+		// The moment this replica lets go of the right half's keys a snapshot of that could take them for nobody's.
+		release := r.store.claimHalf(c.right)
+		defer release()
+	}
 	r.mu.Lock()
 	r.desc.Store(c.left)
 	r.load.forget()
@@ -280,6 +285,14 @@ func (r *Replica) campaignAsHeir() {
 		r.stepDown() // the votes of the last time were lost
 	}
 	_ = r.mu.rn.Step(&pb.Message{Type: pb.MsgTimeoutNow.Enum(), From: new(uint64(r.replicaID)), To: new(uint64(r.replicaID)), Term: new(r.mu.rn.BasicStatus().HardState.GetTerm())})
+}
+
+// claimHalf keeps snapshots of a range away, as claim does, until its replica has been made by a split and release is called.
+func (s *Store) claimHalf(d *Descriptor) (release func()) {
+	s.mu.Lock()
+	s.mu.creating[d.ID] = d
+	s.mu.Unlock()
+	return func() { s.unclaim(d.ID) }
 }
 
 // destroyData removes what a store holds of a range, of which it has no replica any more.

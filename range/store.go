@@ -73,7 +73,7 @@ type Store struct {
 		sync.RWMutex
 		replicas map[RangeID]*Replica
 		orphans  orphans                 // messages for ranges that a split may be about to create
-		creating map[RangeID]*Descriptor // ranges that a snapshot is about to create
+		creating map[RangeID]*Descriptor // ranges that a snapshot, or a split, is about to create
 		leaving  map[RangeID]*departure  // replicas that are being removed, and whose data is still here
 	}
 	byKey atomic.Pointer[[]*Replica] // sorted by start key; replaced, never changed
