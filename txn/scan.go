@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
 	"slices"
 
 	"github.com/meridian-db/meridian/truetime"
@@ -124,6 +125,7 @@ func (s *Scanner) NextPage(ctx context.Context) (page kv.Page) {
 		resp := s.rows[0]
 		page.Scanned += max(resp.RowsScanned, int64(len(resp.RowKeys)))
 		page.Wire += s.wire
+		page.Rest = s.rest()
 		lo, hi := s.pos, s.reach
 		if s.opts.Reverse {
 			lo, hi = hi, lo
@@ -139,10 +141,29 @@ func (s *Scanner) NextPage(ctx context.Context) (page kv.Page) {
 			if s.raw = s.opts.Program != nil && !page.Computed; !s.raw {
 				s.returned += int64(len(page.Keys))
 			}
+		}
+		if len(page.Keys) > 0 || len(page.Rest) > 0 {
 			break
 		}
 	}
 	return page
+}
+
+// rest returns the parts of what is left of the span after the page that was fetched, as its range has cut them.
+func (s *Scanner) rest() []kv.Span {
+	cuts := s.rows[0].Cuts
+	if len(cuts) == 0 {
+		return nil
+	}
+	parts := make([]kv.Span, 0, len(cuts)+1)
+	from := s.reach
+	for _, cut := range cuts {
+		if bytes.Compare(cut, from) > 0 && bytes.Compare(cut, s.span.End) < 0 {
+			parts = append(parts, kv.Span{Start: from, End: cut})
+			from = cut
+		}
+	}
+	return append(parts, kv.Span{Start: from, End: s.span.End})
 }
 
 // merge appends the rows of the page that was fetched with the transaction's own writes in it.
@@ -300,6 +321,9 @@ func (s *Scanner) fetch(ctx context.Context) error {
 		}
 		if s.opts.Program != nil && (t.opts.ReadOnly || !s.owns(lo, hi)) {
 			req.Program = s.opts.Program
+		}
+		if s.opts.Parts > 1 && whole && len(s.rows) == 0 && s.lock == kv.LockNone && !s.opts.Reverse {
+			req.MaxCuts = int32(min(s.opts.Parts-1, math.MaxInt32))
 		}
 		if s.opts.Limit > 0 {
 			req.MaxRows = max(1, s.opts.Limit-s.returned, s.returned) // past the hint pages double

@@ -3,6 +3,7 @@ package txn
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -97,6 +98,90 @@ func TestSplitSpan(t *testing.T) {
 			}
 			if chosen := tx.ReadTimestamp() != 0; tc.lo == "h" && chosen || tc.lo == "a" && !chosen {
 				t.Errorf("%s-%s: timestamp chosen: %v", tc.lo, tc.hi, chosen)
+			}
+		}
+	})
+}
+
+// TestRestInParts: the first page of a long scan says how to divide what is left, and the parts are that and no more. Only
+// scans are told that may be divided, and only where it is worth it.
+func TestRestInParts(t *testing.T) {
+	inCluster(t, 2, nil, []string{"m", "n"}, func(ctx context.Context, c *testCluster) {
+		rnd := rand.New(rand.NewPCG(3, 4))
+		const rows = 3000
+		for i := 0; i < rows; {
+			tx := c.begin(1, kv.TxnOptions{})
+			for range 100 {
+				v := make([]byte, 10<<10)
+				for j := range v {
+					v[j] = byte(rnd.Uint32())
+				}
+				if err := tx.Put(fmt.Appendf(nil, "m%06d", i), v); err != nil {
+					t.Fatal(err)
+				}
+				i++
+			}
+			if _, err := tx.Commit(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.put(1, "a", "1")
+		if err := c.engine.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		span := kv.Span{Start: []byte("m"), End: []byte("n")}
+		tx := c.begin(2, kv.TxnOptions{ReadOnly: true, OneShot: true})
+		defer tx.Rollback(ctx)
+		read := func(span kv.Span, opts kv.ScanOptions) (pages []kv.Page) {
+			sc, err := tx.Scan(ctx, span, opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer sc.Close()
+			for {
+				p := sc.(kv.PageScanner).NextPage(ctx)
+				if err := sc.Err(); err != nil {
+					t.Fatal(err)
+				}
+				if len(p.Keys) == 0 {
+					return pages
+				}
+				if pages = append(pages, p); len(p.Rest) > 0 {
+					return pages
+				}
+			}
+		}
+		pages := read(span, kv.ScanOptions{Parts: 16})
+		parts := pages[0].Rest
+		if len(pages) != 1 || len(parts) < 3 || len(parts) > 5 { // 30 MB, of which a request reads 8 at the most
+			t.Fatalf("%d pages, rest %q", len(pages), parts)
+		}
+		n := len(pages[0].Keys)
+		for i, part := range parts {
+			in := 0
+			for _, p := range read(part, kv.ScanOptions{}) {
+				for _, k := range p.Keys {
+					if string(k) != fmt.Sprintf("m%06d", n) {
+						t.Fatalf("part %d: %q comes as number %d", i, k, n)
+					}
+					n, in = n+1, in+1
+				}
+			}
+			if in < rows/10 {
+				t.Errorf("part %d has %d rows", i, in)
+			}
+		}
+		if n != rows {
+			t.Errorf("%d of %d rows", n, rows)
+		}
+		for name, opts := range map[string]kv.ScanOptions{"not asked": {}, "downwards": {Parts: 16, Reverse: true}, "two parts": {Parts: 2}} {
+			if rest := read(span, opts)[0].Rest; len(rest) > opts.Parts || opts.Parts > 2 && len(rest) > 0 {
+				t.Errorf("%s: %q", name, rest)
+			}
+		}
+		for _, short := range []kv.Span{{Start: []byte("a"), End: []byte("b")}, {Start: []byte("m0029"), End: []byte("n")}} {
+			if pages := read(short, kv.ScanOptions{Parts: 16}); len(pages[0].Rest) > 0 {
+				t.Errorf("%q is divided: %q", short, pages[0].Rest)
 			}
 		}
 	})

@@ -21,23 +21,27 @@ type pages interface {
 	close()
 }
 
-// pageReader reads a span page by page. From the second page on it fetches the next one while the caller works
-// on the last, in a goroutine that close ends.
+// pageReader reads a span page by page. If there is much to read, it goes on with parts of the rest side by side;
+// otherwise, from the second page on, it fetches the next one while the caller works on the last, in a goroutine that
+// close ends.
 type pageReader struct {
 	sc    kv.PageScanner
 	ahead *prefetch // nil while there is no goroutine
-	eager bool      // fetch ahead
+	// aside, if set, makes a reader of the parts of the span, which is rest as soon as there are some.
+	aside func([]kv.Span) *parallelReader
+	rest  *parallelReader
+	eager bool // fetch ahead
 	count int
 	done  bool
 }
 
 // newPageReader reads by pages if the scanner can. eager says that the caller is going to read all of it.
-func newPageReader(sc kv.Scanner, eager bool) pages {
+func newPageReader(sc kv.Scanner, eager bool, aside func([]kv.Span) *parallelReader) pages {
 	ps, ok := sc.(kv.PageScanner)
 	if !ok {
 		return nil
 	}
-	return &pageReader{sc: ps, eager: eager}
+	return &pageReader{sc: ps, eager: eager, aside: aside}
 }
 
 // next implements pages.
@@ -45,12 +49,24 @@ func (r *pageReader) next(ctx context.Context) page {
 	if r.done {
 		return page{}
 	}
+	if r.rest != nil {
+		return r.rest.next(ctx)
+	}
 	r.count++
 	var p page
 	if r.ahead != nil {
 		p = r.ahead.take(ctx)
 	} else {
 		p = page{Page: r.sc.NextPage(ctx), err: r.sc.Err()}
+	}
+	if len(p.Rest) > 1 && p.err == nil && r.aside != nil {
+		r.rest = r.aside(p.Rest)
+		if p.err = r.rest.fill(ctx); p.err == nil && len(p.Keys) == 0 {
+			first := p
+			p = r.rest.next(ctx)
+			p.Scanned, p.Wire = p.Scanned+first.Scanned, p.Wire+first.Wire
+		}
+		return p
 	}
 	r.done = len(p.Keys) == 0 || p.err != nil
 	if r.count == 1 && r.eager && !r.done && p.Scanned >= eagerRows {
@@ -66,6 +82,9 @@ const eagerRows = 256
 
 // close implements pages.
 func (r *pageReader) close() {
+	if r.rest != nil {
+		r.rest.close()
+	}
 	if r.ahead != nil {
 		r.ahead.end()
 		r.ahead = nil

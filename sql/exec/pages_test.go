@@ -96,3 +96,71 @@ func TestParallelReader(t *testing.T) {
 		}
 	}
 }
+
+// TestPageReaderInParts: a reader goes on with the parts that the first page names, if that is empty or not, and counts what
+// that has read.
+func TestPageReaderInParts(t *testing.T) {
+	for _, empty := range []bool{false, true} {
+		for _, stop := range []int{1, 1000} {
+			synctest.Test(t, func(t *testing.T) {
+				opened, closed := 1, 0
+				first := &firstPage{fakePages: fakePages{n: 1000, closed: &closed}, empty: empty}
+				r := newPageReader(first, true, func(parts []kv.Span) *parallelReader {
+					return newParallelReader(parts, false, func(sp kv.Span) (kv.PageScanner, error) {
+						opened++
+						return &fakePages{part: int(sp.Start[0]), n: 2, closed: &closed}, nil
+					})
+				})
+				var got []string
+				scanned := int64(0)
+				for len(got) < stop {
+					p := r.next(t.Context())
+					scanned += p.Scanned
+					if p.err != nil {
+						t.Fatal(p.err)
+					}
+					if len(p.Keys) == 0 {
+						break
+					}
+					got = append(got, string(p.Keys[0]))
+				}
+				r.close()
+				r.close()
+				if opened != closed {
+					t.Errorf("%d scanners opened, %d closed", opened, closed)
+				}
+				want, rows := "0.1 1.1 1.2 2.1 2.2", int64(10+4*10+2)
+				if empty {
+					want = "1.1 1.2 2.1 2.2"
+				}
+				if stop == 1000 && (strings.Join(got, " ") != want || scanned != rows) {
+					t.Errorf("%v, %d rows scanned", got, scanned)
+				}
+			})
+		}
+	}
+}
+
+// firstPage is a scanner whose first page names two parts, and which must not be read on.
+type firstPage struct {
+	fakePages
+	empty, shut bool
+}
+
+func (f *firstPage) Close() {
+	if !f.shut {
+		f.shut = true
+		f.fakePages.Close()
+	}
+}
+
+func (f *firstPage) NextPage(ctx context.Context) kv.Page {
+	if f.at > 0 {
+		panic("read on beside its parts")
+	}
+	p := f.fakePages.NextPage(ctx)
+	if p.Rest = []kv.Span{{Start: []byte{1}}, {Start: []byte{2}}}; f.empty {
+		p.Keys = nil
+	}
+	return p
+}

@@ -438,7 +438,19 @@ func (o *scanOp) startSpan(ctx context.Context, sp kv.Span) error {
 	tx := o.s.env.Txn
 	opts := kv.ScanOptions{Lock: o.lock, Wait: o.n.Wait, Reverse: o.n.Reverse, Limit: o.hint, Program: o.program}
 	eager := o.hint == 0 && o.s.env.ReadOnly
+	var aside func([]kv.Span) *parallelReader
 	if splitter, ok := tx.(kv.SpanSplitter); ok && eager && o.n.Many() {
+		aside = func(parts []kv.Span) *parallelReader {
+			// Groups may come in any order: a part never waits for its turn then.
+			groups := o.remote != nil && o.remote.program.Grouped
+			return newParallelReader(parts, groups, func(part kv.Span) (kv.PageScanner, error) {
+				sc, err := tx.Scan(ctx, part, opts)
+				if err != nil {
+					return nil, err
+				}
+				return sc.(kv.PageScanner), nil
+			})
+		}
 		parts, err := splitter.SplitSpan(ctx, sp, maxParts)
 		if err != nil {
 			return err
@@ -447,23 +459,19 @@ func (o *scanOp) startSpan(ctx context.Context, sp kv.Span) error {
 			if o.n.Reverse {
 				slices.Reverse(parts)
 			}
-			// Groups may come in any order: a part never waits for its turn then.
-			groups := o.remote != nil && o.remote.program.Grouped
-			o.pages = newParallelReader(parts, groups, func(part kv.Span) (kv.PageScanner, error) {
-				sc, err := tx.Scan(ctx, part, opts)
-				if err != nil {
-					return nil, err
-				}
-				return sc.(kv.PageScanner), nil
-			})
+			o.pages = aside(parts)
 			return nil
 		}
 	}
-	sc, err := tx.Scan(ctx, sp, opts)
+	first := opts
+	if aside != nil {
+		first.Parts = maxParts
+	}
+	sc, err := tx.Scan(ctx, sp, first)
 	if err != nil {
 		return err
 	}
-	if o.pages = newPageReader(sc, eager); o.pages == nil {
+	if o.pages = newPageReader(sc, eager, aside); o.pages == nil {
 		if o.sc = sc; o.program != nil {
 			return pgerr.New(pgerr.InternalError, "scan without pages")
 		}

@@ -129,6 +129,8 @@ type ScanOptions struct {
 	// Limit is the number of pairs the caller is going to need, 0 for all: a hint that bounds how much
 	// is fetched, and locked, ahead. With a Program it counts what comes of it.
 	Limit int64
+	// Parts is how many parts Page.Rest may have, 0 for none.
+	Parts int
 	// Program is to be run over the pairs where they are (Programs), nil for none. Only pages (PageScanner) of a scan
 	// with one may be read, as each says whether it was.
 	Program []byte
@@ -147,8 +149,8 @@ type Scanner interface {
 // each pair and lets it fetch the next page while it works on one.
 type PageScanner interface {
 	Scanner
-	// NextPage returns the next page, an empty one at the end or on an error, which Err returns. Pages stay valid
-	// until the transaction ends and must not be modified; NextPage and Next must not both be used.
+	// NextPage returns the next page, an empty one at the end or on an error, which Err returns; the first may be
+	// without pairs and yet have a Rest. Pages stay valid until the transaction ends and must not be modified; NextPage and Next must not both be used.
 	NextPage(ctx context.Context) Page
 }
 
@@ -168,6 +170,9 @@ type Page struct {
 	// Scanned counts the pairs that ranges have read for the page, Wire the bytes of the answers that came from other
 	// nodes.
 	Scanned, Wire int64
+	// Rest, of the first page only, is what the span has left, in order, in parts that are worth being read side by side
+	// (Txn.Scan) instead of by the scanner that has returned the page. Empty when there is too little left.
+	Rest []Span
 }
 
 // Programs runs programs that the layer above ships to its data. A store is given one (participant.Config); this

@@ -80,6 +80,7 @@ func (m *Machine) scanProgram(ctx context.Context, req *txnpb.BatchRequest, resp
 	left.arena = arena
 	resp.Computed = true
 	resp.RowsScanned += scanned
+	left.read = scanBudget - budget
 	m.srv.metrics.programRows.Add(float64(scanned))
 	return rows, resume, true, nil
 }

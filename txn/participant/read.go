@@ -270,6 +270,10 @@ func (m *Machine) readAt(ctx context.Context, req *txnpb.BatchRequest, resp *txn
 			resp.SpanRows = append(resp.SpanRows, rows)
 			resp.ResumeKeys = append(resp.ResumeKeys, resume)
 		}
+		if err := m.cut(req, resp, left.read); err != nil {
+			_ = left.close()
+			return err
+		}
 		if err := left.close(); err != nil {
 			return err
 		}
@@ -323,6 +327,7 @@ func setPoint(req *txnpb.BatchRequest, resp *txnpb.BatchResponse, i int, v []byt
 // pageLimit is what is left of a request's limits over its spans.
 type pageLimit struct {
 	rows, bytes int64
+	read        int64 // bytes of pairs that were read, answered or not
 	// arena takes the pairs of all spans. With keep one scanner, sc, reads them one after the other; close releases
 	// it.
 	arena []byte
@@ -355,6 +360,26 @@ func (p *pageLimit) exhausted() bool { return p.rows <= 0 || p.bytes <= 0 }
 func (p *pageLimit) take(k, v []byte) {
 	p.rows--
 	p.bytes -= int64(len(k) + len(v))
+	p.read += int64(len(k) + len(v))
+}
+
+// maxCuts bounds the cuts of an answer, whatever the request says.
+const maxCuts = 1 << 10
+
+// cut adds to the answer where the rest of the request's span may be divided, which has read that many bytes of it. What
+// the page takes in files tells what the rest holds.
+func (m *Machine) cut(req *txnpb.BatchRequest, resp *txnpb.BatchResponse, read int64) error {
+	if req.MaxCuts <= 0 || req.Reverse || len(req.SpanStarts) != 1 || len(resp.ResumeKeys[0]) == 0 || read == 0 {
+		return nil
+	}
+	e := m.rep.Engine()
+	stored, err := e.EstimateSize(mvcc.Span{Start: req.SpanStarts[0], End: resp.ResumeKeys[0]})
+	if err != nil {
+		return err
+	}
+	every := uint64(float64(stored) / float64(read) * scanBudget)
+	resp.Cuts, err = e.Cuts(mvcc.Span{Start: resp.ResumeKeys[0], End: req.SpanEnds[0]}, every, int(min(req.MaxCuts, maxCuts)))
+	return err
 }
 
 // scanRows appends the pairs of span to resp up to the limits. resume is where to go on, nil when done.

@@ -631,7 +631,9 @@ type BatchRequest struct {
 	Previous bool `protobuf:"varint,60,opt,name=previous,proto3" json:"previous,omitempty"`
 	// program, in a READ of one span, is to be run over the span's pairs where they are (kv.Programs). Who cannot run
 	// it, or not to its end, answers the pairs themselves: computed says which. max_rows counts what comes of it.
-	Program       []byte `protobuf:"bytes,50,opt,name=program,proto3" json:"program,omitempty"`
+	Program []byte `protobuf:"bytes,50,opt,name=program,proto3" json:"program,omitempty"`
+	// max_cuts, in an upward READ of one span: how many keys the answer may have in cuts.
+	MaxCuts       int32 `protobuf:"varint,51,opt,name=max_cuts,json=maxCuts,proto3" json:"max_cuts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1016,6 +1018,13 @@ func (x *BatchRequest) GetProgram() []byte {
 	return nil
 }
 
+func (x *BatchRequest) GetMaxCuts() int32 {
+	if x != nil {
+		return x.MaxCuts
+	}
+	return 0
+}
+
 type BatchResponse struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
 	Error        ErrorCode              `protobuf:"varint,1,opt,name=error,proto3,enum=meridian.txn.ErrorCode" json:"error,omitempty"`
@@ -1063,10 +1072,13 @@ type BatchResponse struct {
 	Replication int64 `protobuf:"varint,24,opt,name=replication,proto3" json:"replication,omitempty"`
 	CommitWait  int64 `protobuf:"varint,25,opt,name=commit_wait,json=commitWait,proto3" json:"commit_wait,omitempty"` // the part left after replication
 	// DIFF, with row_ts. Bits of row_kinds: 1 the row exists at row_ts, 2 it existed right below.
-	RowKinds      []byte   `protobuf:"bytes,61,opt,name=row_kinds,json=rowKinds,proto3" json:"row_kinds,omitempty"`
-	RowPrevious   [][]byte `protobuf:"bytes,62,rep,name=row_previous,json=rowPrevious,proto3" json:"row_previous,omitempty"`
-	Computed      bool     `protobuf:"varint,50,opt,name=computed,proto3" json:"computed,omitempty"`                          // READ: the pairs are what the request's program made of those of the span
-	RowsScanned   int64    `protobuf:"varint,51,opt,name=rows_scanned,json=rowsScanned,proto3" json:"rows_scanned,omitempty"` // READ: the pairs it was run over
+	RowKinds    []byte   `protobuf:"bytes,61,opt,name=row_kinds,json=rowKinds,proto3" json:"row_kinds,omitempty"`
+	RowPrevious [][]byte `protobuf:"bytes,62,rep,name=row_previous,json=rowPrevious,proto3" json:"row_previous,omitempty"`
+	Computed    bool     `protobuf:"varint,50,opt,name=computed,proto3" json:"computed,omitempty"`                          // READ: the pairs are what the request's program made of those of the span
+	RowsScanned int64    `protobuf:"varint,51,opt,name=rows_scanned,json=rowsScanned,proto3" json:"rows_scanned,omitempty"` // READ: the pairs it was run over
+	// READ with max_cuts, when the page has ended before its span: keys beyond resume_keys[0], in order, between which
+	// there is about as much to read as one request reads at the most. None when the rest is not worth dividing.
+	Cuts          [][]byte `protobuf:"bytes,52,rep,name=cuts,proto3" json:"cuts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1346,11 +1358,18 @@ func (x *BatchResponse) GetRowsScanned() int64 {
 	return 0
 }
 
+func (x *BatchResponse) GetCuts() [][]byte {
+	if x != nil {
+		return x.Cuts
+	}
+	return nil
+}
+
 var File_txn_proto protoreflect.FileDescriptor
 
 const file_txn_proto_rawDesc = "" +
 	"\n" +
-	"\ttxn.proto\x12\fmeridian.txn\"\x9b\r\n" +
+	"\ttxn.proto\x12\fmeridian.txn\"\xb6\r\n" +
 	"\fBatchRequest\x12&\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x12.meridian.txn.KindR\x04kind\x12\x19\n" +
 	"\brange_id\x18\x02 \x01(\x03R\arangeId\x12'\n" +
@@ -1409,7 +1428,8 @@ const file_txn_proto_rawDesc = "" +
 	"\fall_versions\x18. \x01(\bR\vallVersions\x12!\n" +
 	"\fresume_below\x18/ \x01(\x03R\vresumeBelow\x12\x1a\n" +
 	"\bprevious\x18< \x01(\bR\bprevious\x12\x18\n" +
-	"\aprogram\x182 \x01(\fR\aprogram\"\xf2\b\n" +
+	"\aprogram\x182 \x01(\fR\aprogram\x12\x19\n" +
+	"\bmax_cuts\x183 \x01(\x05R\amaxCuts\"\x86\t\n" +
 	"\rBatchResponse\x12-\n" +
 	"\x05error\x18\x01 \x01(\x0e2\x17.meridian.txn.ErrorCodeR\x05error\x12#\n" +
 	"\rerror_message\x18\x02 \x01(\tR\ferrorMessage\x12\x1f\n" +
@@ -1457,7 +1477,8 @@ const file_txn_proto_rawDesc = "" +
 	"\trow_kinds\x18= \x01(\fR\browKinds\x12!\n" +
 	"\frow_previous\x18> \x03(\fR\vrowPrevious\x12\x1a\n" +
 	"\bcomputed\x182 \x01(\bR\bcomputed\x12!\n" +
-	"\frows_scanned\x183 \x01(\x03R\vrowsScanned*\xb3\x01\n" +
+	"\frows_scanned\x183 \x01(\x03R\vrowsScanned\x12\x12\n" +
+	"\x04cuts\x184 \x03(\fR\x04cuts*\xb3\x01\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04READ\x10\x01\x12\t\n" +

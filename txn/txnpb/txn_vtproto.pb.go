@@ -84,6 +84,13 @@ func (m *BatchRequest) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i--
 		dAtA[i] = 0xe0
 	}
+	if m.MaxCuts != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.MaxCuts))
+		i--
+		dAtA[i] = 0x3
+		i--
+		dAtA[i] = 0x98
+	}
 	if len(m.Program) > 0 {
 		i -= len(m.Program)
 		copy(dAtA[i:], m.Program)
@@ -603,6 +610,17 @@ func (m *BatchResponse) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i--
 		dAtA[i] = 0xea
 	}
+	if len(m.Cuts) > 0 {
+		for iNdEx := len(m.Cuts) - 1; iNdEx >= 0; iNdEx-- {
+			i -= len(m.Cuts[iNdEx])
+			copy(dAtA[i:], m.Cuts[iNdEx])
+			i = protohelpers.EncodeVarint(dAtA, i, uint64(len(m.Cuts[iNdEx])))
+			i--
+			dAtA[i] = 0x3
+			i--
+			dAtA[i] = 0xa2
+		}
+	}
 	if m.RowsScanned != 0 {
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.RowsScanned))
 		i--
@@ -1121,6 +1139,9 @@ func (m *BatchRequest) SizeVT() (n int) {
 	if l > 0 {
 		n += 2 + l + protohelpers.SizeOfVarint(uint64(l))
 	}
+	if m.MaxCuts != 0 {
+		n += 2 + protohelpers.SizeOfVarint(uint64(m.MaxCuts))
+	}
 	if m.Previous {
 		n += 3
 	}
@@ -1281,6 +1302,12 @@ func (m *BatchResponse) SizeVT() (n int) {
 	}
 	if m.RowsScanned != 0 {
 		n += 2 + protohelpers.SizeOfVarint(uint64(m.RowsScanned))
+	}
+	if len(m.Cuts) > 0 {
+		for _, b := range m.Cuts {
+			l = len(b)
+			n += 2 + l + protohelpers.SizeOfVarint(uint64(l))
+		}
 	}
 	l = len(m.RowKinds)
 	if l > 0 {
@@ -2711,6 +2738,25 @@ func (m *BatchRequest) UnmarshalVT(dAtA []byte) error {
 				m.Program = []byte{}
 			}
 			iNdEx = postIndex
+		case 51:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field MaxCuts", wireType)
+			}
+			m.MaxCuts = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.MaxCuts |= int32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
 		case 60:
 			if wireType != 0 {
 				return fmt.Errorf("proto: wrong wireType = %d for field Previous", wireType)
@@ -3880,6 +3926,38 @@ func (m *BatchResponse) UnmarshalVT(dAtA []byte) error {
 					break
 				}
 			}
+		case 52:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Cuts", wireType)
+			}
+			var byteLen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				byteLen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if byteLen < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			postIndex := iNdEx + byteLen
+			if postIndex < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Cuts = append(m.Cuts, make([]byte, postIndex-iNdEx))
+			copy(m.Cuts[len(m.Cuts)-1], dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
 		case 61:
 			if wireType != 2 {
 				return fmt.Errorf("proto: wrong wireType = %d for field RowKinds", wireType)
@@ -5358,6 +5436,25 @@ func (m *BatchRequest) UnmarshalVTUnsafe(dAtA []byte) error {
 			}
 			m.Program = dAtA[iNdEx:postIndex]
 			iNdEx = postIndex
+		case 51:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field MaxCuts", wireType)
+			}
+			m.MaxCuts = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.MaxCuts |= int32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
 		case 60:
 			if wireType != 0 {
 				return fmt.Errorf("proto: wrong wireType = %d for field Previous", wireType)
@@ -6512,6 +6609,37 @@ func (m *BatchResponse) UnmarshalVTUnsafe(dAtA []byte) error {
 					break
 				}
 			}
+		case 52:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Cuts", wireType)
+			}
+			var byteLen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				byteLen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if byteLen < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			postIndex := iNdEx + byteLen
+			if postIndex < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Cuts = append(m.Cuts, dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
 		case 61:
 			if wireType != 2 {
 				return fmt.Errorf("proto: wrong wireType = %d for field RowKinds", wireType)
