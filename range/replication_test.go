@@ -101,11 +101,16 @@ func TestClosedByReplacedEntry(t *testing.T) {
 			}
 		}
 		c.net.mu.Unlock()
-		p, err := r.Propose(context.Background(), Proposal{Timed: true, Start: []byte("a"), Encode: func(ts truetime.Timestamp) []byte { return encodePut(ts, "a", "lost") }})
-		if err != nil {
-			t.Fatal(err)
+		propose := func(value string) *Pending {
+			p, err := r.Propose(context.Background(), Proposal{Timed: true, Start: []byte("a"), Encode: func(ts truetime.Timestamp) []byte { return encodePut(ts, "a", value) }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(5 * time.Millisecond)
+			return p
 		}
-		time.Sleep(5 * time.Millisecond)
+		p := propose("lost")
+		propose("lost, too") // after which all there is below is not known yet
 		if got, want := f.SafeTime(), p.TS().Prev(); got != want || got <= before {
 			t.Fatalf("safe time is %s, want that of the entry that has come, %s", got, want)
 		}

@@ -397,3 +397,33 @@ func TestLeadersFollow(t *testing.T) {
 		}
 	})
 }
+
+// TestSimFarApart: with replicas so far apart that timestamps lie ahead of the clock by what replication takes, histories are
+// strictly serializable, also when the network is suddenly much faster, or slower, than it was.
+func TestSimFarApart(t *testing.T) {
+	few := seeds(t)
+	few = few[:min(2, len(few))]
+	for _, seed := range few {
+		far := Faults{Latency: 25 * time.Millisecond, Jitter: 5 * time.Millisecond}
+		l := Life{Seed: seed, Clients: 32, Keys: 24, Length: 20 * time.Second, Schedule: Plan(seed, 3, 20*time.Second, 3*time.Second),
+			Tune: func(c *server.CoreConfig) {
+				c.Nearness = func(ranges.NodeID) int { return txn.FarRank + int(2*far.Latency/time.Microsecond) } // reads at followers
+				c.TuneRanges = func(rc *ranges.Config) {
+					rc.RoundTrip = func(ranges.NodeID) time.Duration { return 2 * far.Latency }
+				}
+			},
+			Disturb: func(c *Cluster) { c.Net.SetFaults(far) },
+			Aside: func(ctx context.Context, c *Cluster) {
+				for n := 0; ctx.Err() == nil; n++ {
+					pause(ctx, time.Second)
+					if f := far; n%3 < 2 {
+						c.Net.SetFaults(f)
+					} else {
+						f.Latency /= 10
+						c.Net.SetFaults(f)
+					}
+				}
+			}}
+		report(t, seed, live(t, l))
+	}
+}
