@@ -235,11 +235,14 @@ func diskFull(n *nemesis) (string, func(context.Context) error, error) {
 		if err := node.FreeDisk(); err != nil {
 			return err
 		}
+		// A node that was refused a write has said so and ends, perhaps a moment after there is room again.
 		select {
 		case <-node.Done():
 			return n.restart(node)(ctx)
-		default:
+		case <-time.After(3 * time.Second):
 			return nil // it has not written anything meanwhile
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}, node.FillDisk()
 }
