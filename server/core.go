@@ -67,6 +67,7 @@ type CoreConfig struct {
 	NewCatalog        func() bool               // sql.Config.NewCatalog. Default: yes.
 	Exclusions        func() bool               // sql.Config.Exclusions. Default: yes.
 	Definitions       func() bool               // sql.Config.Definitions. Default: yes.
+	Hstore            func() bool               // sql.Config.Hstore. Default: yes.
 	Writers           func() bool               // sql.Config.Writers. Default: yes.
 	TuneRanges        func(*ranges.Config)      // Tests: last word on the store's configuration.
 	TuneParticipant   func(*participant.Config) // Tests.

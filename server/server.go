@@ -418,6 +418,7 @@ func (s *Server) startCore(ctx context.Context) error {
 		NewCatalog:  func() bool { return s.registry.version() >= versionCatalog },
 		Exclusions:  func() bool { return s.registry.version() >= versionExclusions },
 		Definitions: func() bool { return s.registry.version() >= versionDefinitions },
+		Hstore:      func() bool { return s.registry.version() >= versionHstore },
 		Writers:     func() bool { return s.registry.version() >= versionWriters }}
 	if s.cfg.TuneCore != nil {
 		s.cfg.TuneCore(&cc)

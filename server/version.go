@@ -21,9 +21,10 @@ import (
 //	6  aggregates, operators, casts and event triggers of users
 //	7  checks of replicas against each other
 //	8  rows that tell which transaction wrote them
+//	9  the type hstore
 const (
 	oldestVersion ClusterVersion = 1 // that this build can work with
-	newestVersion ClusterVersion = 8 // that it knows
+	newestVersion ClusterVersion = 9 // that it knows
 
 	versionMerges      ClusterVersion = 3
 	versionCatalog     ClusterVersion = 4
@@ -31,6 +32,7 @@ const (
 	versionDefinitions ClusterVersion = 6
 	versionChecks      ClusterVersion = 7
 	versionWriters     ClusterVersion = 8
+	versionHstore      ClusterVersion = 9
 )
 
 // ClusterVersion is a version of what nodes write for each other.

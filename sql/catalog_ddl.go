@@ -47,6 +47,7 @@ func (v *catalogView) Execute(ctx context.Context, stmt ast.Stmt, env DDLEnv) (s
 		},
 		Constant:         s.constant(env),
 		OlderNodes:       s.olderNodes(),
+		OlderHstore:      s.srv.cfg.Hstore != nil && !s.srv.cfg.Hstore(),
 		OlderExclusions:  s.srv.cfg.Exclusions != nil && !s.srv.cfg.Exclusions(),
 		OlderOrders:      s.anonymous(),
 		OlderDefinitions: s.srv.cfg.Definitions != nil && !s.srv.cfg.Definitions(),

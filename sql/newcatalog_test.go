@@ -12,11 +12,11 @@ func TestNewCatalogWaits(t *testing.T) {
 	srv := newTestServer(t, kvtest.New())
 	all := false
 	srv.cfg.NewCatalog = func() bool { return all }
-	srv.cfg.Exclusions, srv.cfg.Definitions = srv.cfg.NewCatalog, srv.cfg.NewCatalog
+	srv.cfg.Exclusions, srv.cfg.Definitions, srv.cfg.Hstore = srv.cfg.NewCatalog, srv.cfg.NewCatalog, srv.cfg.NewCatalog
 	s := newTestSession(t, srv)
 	s.run("CREATE TABLE t (a int[])")
 	s.run("INSERT INTO t VALUES ('{1}')")
-	for _, statement := range []string{"CREATE INDEX ON t USING gin (a)", "CREATE EXTENSION citext", "CREATE TABLE x (a int, EXCLUDE (a WITH =))", "CREATE TABLE heir () INHERITS (t)", "CREATE RULE r AS ON INSERT TO t DO NOTHING",
+	for _, statement := range []string{"CREATE INDEX ON t USING gin (a)", "CREATE EXTENSION citext", "CREATE EXTENSION hstore", "CREATE TABLE x (a int, EXCLUDE (a WITH =))", "CREATE TABLE heir () INHERITS (t)", "CREATE RULE r AS ON INSERT TO t DO NOTHING",
 		"ALTER TABLE t ADD EXCLUDE (a WITH =)", "CREATE AGGREGATE total (int) (sfunc = int4pl, stype = int)",
 		"CREATE OPERATOR ## (rightarg = int, function = int4um)"} {
 		for _, all = range []bool{false, true} {

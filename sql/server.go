@@ -52,6 +52,8 @@ type Config struct {
 	Exclusions func() bool
 	// Definitions says that every node knows aggregates, operators, casts and event triggers of users. Default: yes.
 	Definitions func() bool
+	// Hstore says that every node knows the type of the extension hstore. Default: yes.
+	Hstore func() bool
 	// Writers says that every node keeps in a row which transaction has written it. Default: yes.
 	Writers func() bool
 

@@ -30,6 +30,9 @@ func columnOf(next func() (types.Datum, bool, error)) RowIter { return &oneColum
 // listIter yields rows that are all known.
 type listIter struct{ rows [][]types.Datum }
 
+// ListRows returns rows that are there already.
+func ListRows(rows [][]types.Datum) RowIter { return &listIter{rows} }
+
 func (l *listIter) Next() ([]types.Datum, bool, error) {
 	if len(l.rows) == 0 {
 		return nil, false, nil

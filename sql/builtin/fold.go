@@ -16,6 +16,9 @@ func foldedOperator(name string, left, right *types.T) *Call {
 		return nil
 	}
 	t := left.BaseType()
+	if t.Hstore || right.BaseType().Hstore {
+		return hstoreOperator(name, left, right)
+	}
 	if !t.Fold {
 		t = right.BaseType()
 	}
@@ -42,5 +45,23 @@ func foldedOperator(name string, left, right *types.T) *Call {
 	call.Eval = func(_ *Ctx, args []types.Datum) (types.Datum, error) {
 		return types.NewBool(holds(types.Compare(t, args[0], args[1]))), nil
 	}
+	return call
+}
+
+// hstoreOperator resolves = and <> of values of hstore, whose texts are the same when they are.
+func hstoreOperator(name string, left, right *types.T) *Call {
+	t := left.BaseType()
+	if !t.Hstore {
+		t = right.BaseType()
+	}
+	may := func(o *types.T) bool { return o.BaseType().OID == t.OID || o.OID == types.OIDUnknown }
+	if !may(left) || !may(right) {
+		return nil
+	}
+	call, err := ResolveOperator(name, types.Text, types.Text)
+	if err != nil || call.Cmp != CmpEQ && call.Cmp != CmpNE {
+		return nil
+	}
+	call.Args = []*types.T{bare(t), bare(t)}
 	return call
 }

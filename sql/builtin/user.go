@@ -36,6 +36,28 @@ func canCoerceUser(actual []*types.T, c *candidate) bool {
 	return !poly || polyCheck(actual, c.args)
 }
 
+// userColumns are the columns of a function's result that its OUT parameters name; a lone one is none.
+func userColumns(call *Call, c *candidate) []types.Field {
+	fn := call.Func
+	var out []types.Field
+	for i := range fn.ArgModes {
+		if strings.IndexByte("obt", fn.ArgModes[i]) < 0 {
+			continue
+		}
+		t := fn.AllTypes[i]
+		if isPolymorphic(t.OID) {
+			if _, r, err := polyResolve(call.Args, c.args, t.OID); err == nil {
+				t = r
+			}
+		}
+		out = append(out, types.Field{Name: fn.ArgNames[i], Type: t})
+	}
+	if len(out) == 1 && fn.Ret != types.OIDRecord {
+		return nil
+	}
+	return out
+}
+
 // bindUser completes the call of a users' function.
 func bindUser(call *Call, c *candidate) error {
 	fn := call.Func
@@ -48,7 +70,7 @@ func bindUser(call *Call, c *candidate) error {
 		call.Ret = fn.RetType
 	}
 	if n := fn.Native; n != nil {
-		call.Eval, call.Rows = n.Eval, n.Rows
+		call.Eval, call.Rows, call.Columns = n.Eval, n.Rows, userColumns(call, c)
 		if call.Eval == nil && call.Rows == nil {
 			return pgerr.New(pgerr.UndefinedFunction, "the extension's function %q is not known to this version", fn.Name)
 		}
@@ -66,24 +88,8 @@ func bindUser(call *Call, c *candidate) error {
 	if fn.Kind == 'a' {
 		return bindUserAggregate(call, c)
 	}
-	call.Columns = nil
-	outs := 0
-	for i := range fn.ArgModes {
-		if strings.IndexByte("obt", fn.ArgModes[i]) >= 0 {
-			outs++
-			t := fn.AllTypes[i]
-			if isPolymorphic(t.OID) {
-				if _, r, err := polyResolve(call.Args, c.args, t.OID); err == nil {
-					t = r
-				}
-			}
-			call.Columns = append(call.Columns, types.Field{Name: fn.ArgNames[i], Type: t})
-		}
-	}
-	if outs == 1 && fn.Ret != types.OIDRecord {
-		call.Columns = nil
-	}
-	if outs == 0 && call.Ret.Kind == types.KindTuple && call.Ret.Def != nil && fn.RetSet {
+	call.Columns = userColumns(call, c)
+	if outs := strings.ContainsFunc(string(fn.ArgModes), func(m rune) bool { return strings.ContainsRune("obt", m) }); !outs && call.Ret.Kind == types.KindTuple && call.Ret.Def != nil && fn.RetSet {
 		call.Columns = call.Ret.Def.Fields
 	}
 	if fn.RetSet {

@@ -131,8 +131,8 @@ type Type struct {
 	DB     uint32 `json:"db"`
 	Schema uint32 `json:"s"`
 	Array  uint32 `json:"arr"`
-	// Class is 'e' enum, 'd' domain, 'c' composite, 'r' range, 'm' multirange, or 'b' for a type like text in which case
-	// does not count, which an extension has brought.
+	// Class is 'e' enum, 'd' domain, 'c' composite, 'r' range, 'm' multirange, or 'b' for a type that an extension has brought:
+	// one like text in which case does not count or, with Like, another.
 	Class  byte        `json:"cl"`
 	Labels []EnumLabel `json:"lab,omitempty"`
 	// Base is the type under a domain, the type of a range's bounds, and the range type of a multirange type.
@@ -147,11 +147,16 @@ type Type struct {
 	Checks  []*Check `json:"chk,omitempty"`
 	// Composite types.
 	Fields []CompositeField `json:"f,omitempty"`
-	// Extension is the extension that the type is a part of, 0 if none.
+	// Extension is the extension that the type is a part of, 0 if none. Like is the type that it is alike of those that this package
+	// knows: LikeHstore.
 	Extension uint32 `json:"ext,omitempty"`
+	Like      string `json:"like,omitempty"`
 
 	t, arr *types.T // made when the snapshot is
 }
+
+// LikeHstore is the Type.Like of the extension hstore's type.
+const LikeHstore = "hstore"
 
 // What becomes of a temporary table when a transaction of its session commits (Table.OnCommit).
 const (

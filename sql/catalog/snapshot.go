@@ -233,7 +233,9 @@ func (s *state) makeType(d *Type) {
 	t := &types.T{OID: types.OID(d.ID), Typmod: -1, Name: d.Name, Size: -1, Array: types.OID(d.Array), Class: d.Class, Delim: ',', Schema: s.SchemaName(d.Schema)}
 	switch d.Class {
 	case 'b':
-		t.Kind, t.Category, t.Fold = types.KindString, 'S', true
+		if t.Kind, t.Category, t.Hstore = types.KindString, 'U', d.Like == LikeHstore; !t.Hstore {
+			t.Category, t.Fold = 'S', true
+		}
 	case 'e':
 		t.Kind, t.Size, t.Category = types.KindString, 4, 'E'
 		def := &types.Def{Order: d.LabelOrder()}
@@ -244,7 +246,7 @@ func (s *state) makeType(d *Type) {
 	case 'd':
 		base := s.typeRef(d.Base)
 		t.Kind, t.Size, t.Category, t.Elem = base.Kind, base.Size, base.Category, nil
-		t.Sub, t.Multi, t.Fold = base.Sub, base.Multi, base.Fold
+		t.Sub, t.Multi, t.Fold, t.Hstore = base.Sub, base.Multi, base.Fold, base.Hstore
 		t.Def = &types.Def{Base: base, NotNull: d.NotNull, Default: d.Default}
 		if base.IsArray() {
 			t.Elem = base.Elem

@@ -54,6 +54,8 @@ type Env struct {
 	DeferRewrite func(ctx context.Context, t *catalog.Table) (job uint64, err error)
 	// OlderNodes says that the cluster may have nodes that do not know GIN indexes and extensions.
 	OlderNodes bool
+	// OlderHstore says that the cluster may have nodes that do not know the type hstore.
+	OlderHstore bool
 	// OlderExclusions says that it may have nodes that do not know exclusion constraints, inheritance and rules.
 	OlderExclusions bool
 	// OlderDefinitions says that it may have nodes that do not know aggregates, operators, casts and event triggers of users.

@@ -91,7 +91,7 @@ func (x *executor) createExtension(ctx context.Context, s *ast.CreateExtensionSt
 		switch s := st.Stmt.(type) {
 		case *ast.DefineStmt:
 			s.Name = []string{sc.Name, s.Name[0]}
-			err = in.createFoldedType(ctx, s.Name)
+			err = in.createMemberType(ctx, s)
 		case *ast.CreateFunctionStmt:
 			s.Name = []string{sc.Name, s.Name[0]}
 			err = in.createFunction(ctx, s)
@@ -105,13 +105,20 @@ func (x *executor) createExtension(ctx context.Context, s *ast.CreateExtensionSt
 	return nil
 }
 
-// createFoldedType makes an extension's type that is like text, but for case.
-func (x *executor) createFoldedType(ctx context.Context, name []string) error {
+// createMemberType makes an extension's type: one that is LIKE text, but for case, or that of hstore.
+func (x *executor) createMemberType(ctx context.Context, s *ast.DefineStmt) error {
+	name := s.Name
 	t, err := x.newType(ctx, name, 'b')
 	if err != nil {
 		return err
 	}
 	t.Extension = x.extension
+	if name[len(name)-1] == catalog.LikeHstore {
+		if x.OlderHstore {
+			return errOlderNodes("the type hstore")
+		}
+		t.Like = catalog.LikeHstore
+	}
 	return x.View.Put(ctx, t)
 }
 

@@ -19,8 +19,9 @@ type Extension struct {
 	// Script makes its types and functions. A function in language c names the symbol that Native knows it by; a type is
 	// like text, but case does not count.
 	Script string
-	// Operators are the functions behind its operators, all binary, by the operators' names. They are found wherever the
-	// operators of PostgreSQL's core do not fit, whatever the search path.
+	// Operators are the functions behind its operators, all binary, by the operators' names; one function's name may stand for
+	// several. They are found wherever the operators of PostgreSQL's core do not fit, and for operands of the extension's own type
+	// before those, whatever the search path.
 	Operators map[string]string
 }
 
@@ -32,6 +33,11 @@ var all = []*Extension{
 	{Name: "btree_gist", Version: "1.7", Trusted: true, Comment: "support for indexing common datatypes in GiST"},
 	{Name: "citext", Version: "1.6", Trusted: true, Comment: "data type for case-insensitive character strings"},
 	{Name: "fuzzystrmatch", Version: "1.1", Trusted: true, Comment: "determine similarities and distance between strings"},
+	{Name: "hstore", Version: "1.8", Trusted: true, Comment: "data type for storing sets of (key, value) pairs",
+		Operators: map[string]string{
+			"->": "fetchval slice_array", "?": "exist", "?|": "exists_any", "?&": "exists_all",
+			"@>": "hs_contains", "<@": "hs_contained", "||": "hs_concat", "-": "delete",
+		}},
 	{Name: "pg_trgm", Version: "1.6", Trusted: true, Comment: "text similarity measurement and index searching based on trigrams",
 		Operators: map[string]string{
 			"%": "similarity_op", "<->": "similarity_dist",

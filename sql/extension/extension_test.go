@@ -44,8 +44,10 @@ func TestScripts(t *testing.T) {
 			}
 		}
 		for op, f := range e.Operators {
-			if !names[f] {
-				t.Errorf("%s: operator %s: no function %s", e.Name, op, f)
+			for f := range strings.FieldsSeq(f) {
+				if !names[f] {
+					t.Errorf("%s: operator %s: no function %s", e.Name, op, f)
+				}
 			}
 		}
 	}

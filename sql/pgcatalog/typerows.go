@@ -70,6 +70,9 @@ func pgType(g *gen) error {
 		switch t.Class {
 		case 'b':
 			category, align, in, out, recv, send, collation = "S", "i", "textin", "textout", "textrecv", "textsend", defaultColl
+			if t.Like == catalog.LikeHstore {
+				category, collation = "U", 0
+			}
 		case 'e':
 			length, category, byVal, align, storage, in, out = 4, "E", true, "i", "p", "enum_in", "enum_out"
 			recv, send = "enum_recv", "enum_send"

@@ -66,6 +66,12 @@ func (b *binder) resolveOperator(schema, name string, l, r *types.T) (*builtin.C
 	if err != nil {
 		return nil, err
 	}
+	// || of text would take anything else that has a text.
+	if l != nil && schema == "" && (l.BaseType().Hstore || r.BaseType().Hstore) {
+		if x := b.extensionOperator(name, l, r); x != nil {
+			return x, nil
+		}
+	}
 	call, err := builtin.ResolveOperatorIn(req)
 	if err != nil && l != nil && schema == "" {
 		if x := b.extensionOperator(name, l, r); x != nil {

@@ -101,9 +101,11 @@ func (c *SnapshotCatalog) OperatorRoutines(name string) []*builtin.Func {
 		if x == nil || x.Operators[name] == "" {
 			continue
 		}
-		for _, d := range c.Snap.FunctionsNamed(c.Snap.SchemaName(e.Schema), x.Operators[name]) {
-			if d.Extension == e.OID {
-				out = append(out, c.routine(d))
+		for function := range strings.FieldsSeq(x.Operators[name]) {
+			for _, d := range c.Snap.FunctionsNamed(c.Snap.SchemaName(e.Schema), function) {
+				if d.Extension == e.OID {
+					out = append(out, c.routine(d))
+				}
 			}
 		}
 	}

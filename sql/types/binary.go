@@ -34,6 +34,9 @@ func appendBinary(buf []byte, d Datum, t *T, s *Settings) ([]byte, error) {
 	case KindNumeric:
 		return appendNumericBinary(buf, d.Numeric()), nil
 	case KindString:
+		if t.Hstore {
+			return appendHstoreBinary(buf, d)
+		}
 		switch t.OID {
 		case OIDXML:
 			return append(buf, withoutPlainDeclaration(d.Str())...), nil
@@ -309,6 +312,9 @@ func parseBinary(data []byte, t *T, s *Settings) (Datum, error) {
 		}
 		return NewNumeric(n), nil
 	case KindString:
+		if t.Hstore {
+			return parseHstoreBinary(data, t)
+		}
 		switch t.OID {
 		case OIDBit, OIDVarBit:
 			return parseBitsBinary(data)

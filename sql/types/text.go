@@ -412,6 +412,13 @@ func parseStringKind(text string, t *T, s *Settings) (Datum, error) {
 		}
 		return NewString(v.String()), nil
 	}
+	if t.Hstore {
+		h, err := ParseHstore(text)
+		if err != nil {
+			return Null, err
+		}
+		return h.Datum(), nil
+	}
 	switch t.OID {
 	case OIDName:
 		if len(text) > 63 {

@@ -33,6 +33,8 @@ type T struct {
 	Def *Def
 	// Fold says that values are compared as if they were in lower case: citext.
 	Fold bool
+	// Hstore says that values are those of the extension hstore.
+	Hstore bool
 }
 
 // Def is what a user-defined type has beyond T. It is immutable once its T is in use.
