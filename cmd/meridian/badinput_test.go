@@ -209,7 +209,8 @@ func TestBadInput(t *testing.T) {
 
 	t.Run("statements", func(t *testing.T) {
 		for _, tc := range []struct{ name, sql, code string }{
-			{"oversized", "select '" + strings.Repeat("x", 1<<20) + "'", "54000"},
+			{"oversized", "select '" + strings.Repeat("x", 16<<20) + "'", "54000"},
+			{"too many words", "select 1 in (" + strings.Repeat("1,", 1<<19) + "1)", "54000"},
 			{"nested parentheses", "select " + strings.Repeat("(", 5000) + "1" + strings.Repeat(")", 5000), "54001"},
 			{"nested selects", strings.Repeat("select (", 1000) + "select 1" + strings.Repeat(")", 1000), "54001"},
 			{"nested arrays", "select " + strings.Repeat("array[", 2000) + "1" + strings.Repeat("]", 2000), "54001"},
