@@ -14,11 +14,12 @@ import (
 
 // fakeWire remembers what is written. What is tried it keeps while full is set.
 type fakeWire struct {
-	mu   sync.Mutex
-	full bool
-	kept []byte
-	sent [][]string // the payloads of each write
-	do   func() error
+	mu    sync.Mutex
+	full  bool
+	kept  []byte
+	sent  [][]string // the payloads of each write
+	tried int        // how often a producer has written
+	do    func() error
 }
 
 func (w *fakeWire) take(b []byte) error {
@@ -43,6 +44,7 @@ func (w *fakeWire) take(b []byte) error {
 func (w *fakeWire) try(b []byte) error {
 	w.mu.Lock()
 	full := w.full
+	w.tried++
 	if full {
 		w.kept = bytes.Clone(b)
 	}
@@ -116,13 +118,14 @@ func TestOutbox(t *testing.T) {
 		synctest.Wait()
 		put("f", crowdGap)
 		put("g", 0)
+		synctest.Wait()
 		put("h", 0)
-		if len(w.sent) != 5 {
+		synctest.Wait()
+		if w.tried != 3 { // a, b and f
 			t.Error("one of a crowd was written by its producer")
 		}
-		synctest.Wait()
 		put("i", crowdGap)
-		want := [][]string{{"a"}, {"b"}, {"c"}, {"d", "e"}, {"f"}, {"g", "h"}, {"i"}}
+		want := [][]string{{"a"}, {"b"}, {"c"}, {"d", "e"}, {"f"}, {"g"}, {"h"}, {"i"}}
 		if !slices.EqualFunc(w.sent, want, slices.Equal) {
 			t.Errorf("sent %q, want %q", w.sent, want)
 		}
