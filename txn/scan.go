@@ -149,19 +149,19 @@ func (s *Scanner) NextPage(ctx context.Context) (page kv.Page) {
 	return page
 }
 
-// rest returns the parts of what is left of the span after the page that was fetched, as its range has cut them.
+// rest returns the parts of what is left of the span after the page that was fetched, as its range has cut them; none if
+// that has not, or nowhere within.
 func (s *Scanner) rest() []kv.Span {
-	cuts := s.rows[0].Cuts
-	if len(cuts) == 0 {
-		return nil
-	}
-	parts := make([]kv.Span, 0, len(cuts)+1)
+	var parts []kv.Span
 	from := s.reach
-	for _, cut := range cuts {
+	for _, cut := range s.rows[0].Cuts {
 		if bytes.Compare(cut, from) > 0 && bytes.Compare(cut, s.span.End) < 0 {
 			parts = append(parts, kv.Span{Start: from, End: cut})
 			from = cut
 		}
+	}
+	if len(parts) == 0 {
+		return nil
 	}
 	return append(parts, kv.Span{Start: from, End: s.span.End})
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/meridian-db/meridian/txn/kv"
+	"github.com/meridian-db/meridian/txn/txnpb"
 )
 
 // TestScanSpans: spans read in batches, within ranges, across them, empty and inverted, hold what scans of each
@@ -185,4 +186,26 @@ func TestRestInParts(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestCutsElsewhere: whatever keys an answer names, the parts are all that is left of the span, and each of it once.
+func TestCutsElsewhere(t *testing.T) {
+	for _, tc := range []struct{ cuts, want string }{
+		{"", ""},
+		{"a m z zz", ""}, // before the rest, at its ends and behind it
+		{"p t", "m-p p-t t-z"},
+		{"t p t", "m-t t-z"},
+	} {
+		s := Scanner{span: kv.Span{Start: []byte("b"), End: []byte("z")}, reach: []byte("m"), rows: []*txnpb.BatchResponse{{}}}
+		for _, cut := range strings.Fields(tc.cuts) {
+			s.rows[0].Cuts = append(s.rows[0].Cuts, []byte(cut))
+		}
+		var got []string
+		for _, p := range s.rest() {
+			got = append(got, fmt.Sprintf("%s-%s", p.Start, p.End))
+		}
+		if strings.Join(got, " ") != tc.want {
+			t.Errorf("cuts %q: %q, want %q", tc.cuts, got, tc.want)
+		}
+	}
 }

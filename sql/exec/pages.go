@@ -59,7 +59,7 @@ func (r *pageReader) next(ctx context.Context) page {
 	} else {
 		p = page{Page: r.sc.NextPage(ctx), err: r.sc.Err()}
 	}
-	if len(p.Rest) > 1 && p.err == nil && r.aside != nil {
+	if len(p.Rest) > 0 && p.err == nil && r.aside != nil {
 		r.rest = r.aside(p.Rest)
 		if p.err = r.rest.fill(ctx); p.err == nil && len(p.Keys) == 0 {
 			first := p

@@ -171,7 +171,7 @@ type Page struct {
 	// nodes.
 	Scanned, Wire int64
 	// Rest, of the first page only, is what the span has left, in order, in parts that are worth being read side by side
-	// (Txn.Scan) instead of by the scanner that has returned the page. Empty when there is too little left.
+	// (Txn.Scan) instead of by the scanner that has returned the page. Two at least, or none when there is too little left.
 	Rest []Span
 }
 
