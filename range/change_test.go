@@ -556,3 +556,71 @@ func TestAllDrain(t *testing.T) {
 		c.mustPut(c.leader("a", 8*time.Second), "a", "2")
 	})
 }
+
+// A replica that comes back to a node from which it once was removed is ready as soon as its snapshot is there: what had
+// come for the old one does not make the node answer for the new one, before it is there, as if it had been lost.
+func TestReplicaComesBack(t *testing.T) {
+	o := orphans{of: map[RangeID]*orphan{}}
+	for _, step := range []struct {
+		to       ReplicaID
+		now      truetime.Timestamp
+		stranger bool
+	}{{2, 0, false}, {2, 20, true}, {3, 21, false}, {2, 22, false}, {3, 40, true}} {
+		if got := o.keep(1, inFrame{to: step.to}, step.now, 10); got != step.stranger {
+			t.Errorf("a message for %s at %d: stranger %v", step.to, step.now, got)
+		}
+	}
+}
+
+// A learner whose first snapshot takes long to come is answered for as if it had been lost. Raft must not take its word for
+// it: it would have nothing left to send to the learner.
+func TestLearnerWaitsForItsSnapshot(t *testing.T) {
+	runSim(t, 94, 4, shortLogs, func(c *sim) {
+		c.startAll(desc(1, "\x02", "\xff", 1, 2, 3))
+		c.lead("a", 1)
+		r := c.fill("a")
+		began := time.Now()
+		hold := make(chan struct{})
+		time.AfterFunc(2*time.Second, func() { close(hold) })
+		c.net.mu.Lock()
+		c.net.pause = func(NodeID) <-chan struct{} { return hold }
+		c.net.mu.Unlock()
+		done := make(chan error, 1)
+		go func() { done <- r.ChangeReplicas(context.Background(), []NodeID{1, 2, 4}) }()
+		time.Sleep(time.Second)
+		r.mu.Lock()
+		answered, next := len(r.mu.strangers) > 0, r.mu.rn.Status().Progress[4].Next
+		r.mu.Unlock()
+		if !answered || next <= r.truncated.Load() {
+			t.Errorf("answered for: %v, and Raft would send it entry %d", answered, next)
+		}
+		if err := <-done; err != nil || time.Since(began) > 5*time.Second {
+			t.Errorf("after %s: %v", time.Since(began), err)
+		}
+	})
+}
+
+// A follower that has lost its replica gets one snapshot, and says so.
+func TestOneSnapshotIsEnough(t *testing.T) {
+	runSim(t, 95, 3, shortLogs, func(c *sim) {
+		d := desc(1, "\x02", "\xff", 1, 2, 3)
+		for id := NodeID(1); id <= 3; id++ {
+			c.open(c.nodes[id])
+			if id != 3 {
+				if err := c.nodes[id].store.Bootstrap([]*Descriptor{d}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c.start(c.nodes[id])
+		}
+		r := c.leader("a", 5*time.Second)
+		c.mustPut(r, "a", "1")
+		c.until(10*time.Second, "the third has it", c.same(c.nodes[3], "a"))
+		time.Sleep(5 * time.Second)
+		c.net.mu.Lock()
+		defer c.net.mu.Unlock()
+		if c.net.bulks != 1 {
+			t.Errorf("%d snapshots were sent", c.net.bulks)
+		}
+	})
+}

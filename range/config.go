@@ -92,6 +92,9 @@ type Config struct {
 	// TestNoFreeze lets the right range of a merge go on serving until it is gone. It breaks I5 and I11 on purpose, as
 	// above.
 	TestNoFreeze bool
+	// TestBeforeApply is called before each piece of an apply goroutine's work, without a lock held. Simulations have it take
+	// time, as work does where processors are few. Nil: nothing is called.
+	TestBeforeApply func()
 }
 
 func (c *Config) check() error {

@@ -29,7 +29,8 @@ type orphans struct {
 
 // orphan is what has come for one range.
 type orphan struct {
-	since  truetime.Timestamp // of the first message
+	since  truetime.Timestamp // of the first message for the newest replica that there was one for
+	to     ReplicaID          // that one; zero while only closed timestamps have come
 	frames []inFrame
 }
 
@@ -52,6 +53,10 @@ const (
 // keep holds a message, and reports whether the range has been waited for in vain.
 func (o *orphans) keep(id RangeID, f inFrame, now truetime.Timestamp, patience truetime.Timestamp) (stranger bool) {
 	x := o.wait(id, now, patience)
+	if f.to > x.to {
+		// What has come for a replica that was removed from here says nothing about one that is about to come.
+		x.to, x.since = f.to, now
+	}
 	if now-x.since > patience {
 		// Whatever has waited is old by now, and would be sent again.
 		o.n -= len(x.frames)
@@ -147,7 +152,10 @@ func (r *Replica) fromStranger(from ReplicaID, m *pb.Message) bool {
 		r.mu.strangers[from] = true
 		r.store.kickReplica(r)
 	}
-	return pr.Match > 0 // what it refuses was acknowledged: Raft would send that again, and again
+	// What it refuses was acknowledged: Raft would send that again, and again. And whoever has made it a learner sends it its
+	// first snapshot: Raft, which would have nothing left to send before that, is to go on asking where it is.
+	d, found := r.Desc().ByID(from)
+	return pr.Match > 0 || found && d.Type == Learner
 }
 
 // missing is called when the leader of a range tells this node of it as of one of its followers. It reports whether the

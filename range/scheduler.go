@@ -526,6 +526,9 @@ func (s *Store) applyLoop(q *applyQueue) {
 		}
 		for i := range work {
 			w := &work[i]
+			if wait := s.cfg.TestBeforeApply; wait != nil {
+				wait()
+			}
 			w.r.applyMu.Lock()
 			switch {
 			case w.fn != nil:

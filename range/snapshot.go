@@ -330,7 +330,7 @@ func (s *Store) receiveSnapshot(ctx context.Context, from NodeID, seq uint64, st
 	}
 	r, ok := s.Replica(h.rng)
 	if !ok {
-		return s.createFromSnapshot(h, ing)
+		return s.createFromSnapshot(h, from, ing)
 	}
 	return s.offerSnapshot(ctx, r, from, seq, &stagedSnapshot{h: h, ing: ing, done: make(chan error, 1)})
 }
@@ -422,7 +422,7 @@ func (s *Store) unclaim(id RangeID) {
 //
 // From where it ends other replicas it does not stop when the sender does: half of it would leave what they held without
 // an owner until the next start.
-func (s *Store) createFromSnapshot(h snapshotHeader, ing *mvcc.Ingester) error {
+func (s *Store) createFromSnapshot(h snapshotHeader, from NodeID, ing *mvcc.Ingester) error {
 	if err := s.awaitLeaving(h); err != nil {
 		return err
 	}
@@ -472,6 +472,14 @@ func (s *Store) createFromSnapshot(h snapshotHeader, ing *mvcc.Ingester) error {
 		return err
 	}
 	s.metrics.snapsTaken.Inc()
+	if hs.Term == h.term {
+		// The leader's Raft may believe that it has nothing to send before a snapshot, and would not ask.
+		out := newOutbox(s)
+		out.add(from, raftMsg{rng: h.rng, m: &pb.Message{
+			Type: pb.MsgAppResp.Enum(), From: new(uint64(h.to)), To: new(uint64(h.from)), Term: new(h.term), Index: new(h.at.Index),
+		}})
+		out.flush()
+	}
 	return nil
 }
 

@@ -47,7 +47,7 @@ func readStoreKey(flag, path string) ([]byte, error) {
 // openStoreFS returns the file system that the database's files are in: one over cfg.FS, which may encrypt. The files IDENTITY,
 // NODES and LOCK stay as they are; they tell who the node is, and nothing of what is stored.
 func openStoreFS(cfg *Config, warn func(msg string, args ...any)) (vfs.FS, error) {
-	base := raftlog.PrewriteFS(cfg.FS)
+	base := raftlog.PrewriteFS(cfg.FS, raftlog.PrewriteBytes)
 	encrypted := encfs.Encrypted(cfg.FS, cfg.Store)
 	switch {
 	case cfg.StoreKey == "" && cfg.OldStoreKey != "":

@@ -11,16 +11,20 @@ import (
 // time or less when three stores share a disk. Pebble comes to this when it recycles its first log file; a log file that
 // is new gets zeros ahead of its end.
 
-// prewriteBytes of zeros are written and synced along with every write that comes to their end: a tenth of a percent of
-// the commits wait for them.
-const prewriteBytes = 512 << 10
+// PrewriteBytes is how many zeros servers have written and synced along with every write that comes to their end: a tenth
+// of a percent of the commits wait for them.
+const PrewriteBytes = 512 << 10
 
-// PrewriteFS returns fs with zeros written ahead in new files that have the name of a write-ahead log, "000012.log". Pebble
-// takes zeros there, or what zeros decrypt to, for the log's end. It goes below a file system that encrypts: zeros that are
-// encrypted, and overwritten later under the same key stream, would give it away.
-func PrewriteFS(fs vfs.FS) vfs.FS { return prewriteFS{fs} }
+// PrewriteFS returns fs with ahead zeros written ahead in new files that have the name of a write-ahead log, "000012.log".
+// Pebble takes zeros there, or what zeros decrypt to, for the log's end. It goes below a file system that encrypts: zeros
+// that are encrypted, and overwritten later under the same key stream, would give it away.
+func PrewriteFS(fs vfs.FS, ahead int) vfs.FS { return &prewriteFS{fs, make([]byte, ahead)} }
 
-type prewriteFS struct{ vfs.FS }
+// prewriteFS is used by its address: Pebble compares file systems.
+type prewriteFS struct {
+	vfs.FS
+	zeros []byte
+}
 
 func isWAL(base string) bool {
 	number, ok := strings.CutSuffix(base, ".log")
@@ -28,16 +32,16 @@ func isWAL(base string) bool {
 }
 
 // Create implements vfs.FS.
-func (fs prewriteFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+func (fs *prewriteFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	f, err := fs.FS.Create(name, category)
 	if err != nil || !isWAL(fs.PathBase(name)) {
 		return f, err
 	}
-	return &prewritten{File: f}, nil
+	return &prewritten{File: f, zeros: fs.zeros}, nil
 }
 
 // ReuseForWrite implements vfs.FS.
-func (fs prewriteFS) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
+func (fs *prewriteFS) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	f, err := fs.FS.ReuseForWrite(oldname, newname, category)
 	if err != nil || !isWAL(fs.PathBase(newname)) {
 		return f, err
@@ -47,17 +51,16 @@ func (fs prewriteFS) ReuseForWrite(oldname, newname string, category vfs.DiskWri
 		f.Close()
 		return nil, err
 	}
-	return &prewritten{File: f, written: st.Size()}, nil
+	return &prewritten{File: f, zeros: fs.zeros, written: st.Size()}, nil
 }
 
 // Unwrap implements vfs.FS.
-func (fs prewriteFS) Unwrap() vfs.FS { return fs.FS }
-
-var zeros [prewriteBytes]byte
+func (fs *prewriteFS) Unwrap() vfs.FS { return fs.FS }
 
 // prewritten is a file that is written from its beginning to its end, by one goroutine.
 type prewritten struct {
 	vfs.File
+	zeros   []byte
 	pos     int64 // of the next Write
 	written int64 // the file has blocks up to here; -1 if there is no room for more
 }
@@ -67,8 +70,8 @@ func (f *prewritten) Write(p []byte) (int, error) {
 	end := f.pos + int64(len(p))
 	if f.written >= 0 && end > f.written {
 		// Without room for zeros there may still be some for p, which has the word.
-		if _, err := f.File.WriteAt(zeros[:], end); err == nil {
-			f.written = end + int64(len(zeros))
+		if _, err := f.File.WriteAt(f.zeros, end); err == nil {
+			f.written = end + int64(len(f.zeros))
 		} else {
 			f.written = -1
 		}

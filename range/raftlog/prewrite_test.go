@@ -20,7 +20,7 @@ import (
 // TestPrewriteKeepsLength shows that a file's length, which a sync would have to write, changes once in many writes.
 func TestPrewriteKeepsLength(t *testing.T) {
 	mem := vfs.NewMem()
-	f, err := PrewriteFS(mem).Create("1.log", "")
+	f, err := PrewriteFS(mem, PrewriteBytes).Create("1.log", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func TestPrewriteKeepsLength(t *testing.T) {
 		}
 		lengths[st.Size()] = true
 	}
-	if most := want.Len()/prewriteBytes + 1; len(lengths) > most {
+	if most := want.Len()/PrewriteBytes + 1; len(lengths) > most {
 		t.Errorf("%d writes of %d bytes gave the file %d lengths, more than %d", 2000, want.Len(), len(lengths), most)
 	}
 	got := content(t, mem, "1.log")
@@ -47,7 +47,7 @@ func TestPrewriteKeepsLength(t *testing.T) {
 	}
 
 	// A file used again keeps its blocks, and grows by steps once they are used up.
-	f, err = PrewriteFS(mem).ReuseForWrite("1.log", "2.log", "")
+	f, err = PrewriteFS(mem, PrewriteBytes).ReuseForWrite("1.log", "2.log", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func TestPrewriteKeepsLength(t *testing.T) {
 		st, _ := f.Stat()
 		lengths[st.Size()] = true
 	}
-	if most := (4_000_000-len(got))/prewriteBytes + 2; len(lengths) > most {
+	if most := (4_000_000-len(got))/PrewriteBytes + 2; len(lengths) > most {
 		t.Errorf("a file used again had %d lengths, more than %d", len(lengths), most)
 	}
 }
@@ -68,7 +68,7 @@ func TestPrewriteKeepsLength(t *testing.T) {
 func TestPrewriteLeavesOthers(t *testing.T) {
 	mem := vfs.NewMem()
 	for _, name := range []string{"placement.log", ".log", "000012.sst"} {
-		f, err := PrewriteFS(mem).Create(name, "")
+		f, err := PrewriteFS(mem, PrewriteBytes).Create(name, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,7 +90,7 @@ func TestPrewriteWithoutRoom(t *testing.T) {
 		}
 		return nil
 	}))
-	f, err := PrewriteFS(full).Create("1.log", "")
+	f, err := PrewriteFS(full, PrewriteBytes).Create("1.log", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func TestPrewrittenLogSurvives(t *testing.T) {
 	mem := vfs.NewCrashableMem()
 	open := func(fs vfs.FS) *Log {
 		t.Helper()
-		l, err := Open(PrewriteFS(fs), "log", slog.New(slog.DiscardHandler), t.Fatalf)
+		l, err := Open(PrewriteFS(fs, PrewriteBytes), "log", slog.New(slog.DiscardHandler), t.Fatalf)
 		if err != nil {
 			t.Fatal(err)
 		}

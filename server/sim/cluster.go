@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -21,6 +22,9 @@ import (
 	"github.com/meridian-db/meridian/truetime"
 	"github.com/meridian-db/meridian/txn/participant"
 )
+
+// prewriteBytes is less than servers have: the memory that stands for a disk is copied at each sync.
+const prewriteBytes = 16 << 10
 
 // Config configures a Cluster. A zero field takes the default named in its comment.
 type Config struct {
@@ -52,6 +56,7 @@ type Node struct {
 	region  string
 	cluster *Cluster
 	disk    disk
+	busy    atomic.Int64   // until when it applies late, by the bubble's time in nanoseconds
 	ending  sync.WaitGroup // of a process whose store has stopped because of its disk
 	fs      *vfs.MemFS
 	mu      sync.Mutex // guards core, which is nil while the node is down
@@ -184,7 +189,7 @@ func (n *Node) start(found bool) error {
 	c := n.cluster
 	n.net = c.Net.Attach(n.ID)
 	cfg := server.CoreConfig{
-		NodeID: n.ID, FS: raftlog.PrewriteFS(n.disk.over(n.fs)), Dir: "store", Failed: n.fail, Clock: n.Clock, Network: n.net, Nodes: lister{c},
+		NodeID: n.ID, FS: raftlog.PrewriteFS(n.disk.over(n.fs), prewriteBytes), Dir: "store", Failed: n.fail, Clock: n.Clock, Network: n.net, Nodes: lister{c},
 		FirstHint: n.firstHint, Rand: rand.New(rand.NewPCG(c.cfg.Seed, 100+uint64(n.ID))),
 		Logger: c.cfg.Logger.With("node", n.ID), CacheBytes: 4 << 20,
 	}
@@ -194,7 +199,8 @@ func (n *Node) start(found bool) error {
 	// Short logs, so that followers that were away get snapshots.
 	tuneRanges := cfg.TuneRanges
 	cfg.TuneRanges = func(r *ranges.Config) {
-		r.LogTruncateBytes, r.LogKeepBytes = 32<<10, 64<<10
+		r.LogTruncateBytes, r.LogKeepBytes = 4<<10, 8<<10
+		r.TestBeforeApply = n.beforeApply
 		if c.cfg.Lease > 0 {
 			r.SupportWindow, r.SupportInterval = c.cfg.Lease, c.cfg.Lease/4
 		}
@@ -271,6 +277,19 @@ func (n *Node) Stop(ctx context.Context) {
 	n.close(ctx)
 	n.net.Close()
 }
+
+// busyFor has a node apply what is committed, and install snapshots, late for a while.
+func (n *Node) busyFor(d time.Duration) { n.busy.Store(time.Now().Add(d).UnixNano()) }
+
+// beforeApply is what apply goroutines call before each piece of work.
+func (n *Node) beforeApply() {
+	if time.Now().UnixNano() < n.busy.Load() && n.Core() != nil {
+		time.Sleep(time.Duration(n.cluster.Net.random(int64(busyMost))))
+	}
+}
+
+// busyMost is by how much a busy node applies a piece of work late, at most.
+const busyMost = 400 * time.Millisecond
 
 // gone is the context of what has no time left.
 var gone = func() context.Context {

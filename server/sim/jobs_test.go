@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"testing"
@@ -69,29 +70,65 @@ func query(ctx context.Context, n *Node, text string) (string, error) {
 	return strings.TrimSpace(out.rows.String()), err
 }
 
+// startSQL starts a cluster whose nodes serve SQL.
+func startSQL(t *testing.T, ctx context.Context, cfg Config) *Cluster {
+	t.Helper()
+	c, err := New(ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	for _, n := range c.Nodes() {
+		if err := n.Core().StartSQL(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() {
+		for _, n := range c.Nodes() {
+			if core := n.Core(); core != nil {
+				core.StopSQL(context.Background())
+			}
+		}
+	})
+	return c
+}
+
+// lockRow locks the n-th row of a table, which is named by its oid, in a transaction that goes on.
+func lockRow(t *testing.T, ctx context.Context, db kv.DB, table string, n int) kv.Txn {
+	t.Helper()
+	oid, err := strconv.Atoi(table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	holder, err := db.Begin(ctx, kv.TxnOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := holder.Scan(ctx, catalog.IndexSpan(uint32(oid), 1), kv.ScanOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < n && rows.Next(ctx); i++ {
+	}
+	key := bytes.Clone(rows.Pair().Key)
+	rows.Close()
+	holder.Rollback(ctx)
+	if holder, err = db.Begin(ctx, kv.TxnOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := holder.Get(ctx, key, kv.LockExclusive, kv.WaitBlock); err != nil || v == nil {
+		t.Fatal(v, err)
+	}
+	return holder
+}
+
 // The node that builds an index dies in the middle. Another one finishes the build, rows that are written meanwhile
 // are in it, and a unique index that cannot be is gone without a trace.
 func TestSimIndexBuildSurvives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
-		c, err := New(ctx, Config{Seed: 5})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		for _, n := range c.Nodes() {
-			if err := n.Core().StartSQL(ctx); err != nil {
-				t.Fatal(err)
-			}
-		}
-		defer func() {
-			for _, n := range c.Nodes() {
-				if core := n.Core(); core != nil {
-					core.StopSQL(context.Background())
-				}
-			}
-		}()
+		c := startSQL(t, ctx, Config{Seed: 5})
 		must := func(n int, text string) string {
 			t.Helper()
 			out, err := query(ctx, c.Nodes()[n-1], text)
@@ -102,29 +139,7 @@ func TestSimIndexBuildSurvives(t *testing.T) {
 		}
 		must(1, "create table t (id int primary key, v int); insert into t select g, g % 100 from generate_series(1, 12000) g")
 		// The build gets as far as the middle row, which somebody has locked.
-		oid, err := strconv.Atoi(must(2, "select 't'::regclass::oid"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		holder, err := c.Nodes()[1].Core().DB.Begin(ctx, kv.TxnOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		rows, err := holder.Scan(ctx, catalog.IndexSpan(uint32(oid), 1), kv.ScanOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := 0; i < 6000 && rows.Next(ctx); i++ {
-		}
-		middle := bytes.Clone(rows.Pair().Key)
-		rows.Close()
-		holder.Rollback(ctx)
-		if holder, err = c.Nodes()[1].Core().DB.Begin(ctx, kv.TxnOptions{}); err != nil {
-			t.Fatal(err)
-		}
-		if v, err := holder.Get(ctx, middle, kv.LockExclusive, kv.WaitBlock); err != nil || v == nil {
-			t.Fatal(v, err)
-		}
+		holder := lockRow(t, ctx, c.Nodes()[1].Core().DB, must(2, "select 't'::regclass::oid"), 6000)
 		go query(ctx, c.Nodes()[0], "create index tv on t (v)") // its answer is lost with its node
 		for must(2, "select count(*) from meridian.jobs where kind = 'create index' and description ~ '[1-9][0-9]* rows'") == "0" {
 			time.Sleep(20 * time.Millisecond)
@@ -180,6 +195,138 @@ func TestSimIndexBuildSurvives(t *testing.T) {
 		}
 		if left := must(2, "select count(*) from pg_class where relname = 'tu'"); left != "0" {
 			t.Error("the unique index is left behind")
+		}
+	})
+}
+
+// The node that drops the primary key of a table in use dies in the middle, and the network loses messages. Another node goes
+// on with it, and what is written meanwhile, by whatever way and again where nobody knows whether it was, is in the table
+// once, and in its index.
+func TestSimKeyDropSurvives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		c := startSQL(t, ctx, Config{Seed: 7})
+		must := func(n int, text string) string {
+			t.Helper()
+			for begun := time.Now(); ; time.Sleep(100 * time.Millisecond) {
+				out, err := query(ctx, c.Nodes()[n-1], text)
+				if err == nil {
+					return out
+				}
+				if time.Since(begun) > time.Minute {
+					t.Fatalf("%s: %v", text, err)
+				}
+			}
+		}
+		const rows, middle = 6000, 3000
+		must(1, fmt.Sprintf("create table t (id int primary key, v int); create index tv on t (v); insert into t select g, g %% 100 from generate_series(1, %d) g", rows))
+		want := map[int]int{}
+		for i := range rows {
+			want[i+1] = (i + 1) % 100
+		}
+		// The job gets as far as the middle row, which somebody has locked.
+		holder := lockRow(t, ctx, c.Nodes()[1].Core().DB, must(2, "select 't'::regclass::oid"), middle)
+		go query(ctx, c.Nodes()[0], "alter table t drop constraint t_pkey") // its answer is lost with its node
+		for must(2, "select count(*) from meridian.jobs where kind = 'rewrite table' and description ~ '[1-9][0-9]* rows'") == "0" {
+			time.Sleep(20 * time.Millisecond)
+		}
+		c.Net.SetFaults(Faults{Latency: time.Millisecond, Jitter: 5 * time.Millisecond, Loss: 0.02, Dup: 0.02})
+		load, stop := context.WithCancel(ctx)
+		done := make(chan int)
+		go func() {
+			n := 0
+			defer func() { done <- n }()
+			// What is done twice is done once.
+			write := func(i int, text string) {
+				for begun := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+					_, err := query(ctx, c.Nodes()[1+i%2], text)
+					if err == nil {
+						return
+					}
+					if strings.Contains(text, "on conflict") && pgerr.Code(err) == "42P10" { // the key is gone
+						text = strings.Replace(text, "on conflict (id) do update set v = 9", "", 1)
+						text = "delete from t where id = " + text[strings.Index(text, "(")+1:strings.Index(text, ",")] + "; " + text
+					}
+					if time.Since(begun) > 5*time.Minute || strings.HasPrefix(pgerr.Code(err), "23") {
+						t.Errorf("%s: %v", text, err)
+						return
+					}
+				}
+			}
+			for i := 1; load.Err() == nil; i++ {
+				id := func(k int) int { return (i*997+k)%rows + 1 }
+				fresh := 20000 + i
+				write(i, fmt.Sprintf("update t set v = %d where id = %d", 1000+i, id(0)))
+				if _, ok := want[id(0)]; ok {
+					want[id(0)] = 1000 + i
+				}
+				write(i, fmt.Sprintf("delete from t where id = %d; insert into t values (%[1]d, 7)", fresh))
+				want[fresh] = 7
+				write(i, fmt.Sprintf("delete from t where id = %d", id(1)))
+				delete(want, id(1))
+				write(i, fmt.Sprintf("insert into t values (%d, 9) on conflict (id) do update set v = 9", id(2)))
+				want[id(2)] = 9
+				write(i, fmt.Sprintf("update t set id = %d where id = %d", 40000+i, id(3)))
+				if v, ok := want[id(3)]; ok {
+					want[40000+i] = v
+					delete(want, id(3))
+				}
+				n++
+				time.Sleep(20 * time.Millisecond)
+			}
+		}()
+		time.Sleep(time.Second)
+		died := time.Now()
+		c.Nodes()[0].Crash()
+		holder.Rollback(ctx)
+		state := ""
+		for begun := time.Now(); state != "succeeded"; {
+			if time.Since(begun) > 10*time.Minute {
+				t.Fatalf("the key is not dropped: %s", must(2, "select * from meridian.jobs"))
+			}
+			time.Sleep(time.Second)
+			state = must(2, "select state from meridian.jobs where kind = 'rewrite table'")
+		}
+		if after := must(2, fmt.Sprintf("select finished > '%s' from meridian.jobs where kind = 'rewrite table'", died.UTC().Format(time.RFC3339Nano))); after != "t" {
+			t.Errorf("the key was dropped before its node died, at %s: %s", died.UTC(), must(2, "select * from meridian.jobs"))
+		}
+		time.Sleep(time.Second)
+		stop()
+		n := <-done
+		if n == 0 {
+			t.Error("nothing was written meanwhile")
+		}
+		t.Logf("%d rounds of writes until %s after the node died", n, time.Since(died))
+		got := map[int]int{}
+		for l := range strings.SplitSeq(must(3, "select id, v from t"), "\n") {
+			var id, v int
+			if _, err := fmt.Sscan(l, &id, &v); err != nil {
+				t.Fatal(l, err)
+			}
+			if _, twice := got[id]; twice {
+				t.Errorf("row %d is there twice", id)
+			}
+			got[id] = v
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("%d rows, want %d", len(got), len(want))
+			for id, v := range want {
+				if g, ok := got[id]; !ok || g != v {
+					t.Errorf("row %d has %d (%v), want %d", id, g, ok, v)
+				}
+			}
+		}
+		if plan := must(3, "explain (costs off) select id from t where v = 7"); !strings.Contains(plan, "tv") {
+			t.Errorf("the index is not used: %s", plan)
+		}
+		byIndex := must(3, "set enable_seqscan = off; select count(*), sum(id), sum(v) from t where v >= 0")
+		byRow := must(3, "select count(*), sum(id), sum(v) from t where v + 0 >= 0")
+		if byIndex != byRow {
+			t.Errorf("the index has %s, the table %s", byIndex, byRow)
+		}
+		if left := must(3, "select count(*) from pg_constraint where conname = 't_pkey'"); left != "0" {
+			t.Error("the constraint is left behind")
 		}
 	})
 }

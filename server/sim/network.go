@@ -296,10 +296,13 @@ func (e *Endpoint) reply(to *Endpoint, f func()) bool {
 	}
 }
 
-func (e *Endpoint) flip() bool {
-	e.net.mu.Lock()
-	defer e.net.mu.Unlock()
-	return e.net.rng.IntN(2) == 0
+func (e *Endpoint) flip() bool { return e.net.random(2) == 0 }
+
+// random returns a random number below n.
+func (n *Network) random(below int64) int64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.rng.Int64N(below)
 }
 
 func (e *Endpoint) hang(ctx context.Context, err error) error {
@@ -335,8 +338,8 @@ func (e *Endpoint) OpenBulk(ctx context.Context, to rpc.NodeID) (ranges.BulkStre
 	}
 	sctx, cancel := context.WithCancel(ctx)
 	there, back := make(chan []byte, 4), make(chan []byte, 4)
-	near := &bulkStream{ctx: sctx, cancel: cancel, out: there, in: back, link: func() bool { return e.route(to).peer == r.peer }}
-	far := &bulkStream{ctx: sctx, cancel: cancel, out: back, in: there, link: func() bool { return r.peer.route(e.id).peer == e }}
+	near := &bulkStream{ctx: sctx, cancel: cancel, out: there, in: back, link: func() (time.Duration, bool) { now := e.route(to); return now.delay, now.peer == r.peer }}
+	far := &bulkStream{ctx: sctx, cancel: cancel, out: back, in: there, link: func() (time.Duration, bool) { back := r.peer.route(e.id); return back.delay, back.peer == e }}
 	stop := context.AfterFunc(r.peer.ctx, cancel) // also when the node goes before the stream has reached it
 	if !e.deliver(r.peer, r.delay, func() {
 		defer stop()
@@ -358,16 +361,18 @@ type bulkStream struct {
 	cancel context.CancelFunc
 	out    chan<- []byte
 	in     <-chan []byte
-	link   func() bool // whether messages from this end pass
+	link   func() (delay time.Duration, ok bool) // how long messages from this end take, and whether they pass
 	closed sync.Once
 }
 
 var errStream = errors.New("sim: stream broken")
 
 func (s *bulkStream) Send(chunk []byte) error {
-	if !s.link() {
+	delay, ok := s.link()
+	if !ok {
 		s.cancel()
 	}
+	pause(s.ctx, delay)
 	select {
 	case <-s.ctx.Done():
 		return errStream

@@ -12,8 +12,8 @@ import (
 	"github.com/meridian-db/meridian/txn/participant"
 )
 
-// Reshape splits the data ranges at random lists and registers, moves what was split off, and merges them again, every so
-// often on average, beside a life's load and faults.
+// Reshape splits the data ranges at random lists and registers, moves what was split off and others, and merges them again,
+// every so often on average, beside a life's load and faults.
 func (l *Life) Reshape(every time.Duration) {
 	l.Keys = cmp.Or(l.Keys, defaultKeys)
 	l.Aside = func(ctx context.Context, c *Cluster) {
@@ -29,7 +29,9 @@ func (l *Life) Reshape(every time.Duration) {
 				continue
 			}
 			try, cancel := context.WithTimeout(ctx, 5*time.Second)
-			if rng.IntN(2) == 0 {
+			if n := rng.IntN(4); n == 0 {
+				_ = rep.TransferLease(try, c.Nodes()[rng.IntN(len(c.Nodes()))].ID)
+			} else if n == 1 {
 				_ = rep.Merge(try) // the last range has no neighbour, others may have no time for it
 			} else if rep := t.leader(at); rep != nil && rep.Split(try, at) == nil && rng.IntN(2) == 0 {
 				// The new range goes away at once, from under those who have not heard of it.

@@ -27,6 +27,7 @@ const (
 	KindReplace  Kind = "replace"   // it is gone with its store for good, an empty one takes its place; ends when that has all replicas
 
 	KindSlowDisk Kind = "slow disk" // syncs of one node take 20 to 200 ms
+	KindBusy     Kind = "busy"      // one node applies what is committed, and installs snapshots, late
 	KindLossy    Kind = "lossy"     // frames are lost, doubled and late, calls break
 	KindWide     Kind = "wide"      // all clocks are uncertain by 25 ms and err inside of it
 	KindJump     Kind = "jump"      // clocks are uncertain by up to 25 ms and jump inside of that, often to its ends
@@ -38,7 +39,7 @@ const (
 var (
 	nodeKinds = []Kind{KindCrash, KindCrash, KindCrash, KindRestart, KindIsolate, KindDeaf, KindMute, KindFlap, KindFullDisk, KindBlackout, KindSick,
 		KindStall, KindStall, KindReplace}
-	otherKinds = []Kind{KindSlowDisk, KindLossy, KindWide, KindJump, KindLate, KindSplit, KindMove}
+	otherKinds = []Kind{KindSlowDisk, KindBusy, KindLossy, KindWide, KindJump, KindLate, KindSplit, KindMove}
 )
 
 // Event is one fault.

@@ -52,6 +52,10 @@ func (t *trouble) do(ctx context.Context, e Event) error {
 			}
 		}
 	}
+	if e.onNode() && rng.IntN(2) == 0 {
+		// Who comes back has much to do.
+		n.busyFor(e.For + time.Duration(rng.IntN(3000))*time.Millisecond)
+	}
 	switch e.Kind {
 	case KindCrash:
 		n.Crash()
@@ -130,6 +134,9 @@ func (t *trouble) do(ctx context.Context, e Event) error {
 		n.disk.slow.Store(int64(20+rng.IntN(180)) * int64(time.Millisecond))
 		pause(ctx, e.For)
 		n.disk.slow.Store(0)
+	case KindBusy:
+		n.busyFor(e.For)
+		pause(ctx, e.For)
 	case KindLossy:
 		c.Net.SetFaults(Faults{Latency: time.Millisecond, Jitter: 20 * time.Millisecond, Loss: 0.05, Dup: 0.05})
 		pause(ctx, e.For)
@@ -183,6 +190,7 @@ func (c *Cluster) calm() {
 		n.disk.full.Store(false)
 		n.disk.slow.Store(0)
 		n.disk.stalled.Store(0)
+		n.busy.Store(0)
 		c.Net.Stall(n.ID, time.Time{})
 		c.Net.Delay(n.ID, 0)
 		n.Clock.SetHealth(nil)
