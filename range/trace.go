@@ -13,11 +13,9 @@ import (
 // A proposal made under a sampled span carries that span's identity in its log entry, so that append and
 // apply become spans of the trace on every replica. Entries of other proposals cost one flag test.
 
+// spanAttributes say which range it was; which node is in the span's resource.
 func (r *Replica) spanAttributes() []attribute.KeyValue {
-	return []attribute.KeyValue{
-		attribute.Int64("meridian.range", int64(r.id)),
-		attribute.Int64("meridian.node", int64(r.store.cfg.NodeID)),
-	}
+	return []attribute.KeyValue{attribute.Int64("meridian.range", int64(r.id))}
 }
 
 func entryTracedData(e *pb.Entry) bool {

@@ -68,6 +68,7 @@ type CoreConfig struct {
 	Exclusions        func() bool               // sql.Config.Exclusions. Default: yes.
 	Definitions       func() bool               // sql.Config.Definitions. Default: yes.
 	Hstore            func() bool               // sql.Config.Hstore. Default: yes.
+	KeyDrops          func() bool               // sql.Config.KeyDrops. Default: yes.
 	Writers           func() bool               // sql.Config.Writers. Default: yes.
 	TuneRanges        func(*ranges.Config)      // Tests: last word on the store's configuration.
 	TuneParticipant   func(*participant.Config) // Tests.

@@ -419,6 +419,7 @@ func (s *Server) startCore(ctx context.Context) error {
 		Exclusions:  func() bool { return s.registry.version() >= versionExclusions },
 		Definitions: func() bool { return s.registry.version() >= versionDefinitions },
 		Hstore:      func() bool { return s.registry.version() >= versionHstore },
+		KeyDrops:    func() bool { return s.registry.version() >= versionKeyDrops },
 		Writers:     func() bool { return s.registry.version() >= versionWriters }}
 	if s.cfg.TuneCore != nil {
 		s.cfg.TuneCore(&cc)

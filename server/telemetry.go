@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 )
 
 // Telemetry is a process's tracing. A nil *Telemetry is off: it hands out nil tracers, for which every layer has
@@ -20,6 +22,7 @@ import (
 type Telemetry struct {
 	provider *sdktrace.TracerProvider
 	exporter sdktrace.SpanExporter
+	share    float64 // of what begins here that is traced
 }
 
 // NewTelemetry sets tracing up as the standard OTEL_* variables say; nil when they do not ask for it. The exporter
@@ -49,11 +52,29 @@ func NewTelemetry(ctx context.Context, getenv func(string) string) (*Telemetry, 
 	if err != nil {
 		return nil, fmt.Errorf("OpenTelemetry exporter (OTEL_EXPORTER_OTLP_*): %w", err)
 	}
-	return &Telemetry{exporter: exp, provider: newProvider(ctx, exp, nil)}, nil
+	t := &Telemetry{exporter: exp, share: shareOf(getenv)}
+	t.provider = t.newProvider(ctx, exp, nil)
+	return t, nil
 }
 
-func newProvider(ctx context.Context, exp sdktrace.SpanExporter, attrs []attribute.KeyValue) *sdktrace.TracerProvider {
+// shareOf returns what the standard variables say is to be traced of what comes without a trace. One that leaves nothing to
+// decide here, or that only the SDK understands, is all.
+func shareOf(getenv func(string) string) float64 {
+	if strings.TrimSpace(getenv("OTEL_TRACES_SAMPLER")) != "parentbased_traceidratio" {
+		return 1
+	}
+	share, err := strconv.ParseFloat(strings.TrimSpace(getenv("OTEL_TRACES_SAMPLER_ARG")), 64)
+	if err != nil || !(share >= 0 && share < 1) {
+		return 1
+	}
+	return share
+}
+
+func (t *Telemetry) newProvider(ctx context.Context, exp sdktrace.SpanExporter, attrs []attribute.KeyValue) *sdktrace.TracerProvider {
 	opts := []sdktrace.TracerProviderOption{sdktrace.WithBatcher(exp)}
+	if t.share < 1 {
+		opts = append(opts, sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.AlwaysSample()))) // sampler has decided
+	}
 	attrs = append([]attribute.KeyValue{attribute.String("service.name", "meridian"), attribute.String("service.version", Version)}, attrs...)
 	// The environment comes last: OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win.
 	if res, err := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithAttributes(attrs...), resource.WithFromEnv()); err == nil {
@@ -67,8 +88,10 @@ func (t *Telemetry) Node(ctx context.Context, id, region string) *Telemetry {
 	if t == nil {
 		return nil
 	}
-	return &Telemetry{exporter: t.exporter, provider: newProvider(ctx, sharedExporter{t.exporter}, []attribute.KeyValue{
-		attribute.String("service.instance.id", id), attribute.String("cloud.region", region)})}
+	n := &Telemetry{exporter: t.exporter, share: t.share}
+	n.provider = n.newProvider(ctx, sharedExporter{t.exporter}, []attribute.KeyValue{
+		attribute.String("service.instance.id", id), attribute.String("cloud.region", region)})
+	return n
 }
 
 // sharedExporter survives the shutdown of one of the providers that use it.
@@ -81,7 +104,26 @@ func (t *Telemetry) Tracer(layer string) trace.Tracer {
 	if t == nil {
 		return nil
 	}
-	return t.provider.Tracer("github.com/meridian-db/meridian/" + layer)
+	tracer := t.provider.Tracer("github.com/meridian-db/meridian/" + layer)
+	if t.share < 1 {
+		return sampler{tracer, t.share}
+	}
+	return tracer
+}
+
+// sampler traces a share of what begins without a parent. The SDK's sampler decides when a span with its ids and a context of
+// its own has been made: with a tenth of the statements traced, those that are not cost as much as those that are.
+type sampler struct {
+	trace.Tracer
+	share float64
+}
+
+// Start implements trace.Tracer.
+func (s sampler) Start(ctx context.Context, name string, opts ...trace.SpanStartOption) (context.Context, trace.Span) {
+	if !trace.SpanContextFromContext(ctx).IsValid() && rand.Float64() >= s.share {
+		return ctx, noop.Span{}
+	}
+	return s.Tracer.Start(ctx, name, opts...)
 }
 
 // Close exports what is left, for a few seconds at most.

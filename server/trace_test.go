@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"go.opentelemetry.io/otel/trace"
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/grpc"
 )
@@ -57,7 +59,7 @@ func exportTo(t *testing.T, ctx context.Context, to collector.TraceServiceServer
 	for k, v := range env {
 		t.Setenv(k, v)
 	}
-	tel, err := NewTelemetry(ctx, func(k string) string { return env[k] })
+	tel, err := NewTelemetry(ctx, os.Getenv)
 	if err != nil || tel == nil {
 		t.Fatalf("telemetry: %v, %v", tel, err)
 	}
@@ -149,5 +151,45 @@ func TestTelemetryOff(t *testing.T) {
 	}
 	if tel := (*Telemetry)(nil).Node(t.Context(), "n1", "r"); tel.Tracer("x") != nil || tel.Close() != nil {
 		t.Error("tracing that is off hands out a tracer")
+	}
+}
+
+// TestShareOfTraces: of what comes without a trace so much is traced as the variables say, and no more work is done for the
+// rest; a client's trace is followed, or not, as the client says.
+func TestShareOfTraces(t *testing.T) {
+	t.Setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+	t.Setenv("OTEL_TRACES_SAMPLER_ARG", "0.25")
+	tel := exportTo(t, t.Context(), &receiver{})
+	tracer := tel.Node(t.Context(), "n1", "r").Tracer("sql")
+	traced := 0
+	for range 4000 {
+		ctx, span := tracer.Start(t.Context(), "root")
+		_, child := tracer.Start(ctx, "child")
+		if span.IsRecording() {
+			traced++
+			if !child.IsRecording() {
+				t.Fatal("a trace without its children")
+			}
+		} else if span.SpanContext().IsValid() {
+			t.Fatal("a span was made for what is not traced")
+		}
+		child.End()
+		span.End()
+	}
+	if traced < 800 || traced > 1200 {
+		t.Errorf("%d of 4000 are traced, want a quarter", traced)
+	}
+	for _, flags := range []trace.TraceFlags{0, trace.FlagsSampled} {
+		parent := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}, TraceFlags: flags, Remote: true})
+		for range 100 {
+			_, span := tracer.Start(trace.ContextWithRemoteSpanContext(t.Context(), parent), "root")
+			if span.IsRecording() != flags.IsSampled() || span.SpanContext().TraceID() != parent.TraceID() {
+				t.Fatalf("flags %s: recording %v in trace %s", flags, span.IsRecording(), span.SpanContext().TraceID())
+			}
+			span.End()
+		}
+	}
+	if err := tel.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -22,9 +22,10 @@ import (
 //	7  checks of replicas against each other
 //	8  rows that tell which transaction wrote them
 //	9  the type hstore
+//	10 primary keys that are dropped while their table is in use
 const (
-	oldestVersion ClusterVersion = 1 // that this build can work with
-	newestVersion ClusterVersion = 9 // that it knows
+	oldestVersion ClusterVersion = 1  // that this build can work with
+	newestVersion ClusterVersion = 10 // that it knows
 
 	versionMerges      ClusterVersion = 3
 	versionCatalog     ClusterVersion = 4
@@ -33,6 +34,7 @@ const (
 	versionChecks      ClusterVersion = 7
 	versionWriters     ClusterVersion = 8
 	versionHstore      ClusterVersion = 9
+	versionKeyDrops    ClusterVersion = 10
 )
 
 // ClusterVersion is a version of what nodes write for each other.

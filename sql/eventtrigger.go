@@ -189,7 +189,7 @@ func (s *Session) fireEvent(ctx context.Context, v *catalogView, ec *eventContex
 	v.refresh()
 	triggers := slices.SortedFunc(slices.Values(v.snap.EventTriggers()), func(a, b *catalog.EventTrigger) int { return cmp.Compare(a.Name, b.Name) })
 	for _, e := range triggers {
-		if e.Event != ec.event || e.Enabled == 'D' || e.Enabled == 'R' || e.Tags != nil && !slices.Contains(e.Tags, ec.tag) {
+		if !firesAt(e, ec.event, ec.tag) {
 			continue
 		}
 		if err := s.runEventTrigger(ctx, v, e, ec); err != nil {
@@ -197,6 +197,10 @@ func (s *Session) fireEvent(ctx context.Context, v *catalogView, ec *eventContex
 		}
 	}
 	return nil
+}
+
+func firesAt(e *catalog.EventTrigger, event, tag string) bool {
+	return e.Event == event && e.Enabled != 'D' && e.Enabled != 'R' && (e.Tags == nil || slices.Contains(e.Tags, tag))
 }
 
 func (s *Session) runEventTrigger(ctx context.Context, v *catalogView, e *catalog.EventTrigger, ec *eventContext) error {

@@ -9,8 +9,9 @@ import (
 
 // Chunks of a backfill have between minChunk rows and Config.BackfillRows. A chunk's locks keep writers of its rows
 // waiting, and what it does at once keeps everybody waiting, so while clients are at work it is a small one; else it
-// grows, as each costs commits and round trips of its own, for as long as it takes no more than chunkTime: who comes
-// meanwhile waits no longer than that, and rows that are large make it small.
+// grows, as each costs commits and round trips of its own, for as long as its rows take no more than chunkTime: who comes
+// meanwhile waits no longer than that and what any commit takes, and rows that are large make it small. Between regions
+// the least chunk takes longer than that: what counts is how much longer others take.
 const (
 	minChunk  = 512
 	chunkTime = 100 * time.Millisecond
@@ -37,18 +38,22 @@ type pacer struct {
 	load   func(ctx context.Context) bool // whether clients are at work, on any node
 	rows   int                            // of the next chunk
 	most   int                            // Config.BackfillRows
+	least  time.Duration                  // what the quickest chunk took, which rows have little part in
 	looked time.Time
 	busy   bool // as of then
 }
 
 // next says what follows a chunk that took d: a rest, if others are at work, and a chunk of so many rows.
 func (p *pacer) next(d time.Duration) (rest time.Duration, rows int) {
-	switch {
+	if p.least == 0 || d < p.least {
+		p.least = d
+	}
+	switch more := d - p.least; {
 	case p.busy:
 		return min(busyRest*d, maxRest), minChunk
-	case d > chunkTime:
+	case more > chunkTime:
 		return 0, max(p.rows/2, minChunk)
-	case d < chunkTime/2:
+	case more < chunkTime/2:
 		return 0, min(2*p.rows, p.most)
 	}
 	return 0, p.rows

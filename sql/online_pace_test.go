@@ -14,14 +14,8 @@ import (
 
 // A backfill rests while clients are at work, and does much at a time only while there are none and it is quick.
 func TestPacer(t *testing.T) {
-	p := pacer{rows: minChunk, most: 8192}
 	ms := time.Millisecond
-	for i, tc := range []struct {
-		d    time.Duration
-		busy bool
-		rest time.Duration
-		rows int
-	}{
+	testPacer(t, []pacerStep{
 		{10 * ms, false, 0, 1024},
 		{20 * ms, false, 0, 2048},
 		{60 * ms, false, 0, 2048}, // long enough
@@ -32,7 +26,30 @@ func TestPacer(t *testing.T) {
 		{130 * ms, true, 390 * ms, 512}, // clients: a quarter of the time, and short locks
 		{900 * ms, true, 500 * ms, 512}, // bounded
 		{900 * ms, false, 0, 512},       // not below the least
-	} {
+	})
+	// Between regions, where two round trips take longer than the rows.
+	testPacer(t, []pacerStep{
+		{170 * ms, false, 0, 1024},
+		{190 * ms, false, 0, 2048},
+		{165 * ms, false, 0, 4096},
+		{230 * ms, false, 0, 4096}, // long enough
+		{270 * ms, false, 0, 2048},
+		{170 * ms, true, 500 * ms, 512},
+	})
+}
+
+// pacerStep is a chunk that took d, and what follows it.
+type pacerStep struct {
+	d    time.Duration
+	busy bool
+	rest time.Duration
+	rows int
+}
+
+func testPacer(t *testing.T, steps []pacerStep) {
+	t.Helper()
+	p := pacer{rows: minChunk, most: 8192}
+	for i, tc := range steps {
 		p.busy = tc.busy
 		rest, rows := p.next(tc.d)
 		if rest != tc.rest || rows != tc.rows {

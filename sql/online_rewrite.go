@@ -2,6 +2,7 @@ package sql
 
 import (
 	"context"
+	"slices"
 
 	"github.com/meridian-db/meridian/sql/catalog"
 	"github.com/meridian-db/meridian/sql/ddl"
@@ -28,6 +29,15 @@ func (s *Session) deferRewrite(v *catalogView) func(ctx context.Context, t *cata
 	}
 	list := s.building
 	return func(ctx context.Context, t *catalog.Table) (uint64, error) {
+		if t.Rewriting.RowIDs(t) != nil {
+			if all := s.srv.cfg.KeyDrops; all != nil && !all() {
+				return 0, nil
+			}
+			// An event trigger is told of the key that goes, and may keep it, in the statement's transaction.
+			if slices.ContainsFunc(v.snap.EventTriggers(), func(e *catalog.EventTrigger) bool { return firesAt(e, "sql_drop", "ALTER TABLE") }) {
+				return 0, nil
+			}
+		}
 		pt, err := v.TableByID(t.ID)
 		if err != nil {
 			return 0, err

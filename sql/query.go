@@ -454,9 +454,7 @@ func (s *Session) runPlan(ctx context.Context, p *plan.Plan, params []types.Datu
 			s.out.BeginRows(p.Columns, formats, s.format, s.describing)
 		}
 	}
-	ectx, span := s.span(ctx, "execute")
-	res, err := exec.Run(ectx, p, env, sink)
-	endSpan(span, err)
+	res, err := exec.Run(ctx, p, env, sink)
 	if err != nil {
 		return completion{}, err
 	}
@@ -501,6 +499,7 @@ func (s *Session) prepareEnv(ctx context.Context, env *exec.Env, p *plan.Plan, p
 		Scratch:   s.srv.cfg.Scratch,
 		Pool:      s.pool,
 		Triggers:  s,
+		Writes:    &s.writes,
 		Tally:     (*sessionTally)(s),
 	}
 	if s.audit.on {
@@ -553,9 +552,7 @@ func (s *Session) commitBlock(ctx context.Context) error {
 			s.endTxn(ctx, false)
 			return err
 		}
-		cctx, span := s.span(ctx, "commit")
-		err := s.commitKV(cctx)
-		endSpan(span, err)
+		err := s.commitKV(ctx)
 		if err == nil {
 			s.dropKV()
 			s.endTxn(ctx, true)

@@ -54,6 +54,9 @@ type Config struct {
 	Definitions func() bool
 	// Hstore says that every node knows the type of the extension hstore. Default: yes.
 	Hstore func() bool
+	// KeyDrops says that every node gives row ids to the rows of a table whose primary key is being dropped
+	// (catalog.Rewriting.RowIDs). Default: yes.
+	KeyDrops func() bool
 	// Writers says that every node keeps in a row which transaction has written it. Default: yes.
 	Writers func() bool
 

@@ -88,6 +88,7 @@ type Session struct {
 	routines   routineState
 	building   *[]uint64 // jobs that do what the statement leaves to them; nil: it does everything itself
 	env        exec.Env
+	writes     exec.Writes
 	sink       func(row []types.Datum) error // sends a row; made once
 	staleness  kv.Staleness                  // of read-only transactions
 	describing bool                          // rows begin with their description (simple protocol)

@@ -22,6 +22,7 @@ var (
 	idxIsolation         int
 	idxReadOnly          int
 	idxDeferrable        int
+	idxApplicationName   int
 )
 
 func init() {
@@ -35,6 +36,7 @@ func init() {
 	idxIsolation = settingIndex["transaction_isolation"]
 	idxReadOnly = settingIndex["transaction_read_only"]
 	idxDeferrable = settingIndex["transaction_deferrable"]
+	idxApplicationName = settingIndex["application_name"]
 }
 
 // settings are a session's values. Each setting has an effective value and one that outlives the

@@ -30,12 +30,15 @@ func (s *Session) rootSpan(operation, text string) statementSpan {
 	if s.srv.cfg.Tracer == nil {
 		return statementSpan{}
 	}
-	ctx := s.stmtCtx.base
-	if parent := clientSpan(text, s.setting("application_name")); parent.IsValid() {
+	ctx := context.Background() // the session's has no span, and looking for one in it takes longer than all else here
+	if parent := clientSpan(text, s.vars.cur[idxApplicationName]); parent.IsValid() {
 		ctx = trace.ContextWithRemoteSpanContext(ctx, parent)
 	}
 	_, span := s.srv.cfg.Tracer.Start(ctx, "sql."+operation, trace.WithSpanKind(trace.SpanKindServer))
-	if !span.IsRecording() {
+	switch {
+	case !span.SpanContext().IsValid():
+		return statementSpan{}
+	case !span.IsRecording(): // the client has a trace that nobody follows
 		return statementSpan{span}
 	}
 	// Traces leave the cluster: they get the statement without its literals.
@@ -61,27 +64,32 @@ func (s *Session) span(ctx context.Context, name string) (context.Context, trace
 }
 
 // clientSpan finds the client's span, as a W3C traceparent: in a comment of the statement, which is where sqlcommenter puts
-// traceparent='00-...', else in the application's name. The zero SpanContext when there is none.
+// traceparent='00-...', else at the end of the application's name, of whose 63 bytes it takes 55. The zero SpanContext when
+// there is none.
 func clientSpan(text, application string) trace.SpanContext {
-	const name, size = "traceparent", len("00-0123456789abcdef0123456789abcdef-0123456789abcdef-01")
-	for _, t := range []string{text, application} {
-		i := strings.LastIndex(t, name)
-		if i < 0 {
-			continue
-		}
-		v := strings.TrimLeft(t[i+len(name):], "=: '")
-		if len(v) < size || v[2] != '-' || v[35] != '-' || v[52] != '-' || v[:2] == "ff" {
-			continue
-		}
-		traceID, err1 := trace.TraceIDFromHex(v[3:35])
-		spanID, err2 := trace.SpanIDFromHex(v[36:52])
-		flags, err3 := hex.DecodeString(v[53:55])
-		if err1 == nil && err2 == nil && err3 == nil {
-			return trace.NewSpanContext(trace.SpanContextConfig{TraceID: traceID, SpanID: spanID,
-				TraceFlags: trace.TraceFlags(flags[0]) & trace.FlagsSampled, Remote: true})
+	const name = "traceparent"
+	if strings.Contains(text, name) { // quicker than LastIndex, and so it is nearly always
+		if sc := parseTraceparent(strings.TrimLeft(text[strings.LastIndex(text, name)+len(name):], "=: '")); sc.IsValid() {
+			return sc
 		}
 	}
-	return trace.SpanContext{}
+	return parseTraceparent(application[max(0, len(application)-traceparentSize):])
+}
+
+const traceparentSize = len("00-0123456789abcdef0123456789abcdef-0123456789abcdef-01")
+
+func parseTraceparent(v string) trace.SpanContext {
+	if len(v) < traceparentSize || v[2] != '-' || v[35] != '-' || v[52] != '-' || v[:2] == "ff" {
+		return trace.SpanContext{}
+	}
+	traceID, err1 := trace.TraceIDFromHex(v[3:35])
+	spanID, err2 := trace.SpanIDFromHex(v[36:52])
+	flags, err3 := hex.DecodeString(v[53:55])
+	if err1 != nil || err2 != nil || err3 != nil {
+		return trace.SpanContext{}
+	}
+	return trace.NewSpanContext(trace.SpanContextConfig{TraceID: traceID, SpanID: spanID,
+		TraceFlags: trace.TraceFlags(flags[0]) & trace.FlagsSampled, Remote: true})
 }
 
 func endSpan(span trace.Span, err error) {

@@ -88,6 +88,7 @@ func pgMicros(t time.Time) int64 { return t.UnixMicro() - pgEpoch }
 // startTxn opens a transaction with the session's defaults.
 func (s *Session) startTxn(phase txnPhase) {
 	t := &s.txn
+	s.writes.Forget()
 	points, log := t.points[:0], t.replay
 	log.reset()
 	*t = txnState{phase: phase, settings: len(s.vars.undo), points: points, replay: log}
@@ -164,9 +165,7 @@ func (s *Session) commit(ctx context.Context) error {
 		s.endTxn(ctx, err == nil)
 		return err
 	}
-	ctx, span := s.span(ctx, "commit")
 	err := s.commitKV(ctx)
-	endSpan(span, err)
 	if err == nil {
 		s.dropKV()
 	}

@@ -562,7 +562,7 @@ func (s *Session) runDeferred(ctx context.Context) error {
 		return err
 	}
 	s.bctx.Context = ctx
-	return t.deferred.Run(ctx, &exec.Env{Txn: tx, Isolation: t.iso, Builtin: &s.bctx, Catalog: t.catalog, RowID: s.srv.cfg.RowID, Anonymous: s.anonymous(), Triggers: s,
+	return t.deferred.Run(ctx, &exec.Env{Txn: tx, Isolation: t.iso, Builtin: &s.bctx, Catalog: t.catalog, RowID: s.srv.cfg.RowID, Anonymous: s.anonymous(), Triggers: s, Writes: &s.writes,
 		Virtual: t.catalog.Virtual(), Sequences: s})
 }
 

@@ -150,7 +150,7 @@ func (s *selection) place(t *target) (*outcome, error) {
 			storage = tab.Storage
 			c := tab.Clone()
 			c.Storage = 0
-			c.Rewriting = nil // its job is not restored
+			c.EndRewriting() // its job is not restored
 			if gone[c.Tablespace] {
 				c.Tablespace = 0
 			}

@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/meridian-db/meridian/sql/types"
@@ -298,6 +299,11 @@ type Column struct {
 	Missing []byte `json:"mis,omitempty"`
 
 	T *types.T `json:"-"` // Type resolved
+}
+
+// Drop leaves of a column what tells that its number is taken: rows may still have its values.
+func (c *Column) Drop() {
+	*c = Column{Num: c.Num, Name: "........pg.dropped." + strconv.Itoa(int(c.Num)) + "........", Type: c.Type, T: c.T, Dropped: true}
 }
 
 // IndexState is how far an index is.

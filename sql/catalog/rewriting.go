@@ -31,6 +31,28 @@ type RewriteValue struct {
 // Moved reports whether the rows have another primary key than in t.
 func (r *Rewriting) Moved(t *Table) bool { return r.Table.Primary.OID != t.Primary.OID }
 
+// RowIDs returns the column that takes the place of a primary key which t is losing, nil if it keeps its own. It is the
+// hidden key of the new shape, and rows have it in the old one too, NULL in those that nobody has written since: no image
+// of such a row is there. Whoever writes one gives it a row id, together with its image, and the job does so for
+// the rest; from then on the row keeps it. So a row tells where its image is, whatever becomes of the key it had.
+func (r *Rewriting) RowIDs(t *Table) *Column {
+	if !r.Table.Primary.Hidden || t.Primary.Hidden {
+		return nil
+	}
+	return t.ColumnByNum(r.Table.Primary.Keys[0].Column)
+}
+
+// EndRewriting leaves a table the shape that it has. Row ids of the other one stay in the rows, and nobody reads them.
+func (t *Table) EndRewriting() {
+	r := t.Rewriting
+	if t.Rewriting = nil; r == nil {
+		return
+	}
+	if c := r.RowIDs(t); c != nil {
+		c.Drop()
+	}
+}
+
 func (r *Rewriting) clone() *Rewriting {
 	if r == nil {
 		return nil

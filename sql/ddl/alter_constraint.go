@@ -213,7 +213,13 @@ func (x *executor) dropConstraint(ctx context.Context, t *catalog.Table, c *ast.
 		if ix.PartOf != 0 {
 			return inherited()
 		}
-		if err := x.dropFKsOn(ctx, t, ix, c.Behavior); err != nil {
+		if err := x.mayDropFKsOn(t, ix, c.Behavior); err != nil {
+			return err
+		}
+		if later, err := x.removeKeyLater(ctx, t, ix); err != nil || later {
+			return err
+		}
+		if err := x.removeFKsOn(ctx, t, ix); err != nil {
 			return err
 		}
 		return x.removeKey(ctx, x.snap().TableByID(t.ID), ix)
@@ -230,12 +236,18 @@ func (x *executor) removeKey(ctx context.Context, t *catalog.Table, ix *catalog.
 	if t.Primary == nil || t.Primary.OID != ix.OID || t.IsPartitioned() {
 		return x.removeIndex(ctx, t, ix.OID)
 	}
-	b := &tableBuilder{x: x, t: t.Clone(), schema: x.snap().SchemaByID(t.Schema)}
-	b.t.Primary = nil
-	if err := b.rowID(ctx); err != nil {
+	next, err := x.withoutKey(ctx, t)
+	if err != nil {
 		return err
 	}
-	return x.rewrite(ctx, t, b.t, nil)
+	return x.rewrite(ctx, t, next, nil)
+}
+
+// withoutKey is the table with row ids in the place of its primary key.
+func (x *executor) withoutKey(ctx context.Context, t *catalog.Table) (*catalog.Table, error) {
+	b := &tableBuilder{x: x, t: t.Clone(), schema: x.snap().SchemaByID(t.Schema)}
+	b.t.Primary = nil
+	return b.t, b.rowID(ctx)
 }
 
 func (x *executor) validateConstraint(ctx context.Context, t *catalog.Table, name string) error {

@@ -386,9 +386,7 @@ func (b *tableBuilder) replacePrimary(ctx context.Context, k *ast.Constraint) er
 		return err
 	}
 	if old != nil && old.Hidden {
-		c := b.t.ColumnByNum(old.Keys[0].Column)
-		c.Dropped, c.Hidden, c.NotNull = true, false, false
-		c.Name = droppedName(c.Num)
+		b.t.ColumnByNum(old.Keys[0].Column).Drop()
 	}
 	return nil
 }

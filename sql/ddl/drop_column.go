@@ -10,10 +10,6 @@ import (
 	"github.com/meridian-db/meridian/sql/pgerr"
 )
 
-func droppedName(num int16) string {
-	return "........pg.dropped." + utoa(uint32(num)) + "........"
-}
-
 func (x *executor) dropColumn(ctx context.Context, t *catalog.Table, c *ast.AlterTableCmd) error {
 	col := t.Column(c.Name)
 	if col == nil || col.Hidden {
@@ -140,8 +136,7 @@ func stripColumn(t *catalog.Table, num int16) {
 	}
 	t.Indexes = slices.DeleteFunc(t.Indexes, func(ix *catalog.Index) bool { return indexMentions(t, ix, num) })
 	t.Checks = slices.DeleteFunc(t.Checks, func(k *catalog.Check) bool { return slices.Contains(k.Columns, num) })
-	c := t.ColumnByNum(num)
-	*c = catalog.Column{Num: num, Name: droppedName(num), Type: c.Type, T: c.T, Dropped: true}
+	t.ColumnByNum(num).Drop()
 }
 
 func indexMentions(t *catalog.Table, ix *catalog.Index, num int16) bool {

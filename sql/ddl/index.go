@@ -321,23 +321,42 @@ func (x *executor) removeIndex(ctx context.Context, t *catalog.Table, oid uint32
 
 // dropFKsOn drops the foreign keys that rely on an index, or refuses.
 func (x *executor) dropFKsOn(ctx context.Context, t *catalog.Table, ix *catalog.Index, behavior ast.DropBehavior) error {
+	if err := x.mayDropFKsOn(t, ix, behavior); err != nil {
+		return err
+	}
+	return x.removeFKsOn(ctx, t, ix)
+}
+
+// mayDropFKsOn refuses to drop the foreign keys that rely on an index, or tells which they are.
+func (x *executor) mayDropFKsOn(t *catalog.Table, ix *catalog.Index, behavior ast.DropBehavior) error {
+	return x.eachFKOn(t, ix, func(child *catalog.Table, fk *catalog.ForeignKey) error {
+		if behavior != ast.Cascade {
+			what := "index " + ix.Name
+			if ix.Constraint != 0 {
+				what = "constraint " + ix.Name + " on table " + t.Name
+			}
+			return pgerr.New(pgerr.DependentObjectsStillExist, "cannot drop %s because other objects depend on it", what).
+				WithDetail("constraint %s on table %s depends on index %s", fk.Name, child.Name, ix.Name).
+				WithHint("Use DROP ... CASCADE to drop the dependent objects too.")
+		}
+		x.notice("00000", "drop cascades to constraint %s on table %s", fk.Name, child.Name)
+		return nil
+	})
+}
+
+// removeFKsOn drops the foreign keys that rely on an index.
+func (x *executor) removeFKsOn(ctx context.Context, t *catalog.Table, ix *catalog.Index) error {
+	return x.eachFKOn(t, ix, func(child *catalog.Table, fk *catalog.ForeignKey) error { return x.removeFK(ctx, child, fk.OID) })
+}
+
+func (x *executor) eachFKOn(t *catalog.Table, ix *catalog.Index, f func(child *catalog.Table, fk *catalog.ForeignKey) error) error {
 	for _, in := range t.Inbound {
 		child := x.snap().TableByID(in.Table)
 		for _, fk := range child.FKs {
 			if fk.OID != in.Constraint || fk.RefIndex != ix.OID {
 				continue
 			}
-			if behavior != ast.Cascade {
-				what := "index " + ix.Name
-				if ix.Constraint != 0 {
-					what = "constraint " + ix.Name + " on table " + t.Name
-				}
-				return pgerr.New(pgerr.DependentObjectsStillExist, "cannot drop %s because other objects depend on it", what).
-					WithDetail("constraint %s on table %s depends on index %s", fk.Name, child.Name, ix.Name).
-					WithHint("Use DROP ... CASCADE to drop the dependent objects too.")
-			}
-			x.notice("00000", "drop cascades to constraint %s on table %s", fk.Name, child.Name)
-			if err := x.removeFK(ctx, child, fk.OID); err != nil {
+			if err := f(child, fk); err != nil {
 				return err
 			}
 		}

@@ -35,7 +35,7 @@ func MayDefer(s *ast.AlterTableStmt) bool {
 		return false
 	}
 	switch c := s.Cmds[0]; c.Kind {
-	case ast.ValidateConstraint, ast.SetNotNull, ast.AlterColumnType, ast.AddColumn:
+	case ast.ValidateConstraint, ast.SetNotNull, ast.AlterColumnType, ast.AddColumn, ast.DropConstraint:
 		return true
 	case ast.AddConstraint:
 		k := c.Constraint

@@ -14,6 +14,19 @@ import (
 // second storage in the shape that it is to have (catalog.Rewriting), and who writes a row writes it there too; a job fills in
 // the rows that were there before; then the table takes the shape and the storage over. A row is either locked by the job
 // while its image is written, or was written under the first change and has an image.
+//
+// A table that loses its primary key has row ids then, which its rows do not have: nobody who changes a row could tell
+// where its image is. So the first change adds the row id to the old shape too, as a hidden column that is NULL in
+// the rows that are there, and from then on
+//
+//	a row has a row id <=> it has an image, which is under that row id
+//
+// holds before and after every transaction. It does at first, as there are no images, and goes on to hold because whoever
+// writes a row holds its lock, has read it as it is last, and changes row and image in one transaction. A writer gives the new row
+// the id that the old one had, or a fresh one, and writes its image; it takes an image away only of an old row that has an id.
+// The job gives ids to rows that have none and writes their images; a row that has an id is done, whether a writer came
+// first or an attempt of the job's own whose checkpoint was lost. When it has been everywhere all rows have one, and the
+// column is the hidden primary key. If it ends before, the column is dropped, and nobody reads what rows hold of it.
 
 // mayRewriteLater reports whether rows can be written in both shapes for a while: from the old row, or the new one, anybody
 // can tell which keys it has in the other shape.
@@ -32,7 +45,7 @@ func (x *executor) mayRewriteLater(old, next *catalog.Table, exprs map[int16]ast
 		}
 	}
 	moved := next.Primary.OID != old.Primary.OID
-	if moved && (!old.Primary.Hidden || next.Primary.Deferrable) {
+	if moved && (!old.Primary.Hidden && (&catalog.Rewriting{Table: next}).RowIDs(old) == nil || next.Primary.Deferrable) {
 		return false
 	}
 	for _, c := range next.Columns {
@@ -70,7 +83,23 @@ func (x *executor) referenced(t *catalog.Table, num int16) bool {
 	return false
 }
 
-// rewriteLater leaves a rewrite to a job, if it may and the table is large.
+// removeKeyLater leaves it to a job to remove a primary key, if it may and the table is large. The foreign keys that rely on
+// it go when it does, as it may stay.
+func (x *executor) removeKeyLater(ctx context.Context, t *catalog.Table, ix *catalog.Index) (bool, error) {
+	if x.DeferRewrite == nil || t.Primary == nil || t.Primary.OID != ix.OID || t.IsPartitioned() {
+		return false, nil
+	}
+	next, err := x.withoutKey(ctx, t)
+	if err != nil {
+		return false, err
+	}
+	old, id := t.Clone(), *next.ColumnByNum(next.Primary.Keys[0].Column)
+	id.NotNull = false
+	old.Columns = append(old.Columns, &id)
+	return x.rewriteLater(ctx, old, next, nil)
+}
+
+// rewriteLater leaves a rewrite to a job, if it may and the table is large. Until it has ended the table is old.
 func (x *executor) rewriteLater(ctx context.Context, old, next *catalog.Table, exprs map[int16]ast.Expr) (bool, error) {
 	if !x.mayRewriteLater(old, next, exprs) {
 		return false, nil
@@ -91,7 +120,7 @@ func (x *executor) rewriteLater(ctx context.Context, old, next *catalog.Table, e
 			r.Values = append(r.Values, catalog.RewriteValue{Column: c.Num, Expr: parser.DeparseExpr(normalize(exprs[c.Num]))})
 		}
 	}
-	nt := old.Clone()
+	was, nt := x.snap().TableByID(old.ID), old.Clone()
 	nt.Rewriting = r
 	if err := x.View.Put(ctx, nt); err != nil {
 		return false, err
@@ -100,11 +129,12 @@ func (x *executor) rewriteLater(ctx context.Context, old, next *catalog.Table, e
 	if err != nil {
 		return false, err
 	}
-	nt = nt.Clone()
-	if nt.Rewriting.Job = job; job == 0 {
-		nt.Rewriting = nil
+	if job == 0 {
+		return false, x.View.Put(ctx, was.Clone())
 	}
-	return job != 0, x.View.Put(ctx, nt)
+	nt = nt.Clone()
+	nt.Rewriting.Job = job
+	return true, x.View.Put(ctx, nt)
 }
 
 // rewriting finds the table of a job, nil when the job is not wanted any more.
@@ -124,13 +154,16 @@ func FinishRewrite(ctx context.Context, env *Env, table uint32, job uint64) erro
 		return RewriteLost()
 	}
 	nt := t.Clone()
-	next := nt.Rewriting.Table
+	next, loses := nt.Rewriting.Table, nt.Rewriting.RowIDs(t) != nil
 	nt.Columns, nt.Primary, nt.Indexes, nt.NextIndexID, nt.Storage = next.Columns, next.Primary, next.Indexes, next.NextIndexID, next.Storage
 	nt.Rewriting = nil
 	if err := x.View.Discard(t.StorageID()); err != nil {
 		return err
 	}
-	return x.View.Put(ctx, nt)
+	if err := x.View.Put(ctx, nt); err != nil || !loses {
+		return err
+	}
+	return x.removeFKsOn(ctx, nt, t.Primary)
 }
 
 // UndoRewrite leaves a table as it was before a job began.
@@ -141,7 +174,7 @@ func UndoRewrite(ctx context.Context, env *Env, table uint32, job uint64) error 
 		return nil
 	}
 	nt := t.Clone()
-	nt.Rewriting = nil
+	nt.EndRewriting()
 	if err := x.View.Discard(t.Rewriting.Table.StorageID()); err != nil {
 		return err
 	}

@@ -155,7 +155,7 @@ func BackfillChunk(ctx context.Context, env *Env, t *plan.Table, ix *plan.Index,
 	}
 	var batch []pending
 	store := &rows{s: s}
-	next, n, err = eachLocked(ctx, w, after, limit, func() error {
+	next, n, err = eachLocked(ctx, w, after, limit, kv.LockShared, func() error {
 		row := store.alloc(len(t.Columns))
 		for i, d := range w.newRow() {
 			row[i] = store.clone(d)

@@ -85,6 +85,36 @@ func TestReadCommittedRecheck(t *testing.T) {
 	}
 }
 
+// TestReadCommittedMerge: MERGE finds its rows without locks, and does not write by what another transaction has changed
+// meanwhile. Whoever runs it does so again.
+func TestReadCommittedMerge(t *testing.T) {
+	db := newTestDB(t)
+	db.must("create table t (id int primary key, v int); create table s (id int); insert into t values (1, 10), (2, 10); insert into s values (1), (2)")
+	const merge = "merge into t using s on t.id = s.id when matched and v > 10 then delete when matched then update set v = v + 1"
+	txn := db.begin(kv.TxnOptions{Isolation: kv.ReadCommitted})
+	if err := txn.Step(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.in(txn, kv.ReadCommitted, "select * from t"); err != nil {
+		t.Fatal(err)
+	}
+	db.must("update t set v = 11 where id = 1")
+	if _, err := db.in(txn, kv.ReadCommitted, merge); !errors.Is(err, kv.ErrWriteConflict) {
+		t.Fatalf("got %v, want a write conflict", err)
+	}
+	txn.Rollback(t.Context())
+	txn = db.begin(kv.TxnOptions{Isolation: kv.ReadCommitted})
+	if _, err := db.in(txn, kv.ReadCommitted, merge); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := txn.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := db.must("select * from t").String(); got != "2|11\n" {
+		t.Errorf("the table holds %q", got)
+	}
+}
+
 // TestSnapshotConflict: under snapshot isolation the same update fails instead.
 func TestSnapshotConflict(t *testing.T) {
 	db := newTestDB(t)

@@ -49,7 +49,7 @@ func BenchmarkPoint(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			env := &Env{Txn: &nullTxn{val: val}, Params: []types.Datum{types.NewInt(1), types.NewInt(5)}, Builtin: fc, Catalog: db}
+			env := &Env{Txn: &nullTxn{val: val}, Params: []types.Datum{types.NewInt(1), types.NewInt(5)}, Builtin: fc, Catalog: db, Writes: &Writes{}}
 			n := 0
 			sink := func([]types.Datum) error { n++; return nil }
 			b.ReportAllocs()

@@ -41,6 +41,8 @@ type Env struct {
 	Sequences any
 	// Triggers runs triggers; nil where tables have none.
 	Triggers TriggerRunner
+	// Writes tells a statement what functions that it calls have written; nil where no statement runs within another.
+	Writes *Writes
 	// Tally is told what was read and written; nil: nobody.
 	Tally Tally
 	// Virtual is handed to the row generators of system views.

@@ -18,6 +18,9 @@ func runFast(ctx context.Context, p *plan.Plan, env *Env, sink func(row []types.
 		return s.fastInsert(ctx, f.Insert, sink)
 	}
 	sc := f.Scan
+	if f.Update != nil || f.Delete != nil {
+		s.to(sc.Table)
+	}
 	c := scanCodecOf(sc)
 	key := make([]byte, 0, 64)
 	key = append(key, c.index.prefix...)
@@ -107,16 +110,22 @@ func (s *state) fastUpdate(ctx context.Context, n *plan.Update, key []byte) erro
 	if err := w.complete(); err != nil {
 		return err
 	}
-	if err := w.checkViews(w.newRow()); err != nil {
-		return err
-	}
 	any := w.pkMoves || w.mirror != nil
 	for _, a := range w.affected {
 		any = any || a
 	}
 	old, row := w.oldRow(), w.newRow()
 	if !any {
+		if err := w.checkViews(row); err != nil {
+			return err
+		}
+		if w.disturbed() {
+			if err := w.unchanged(ctx, []change{{old: old}}, "updated"); err != nil {
+				return err
+			}
+		}
 		w.updated++
+		w.note()
 		val := w.codec.appendRowValue(make([]byte, 0, 192), row)
 		if err := s.env.Txn.Put(key, val); err != nil {
 			return err
@@ -158,6 +167,9 @@ func (s *state) fastInsert(ctx context.Context, n *plan.Insert, sink func(row []
 	}
 	o.pending = append(o.pending, change{new: row})
 	if o.w.hidden && len(o.w.codec.indexes) == 0 && n.Conflict == nil && o.w.mirror == nil {
+		if err := o.w.checkViews(row); err != nil {
+			return res, err
+		}
 		if err := o.w.writeNew(row, o.w.rowKey(row), nil); err != nil {
 			return res, err
 		}

@@ -37,14 +37,14 @@ func newMirror(s *state, m *plan.Mirror) *mirror {
 }
 
 // image computes the image of the row in the frame, the old or the new one, and has begin ask for its keys. An old row
-// that has none, because it cannot be converted, is nil: it is not there.
+// that has none, because it cannot be converted or has no row id, is nil: it is not there.
 func (x *mirror) image(old bool) (*image, error) {
 	im, err := x.compute(old)
 	var e *pgerr.Error
 	if old && errors.As(err, &e) && strings.HasPrefix(e.Code, "22") {
 		return nil, nil
 	}
-	if err != nil {
+	if err != nil || im == nil {
 		return nil, err
 	}
 	if x.m.Moved {
@@ -73,6 +73,9 @@ func (x *mirror) compute(old bool) (*image, error) {
 		im.row[i] = d
 	}
 	copy(frame, im.row)
+	if old && x.m.RowID >= 0 && im.row[x.w.t.Table.Primary.Keys[0].Col].IsNull() {
+		return nil, nil
+	}
 	if !old {
 		if err := x.w.complete(); err != nil {
 			return nil, err
@@ -148,7 +151,8 @@ func imageOf(ents []entry) *image {
 // MirrorChunk writes the images of at most limit rows, those whose keys follow after (nil: from the first), while others
 // write to the table, and the images of what they write. next and n are as BackfillChunk's. The rows are locked until the
 // images are written. Values that do not fit the new shape, or are there twice where they must not be, fail with the
-// errors of a writer.
+// errors of a writer. Where images need a row id, rows that have none get one here, and are otherwise as they were: who
+// has written them stays.
 func MirrorChunk(ctx context.Context, env *Env, t *plan.Table, after []byte, limit int) (next []byte, n int64, err error) {
 	p, target, err := plan.PrepareBackfill(ctx, t, plan.Env{Catalog: env.Catalog, Builtin: env.Builtin})
 	if err != nil {
@@ -159,10 +163,19 @@ func MirrorChunk(ctx context.Context, env *Env, t *plan.Table, after []byte, lim
 	x := w.mirror
 	store := &rows{s: s}
 	var images []*image
-	next, n, err = eachLocked(ctx, w, after, limit, func() error {
+	var numbered []kv.KeyValue
+	lock := kv.LockShared
+	if w.rowID >= 0 {
+		lock = kv.LockExclusive
+	}
+	next, n, err = eachLocked(ctx, w, after, limit, lock, func() error {
 		frame := w.newRow()
 		for i, d := range frame {
 			frame[i] = store.clone(d) // the image shares the values
+		}
+		if w.giveRowID() {
+			val := w.carve(func(b []byte) []byte { return w.codec.appendRowValue(b, frame) })
+			numbered = append(numbered, kv.KeyValue{Key: w.rowKey(frame), Value: val})
 		}
 		im, err := x.image(false)
 		images = append(images, im)
@@ -170,6 +183,11 @@ func MirrorChunk(ctx context.Context, env *Env, t *plan.Table, after []byte, lim
 	})
 	if err != nil {
 		return nil, 0, err
+	}
+	for _, p := range numbered {
+		if err := env.Txn.Put(p.Key, p.Value); err != nil {
+			return nil, 0, err
+		}
 	}
 	if err := x.w.begin(ctx); err != nil {
 		return nil, 0, err
@@ -212,9 +230,22 @@ func (x *mirror) written(im *image) (bool, error) {
 	return false, nil
 }
 
+// giveRowID gives the new row, which is in the frame, the row id that its image is under, if it has none.
+func (w *writer) giveRowID() bool {
+	if w.rowID < 0 {
+		return false
+	}
+	at := &w.s.c.Frame[w.t.New[w.rowID]]
+	if !at.IsNull() {
+		return false
+	}
+	*at = types.NewInt(w.s.c.RowID())
+	return true
+}
+
 // eachLocked locks at most limit rows whose keys follow after and calls f with each in the frame, as the new row. next is
 // where the following rows begin, nil when there are no more.
-func eachLocked(ctx context.Context, w *writer, after []byte, limit int, f func() error) (next []byte, n int64, err error) {
+func eachLocked(ctx context.Context, w *writer, after []byte, limit int, lock kv.LockMode, f func() error) (next []byte, n int64, err error) {
 	all := make([]int, len(w.t.Table.Columns))
 	for i := range all {
 		all[i] = i
@@ -224,7 +255,7 @@ func eachLocked(ctx context.Context, w *writer, after []byte, limit int, f func(
 	if after != nil {
 		span.Start = after
 	}
-	sc, err := w.s.env.Txn.Scan(ctx, span, kv.ScanOptions{Lock: kv.LockShared, Limit: int64(limit)})
+	sc, err := w.s.env.Txn.Scan(ctx, span, kv.ScanOptions{Lock: lock, Limit: int64(limit)})
 	if err != nil {
 		return nil, 0, err
 	}

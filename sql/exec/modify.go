@@ -50,6 +50,7 @@ type modifyOp struct {
 	events uint8
 	set    map[int]bool
 	owed   []triggerEvent // AFTER STATEMENT triggers, until the write has ended
+	writes *tableWrites
 	// after restores a returned row into the frame.
 	emit func(c *change)
 }
@@ -60,6 +61,9 @@ func (o *modifyOp) open(ctx context.Context) error {
 	o.size = 16
 	o.store.reset()
 	o.pending, o.out, o.pos, o.n, o.eof = nil, nil, 0, 0, false
+	if o.table != nil {
+		o.writes = o.s.to(o.table)
+	}
 	if o.table != nil && o.table.Triggers != nil {
 		var err error
 		if o.owed, err = o.s.statement(ctx, o.table, o.events, o.set); err != nil {
@@ -105,6 +109,9 @@ func (o *modifyOp) step(ctx context.Context) error {
 		if err := o.take(ctx); err != nil {
 			return err
 		}
+		if o.stream && o.hasWriters() {
+			break // the function of the next row may change this one
+		}
 	}
 	o.size = min(o.size*4, writeBatch)
 	if o.delayed {
@@ -126,6 +133,9 @@ func (o *modifyOp) write(ctx context.Context) error {
 	all := o.pending
 	if o.before != nil {
 		for i := range all {
+			if err := o.w.untriggered(ctx, eventOf(&all[i]), all[i:i+1]); err != nil {
+				return err
+			}
 			ok, err := o.before(ctx, &all[i])
 			if err != nil {
 				return err

@@ -29,7 +29,7 @@ func newDelete(s *state, n *plan.Delete, in op) op {
 
 func (o *deleteOp) takeRow(context.Context) error {
 	w := o.w
-	if !o.s.claim(w, o) {
+	if !o.s.claim(w.t, o) {
 		return nil
 	}
 	if o.n_.Joined {
@@ -79,6 +79,11 @@ func (s *state) deleteRows(ctx context.Context, w *writer, list []change, exprs 
 			return err
 		}
 	}
+	if w.disturbed() {
+		if err := w.unchanged(ctx, list, w.verb("deleted")); err != nil {
+			return err
+		}
+	}
 	for i := range list {
 		c := &list[i]
 		if err := w.remove(w.rowKey(c.old), ents[i]); err != nil {
@@ -109,6 +114,9 @@ func (s *state) removeRow(ctx context.Context, w *writer, old []types.Datum, exp
 	ents, err := s.oldEntries(w, old, exprs)
 	if err == nil && w.unsure {
 		err = w.begin(ctx)
+	}
+	if err == nil && w.disturbed() {
+		err = w.unchanged(ctx, []change{{old: old}}, "deleted")
 	}
 	if err != nil {
 		return err

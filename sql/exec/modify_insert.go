@@ -17,6 +17,7 @@ type insertOp struct {
 	exprs   bool
 	cw      *writer // for ON CONFLICT DO UPDATE
 	touched map[string]bool
+	stirred map[string]bool // keys of the batch that functions have changed since it was probed
 	read    *rowReader
 	pkRead  []*rowReader
 	// moved, of a partition, says that a row changed by ON CONFLICT would belong to another.
@@ -145,11 +146,15 @@ func (o *insertOp) flushRows(ctx context.Context) error {
 	if err := w.begin(ctx); err != nil {
 		return err
 	}
+	clear(o.stirred)
 	for i := range o.pending {
 		c := &o.pending[i]
 		done := false
 		if o.n_.Conflict != nil {
-			var err error
+			err := o.restir(ctx)
+			if err != nil {
+				return err
+			}
 			if done, err = o.conflict(ctx, c, keys[i], ents[i]); err != nil {
 				return err
 			}
@@ -158,7 +163,7 @@ func (o *insertOp) flushRows(ctx context.Context) error {
 			if o.exprs {
 				copy(w.newRow(), c.new)
 			}
-			if err := w.insert(c.new, keys[i], ents[i]); err != nil {
+			if err := w.insert(ctx, c.new, keys[i], ents[i]); err != nil {
 				return err
 			}
 			if o.touched != nil {
@@ -231,12 +236,14 @@ func (o *insertOp) updateExisting(ctx context.Context, c *change, arbiter int, k
 		}
 		value = v
 	}
-	if o.touched[string(rowKey)] {
-		return pgerr.New(pgerr.CardinalityViolation, "ON CONFLICT DO UPDATE command cannot affect row a second time").
-			WithHint("Ensure that no rows proposed for insertion within the same command have duplicate constrained values.")
+	if o.touched[string(rowKey)] || o.stirred[string(key)] {
+		return errConflictTwice()
 	}
 	if err := o.read.read(rowKey, value, old); err != nil {
 		return err
+	}
+	if !s.claimable(cf.OldTarget, o) {
+		return errConflictTwice()
 	}
 	copy(w.newRow(), c.new) // excluded
 	o.loadKept(c)
@@ -260,6 +267,10 @@ func (o *insertOp) updateExisting(ctx context.Context, c *change, arbiter int, k
 		if row[x.Ord], err = x.E.Eval(&s.c); err != nil {
 			return err
 		}
+	}
+	found := []change{{old: oldRow}}
+	if err := o.cw.untriggered(ctx, catalog.TriggerUpdate, found); err != nil {
+		return err
 	}
 	if row, err = s.beforeRow(ctx, o.n_.Target.Table, catalog.TriggerUpdate, o.set, oldRow, row); err != nil {
 		return err
@@ -288,6 +299,7 @@ func (o *insertOp) updateExisting(ctx context.Context, c *change, arbiter int, k
 	}
 	o.touched[string(rowKey)] = true
 	cw := o.cw
+	s.claim(cf.OldTarget, o)
 	newKey := cw.rowKey(row)
 	oldEnts, err := cw.entries(oldRow, true)
 	if err != nil {
@@ -296,6 +308,17 @@ func (o *insertOp) updateExisting(ctx context.Context, c *change, arbiter int, k
 	newEnts, err := cw.entries(row, false)
 	if err != nil {
 		return err
+	}
+	if err := cw.checkViews(row); err != nil {
+		return err
+	}
+	if err := o.restir(ctx); err != nil {
+		return err
+	}
+	if cw.disturbed() {
+		if err := cw.unchanged(ctx, found, "updated"); err != nil {
+			return err
+		}
 	}
 	if err := o.probeChanged(ctx, rowKey, newKey, oldEnts, newEnts); err != nil {
 		return err
@@ -314,6 +337,26 @@ func (o *insertOp) updateExisting(ctx context.Context, c *change, arbiter int, k
 	}
 	c.new, c.conflict = row, true
 	return nil
+}
+
+func errConflictTwice() error {
+	return pgerr.New(pgerr.CardinalityViolation, "ON CONFLICT DO UPDATE command cannot affect row a second time").
+		WithHint("Ensure that no rows proposed for insertion within the same command have duplicate constrained values.")
+}
+
+// restir brings what the batch knows about unique keys up to date, when functions that its updates call have written.
+func (o *insertOp) restir(ctx context.Context) error {
+	if !o.w.stirred() {
+		return nil
+	}
+	changed, err := o.w.refresh(ctx)
+	for _, k := range changed {
+		if o.stirred == nil {
+			o.stirred = map[string]bool{}
+		}
+		o.stirred[k] = true
+	}
+	return err
 }
 
 // probeChanged reads the unique keys that a single update moves to, keeping what the batch knows.
@@ -393,7 +436,7 @@ func (s *state) insertRow(ctx context.Context, w *writer, row []types.Datum, exp
 	if err := w.begin(ctx); err != nil {
 		return err
 	}
-	if err := w.insert(row, key, ents); err != nil {
+	if err := w.insert(ctx, row, key, ents); err != nil {
 		return err
 	}
 	if err := s.afterRow(w.t.Table, catalog.TriggerInsert, nil, nil, row); err != nil {

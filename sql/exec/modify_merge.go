@@ -5,6 +5,7 @@ import (
 
 	"github.com/meridian-db/meridian/sql/plan"
 	"github.com/meridian-db/meridian/sql/types"
+	"github.com/meridian-db/meridian/txn/kv"
 )
 
 // mergeOp is MERGE.
@@ -18,6 +19,7 @@ type mergeOp struct {
 func newMerge(s *state, n *plan.Merge, in op) op {
 	o := &mergeOp{n_: n, seen: map[string]struct{}{}}
 	o.modifyOp = modifyOp{s: s, in: in, w: newWriter(s, n.Target), store: &rows{s: s}}
+	o.w.merging = true
 	o.exprs = needFrame(n.Target)
 	o.table = n.Target.Table
 	o.events = mergeEvents(n)
@@ -70,7 +72,7 @@ func (o *mergeOp) takeRow(context.Context) error {
 	w.policies = m.Policies
 	if matched {
 		key := string(w.codec.appendRowKey(nil, w.oldRow()))
-		if _, dup := o.seen[key]; dup {
+		if _, dup := o.seen[key]; dup || !o.s.claim(w.t, o) {
 			return errMergeTwice()
 		}
 		o.seen[key] = struct{}{}
@@ -109,6 +111,15 @@ func (o *mergeOp) takeRow(context.Context) error {
 
 func (o *mergeOp) flushRows(ctx context.Context) error {
 	w := o.w
+	if o.s.env.Isolation == kv.ReadCommitted && !w.disturbed() {
+		// Nothing has locked the rows since the statement's snapshot. Which clause one is for may be another now, so the whole
+		// is done again.
+		if same, err := w.allSame(ctx, o.pending); err != nil {
+			return err
+		} else if !same {
+			return kv.ErrWriteConflict
+		}
+	}
 	for i := range o.pending {
 		c := &o.pending[i]
 		one := o.pending[i : i+1]

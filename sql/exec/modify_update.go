@@ -60,7 +60,7 @@ func setNew(s *state, w *writer, set []plan.OrdExpr, vals []types.Datum) error {
 
 func (o *updateOp) takeRow(context.Context) error {
 	w := o.w
-	if !o.s.claim(w, o) {
+	if !o.s.claim(w.t, o) {
 		return nil
 	}
 	if o.n_.Joined {
@@ -145,10 +145,26 @@ func (s *state) updateRows(ctx context.Context, w *writer, list []change, exprs 
 	if err := w.begin(ctx); err != nil {
 		return err
 	}
+	if w.disturbed() {
+		if err := w.unchanged(ctx, list, w.verb("updated")); err != nil {
+			return err
+		}
+	}
 	for i := range list {
 		c, k := &list[i], &ks[i]
 		if exprs {
 			copy(w.newRow(), c.new)
+		}
+		if err := w.checkViews(c.new); err != nil {
+			return err
+		}
+		if w.stirred() {
+			if _, err := w.refresh(ctx); err != nil {
+				return err
+			}
+			if err := w.unchanged(ctx, list[i:], w.verb("updated")); err != nil {
+				return err
+			}
 		}
 		if err := w.update(k.old, k.new, k.oldEnts, k.newEnts, c.new); err != nil {
 			return err

@@ -18,6 +18,8 @@ type parted struct {
 	s  *state
 	t  *plan.WriteTarget
 	ws []*writer // by leaf, made when first written to
+	// merging is writer.merging of all of them.
+	merging bool
 }
 
 func newParted(s *state, t *plan.WriteTarget) *parted {
@@ -30,7 +32,7 @@ func (p *parted) leaf(i int) *plan.LeafTarget { return p.t.Parts.Leaves[i] }
 func (p *parted) writer(i int) *writer {
 	if p.ws[i] == nil {
 		p.ws[i] = newWriter(p.s, p.leaf(i).Target)
-		p.ws[i].root, p.ws[i].from = p.t, p.leaf(i).From
+		p.ws[i].root, p.ws[i].from, p.ws[i].merging = p.t, p.leaf(i).From, p.merging
 	}
 	return p.ws[i]
 }
@@ -362,11 +364,17 @@ func (o *partUpdateOp) fireBefore(ctx context.Context, c *change) (bool, error) 
 		if !from.Table.HasTrigger(plan.Before, true, catalog.TriggerInsert|catalog.TriggerUpdate) {
 			return true, nil
 		}
+		if err := o.p.writer(c.leaf).untriggered(ctx, catalog.TriggerUpdate, []change{*c}); err != nil {
+			return false, err
+		}
 		row, err := o.s.beforeRow(ctx, from.Table, catalog.TriggerUpdate, o.leafSet(c.leaf), c.old, c.new)
 		if err != nil || row == nil {
 			return false, err
 		}
 		return true, o.finishRow(c, row)
+	}
+	if err := o.p.writer(c.leaf).untriggered(ctx, catalog.TriggerDelete, []change{*c}); err != nil {
+		return false, err
 	}
 	if row, err := o.s.beforeRow(ctx, from.Table, catalog.TriggerDelete, nil, c.old, nil); err != nil || row == nil {
 		return false, err
@@ -417,7 +425,7 @@ func (o *partUpdateOp) stayer(i int) *writer {
 			w.limitTo(ords)
 		}
 		w.set = o.leafSet(i)
-		w.root, w.from = o.n_.Target, l.From
+		w.root, w.from, w.merging = o.n_.Target, l.From, o.p.merging
 		o.stay[i] = w
 	}
 	return o.stay[i]
@@ -428,6 +436,9 @@ func (o *partUpdateOp) takeRow(context.Context) error {
 	i := o.p.oldLeaf()
 	o.p.oldIn(i)
 	oldSlots := frameRow(s, o.p.leaf(i).Target.Old)
+	if !s.claim(o.p.leaf(i).Target, o) {
+		return nil
+	}
 	if o.n_.Joined {
 		if dup := o.dup(&o.seen, o.p.writer(i), oldSlots); dup {
 			return nil
@@ -608,6 +619,9 @@ func (o *partDeleteOp) takeRow(context.Context) error {
 	i := o.p.oldLeaf()
 	o.p.oldIn(i)
 	row := frameRow(o.s, o.p.leaf(i).Target.Old)
+	if !o.s.claim(o.p.leaf(i).Target, o) {
+		return nil
+	}
 	if o.n_.Joined && o.dup(&o.seen, o.p.writer(i), row) {
 		return nil
 	}
@@ -628,6 +642,9 @@ func (o *partDeleteOp) flushRows(ctx context.Context) error {
 	for i := range o.pending {
 		c := &o.pending[i]
 		if t := o.p.leaf(c.leaf).Target.Table; t.Triggers != nil {
+			if err := o.p.writer(c.leaf).untriggered(ctx, catalog.TriggerDelete, o.pending[i:i+1]); err != nil {
+				return err
+			}
 			row, err := o.s.beforeRow(ctx, t, catalog.TriggerDelete, nil, c.old, nil)
 			if err != nil {
 				return err

@@ -23,7 +23,7 @@ type partMergeOp struct {
 func newPartMerge(s *state, n *plan.Merge, in op) op {
 	o := &partMergeOp{n_: n, p: newParted(s, n.Target), updates: make([]*partUpdateOp, len(n.Whens))}
 	o.modifyOp = modifyOp{s: s, in: in, store: &rows{s: s}}
-	o.table, o.events = n.Target.Table, mergeEvents(n)
+	o.table, o.events, o.p.merging = n.Target.Table, mergeEvents(n), true
 	for i, w := range n.Whens {
 		if w.Action == plan.MergeUpdate {
 			u := newPartUpdate(s, &plan.Update{Target: n.Target, Set: w.Set}, nil).(*partUpdateOp)
@@ -51,7 +51,7 @@ func (o *partMergeOp) takeRow(context.Context) error {
 		ch.to = ch.leaf
 		o.p.oldIn(ch.leaf)
 		old := frameRow(s, o.p.leaf(ch.leaf).Target.Old)
-		if o.dup(&o.seen, o.p.writer(ch.leaf), old) {
+		if o.dup(&o.seen, o.p.writer(ch.leaf), old) || !s.claim(o.p.leaf(ch.leaf).Target, o) {
 			return errMergeTwice()
 		}
 		if ch.old, err = o.saveRow(old); err != nil {
@@ -120,6 +120,9 @@ func (o *partMergeOp) writeOne(ctx context.Context, c *change) (bool, error) {
 		return true, s.updateRows(ctx, u.stayer(c.leaf), []change{*c}, needFrame(o.p.leaf(c.leaf).Target))
 	case c.old != nil:
 		t := o.p.leaf(c.leaf).Target
+		if err := o.p.writer(c.leaf).untriggered(ctx, catalog.TriggerDelete, []change{*c}); err != nil {
+			return false, err
+		}
 		if row, err := s.beforeRow(ctx, t.Table, catalog.TriggerDelete, nil, c.old, nil); err != nil || row == nil {
 			return false, err
 		}

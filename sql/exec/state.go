@@ -54,26 +54,41 @@ type state struct {
 	// claimed are the rows that this statement changes, by the operation that came first; kept only where WITH queries
 	// write.
 	claimed map[string]op
+	// serial is the execution's number in Env.Writes.
+	serial uint64
 	// pool is what the node's executions share, reserved what this one has of it: from freeMem on.
 	pool     *MemoryPool
 	reserved int64
 }
 
-// claim reports whether the old row of w is by's to change: of several parts of one statement that would update or
+// claim reports whether the old row of t is by's to change: of several parts of one statement that would update or
 // delete a row, the first one does and the others pass it over.
-func (s *state) claim(w *writer, by op) bool {
+func (s *state) claim(t *plan.WriteTarget, by op) bool {
 	if len(s.writers) == 0 {
 		return true
 	}
 	if s.claimed == nil {
 		s.claimed = map[string]op{}
 	}
-	key := w.codec.appendRowKey(binary.BigEndian.AppendUint32(nil, w.t.Table.ID), w.oldRow())
-	first, ok := s.claimed[string(key)]
+	key := s.claimKey(t)
+	first, ok := s.claimed[key]
 	if !ok {
-		s.claimed[string(key)] = by
+		s.claimed[key] = by
 	}
 	return !ok || first == by
+}
+
+// claimable is claim without taking the row.
+func (s *state) claimable(t *plan.WriteTarget, by op) bool {
+	if len(s.claimed) == 0 {
+		return true
+	}
+	first, ok := s.claimed[s.claimKey(t)]
+	return !ok || first == by
+}
+
+func (s *state) claimKey(t *plan.WriteTarget) string {
+	return string(codecOf(t.Table).appendRowKey(binary.BigEndian.AppendUint32(nil, t.Table.ID), frameRow(s, t.Old)))
 }
 
 func newState(p *plan.Plan, env *Env) *state {
@@ -84,6 +99,9 @@ func newState(p *plan.Plan, env *Env) *state {
 	s.c = plan.EvalCtx{Frame: make([]types.Datum, p.NumSlots), Params: env.Params, B: env.Builtin, Sub: s, RowID: env.RowID}
 	if s.c.RowID == nil {
 		s.c.RowID = defaultRowIDs.next
+	}
+	if env.Writes != nil {
+		s.serial = env.Writes.begin()
 	}
 	if p.NumCTEs > 0 {
 		s.ctes = make([]*cteState, p.NumCTEs)

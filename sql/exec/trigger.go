@@ -144,14 +144,7 @@ func (o *modifyOp) fireBefore(w *writer, events uint8, set map[int]bool) {
 	}
 	w.affected, w.pkMoves = nil, true // a trigger may change any column
 	o.before = func(ctx context.Context, c *change) (bool, error) {
-		event := catalog.TriggerInsert
-		switch {
-		case c.old != nil && c.new != nil:
-			event = catalog.TriggerUpdate
-		case c.old != nil:
-			event = catalog.TriggerDelete
-		}
-		row, err := o.s.beforeRow(ctx, t, event, set, c.old, c.new)
+		row, err := o.s.beforeRow(ctx, t, eventOf(c), set, c.old, c.new)
 		if err != nil || row == nil || c.new == nil {
 			return row != nil, err
 		}
@@ -165,6 +158,17 @@ func (o *modifyOp) fireBefore(w *writer, events uint8, set map[int]bool) {
 		c.new, err = o.saveRow(w.newRow())
 		return true, err
 	}
+}
+
+// eventOf is what triggers call a change.
+func eventOf(c *change) uint8 {
+	switch {
+	case c.old == nil:
+		return catalog.TriggerInsert
+	case c.new == nil:
+		return catalog.TriggerDelete
+	}
+	return catalog.TriggerUpdate
 }
 
 // fireAll fires queued AFTER triggers in order; those put off to the end of the transaction go to later.

@@ -46,6 +46,13 @@ type writer struct {
 	inserted, updated, deleted int64
 	// mirror is set while the rows are being rewritten: it writes them a second time.
 	mirror *mirror
+	// rowID is the ordinal of the row id that rows get for the mirror's sake (plan.Mirror.RowID), -1 for none.
+	rowID int
+	// writes is the table's entry in Env.Writes, nil without; seen is the number of the latest execution when present was read.
+	writes *tableWrites
+	seen   uint64
+	// merging says that MERGE writes, which has its own words for a row that is not what it was.
+	merging bool
 	// unsure says that unique entries of an old row may be another row's, as not all rows have theirs yet: in an index that
 	// is being built, or in all where foreign is set. They are asked for with the new ones, and left alone then.
 	unsure, foreign bool
@@ -74,10 +81,11 @@ type entry struct {
 const privateSchema = "pg_toast"
 
 func newWriter(s *state, t *plan.WriteTarget) *writer {
-	w := &writer{s: s, t: t, codec: codecOf(t.Table), present: map[string]keyState{}, lock: kv.LockExclusive, policies: t.Policies}
+	w := &writer{s: s, t: t, codec: codecOf(t.Table), present: map[string]keyState{}, lock: kv.LockExclusive, policies: t.Policies, rowID: -1}
 	if t.Table.Schema == privateSchema {
 		w.ownIndexes()
 	}
+	w.writes = s.to(t.Table)
 	pk := t.Table.Primary.Keys
 	w.hidden = len(pk) == 1 && t.Table.Columns[pk[0].Col].Hidden
 	w.pkMoves = true
@@ -88,7 +96,7 @@ func newWriter(s *state, t *plan.WriteTarget) *writer {
 		w.unsure = w.unsure || ix.WriteOnly && ix.Unique
 	}
 	if t.Mirror != nil {
-		w.mirror, w.unsure = newMirror(s, t.Mirror), true
+		w.mirror, w.unsure, w.rowID = newMirror(s, t.Mirror), true, t.Mirror.RowID
 	}
 	return w
 }
@@ -227,6 +235,7 @@ func (w *writer) begin(ctx context.Context) error {
 			return err
 		}
 	}
+	w.look()
 	clear(w.present)
 	if len(w.probes) == 0 {
 		return nil
@@ -277,7 +286,25 @@ func (w *writer) del(key []byte) error {
 }
 
 // insert writes a new row after its unique keys were probed; conflict is the index violated, if any.
-func (w *writer) insert(row []types.Datum, key []byte, ents []entry) error {
+func (w *writer) insert(ctx context.Context, row []types.Datum, key []byte, ents []entry) error {
+	if err := w.unique(row, key, ents); err != nil {
+		return err
+	}
+	if err := w.checkViews(row); err != nil {
+		return err
+	}
+	if w.stirred() {
+		if _, err := w.refresh(ctx); err != nil {
+			return err
+		}
+		if err := w.unique(row, key, ents); err != nil {
+			return err
+		}
+	}
+	return w.writeNew(row, key, ents)
+}
+
+func (w *writer) unique(row []types.Datum, key []byte, ents []entry) error {
 	if !w.hidden && w.exists(key) {
 		return w.duplicate(w.t.Table.Primary, row, nil)
 	}
@@ -286,14 +313,12 @@ func (w *writer) insert(row []types.Datum, key []byte, ents []entry) error {
 			return w.duplicate(w.t.Table.Indexes[i], row, w.keyValues(i+1, false))
 		}
 	}
-	return w.writeNew(row, key, ents)
+	return nil
 }
 
 func (w *writer) writeNew(row []types.Datum, key []byte, ents []entry) error {
-	if err := w.checkViews(row); err != nil {
-		return err
-	}
 	w.inserted++
+	w.note()
 	val := w.carve(func(b []byte) []byte { return w.codec.appendRowValue(b, row) })
 	var err error
 	if w.hidden {
@@ -366,6 +391,7 @@ func (w *writer) queueUnique(i int, x *indexCodec, row []types.Datum) {
 // remove deletes a row and its entries.
 func (w *writer) remove(key []byte, ents []entry) error {
 	w.deleted++
+	w.note()
 	if err := w.del(key); err != nil {
 		return err
 	}
@@ -391,10 +417,8 @@ func (w *writer) remove(key []byte, ents []entry) error {
 
 // update replaces a row.
 func (w *writer) update(oldKey, newKey []byte, oldEnts, newEnts []entry, row []types.Datum) error {
-	if err := w.checkViews(row); err != nil {
-		return err
-	}
 	w.updated++
+	w.note()
 	moved := w.pkMoves && string(oldKey) != string(newKey)
 	if moved {
 		if w.exists(newKey) {
@@ -553,6 +577,7 @@ func (w *writer) complete() error {
 	if w.codec.writer >= 0 && !w.foreign { // a mirrored row has the writer of the row itself
 		f[w.t.New[w.codec.writer]] = w.s.xid()
 	}
+	w.giveRowID()
 	for _, g := range w.t.Generated {
 		d, err := g.E.Eval(&w.s.c)
 		if err != nil {

@@ -19,6 +19,9 @@ type MirrorTable struct {
 	Path   []string
 	// Moved says that the rows have another primary key there.
 	Moved bool
+	// RowID is the id of the column that becomes the hidden primary key, which rows have already that have an image
+	// (catalog.Rewriting.RowIDs); zero: none.
+	RowID uint32
 }
 
 // Mirror is how a row that is written is written there too.
@@ -29,6 +32,8 @@ type Mirror struct {
 	// the table does not have yet is NULL in Old: no key depends on it.
 	Old, New []Expr
 	Moved    bool
+	// RowID is the ordinal of MirrorTable.RowID in the row itself, -1 if there is none. Who writes a row gives it one.
+	RowID int
 }
 
 // mirrorOf converts what a table is being rewritten into.
@@ -55,6 +60,9 @@ func mirrorOf(s *catalog.Snapshot, d *catalog.Table) (*MirrorTable, error) {
 		}
 	}
 	m := &MirrorTable{Table: t, Values: map[uint32]ast.Expr{}, Path: r.Path, Moved: r.Moved(d)}
+	if c := r.RowIDs(d); c != nil {
+		m.RowID = uint32(c.Num)
+	}
 	for _, v := range r.Values {
 		e, err := parser.ParseExpr(v.Expr)
 		if err != nil {
@@ -68,7 +76,10 @@ func mirrorOf(s *catalog.Snapshot, d *catalog.Table) (*MirrorTable, error) {
 // mirror binds what writing rows of t a second time needs to the slots of the old and the new row.
 func (b *binder) mirror(t *Table, old, new []Slot) (*Mirror, error) {
 	src := t.Mirror
-	m := &Mirror{Moved: src.Moved}
+	m := &Mirror{Moved: src.Moved, RowID: -1}
+	if src.RowID != 0 {
+		m.RowID = t.ColumnByID(src.RowID)
+	}
 	var to [2][]Slot
 	for i, from := range [2][]Slot{old, new} {
 		if from != nil {

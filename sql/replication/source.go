@@ -30,6 +30,8 @@ type relation struct {
 	rowKey   bool // which the key of the stored row holds
 	decoder  *exec.RowDecoder
 	width    int // of decoded rows
+	writer   int // ordinal of xmin in decoded rows
+	rowID    int // ordinal of the row id that rows are given (catalog.Rewriting.RowIDs), -1 for none
 
 	insert, update, delete, truncate bool
 	// rewritten: at that timestamp the table got new storage with the same rows.
@@ -80,7 +82,7 @@ func newSource(snap *catalog.Snapshot, publications []string) (*source, error) {
 		if err := r.bind(snap, lists[r.table.ID]); err != nil {
 			return nil, err
 		}
-		s.previous = s.previous || r.keyed && !r.rowKey
+		s.previous = s.previous || r.keyed && !r.rowKey || r.rowID >= 0
 		s.spans = append(s.spans, catalog.IndexSpan(r.table.StorageID(), r.table.Primary.ID))
 	}
 	return s, nil
@@ -93,6 +95,12 @@ func (r *relation) bind(snap *catalog.Snapshot, list []int16) error {
 	}
 	t = t.Finish()
 	r.decoder, r.width = exec.NewRowDecoder(t), len(t.Columns)
+	r.writer, r.rowID = slices.IndexFunc(t.Columns, func(c *plan.TableColumn) bool { return c.System }), -1
+	if w := r.table.Rewriting; w != nil {
+		if c := w.RowIDs(r.table); c != nil {
+			r.rowID = t.ColumnByID(uint32(c.Num))
+		}
+	}
 	if r.identity = r.table.ReplIdent; r.identity == 0 {
 		r.identity = 'd'
 	}

@@ -158,6 +158,14 @@ func (r *reader) Change(_ context.Context, span int, c *kv.Diff) error {
 			return err
 		}
 	}
+	if rel.rowID >= 0 && now != nil && c.Previous != nil {
+		if _, err := rel.decode(&r.old, c.Key, c.Previous); err != nil {
+			return err
+		}
+		if rel.numbered(r.old, r.now) {
+			return nil
+		}
+	}
 	if rel.keyed && c.Existed {
 		switch {
 		case c.Previous != nil:
@@ -233,6 +241,12 @@ func (rel *relation) decode(buf *row, key, value []byte) (row, error) {
 		out[i] = all[c.ord]
 	}
 	return out, nil
+}
+
+// numbered reports whether nobody has written the row, as decoded, but the job that gives rows their row ids.
+func (rel *relation) numbered(old, now row) bool {
+	return rel.rowID >= 0 && old[:rel.width][rel.rowID].IsNull() && !now[:rel.width][rel.rowID].IsNull() &&
+		old[:rel.width][rel.writer].Int() == now[:rel.width][rel.writer].Int()
 }
 
 func (rel *relation) sameKey(a, b row) bool {

@@ -230,11 +230,7 @@ func (t *inLog) propose(ctx context.Context, minTS, maxTS truetime.Timestamp, wr
 func (t *inLog) run(ctx context.Context, onApplied func(time.Time)) error {
 	m, l := t.m, t.l
 	if !t.applied {
-		end := m.srv.phase(ctx, "replicate")
 		_, err := t.pending.Wait(ctx)
-		if end != nil {
-			end()
-		}
 		if err != nil {
 			if ctx.Err() != nil && !errors.Is(err, ranges.ErrDropped) {
 				return t.detach(ctx)

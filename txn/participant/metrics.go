@@ -77,7 +77,6 @@ func (s *Server) startSpan(ctx *context.Context, req *txnpb.BatchRequest) trace.
 	var span trace.Span
 	*ctx, span = s.cfg.Tracer.Start(*ctx, "range "+req.Kind.String(), trace.WithAttributes(
 		attribute.Int64("range", req.RangeId),
-		attribute.Int("node", int(s.cfg.NodeID)),
 		attribute.Int("keys", len(req.Keys)),
 		attribute.Int("spans", len(req.SpanStarts)),
 		attribute.Int("writes", len(req.WriteKeys)),
