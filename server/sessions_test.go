@@ -183,6 +183,8 @@ func TestSessionsOfOtherNodes(t *testing.T) {
 		if got := <-failing(ctx, victim, `select 1`); got != "57P01" {
 			t.Errorf("the next statement ended with %s", got)
 		}
+		// A client hears of the end before the session is gone.
+		awaitRow(t, ctx, one, fmt.Sprintf(`select 1 where not exists (select 1 from pg_stat_activity where pid = %d)`, pid), new(int))
 		for _, pid := range []int32{int32(pid), 3<<20 + 99999, 77<<20 + 1, -5, 0} {
 			if err := one.QueryRow(ctx, `select pg_terminate_backend($1)`, pid).Scan(&ok); err != nil || ok {
 				t.Errorf("pg_terminate_backend of nobody (%d): %t, %v", pid, ok, err)
