@@ -160,7 +160,7 @@ func failover(ctx context.Context, o options, fc failoverCase, dir string, out i
 	go func() {
 		<-gone
 		err := awaitBank(ctx, conn, "three live replicas of every range", fmt.Sprintf(
-			`select count(*) > 0 and min(live) >= 3 from (select count(*) filter (where role <> 'learner') as live from meridian.replicas where region <> 'r%d' group by range_id)`, fc.victim+1))
+			`select count(*) > 0 and min(live) >= 3 from (select count(*) filter (where role <> 'learner') as live from meridian.replicas where region <> 'r%d' group by range_id) as r`, fc.victim+1))
 		full = time.Since(killed)
 		healed <- err
 	}()

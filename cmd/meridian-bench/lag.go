@@ -89,11 +89,7 @@ func lagOf(ctx context.Context, o options, set lagSetting, clients int, dir stri
 		return err
 	}
 	defer conn.Close(ctx)
-	if _, err := conn.Exec(ctx, `alter tablespace pg_default set (leaders = 'r1')`); err != nil {
-		return err
-	}
-	// The last range is that of all tables.
-	if err := awaitBank(ctx, conn, "the tables' leader in the first region", `select count(*) = 3 and count(*) filter (where role = 'leader' and region = 'r1') = 1 from meridian.replicas where range_id = (select range_id from meridian.ranges order by start_key desc limit 1)`); err != nil {
+	if err := leadAtHome(ctx, conn); err != nil {
 		return err
 	}
 	if err := settle(ctx, &meridian{c}); err != nil {
@@ -147,3 +143,11 @@ func lagOf(ctx context.Context, o options, set lagSetting, clients int, dir stri
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+// leadAtHome has the first node lead the range of all tables, which is the last one, and waits until it does.
+func leadAtHome(ctx context.Context, conn *pgx.Conn) error {
+	if _, err := conn.Exec(ctx, `alter tablespace pg_default set (leaders = 'r1')`); err != nil {
+		return err
+	}
+	return awaitBank(ctx, conn, "the tables' leader in the first region", `select count(*) = 3 and count(*) filter (where role = 'leader' and region = 'r1') = 1 from meridian.replicas where range_id = (select range_id from meridian.ranges order by start_key desc limit 1)`)
+}

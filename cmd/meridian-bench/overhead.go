@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/grpc"
 
@@ -27,25 +28,38 @@ const (
 	overheadBlock  = 5 * time.Second // of load at a time
 )
 
-// runOverhead runs TPC-B against three clusters side by side, one plain, one whose nodes trace a tenth of the
-// transactions and export them, and one whose metrics are fetched, in turns of a few seconds, and compares the CPU time of
-// the servers for each transaction. Turns make the comparison fair on a machine whose speed changes.
+// variant is one of the things compared.
+type variant struct {
+	name   string
+	m      *meridian
+	scrape bool
+	limit  float64
+	cpu    []float64 // ms a transaction, of each block
+	tps    []float64
+	ratios []float64 // of cpu, to that of the plain cluster around it
+}
+
+func (v *variant) add(r result, plain float64) {
+	v.cpu, v.tps, v.ratios = append(v.cpu, r.cpuMS), append(v.tps, r.tps), append(v.ratios, r.cpuMS/plain)
+}
+
+// runOverhead runs TPC-B against two clusters side by side, a plain one and one whose nodes trace a tenth of the
+// transactions and export them, in blocks of a few seconds, and compares the CPU time of the servers for each transaction.
+// In other blocks of the plain cluster its metrics are fetched. A block is compared with those of the plain cluster before
+// and after it, which is fair on a machine whose speed changes; both clusters are led by the node that the clients use, as
+// a transaction costs more elsewhere.
 func runOverhead(ctx context.Context, o options, clients string, turns int, out io.Writer) error {
 	collector, err := newCollector()
 	if err != nil {
 		return err
 	}
 	defer collector.close()
-	type variant struct {
-		name   string
-		m      *meridian
-		scrape bool
-		cpu    []float64 // ms a transaction, of each turn
-		tps    []float64
-		limit  float64
-	}
 	variants := []*variant{{name: "plain"}, {name: "10 % of traces exported", limit: overheadTracing}, {name: "metrics fetched every 15 s", scrape: true, limit: overheadMetrics}}
 	for i, v := range variants {
+		if v.scrape {
+			v.m = variants[0].m
+			continue
+		}
 		dir := filepath.Join(o.dir, fmt.Sprintf("overhead%d", i))
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
@@ -64,44 +78,63 @@ func runOverhead(ctx context.Context, o options, clients string, turns int, out 
 		if _, err := pgbench(ctx, v.m, "-i", "-q", "-s", strconv.Itoa(o.scale), "-I", "dtGvp"); err != nil {
 			return err
 		}
-		if err := settle(ctx, v.m); err != nil {
+		conn, err := pgx.Connect(ctx, c.Nodes[0].URL())
+		if err != nil {
+			return err
+		}
+		err = leadAtHome(ctx, conn)
+		if err := errors.Join(err, conn.Close(ctx), settle(ctx, v.m)); err != nil {
 			return err
 		}
 	}
 	o.seconds = int(overheadBlock.Seconds())
-	for turn := range turns + 1 {
-		for i := range variants {
-			v := variants[(i+turn)%len(variants)]
-			stop := make(chan struct{})
-			if v.scrape {
-				go scrape(ctx, v.m.c, stop)
-			}
-			r, err := measure(ctx, o, v.m, "tpcb", "prepared", clients)
-			close(stop)
+	block := func(v *variant) (result, error) {
+		stop := make(chan struct{})
+		defer close(stop)
+		if v.scrape {
+			go scrape(ctx, v.m.c, stop)
+		}
+		return measure(ctx, o, v.m, "tpcb", "prepared", clients)
+	}
+	plain := variants[0]
+	for _, v := range variants { // warms up
+		if _, err := block(v); err != nil {
+			return err
+		}
+	}
+	before, err := block(plain)
+	if err != nil {
+		return err
+	}
+	for range turns {
+		for _, v := range variants[1:] {
+			r, err := block(v)
 			if err != nil {
 				return err
 			}
-			if turn > 0 { // the first warms up
-				v.cpu, v.tps = append(v.cpu, r.cpuMS), append(v.tps, r.tps)
+			after, err := block(plain)
+			if err != nil {
+				return err
 			}
+			v.add(r, (before.cpuMS+after.cpuMS)/2)
+			plain.add(after, after.cpuMS)
+			before = after
 		}
 	}
-	fmt.Fprintf(out, "%d turns of %s, %s clients; the clusters' idle costs are in all figures\n\n", turns, overheadBlock, clients)
-	fmt.Fprintf(out, "| | CPU ms a transaction, median | against plain in the same turn, median | tps, median | traces received |\n|---|---|---|---|---|\n")
+	fmt.Fprintf(out, "%d turns, blocks of %s, %s clients; the clusters' idle costs are in all figures\n\n", turns, overheadBlock, clients)
+	fmt.Fprintf(out, "| | CPU ms a transaction, median | against plain before and after, median | quartiles | tps, median | traces received |\n|---|---|---|---|---|---|\n")
 	var broken error
 	for i, v := range variants {
-		ratios := make([]float64, len(v.cpu))
-		for j := range v.cpu {
-			ratios[j] = v.cpu[j] / variants[0].cpu[j]
-		}
-		ratio, received := middle(ratios), ""
+		ratio, received := middle(v.ratios), ""
 		if i == 1 {
 			received = fmt.Sprintf("%d spans in %d requests", collector.spans.Load(), collector.requests.Load())
 			if collector.requests.Load() == 0 {
 				broken = errors.Join(broken, errors.New("no trace was exported"))
 			}
 		}
-		fmt.Fprintf(out, "| %s | %.3f | %+.1f %% | %.0f | %s |\n", v.name, middle(v.cpu), 100*(ratio-1), middle(v.tps), received)
+		sorted := slices.Sorted(slices.Values(v.ratios))
+		fmt.Fprintf(out, "| %s | %.3f | %+.1f %% | %+.1f to %+.1f %% | %.0f | %s |\n", v.name, middle(v.cpu), 100*(ratio-1),
+			100*(sorted[len(sorted)/4]-1), 100*(sorted[len(sorted)*3/4]-1), middle(v.tps), received)
 		if v.limit > 0 && ratio-1 > v.limit {
 			broken = errors.Join(broken, fmt.Errorf("%s cost %.1f %%, wanted at most %.0f %%", v.name, 100*(ratio-1), 100*v.limit))
 		}

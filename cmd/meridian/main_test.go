@@ -27,7 +27,7 @@ func TestCommandLine(t *testing.T) {
 		{args: "", out: "timeserver"},
 		{args: "help", out: "demo"},
 		{args: "version", out: "meridian devel"},
-		{args: "version", out: "cluster versions 1 to 9"},
+		{args: "version", out: "cluster versions 1 to 10"},
 		{args: "node --help", out: "--url"},
 		{args: "node", err: "decommission"},
 		{args: "node remove 4", err: "unknown command"},
