@@ -184,7 +184,7 @@ func (a *applier) at(e *pb.Entry, closed truetime.Timestamp) {
 
 func (a *applier) command(e *pb.Entry, h entryHeader) error {
 	a.at(e, h.closed)
-	span := a.r.traceApply(h)
+	span := a.r.traceApply(h, e.GetIndex())
 	res, err := a.r.machine.Apply(a.b, a.index, h.payload)
 	if span != nil {
 		span.End()

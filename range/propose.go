@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
 	pb "go.etcd.io/raft/v3/raftpb"
@@ -156,7 +157,7 @@ func (r *Replica) propose(ctx context.Context, prop Proposal, kind byte, wrap fu
 	var span trace.Span
 	var sc trace.SpanContext
 	if parent := trace.SpanContextFromContext(ctx); parent.IsSampled() {
-		_, span = r.store.cfg.Tracer.Start(ctx, "raft.propose", trace.WithAttributes(r.spanAttributes()...))
+		_, span = r.store.cfg.Tracer.Start(ctx, "raft.propose", trace.WithAttributes(attribute.Int64("meridian.range", int64(r.id))))
 		sc = span.SpanContext()
 	}
 	p, step, err := r.sequence(ctx, prop, kind, wrap, sc, span)

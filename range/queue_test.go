@@ -151,7 +151,8 @@ func TestSafeTimeBeforeMachine(t *testing.T) {
 	}
 }
 
-// A traced proposal leaves spans of append and apply on every replica, all in one trace; others leave none.
+// A traced proposal leaves a span on every replica that says when the entry was durable and when it was applied, all in one
+// trace; others leave none.
 func TestTracedProposal(t *testing.T) {
 	rec := tracetest.NewSpanRecorder()
 	tp := trace.NewTracerProvider(trace.WithSpanProcessor(rec))
@@ -179,8 +180,14 @@ func TestTracedProposal(t *testing.T) {
 				t.Errorf("%s is in another trace", s.Name())
 			}
 			got[s.Name()]++
+			if s.Name() != "raft.apply" {
+				continue
+			}
+			if e := s.Events(); len(e) != 1 || e[0].Name != "durable" || e[0].Time.Before(s.StartTime()) || e[0].Time.After(s.EndTime()) {
+				t.Errorf("a replica's span from %s to %s has %v", s.StartTime(), s.EndTime(), e)
+			}
 		}
-		if got["raft.propose"] != 1 || got["raft.append"] != 3 || got["raft.apply"] != 3 {
+		if got["raft.propose"] != 1 || got["raft.apply"] != 3 {
 			t.Errorf("spans %v", got)
 		}
 	})

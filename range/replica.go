@@ -61,6 +61,8 @@ type Replica struct {
 	pend  pending
 	waits applyWaits
 
+	traced tracedAppends
+
 	// seq orders proposals: the order of timestamps is the order of the log.
 	seq struct {
 		sync.Mutex

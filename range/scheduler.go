@@ -432,10 +432,10 @@ func (s *Store) syncLoop() {
 		}
 		for i := range sw.work {
 			w := &sw.work[i]
-			w.r.deliver(w.m.Responses, w.epoch, entriesBytes(w.m.Entries), out)
 			if !w.since.IsZero() {
 				w.r.traceAppend(w)
 			}
+			w.r.deliver(w.m.Responses, w.epoch, entriesBytes(w.m.Entries), out)
 		}
 		out.flush()
 	}

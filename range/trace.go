@@ -2,20 +2,28 @@ package ranges
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
 	pb "go.etcd.io/raft/v3/raftpb"
 )
 
-// A proposal made under a sampled span carries that span's identity in its log entry, so that append and
-// apply become spans of the trace on every replica. Entries of other proposals cost one flag test.
+// A proposal made under a sampled span carries that span's identity in its log entry, so that every replica adds a span to
+// the trace: from when it got the entry to when it has applied it, with an event for when the entry was durable. Entries of
+// other proposals cost one flag test.
 
-// spanAttributes say which range it was; which node is in the span's resource.
-func (r *Replica) spanAttributes() []attribute.KeyValue {
-	return []attribute.KeyValue{attribute.Int64("meridian.range", int64(r.id))}
+// tracedAppends notes when traced entries were queued for the log and when they were durable, in the order of the log.
+type tracedAppends struct {
+	mu   sync.Mutex
+	list []tracedAppend
+}
+
+type tracedAppend struct {
+	index           uint64
+	queued, durable time.Time
 }
 
 func entryTracedData(e *pb.Entry) bool {
@@ -23,35 +31,49 @@ func entryTracedData(e *pb.Entry) bool {
 }
 
 func (r *Replica) tracesAny(ents []*pb.Entry) bool {
-	for _, e := range ents {
-		if entryTracedData(e) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(ents, entryTracedData)
 }
 
-// traceAppend records that the entries of w, queued at w.since, are durable.
+// traceAppend notes that the traced entries of w, queued at w.since, are durable. Raft must not have been told yet: they
+// could be applied before.
 func (r *Replica) traceAppend(w *appendWork) {
+	now := time.Now()
+	r.traced.mu.Lock()
+	defer r.traced.mu.Unlock()
 	for _, e := range w.m.Entries {
-		if !entryTracedData(e) {
-			continue
-		}
-		if h, err := decodeEntryHeader(e.Data); err == nil {
-			ctx := trace.ContextWithRemoteSpanContext(context.Background(), h.span)
-			_, span := r.store.cfg.Tracer.Start(ctx, "raft.append",
-				trace.WithTimestamp(w.since), trace.WithAttributes(r.spanAttributes()...))
-			span.End(trace.WithTimestamp(time.Now()))
+		if entryTracedData(e) {
+			r.traced.list = append(r.traced.list, tracedAppend{e.GetIndex(), w.since, now})
 		}
 	}
 }
 
-// traceApply starts the span of applying a traced entry, nil for others.
-func (r *Replica) traceApply(h entryHeader) trace.Span {
+// take returns what was noted of an entry, zero if nothing was, and forgets what was noted of it and those before: an entry
+// that another has replaced is never taken.
+func (t *tracedAppends) take(index uint64) (a tracedAppend) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.list = slices.DeleteFunc(t.list, func(x tracedAppend) bool {
+		if x.index == index {
+			a = x
+		}
+		return x.index <= index
+	})
+	return a
+}
+
+// traceApply starts the span of a traced entry that is being applied, nil for others. It has no attributes, which cost as
+// much as the span: its parent says which range it is, its resource which node.
+func (r *Replica) traceApply(h entryHeader, index uint64) trace.Span {
 	if !h.span.IsValid() {
 		return nil
 	}
 	ctx := trace.ContextWithRemoteSpanContext(context.Background(), h.span)
-	_, span := r.store.cfg.Tracer.Start(ctx, "raft.apply", trace.WithAttributes(r.spanAttributes()...))
+	a := r.traced.take(index)
+	if a.index == 0 { // it was in the log when the node started
+		_, span := r.store.cfg.Tracer.Start(ctx, "raft.apply")
+		return span
+	}
+	_, span := r.store.cfg.Tracer.Start(ctx, "raft.apply", trace.WithTimestamp(a.queued))
+	span.AddEvent("durable", trace.WithTimestamp(a.durable))
 	return span
 }

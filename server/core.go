@@ -55,6 +55,7 @@ type CoreConfig struct {
 	Rand      *rand.Rand                        // Default: seeded from the runtime.
 	Logger    *slog.Logger                      // Default: discards.
 	Tracer    func(layer string) trace.Tracer   // nil tracer: off. Default: off.
+	Sample    func() bool                       // sql.Config.Sample. Default: all.
 	Metrics   prometheus.Registerer             // Default: none.
 
 	Failed            func(error)               // Told when the store has stopped because of its disk. Default: panics.

@@ -410,7 +410,7 @@ func (s *Server) startCore(ctx context.Context) error {
 	s.tel = s.cfg.Telemetry.Node(ctx, fmt.Sprintf("n%d", s.identity.NodeID), s.cfg.Region)
 	s.onClose("tracing", func(context.Context) error { return s.tel.Close() })
 	cc := CoreConfig{NodeID: s.identity.NodeID, FS: s.fs, Dir: s.cfg.Store, Clock: s.clock, Network: s.rpc,
-		Nodes: s.registry, FirstHint: s.registry.firstRange, Logger: s.log, Tracer: s.tel.Tracer, Metrics: s.reg,
+		Nodes: s.registry, FirstHint: s.registry.firstRange, Logger: s.log, Tracer: s.tel.Tracer, Sample: s.tel.Sample, Metrics: s.reg,
 		CacheBytes: s.cfg.CacheBytes, RangeMaxBytes: s.cfg.RangeMaxBytes, Cache: s.cfg.Cache, Nearness: s.nearness, RoundTrip: s.rpc.RTT,
 		Providers: s.providers(), Signal: s.signal, NodeAdmin: nodeAdmin{s}, ReplaceAfter: s.cfg.ReplaceAfter, Failed: s.storeFailed,
 		Audit: s.audit.log, MayMerge: func() bool { return s.registry.version() >= versionMerges },

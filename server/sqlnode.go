@@ -41,7 +41,7 @@ func (c *Core) openSQL() (err error) {
 	if err != nil {
 		return err
 	}
-	sc := sql.Config{DB: c.DB, Catalog: cat, Version: Version, NodeID: int32(cfg.NodeID), Log: cfg.Logger, Tracer: cfg.Tracer("sql"), NewCatalog: cfg.NewCatalog, Exclusions: cfg.Exclusions,
+	sc := sql.Config{DB: c.DB, Catalog: cat, Version: Version, NodeID: int32(cfg.NodeID), Log: cfg.Logger, Tracer: cfg.Tracer("sql"), Sample: cfg.Sample, NewCatalog: cfg.NewCatalog, Exclusions: cfg.Exclusions,
 		Definitions: cfg.Definitions, Hstore: cfg.Hstore, KeyDrops: cfg.KeyDrops, Writers: cfg.Writers}
 	if sc.Replication, err = replication.NewService(replication.Config{DB: c.DB, Catalog: c.Catalog, Clock: cfg.Clock}); err != nil {
 		return err

@@ -14,7 +14,6 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 )
 
 // Telemetry is a process's tracing. A nil *Telemetry is off: it hands out nil tracers, for which every layer has
@@ -71,9 +70,9 @@ func shareOf(getenv func(string) string) float64 {
 }
 
 func (t *Telemetry) newProvider(ctx context.Context, exp sdktrace.SpanExporter, attrs []attribute.KeyValue) *sdktrace.TracerProvider {
-	opts := []sdktrace.TracerProviderOption{sdktrace.WithBatcher(exp)}
+	opts := []sdktrace.TracerProviderOption{sdktrace.WithSpanProcessor(newBundler(sdktrace.NewBatchSpanProcessor(exp)))}
 	if t.share < 1 {
-		opts = append(opts, sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.AlwaysSample()))) // sampler has decided
+		opts = append(opts, sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.AlwaysSample()))) // Sample has decided
 	}
 	attrs = append([]attribute.KeyValue{attribute.String("service.name", "meridian"), attribute.String("service.version", Version)}, attrs...)
 	// The environment comes last: OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win.
@@ -104,27 +103,12 @@ func (t *Telemetry) Tracer(layer string) trace.Tracer {
 	if t == nil {
 		return nil
 	}
-	tracer := t.provider.Tracer("github.com/meridian-db/meridian/" + layer)
-	if t.share < 1 {
-		return sampler{tracer, t.share}
-	}
-	return tracer
+	return t.provider.Tracer("github.com/meridian-db/meridian/" + layer)
 }
 
-// sampler traces a share of what begins without a parent. The SDK's sampler decides when a span with its ids and a context of
-// its own has been made: with a tenth of the statements traced, those that are not cost as much as those that are.
-type sampler struct {
-	trace.Tracer
-	share float64
-}
-
-// Start implements trace.Tracer.
-func (s sampler) Start(ctx context.Context, name string, opts ...trace.SpanStartOption) (context.Context, trace.Span) {
-	if !trace.SpanContextFromContext(ctx).IsValid() && rand.Float64() >= s.share {
-		return ctx, noop.Span{}
-	}
-	return s.Tracer.Start(ctx, name, opts...)
-}
+// Sample draws whether what begins here without a parent is traced. The SDK's sampler decides when a span with its ids and a
+// context of its own has been made: with a tenth of the statements traced, those that are not cost as much as those that are.
+func (t *Telemetry) Sample() bool { return t.share == 1 || rand.Float64() < t.share }
 
 // Close exports what is left, for a few seconds at most.
 func (t *Telemetry) Close() error {

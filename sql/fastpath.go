@@ -23,7 +23,7 @@ type FunctionCall struct {
 // CallFunction runs a function as a statement SELECT f(...) and returns its value in the format asked for, nil for NULL.
 func (s *Session) CallFunction(_ context.Context, call FunctionCall) (value []byte, err error) {
 	text := "<FASTPATH>"
-	ctx, span := s.beginStatement("function call", text)
+	ctx, span := s.beginStatement("sql.function call", text)
 	err = s.guarded(text, func() error {
 		value, err = s.callFunction(ctx, &call)
 		if err != nil || s.txn.phase != phaseImplicit {

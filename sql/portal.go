@@ -368,7 +368,7 @@ func (s *Session) DescribeStatement(_ context.Context, name string) ([]types.OID
 	if err := s.overdue(); err != nil {
 		return nil, nil, err
 	}
-	ctx, span := s.beginStatement("describe", st.text)
+	ctx, span := s.beginStatement("sql.describe", st.text)
 	oids, cols, err := s.describeStatement(ctx, st)
 	return oids, cols, s.endStatement(ctx, span, st.text, err)
 }
@@ -404,7 +404,10 @@ func (s *Session) DescribePortal(_ context.Context, name string) ([]Column, []in
 	if p.st.plan != nil && (p.cursor != nil || p.st.version == s.catalogVersion() && p.st.epoch == s.plannerEpoch) {
 		return resultColumns(p.st.plan), p.formats, nil
 	}
-	ctx, span := s.beginStatement("describe", p.st.text)
+	if _, ok := p.st.node.(*ast.TransactionStmt); ok { // drivers ask at the begin and the end of every transaction
+		return nil, p.formats, nil
+	}
+	ctx, span := s.beginStatement("sql.describe", p.st.text)
 	cols, err := s.columnsOf(ctx, p.st)
 	return cols, p.formats, s.endStatement(ctx, span, p.st.text, err)
 }
@@ -464,7 +467,7 @@ func (s *Session) Execute(_ context.Context, name string, maxRows int64, last bo
 	if p.st != nil {
 		text = p.st.text
 	}
-	ctx, span := s.beginStatement("execute", text)
+	ctx, span := s.beginStatement("sql.execute", text)
 	err = s.guarded(text, func() error { return s.execute(ctx, p, maxRows, last) })
 	s.statementEnd = time.Time{}
 	return s.endStatement(ctx, span, text, err)

@@ -87,7 +87,7 @@ func (s *Session) complete(c completion) {
 // SimpleQuery runs the statements of one Query message. Several statements form one implicit transaction,
 // parts of which BEGIN and COMMIT among them may turn into blocks.
 func (s *Session) SimpleQuery(_ context.Context, text string) error {
-	ctx, span := s.beginStatement("query", text)
+	ctx, span := s.beginStatement("sql.query", text)
 	err := s.guarded(text, func() error {
 		if err := s.simpleQuery(ctx, text); err != nil || s.txn.phase != phaseImplicit {
 			return err
@@ -569,7 +569,7 @@ func (s *Session) commitBlock(ctx context.Context) error {
 }
 
 // beginStatement starts a message's work: its context with timeout and span, and its place in the views.
-func (s *Session) beginStatement(operation, text string) (context.Context, statementSpan) {
+func (s *Session) beginStatement(name, text string) (context.Context, statementSpan) {
 	now := s.now()
 	s.srv.metrics.statements.Inc()
 	s.bctx.StmtTime = pgMicros(now)
@@ -577,7 +577,7 @@ func (s *Session) beginStatement(operation, text string) (context.Context, state
 	s.info.State, s.info.StateSince = "active", now
 	s.info.Query, s.info.StmtStarted = text, now
 	s.info.Unlock()
-	span := s.rootSpan(operation, text)
+	span := s.rootSpan(name, text)
 	return s.stmtCtx.begin(s.timeLeft(now), span.span), span
 }
 

@@ -45,7 +45,7 @@ func (s *Session) ReplicationCommand(_ context.Context, text string) (stream *re
 	if err == nil && cmd.Verb == replication.NoCommand {
 		return nil, false, nil
 	}
-	ctx, span := s.beginStatement("replication", text)
+	ctx, span := s.beginStatement("sql.replication", text)
 	if err == nil {
 		err = s.guarded(text, func() (err error) {
 			stream, err = s.replicationCommand(ctx, cmd)
@@ -160,7 +160,7 @@ func (s *Session) answer(tag string, names []string, ts []*types.T, row ...types
 
 // RunStream runs a stream as a statement of the session, until its end: Cancel and Terminate end it, too.
 func (s *Session) RunStream(text string, stream *replication.Stream, client replication.Client) error {
-	ctx, span := s.beginStatement("replication", text)
+	ctx, span := s.beginStatement("sql.replication", text)
 	s.stmtCtx.next(0) // no timeout
 	err := s.guarded(text, func() error { return stream.Run(ctx, client) })
 	return s.endStatement(ctx, span, text, err)

@@ -36,6 +36,7 @@ type Config struct {
 	NodeID  int32            // Makes PIDs unique in the cluster. Default 0.
 	Log     *slog.Logger     // Default: discards.
 	Tracer  trace.Tracer     // nil: no spans.
+	Sample  func() bool      // Draws whether a statement is traced that the client has no trace for; default: all are.
 	Audit   *audit.Log       // nil: nothing is recorded.
 	// Signal sends a signal to a session of another node, and reports whether there is one. nil: there are no other nodes.
 	Signal    func(ctx context.Context, node, pid int32, sig Signal) (bool, error)

@@ -187,7 +187,8 @@ func (srv *Server) NewSession(ctx context.Context, args SessionArgs) (*Session, 
 	assignAudit(s, "")
 	assignSlow(s, s.setting("log_min_duration_statement"))
 	s.starting = false
-	s.stmtCtx.init(context.WithoutCancel(ctx))
+	// Not ctx, which ends with the login: it has no values, and every layer looks for a span, up to the outermost context.
+	s.stmtCtx.init(context.Background())
 	if err := srv.addSession(s); err != nil {
 		return nil, err
 	}

@@ -25,20 +25,21 @@ func (sp statementSpan) end(err error) {
 	}
 }
 
-// rootSpan starts the trace of a message.
-func (s *Session) rootSpan(operation, text string) statementSpan {
+// rootSpan starts the trace of a message: name is its span's.
+func (s *Session) rootSpan(name, text string) statementSpan {
 	if s.srv.cfg.Tracer == nil {
 		return statementSpan{}
 	}
+	parent := clientSpan(text, s.vars.cur[idxApplicationName])
+	if sample := s.srv.cfg.Sample; sample != nil && !parent.IsValid() && !sample() {
+		return statementSpan{}
+	}
 	ctx := context.Background() // the session's has no span, and looking for one in it takes longer than all else here
-	if parent := clientSpan(text, s.vars.cur[idxApplicationName]); parent.IsValid() {
+	if parent.IsValid() {
 		ctx = trace.ContextWithRemoteSpanContext(ctx, parent)
 	}
-	_, span := s.srv.cfg.Tracer.Start(ctx, "sql."+operation, trace.WithSpanKind(trace.SpanKindServer))
-	switch {
-	case !span.SpanContext().IsValid():
-		return statementSpan{}
-	case !span.IsRecording(): // the client has a trace that nobody follows
+	_, span := s.srv.cfg.Tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindServer))
+	if !span.IsRecording() { // the client has a trace that nobody follows, or the SDK's sampler has left it out
 		return statementSpan{span}
 	}
 	// Traces leave the cluster: they get the statement without its literals.

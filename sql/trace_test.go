@@ -61,12 +61,56 @@ func TestTracingOffAllocatesNothing(t *testing.T) {
 	s := newTestSession(t, newTestServer(t, kvtest.New()))
 	ctx := context.Background()
 	if n := testing.AllocsPerRun(100, func() {
-		span := s.rootSpan("query", "SELECT 1")
+		span := s.rootSpan("sql.query", "SELECT 1")
 		_, child := s.span(ctx, "plan")
 		endSpan(child, nil)
 		span.end(nil)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestSample: statements that are not drawn leave no span, unless the client traces them; what has nothing to do leaves none
+// in any case.
+func TestSample(t *testing.T) {
+	srv := newTestServer(t, kvtest.New())
+	s := newTestSession(t, srv)
+	recorder := tracetest.NewSpanRecorder()
+	srv.cfg.Tracer = sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder)).Tracer("sql")
+	statements := func() (n int) {
+		for _, span := range recorder.Ended() {
+			if span.Name() != "sql.plan" {
+				n++
+			}
+		}
+		return n
+	}
+	drawn := false
+	srv.cfg.Sample = func() bool { return drawn }
+	s.run("SELECT 1")
+	if n := statements(); n != 0 {
+		t.Errorf("%d spans of what was not drawn", n)
+	}
+	s.run("SELECT 1 /*traceparent='00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'*/")
+	if n := statements(); n != 1 {
+		t.Errorf("%d spans of what the client traces, want 1", n)
+	}
+	drawn = true
+	s.run("SELECT 1")
+	if n := statements(); n != 2 {
+		t.Errorf("%d spans after a statement that was drawn, want 2", n)
+	}
+	if err := s.Parse(t.Context(), "begin", "BEGIN", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Bind(t.Context(), BindArgs{Statement: "begin"}); err != nil {
+		t.Fatal(err)
+	}
+	if cols, _, err := s.DescribePortal(t.Context(), ""); cols != nil || err != nil {
+		t.Errorf("BEGIN has the columns %v, %v", cols, err)
+	}
+	if n := statements(); n != 2 {
+		t.Errorf("%d spans after the description of BEGIN, want 2", n)
 	}
 }
 

@@ -276,7 +276,7 @@ func (s *Session) Sync(ctx context.Context) error {
 		s.endTxn(ctx, true)
 		return nil
 	}
-	ctx, span := s.beginStatement("sync", "")
+	ctx, span := s.beginStatement("sql.sync", "")
 	return s.endStatement(ctx, span, "", s.commitBlock(ctx))
 }
 

@@ -32,8 +32,9 @@ const (
 type variant struct {
 	name   string
 	m      *meridian
+	share  string // of the traces that are exported, "" for none
 	scrape bool
-	limit  float64
+	limit  float64   // 0 for none
 	cpu    []float64 // ms a transaction, of each block
 	tps    []float64
 	ratios []float64 // of cpu, to that of the plain cluster around it
@@ -43,18 +44,16 @@ func (v *variant) add(r result, plain float64) {
 	v.cpu, v.tps, v.ratios = append(v.cpu, r.cpuMS), append(v.tps, r.tps), append(v.ratios, r.cpuMS/plain)
 }
 
-// runOverhead runs TPC-B against two clusters side by side, a plain one and one whose nodes trace a tenth of the
-// transactions and export them, in blocks of a few seconds, and compares the CPU time of the servers for each transaction.
+// runOverhead runs TPC-B against clusters side by side, a plain one and ones whose nodes trace a tenth of the statements or
+// all and export them, in blocks of a few seconds, and compares the CPU time of the servers for each transaction. A tenth of
+// what tracing all costs is a steadier figure than what tracing a tenth costs.
 // In other blocks of the plain cluster its metrics are fetched. A block is compared with those of the plain cluster before
 // and after it, which is fair on a machine whose speed changes; both clusters are led by the node that the clients use, as
 // a transaction costs more elsewhere.
 func runOverhead(ctx context.Context, o options, clients string, turns int, out io.Writer) error {
-	collector, err := newCollector()
-	if err != nil {
-		return err
-	}
-	defer collector.close()
-	variants := []*variant{{name: "plain"}, {name: "10 % of traces exported", limit: overheadTracing}, {name: "metrics fetched every 15 s", scrape: true, limit: overheadMetrics}}
+	collectors := make(map[*variant]*collector)
+	variants := []*variant{{name: "plain"}, {name: "10 % of traces exported", share: "0.1", limit: overheadTracing},
+		{name: "all traces exported", share: "1"}, {name: "metrics fetched every 15 s", scrape: true, limit: overheadMetrics}}
 	for i, v := range variants {
 		if v.scrape {
 			v.m = variants[0].m
@@ -65,9 +64,15 @@ func runOverhead(ctx context.Context, o options, clients string, turns int, out 
 			return err
 		}
 		cfg := proc.Config{Binary: o.binary, Dir: dir, Nodes: o.nodes}
-		if i == 1 {
-			cfg.Env = []string{"OTEL_TRACES_EXPORTER=otlp", "OTEL_EXPORTER_OTLP_ENDPOINT=http://" + collector.addr,
-				"OTEL_TRACES_SAMPLER=parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG=0.1"}
+		if v.share != "" {
+			c, err := newCollector()
+			if err != nil {
+				return err
+			}
+			defer c.close()
+			collectors[v] = c
+			cfg.Env = []string{"OTEL_TRACES_EXPORTER=otlp", "OTEL_EXPORTER_OTLP_ENDPOINT=http://" + c.addr,
+				"OTEL_TRACES_SAMPLER=parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG=" + v.share}
 		}
 		c, err := proc.Start(ctx, cfg)
 		if err != nil {
@@ -124,11 +129,11 @@ func runOverhead(ctx context.Context, o options, clients string, turns int, out 
 	fmt.Fprintf(out, "%d turns, blocks of %s, %s clients; the clusters' idle costs are in all figures\n\n", turns, overheadBlock, clients)
 	fmt.Fprintf(out, "| | CPU ms a transaction, median | against plain before and after, median | quartiles | tps, median | traces received |\n|---|---|---|---|---|---|\n")
 	var broken error
-	for i, v := range variants {
+	for _, v := range variants {
 		ratio, received := middle(v.ratios), ""
-		if i == 1 {
-			received = fmt.Sprintf("%d spans in %d requests", collector.spans.Load(), collector.requests.Load())
-			if collector.requests.Load() == 0 {
+		if c := collectors[v]; c != nil {
+			received = fmt.Sprintf("%d spans in %d requests", c.spans.Load(), c.requests.Load())
+			if c.requests.Load() == 0 {
 				broken = errors.Join(broken, errors.New("no trace was exported"))
 			}
 		}
