@@ -137,6 +137,11 @@ func TestCheckOfDamage(t *testing.T) {
 				if !damage.leader {
 					victim = c.nodes[r.NodeID()%3+1]
 				}
+				last := r.Status().Applied
+				c.until(time.Minute, "the replica has what is to be damaged", func() bool {
+					bad, _ := victim.store.Replica(1)
+					return bad.Status().Applied >= last
+				})
 				damage.bend(c, victim)
 				// Found without being asked for, within the interval.
 				c.until(12*time.Minute, "the replica is out of service", func() bool { return brokenOn(victim, 1) })
