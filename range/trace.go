@@ -15,7 +15,10 @@ import (
 // the trace: from when it got the entry to when it has applied it, with an event for when the entry was durable. Entries of
 // other proposals cost one flag test.
 
-// tracedAppends notes when traced entries were queued for the log and when they were durable, in the order of the log.
+// maxTraced bounds tracedAppends: a replica that is out of service appends and does not apply.
+const maxTraced = 1000
+
+// tracedAppends notes when traced entries were queued for the log and when they were durable, until they are applied.
 type tracedAppends struct {
 	mu   sync.Mutex
 	list []tracedAppend
@@ -40,6 +43,9 @@ func (r *Replica) traceAppend(w *appendWork) {
 	now := time.Now()
 	r.traced.mu.Lock()
 	defer r.traced.mu.Unlock()
+	if len(r.traced.list) > maxTraced {
+		r.traced.list = nil
+	}
 	for _, e := range w.m.Entries {
 		if entryTracedData(e) {
 			r.traced.list = append(r.traced.list, tracedAppend{e.GetIndex(), w.since, now})
@@ -61,15 +67,15 @@ func (t *tracedAppends) take(index uint64) (a tracedAppend) {
 	return a
 }
 
-// traceApply starts the span of a traced entry that is being applied, nil for others. It has no attributes, which cost as
-// much as the span: its parent says which range it is, its resource which node.
+// traceApply starts the span of a traced entry that is being applied, nil for others. It has no attributes: its parent says
+// which range it is, its resource which node.
 func (r *Replica) traceApply(h entryHeader, index uint64) trace.Span {
 	if !h.span.IsValid() {
 		return nil
 	}
 	ctx := trace.ContextWithRemoteSpanContext(context.Background(), h.span)
 	a := r.traced.take(index)
-	if a.index == 0 { // it was in the log when the node started
+	if a.index == 0 { // it was in the log when the node started, or there are too many
 		_, span := r.store.cfg.Tracer.Start(ctx, "raft.apply")
 		return span
 	}
